@@ -1,1 +1,1 @@
-"""The ground floor: errors, encryption at rest, JSON text, the HTTP kit. It imports nothing of the rest."""
+"""The ground floor: errors, encryption, JSON text, the HTTP kit; it imports nothing else."""

@@ -1,4 +1,4 @@
-"""A client's certificate as a proxy describes it in a header, and rules that it is held against."""
+"""A client's certificate as a proxy describes it in a header, and the rules that admit it."""
 
 import base64
 import binascii
@@ -11,9 +11,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
-# How the header is written: nginx, HAProxy and AWS hand on the subject alone, Envoy a record, Traefik and nginx the certificate.
+# How the header is written: nginx, HAProxy and AWS hand on the subject alone, Envoy a record,
+# Traefik and nginx the certificate.
 FORMATS = ("dn", "xfcc", "pem")
-# What the proxies' "verified" headers hold for a good certificate: nginx and Apache; HAProxy's ssl_c_verify.
+# What the proxies' "verified" headers hold for a good certificate: nginx and Apache; HAProxy's
+# ssl_c_verify.
 VERIFIED = frozenset({"SUCCESS", "0"})
 LONGEST = 8190
 _NAMES = {
@@ -32,13 +34,18 @@ _NAMES = {
 # `key=value` or `key="value"` of an XFCC element, and what ends it.
 _MEMBER = re.compile(r'([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^",;]*))(;|$)', re.DOTALL)
 _PEM = re.compile(
-    r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*", re.ASCII
+    r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*",
+    re.ASCII,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What is known of one: (OID, value) of the subject, sorted, alternative names, and SHA-256 in lower-case hex."""
+    """What a header says of a certificate.
+
+    `subject` is sorted (OID, value), `sha256` 64 hexadecimal digits in lower case; alternative
+    names are split into URIs and DNS names.
+    """
 
     subject: tuple[tuple[str, str], ...] = ()
     uris: frozenset[str] = frozenset()
@@ -48,9 +55,10 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a certificate has to say to be let in; an empty rule admits every certificate.
+    """What a certificate has to say to be admitted; an empty rule admits every certificate.
 
-    An attribute of the subject fits only when the certificate has no other value of it, so that no second CN passes for the first.
+    An attribute of the subject fits only when the certificate has no other value of it, so that no
+    second CN passes for the first.
     """
 
     subject: frozenset[tuple[str, str]] = field(default_factory=frozenset)
@@ -59,7 +67,7 @@ class Rule:
     sha256: str = ""
 
     def admits(self, certificate: Certificate) -> bool:
-        """Whether all of it fits."""
+        """Whether the certificate fits all parts of the rule."""
         types = {oid for oid, _ in self.subject}
         same_types = [pair for pair in certificate.subject if pair[0] in types]
         return (
@@ -72,9 +80,10 @@ class Rule:
 
 
 def parse_rule(text: str, form: str) -> Rule:
-    """`CN=payments`, several joined by +, or * for any certificate; %XX stands for a character that would end the value.
+    """A rule from its text in the settings; ValueError with a sentence for anything else.
 
-    ValueError with a sentence for what is none, or what a header of this form never says.
+    `CN=payments`, several parts joined by `+`, or `*` for any certificate; `%XX` stands for a
+    character that would end the value. A part that headers of this form never contain is refused.
     """
     if text == "*":
         return Rule()
@@ -96,17 +105,22 @@ def parse_rule(text: str, form: str) -> Rule:
             uris.add(value)
         elif name == "DNS":
             dns_names.add(value.lower())
-        elif name == "Hash" and re.fullmatch("[0-9A-Fa-f]{64}", value) and not sha256:
-            sha256 = value.lower()
         elif name == "Hash":
-            raise ValueError("Hash must be one SHA-256 of 64 hexadecimal digits")
+            if sha256 or not re.fullmatch("[0-9A-Fa-f]{64}", value):
+                raise ValueError("Hash must be one SHA-256 of 64 hexadecimal digits")
+            sha256 = value.lower()
         else:
             raise ValueError(f"{name!r} is none of {', '.join(_NAMES)}, URI, DNS, Hash")
-    return Rule(frozenset(subject), frozenset(uris), frozenset(dns_names), sha256)
+    return Rule(
+        frozenset(subject),
+        frozenset(uris),
+        frozenset(dns_names),
+        sha256,
+    )
 
 
 def read_header(text: str, form: str) -> Certificate | None:
-    """The one certificate that a header's value describes; None for what is none, or can be read in two ways."""
+    """The certificate that a header's value describes; None when it is none, or ambiguous."""
     if not 0 < len(text) <= LONGEST:
         return None
     try:
@@ -127,21 +141,26 @@ def _parse_name(text: str) -> x509.Name:
 
 
 def _subject(name: x509.Name) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((each.oid.dotted_string, str(each.value)) for each in name))
+    pairs = [(attribute.oid.dotted_string, str(attribute.value)) for attribute in name]
+    return tuple(sorted(pairs))
 
 
 def _members(text: str) -> Iterator[tuple[str, str]]:
-    """The members of one XFCC element; ValueError for several elements, for each hop may have written one."""
+    """The members of one XFCC element as (name, value).
+
+    ValueError for several elements, since each hop may have written one.
+    """
     end = 0
     while end < len(text):
         match = _MEMBER.match(text, end)
         if match is None:
             raise ValueError("not one element")
+        name = match[1]
+        value = match[3]
         quoted = match[2]
-        yield (
-            match[1].lower(),
-            match[3] if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL),
-        )
+        if quoted is not None:
+            value = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
+        yield name.lower(), value
         end = match.end()
 
 
@@ -150,11 +169,12 @@ def _from_xfcc(text: str) -> Certificate:
     for name, value in _members(text):
         values.setdefault(name, []).append(value)
     if any(len(values.get(name, [])) > 1 for name in ("subject", "hash", "cert")):
-        raise ValueError("said twice")
+        raise ValueError("a member stands twice")
     try:
         subject = _subject(_parse_name(values.get("subject", [""])[0]))
     except ValueError:
-        # A subject with an attribute that we have no name for: the other members still say who it is.
+        # A subject with an attribute that we have no name for: the other members still say who it
+        # is.
         subject = ()
     return Certificate(
         subject=subject,
@@ -165,8 +185,12 @@ def _from_xfcc(text: str) -> Certificate:
 
 
 def _from_pem(text: str) -> Certificate:
-    """URL-escaped PEM, base64 of DER, or RFC 9440's `:base64:`; of a chain the first certificate, which is the client's own."""
+    """A certificate from URL-escaped PEM, base64 of DER, or RFC 9440's `:base64:`.
+
+    Of a chain it is the first certificate, which is the client's own.
+    """
     if "%" in text:
+        # nginx: $ssl_client_escaped_cert.
         text = unquote(text, errors="strict")
     first = text.partition(",")[0].strip()
     match = _PEM.match(first)
@@ -184,7 +208,9 @@ def _from_pem(text: str) -> Certificate:
     )
 
 
-def _alternative_names(certificate: x509.Certificate) -> tuple[frozenset[str], frozenset[str]]:
+def _alternative_names(
+    certificate: x509.Certificate,
+) -> tuple[frozenset[str], frozenset[str]]:
     """(URIs, DNS names)."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -1,4 +1,7 @@
-"""Encryption at rest: one model field over MultiFernet, and sealed values; the first key encrypts, all decrypt."""
+"""Encryption at rest: a model field over Fernet, and sealed values.
+
+The first key of FIELD_ENCRYPTION_KEYS encrypts, all of them decrypt.
+"""
 
 import base64
 import binascii
@@ -15,6 +18,7 @@ from django.conf import settings
 from django.db import models, transaction
 from django.utils.module_loading import import_string
 
+# Bytes of the digest of a place that stand in front of a sealed value.
 PLACE_BYTES = 12
 
 
@@ -23,49 +27,51 @@ def _fernet(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])
 
 
-def _current() -> MultiFernet:
+def _current_fernet() -> MultiFernet:
     return _fernet(tuple(settings.FIELD_ENCRYPTION_KEYS))
 
 
 def encrypt(text: str) -> str:
     """The text as a Fernet token under the first key."""
-    return _current().encrypt(text.encode()).decode()
+    return _current_fernet().encrypt(text.encode()).decode()
 
 
 def decrypt(token: str) -> str:
     """The text behind a token of any current key; ValueError when no key fits."""
     try:
-        return _current().decrypt(token.encode()).decode()
+        return _current_fernet().decrypt(token.encode()).decode()
     except InvalidToken:
         raise ValueError("no key of FIELD_ENCRYPTION_KEYS decrypts this value") from None
 
 
 def rotate(token: str) -> str:
     """The same text under the first key."""
-    return _current().rotate(token.encode()).decode()
+    return _current_fernet().rotate(token.encode()).decode()
 
 
-# --- sealed values --------------------------------------------------------------------------------------------------
+# --- sealed values --------------------------------------------------------------------------------
 @lru_cache(maxsize=4)
 def _sealers(keys: tuple[str, ...]) -> list[tuple[AESSIV, bytes]]:
-    """For each key the cipher and the key of its digests of places."""
-    secrets = [base64.urlsafe_b64decode(key) for key in keys]
-    return [
-        (
-            AESSIV(hmac.digest(secret, b"kubegale sealed value", "sha512")),
-            hmac.digest(secret, b"kubegale sealed place", "sha256"),
-        )
-        for secret in secrets
-    ]
+    """For each key the cipher, and the key of its digests of places."""
+    sealers = []
+    for key in keys:
+        secret = base64.urlsafe_b64decode(key)
+        # Two keys derived from one, as one key must not serve two purposes.
+        cipher = AESSIV(hmac.digest(secret, b"kubegale sealed value", "sha512"))
+        place_key = hmac.digest(secret, b"kubegale sealed place", "sha256")
+        sealers.append((cipher, place_key))
+    return sealers
 
 
 def seal(text: bytes, place: str) -> str:
     """The text encrypted under the first key, as url-safe base64 (AES-SIV, RFC 5297).
 
-    The same text at the same place is the same token, so that a change can be seen; at two places the tokens differ.
+    The same text at the same place is the same token, so that a change can be seen; at two places
+    the tokens differ.
     """
     cipher, place_key = _sealers(tuple(settings.FIELD_ENCRYPTION_KEYS))[0]
-    digest = hmac.digest(place_key, place.encode("utf-8", "surrogatepass"), "sha256")[:PLACE_BYTES]
+    place_bytes = place.encode("utf-8", "surrogatepass")
+    digest = hmac.digest(place_key, place_bytes, "sha256")[:PLACE_BYTES]
     return base64.urlsafe_b64encode(digest + cipher.encrypt(text, [digest])).decode()
 
 
@@ -75,9 +81,10 @@ def unseal(token: str) -> bytes:
         raw = base64.urlsafe_b64decode(token)
     except binascii.Error:
         raise ValueError("this is no sealed value") from None
+    digest = raw[:PLACE_BYTES]
     for cipher, _ in _sealers(tuple(settings.FIELD_ENCRYPTION_KEYS)):
         try:
-            return cipher.decrypt(raw[PLACE_BYTES:], [raw[:PLACE_BYTES]])
+            return cipher.decrypt(raw[PLACE_BYTES:], [digest])
         except (InvalidTag, ValueError):
             continue
     raise ValueError("no key of FIELD_ENCRYPTION_KEYS opens this value")
@@ -90,7 +97,7 @@ else:
 
 
 class EncryptedTextField(TextField):
-    """Text that is encrypted in the database and clear in Python; it cannot be searched or indexed."""
+    """Text that is encrypted in the database and plain in Python; it cannot be searched."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if kwargs.get("unique") or kwargs.get("db_index"):
@@ -108,22 +115,27 @@ class EncryptedTextField(TextField):
 
 
 def rotate_all() -> int:
-    """Encrypt every value of every such field under the first key, and what KEY_ROTATIONS names; how many rows.
+    """Encrypt every encrypted value anew under the first key; the number of rows.
 
-    ValueError, and nothing changed, when no key fits.
+    These are all EncryptedTextFields, and what the functions in KEY_ROTATIONS rewrite. ValueError,
+    and nothing changed, when no key fits.
     """
     count = 0
     with transaction.atomic():
         for model in apps.get_models():
-            names = [
-                field.name
-                for field in model._meta.concrete_fields
-                if isinstance(field, EncryptedTextField)
-            ]
-            for row in model._base_manager.select_for_update() if names else ():
+            names = _encrypted_fields(model)
+            if not names:
+                continue
+            for row in model._base_manager.select_for_update():
+                # Read with any key, written with the first.
                 row.save(update_fields=names)
                 count += 1
         for dotted in settings.KEY_ROTATIONS:
             rotate_more: Callable[[], int] = import_string(dotted)
             count += rotate_more()
     return count
+
+
+def _encrypted_fields(model: type[models.Model]) -> list[str]:
+    fields = model._meta.concrete_fields
+    return [field.name for field in fields if isinstance(field, EncryptedTextField)]

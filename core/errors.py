@@ -1,4 +1,4 @@
-"""What can go wrong, in the domain's own words: a code, a sentence and details. No HTTP lives here."""
+"""What can go wrong, as exceptions: a code, a sentence and details. HTTP is unknown here."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -22,7 +22,10 @@ class Invalid(DomainError):
 
 
 class UnclearInput(Invalid):
-    """A parameter or member that the call does not read, or that was said twice and differently; `details["field"]` names it."""
+    """A parameter or member that the call does not read, or that has two values.
+
+    `details["field"]` is its name.
+    """
 
 
 class PayloadTooLarge(Invalid):
@@ -110,23 +113,25 @@ class ConfirmationRequired(DomainError):
 
 
 class ClusterUnavailable(DomainError):
-    """The cluster cannot be used right now; `details` name the reason in one word, and the cause when it lies on the way there.
+    """The cluster cannot be used right now; `details["reason"]` says why in one word.
 
-    The causes: refused, broken, timeout, dns, tls, bad_answer, redirect, address_refused, credentials, forbidden,
-    server_error.
+    `details["cause"]` says more where the failure lies on the way to the cluster: refused, broken,
+    timeout, dns, tls, bad_answer, redirect, address_refused, credentials, forbidden, server_error.
     """
 
     code = "cluster_unavailable"
+    # Reason -> cause.
     CAUSES: ClassVar[Mapping[str, str]] = {
         "tcp": "broken",
         "credential_invalid": "credentials",
-        **{
-            word: word
-            for word in (
-                *("timeout", "dns", "tls", "bad_answer", "redirect"),
-                *("address_refused", "forbidden", "server_error"),
-            )
-        },
+        "timeout": "timeout",
+        "dns": "dns",
+        "tls": "tls",
+        "bad_answer": "bad_answer",
+        "redirect": "redirect",
+        "address_refused": "address_refused",
+        "forbidden": "forbidden",
+        "server_error": "server_error",
     }
 
     def __init__(self, message: str, **details: Any) -> None:
@@ -139,6 +144,6 @@ class ClusterUnavailable(DomainError):
 
 
 class Internal(DomainError):
-    """A fault of ours; the request id leads to the log."""
+    """A fault of KubeGale; the request id leads to the log."""
 
     code = "internal"

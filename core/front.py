@@ -1,35 +1,40 @@
-"""What the front (package `edge`) says about a request, and that nobody else can say it."""
+"""What the front (package `edge`) says about a request, and who may say it."""
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
-PEER, LENGTH, REFUSED = (
-    "HTTP_X_KUBEGALE_PEER",
-    "HTTP_X_KUBEGALE_LENGTH",
-    "HTTP_X_KUBEGALE_REFUSED",
-)
-# In a request's META: that the front is there, that it left a body unread for its size, and what it refuses the request for.
-BEHIND_FRONT, BODY_LEFT, REFUSAL = (
-    "kubegale.behind_front",
-    "kubegale.body_left",
-    "kubegale.refusal",
-)
+# The front's headers: the client's address, the size of a body that it left unread, and what it
+# refuses the request for (a status and a sentence).
+PEER_HEADER = "HTTP_X_KUBEGALE_PEER"
+LENGTH_HEADER = "HTTP_X_KUBEGALE_LENGTH"
+REFUSED_HEADER = "HTTP_X_KUBEGALE_REFUSED"
+# In a request's META: that the front is there, that it left a body unread for its size, and what it
+# refuses the request for.
+BEHIND_FRONT = "kubegale.behind_front"
+BODY_LEFT = "kubegale.body_left"
+REFUSAL = "kubegale.refusal"
 
 
 def behind_front(application: Application, environ: Mapping[str, str]) -> Application:
-    """The application as the front calls it. Its headers count only on the unix socket (KUBEGALE_WEB_SOCKET), where a peer has
-    no address of its own; elsewhere they are dropped."""
+    """The WSGI application as the front calls it.
+
+    The front's headers count only on the unix socket (KUBEGALE_WEB_SOCKET), where a peer has no
+    address of its own; elsewhere they are dropped.
+    """
     on_socket = bool(environ.get("KUBEGALE_WEB_SOCKET"))
     proxies = environ.get("FORWARDED_ALLOW_IPS") or "127.0.0.1,::1"
 
     def call(request: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        peer, length, refused = (request.pop(name, "") for name in (PEER, LENGTH, REFUSED))
+        # Dropped in any case: a client could send them too.
+        peer = request.pop(PEER_HEADER, "")
+        length = request.pop(LENGTH_HEADER, "")
+        refused = request.pop(REFUSED_HEADER, "")
         if on_socket and not request.get("REMOTE_ADDR"):
             request[BEHIND_FRONT] = True
             request["REMOTE_ADDR"] = peer
-            if not _listed(peer, proxies):
+            if not _is_listed(peer, proxies):
                 # The web server believes X-Forwarded-Proto of whatever comes over its unix socket.
                 request["wsgi.url_scheme"] = "http"
             if length:
@@ -42,8 +47,8 @@ def behind_front(application: Application, environ: Mapping[str, str]) -> Applic
     return call
 
 
-def _listed(address: str, words: str) -> bool:
-    """Whether the address is in a comma list of addresses and networks, where * is all of them."""
+def _is_listed(address: str, words: str) -> bool:
+    """Whether the address is in a comma list of addresses and networks; `*` is all of them."""
     entries = [word.strip() for word in words.split(",") if word.strip()]
     if "*" in entries or address in entries:
         return True

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from core.errors import Invalid, UnclearInput
@@ -9,18 +10,19 @@ from core.errors import Invalid, UnclearInput
 MAX_DEPTH = 100
 # More values than any object of a cluster has, and few enough to be read within a second.
 MAX_MEMBERS = 500_000
-# Up to so many commas and brackets nothing has to be looked at twice.
+# With fewer commas and brackets than this a body cannot hold too many values: it is not scanned.
 SAFE_MARKS = 10_000
 STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-# A sign and what 64 bits can say.
+# A sign and the digits of a 64-bit number.
 MAX_DIGITS = 20
 HALF_PAIR = "{what} is not valid JSON: it holds half of a surrogate pair"
+# How gzip and zstd begin.
 COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 
 
 class Unrepresentable(Invalid):
-    """A number or text that another reader of the same JSON would change in silence."""
+    """A number or text that another reader of the same JSON would change silently."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -39,36 +41,53 @@ def check_depth(value: object, limit: int = MAX_DEPTH) -> None:
 
 def _children(item: object) -> list[object]:
     """The containers directly inside a container."""
-    inner = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
-    return [child for child in inner if isinstance(child, dict | list)]
+    members: Iterable[object] = ()
+    if isinstance(item, dict):
+        members = item.values()
+    elif isinstance(item, list):
+        members = item
+    return [child for child in members if isinstance(child, dict | list)]
 
 
-def check_shape(body: bytes, *, nodes: int = MAX_MEMBERS, depth: int = MAX_DEPTH) -> None:
-    """Invalid when JSON holds more values or nests deeper than is read; looks at the text alone, before it is parsed."""
-    bare = body
-    if body.count(b",") + body.count(b"{") + body.count(b"[") > min(nodes, SAFE_MARKS):
-        # What stands inside of texts does not count.
-        bare = STRINGS.sub(b"", body)
-        if bare.count(b",") + bare.count(b"{") + bare.count(b"[") > nodes:
-            raise Invalid(f"the body holds more than {nodes} values")
-    elif body.count(b"{") + body.count(b"[") > depth:
-        bare = STRINGS.sub(b"", body)
-    else:
+def check_shape(
+    body: bytes,
+    *,
+    nodes: int = MAX_MEMBERS,
+    depth: int = MAX_DEPTH,
+) -> None:
+    """Invalid when JSON holds more values or nests deeper than is read.
+
+    It scans the text alone, before anything is parsed.
+    """
+    brackets = body.count(b"{") + body.count(b"[")
+    marks = brackets + body.count(b",")
+    if marks <= min(nodes, SAFE_MARKS) and brackets <= depth:
         return
-    level = deepest = 0
+    # Commas and brackets inside of strings do not count.
+    bare = STRINGS.sub(b"", body)
+    if bare.count(b",") + bare.count(b"{") + bare.count(b"[") > nodes:
+        raise Invalid(f"the body holds more than {nodes} values")
+    level = 0
+    deepest = 0
     for bracket in bare.translate(None, NO_BRACKETS):
-        # [ and { are the ones whose second bit is set: 0x5b, 0x7b; ] and } are 0x5d, 0x7d.
+        # [ and { are the brackets whose second bit is set: 0x5b, 0x7b; ] and } are 0x5d, 0x7d.
         level += 1 if bracket & 2 else -1
         deepest = max(deepest, level)
     if deepest > depth:
         raise Invalid(f"the body nests deeper than {depth} levels")
 
 
-def loads(body: bytes | str, *, last_wins: bool = False, what: str = "the body") -> Any:
-    """Strict JSON: no NaN, no Infinity, no integer beyond 64 bits, no lone surrogates, at most 100 levels.
+def loads(
+    body: bytes | str,
+    *,
+    last_wins: bool = False,
+    what: str = "the body",
+) -> Any:
+    """Parse strict JSON; Invalid, Unrepresentable or UnclearInput when it is not.
 
-    A member that stands there twice with different values is refused, unless `last_wins`. Size and depth are limited
-    before anything is parsed. Sentences say `what` it is.
+    No NaN, no Infinity, no integer beyond 64 bits, no lone surrogates, at most MAX_DEPTH levels. A
+    member that stands there twice with different values is refused, unless `last_wins`. Size and
+    depth are limited before anything is parsed. `what` is the text's name in errors.
     """
     raw = _utf8(body, what)
     check_shape(raw)
@@ -80,7 +99,7 @@ def loads(body: bytes | str, *, last_wins: bool = False, what: str = "the body")
             parse_int=_whole,
             object_pairs_hook=dict if last_wins else _members,
         )
-        # Half of a surrogate pair can only be written as an escape.
+        # Half of a surrogate pair can only be written as an escape, or as invalid UTF-8.
         if b"\\u" in raw or not raw.isascii():
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
@@ -96,9 +115,9 @@ def loads(body: bytes | str, *, last_wins: bool = False, what: str = "the body")
 
 
 def _utf8(body: bytes | str, what: str) -> bytes:
-    """JSON text as UTF-8 without a byte order mark, so that every look at its bytes sees what the parser reads.
+    """JSON text as UTF-8 without a byte order mark; UTF-16 and UTF-32 are converted.
 
-    UTF-16 and UTF-32 are taken, too; Invalid for bytes that are no text.
+    So every check of its bytes sees what the parser reads. Invalid for bytes that are no text.
     """
     if isinstance(body, bytes) and body.startswith(COMPRESSED):
         raise Invalid(f"{what} is compressed; send it without Content-Encoding")
@@ -107,7 +126,8 @@ def _utf8(body: bytes | str, what: str) -> bytes:
             return body.encode()
         encoding = json.detect_encoding(body)
         if encoding == "utf-8":
-            # Whether these are UTF-8 is seen when they are parsed; to decode them twice would be dear.
+            # Whether these are UTF-8 is seen when they are parsed; to decode them twice would be
+            # dear.
             return body
         return body.decode(encoding).encode()
     except UnicodeEncodeError:
@@ -123,15 +143,18 @@ def _undecodable(error: UnicodeDecodeError) -> str:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; UnclearInput when a member stands in it twice with different values.
 
-    The guard could read one of them and the work the other.
+    A check could read one of them and the operation the other.
     """
     members = dict(pairs)
-    if len(members) < len(pairs):
-        for name, value in pairs:
-            if members[name] != value:
-                raise UnclearInput(
-                    f"{name[:100]} is given twice, and differently", field=name[:100]
-                )
+    if len(members) == len(pairs):
+        return members
+    for name, value in pairs:
+        if members[name] != value:
+            short = name[:100]
+            raise UnclearInput(
+                f"{short} is given twice, and differently",
+                field=short,
+            )
     return members
 
 

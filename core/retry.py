@@ -1,4 +1,4 @@
-"""Trying again when somebody else changed the same object in between, as client-go does."""
+"""Retrying a write when the object was changed in between, as client-go's RetryOnConflict does."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,7 +15,10 @@ def retry_on_conflict(
     tries: int = TRIES,
     conflicts: tuple[type[Exception], ...] = (Conflict,),
 ) -> R:
-    """What `write` returns; it reads the object anew at each try. The last try's error is raised."""
+    """What `write` returns, called up to `tries` times; the last call's conflict is raised.
+
+    `write` has to read the object again each time.
+    """
     for _ in range(tries - 1):
         try:
             return write()

@@ -1,4 +1,7 @@
-"""Answers that last: each followed log or feed over HTTP holds a thread of the web server, so that they may not take them all."""
+"""A limit for streamed answers, so that they cannot take every thread of the web server.
+
+Each followed log or feed over HTTP holds one of them.
+"""
 
 from collections import Counter
 from threading import Event, Lock
@@ -8,42 +11,48 @@ from django.conf import settings
 
 from core.errors import TooManyRequests
 
-# Set when this process is asked to end: what would last ends at once, in the words of its kind, and its clients come back elsewhere.
+# Set when this process is asked to end: what would last ends at once, in the words of its kind, and
+# its clients come back elsewhere.
 stopping = Event()
 
 
 class StreamPlace:
-    """One place among the lasting answers of this process, taken by making it.
+    """One of the streams that this process may serve at the same time, taken by making it.
 
-    `caller` names whose share it comes out of: a user, an order, an address. TooManyRequests when WEB_STREAMS are taken, or
-    WEB_STREAMS_PER_CALLER by this caller.
+    `caller` names whose share it counts in: a user, an order, an address. TooManyRequests beyond
+    WEB_STREAMS in all, or WEB_STREAMS_PER_CALLER of this caller.
     """
 
     _lock: ClassVar[Lock] = Lock()
-    _taken: ClassVar[Counter[str]] = Counter()
+    _streams_by_caller: ClassVar[Counter[str]] = Counter()
 
     def __init__(self, caller: str) -> None:
+        total = settings.WEB_STREAMS
+        per_caller = settings.WEB_STREAMS_PER_CALLER
+        streams = StreamPlace._streams_by_caller
         with StreamPlace._lock:
-            if StreamPlace._taken.total() >= settings.WEB_STREAMS:
+            if streams.total() >= total:
                 raise TooManyRequests(
-                    f"this process serves {settings.WEB_STREAMS} streams already: try again later",
+                    f"this process serves {total} streams already: try again later",
                     retry_after=5,
                 )
-            if StreamPlace._taken[caller] >= settings.WEB_STREAMS_PER_CALLER:
+            if streams[caller] >= per_caller:
                 raise TooManyRequests(
-                    f"this process serves {settings.WEB_STREAMS_PER_CALLER} streams of yours already: "
+                    f"this process serves {per_caller} streams of yours already: "
                     "use sockets, or try again later",
                     retry_after=5,
                 )
-            StreamPlace._taken[caller] += 1
+            streams[caller] += 1
         self._caller = caller
-        self._held = True
+        self._is_open = True
 
     def give_back(self) -> None:
-        """Give the place back; once is enough, more does no harm."""
+        """Release the place; calling it again does nothing."""
+        streams = StreamPlace._streams_by_caller
         with StreamPlace._lock:
-            if self._held:
-                self._held = False
-                StreamPlace._taken[self._caller] -= 1
-                if not StreamPlace._taken[self._caller]:
-                    del StreamPlace._taken[self._caller]
+            if self._is_open:
+                self._is_open = False
+                streams[self._caller] -= 1
+                # Callers come and go: without this the counter would grow for ever.
+                if not streams[self._caller]:
+                    del streams[self._caller]

@@ -1,4 +1,4 @@
-"""`python -m edge`: the front, everything out of the environment."""
+"""`python -m edge`: the front, configured by environment variables alone."""
 
 import asyncio
 import logging
@@ -31,12 +31,15 @@ def main(environ: Mapping[str, str]) -> int:
     try:
         limits = Limits.from_environment(environ)
         port = _port(environ, "KUBEGALE_PORT", 8000)
-        address = environ.get("KUBEGALE_BIND") or "0.0.0.0"  # noqa: S104  a server is there to be reached
+        ws_port = _port(environ, "KUBEGALE_WS_PORT", port + 1)
+        # Every address: a server is there to be reached.
+        address = environ.get("KUBEGALE_BIND") or "0.0.0.0"  # noqa: S104
         ports = [
             (listener(address, port), False),
-            (listener(address, _port(environ, "KUBEGALE_WS_PORT", port + 1)), True),
+            (listener(address, ws_port), True),
         ]
-        web, sockets = _path(environ, "KUBEGALE_WEB_SOCKET"), _path(environ, "KUBEGALE_WS_SOCKET")
+        web = _path(environ, "KUBEGALE_WEB_SOCKET")
+        sockets = _path(environ, "KUBEGALE_WS_SOCKET")
     except (SettingError, OSError) as error:
         sys.stderr.write(f"front: {error}\n")
         return 1

@@ -1,4 +1,4 @@
-"""One TCP or unix connection as a coroutine sees it: read with a deadline, write with back-pressure."""
+"""A TCP or unix connection for coroutines: read with a deadline, write with back-pressure."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,15 +10,21 @@ READ_AHEAD = 128 * 1024
 class Connection(asyncio.Protocol):
     """Bytes come into `buffer`; reading stops while more than READ_AHEAD of them wait there.
 
-    `write_ahead` is how many bytes wait inside for a reader that is slower than we are before `blocked` is true.
+    `write_ahead` is how many bytes wait inside for a reader that is slower than we are before
+    `blocked` is true.
     """
 
     def __init__(
-        self, write_ahead: int = 64 * 1024, connected: "Callable[[Connection], None] | None" = None
+        self,
+        write_ahead: int = 64 * 1024,
+        connected: "Callable[[Connection], None] | None" = None,
     ) -> None:
         self.buffer = bytearray()
+        # The other side sends no more.
         self.ended = False
-        self.lost = False
+        # The connection is closed.
+        self.is_lost = False
+        # The other side reads more slowly than we write.
         self.blocked = False
         self.on_end: Callable[[], None] | None = None
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
@@ -53,7 +59,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
-        self.ended = self.lost = True
+        self.ended = True
+        self.is_lost = True
         _wake(self._reader)
         _wake(self._writer)
         if self.on_end is not None:
@@ -69,7 +76,10 @@ class Connection(asyncio.Protocol):
         _wake(self._writer)
 
     async def more(self, deadline: float | None = None) -> bool:
-        """Wait for bytes that are not in `buffer` yet; False when none will come. TimeoutError at the deadline (loop time)."""
+        """Wait for bytes that are not in `buffer` yet; False when none will come.
+
+        `deadline` is a time of the event loop; TimeoutError when it passes.
+        """
         if self.ended:
             return False
         if self._paused:
@@ -94,19 +104,22 @@ class Connection(asyncio.Protocol):
         return data
 
     def write(self, data: bytes) -> None:
-        """Send, or keep until the other side reads; dropped when it is gone."""
-        if not self.lost:
+        """Send, or buffer until the other side reads; dropped when it is gone."""
+        if not self.is_lost:
             self.transport.write(data)
 
     async def writable(self, deadline: float | None = None) -> bool:
-        """Wait until the other side has read enough; False when it is gone. TimeoutError at the deadline (loop time)."""
-        while self.blocked and not self.lost:
+        """Wait until the other side has read enough; False when it is gone.
+
+        `deadline` is a time of the event loop; TimeoutError when it passes.
+        """
+        while self.blocked and not self.is_lost:
             self._writer = asyncio.get_running_loop().create_future()
             try:
                 await _until(self._writer, deadline)
             finally:
                 self._writer = None
-        return not self.lost
+        return not self.is_lost
 
     def close(self) -> None:
         """Close once everything is written."""
@@ -114,7 +127,7 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
     def abort(self) -> None:
-        """Close now, and forget what was not written."""
+        """Close now, and drop what was not written."""
         if self.transport is not None:
             self.transport.abort()
 

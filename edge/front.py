@@ -1,4 +1,4 @@
-"""The listening side: who is connected, how many may be, and how all of it ends."""
+"""The listening side: who is connected, how many may be, and how the front stops."""
 
 import asyncio
 import logging
@@ -10,19 +10,27 @@ from collections.abc import Iterable
 
 from edge.connections import Connection
 from edge.limits import Limits
-from edge.sessions import BODY, FAREWELL, HEAD, STREAM, TUNNEL, Session
+from edge.sessions import (
+    BODY,
+    FAREWELL,
+    HEAD,
+    STREAM,
+    TUNNEL,
+    Session,
+)
 from edge.spool import Budget
 from edge.upstreams import Upstream
 
 BACKLOG = 2048
-# How long feeds and followed logs may go on once the front is told to stop; their clients come back by themselves.
+# How long feeds and followed logs may go on once the front is told to stop; their clients come back
+# by themselves.
 STREAM_FAREWELL = 3.0
 TUNNEL_FAREWELL = 8.0
 log = logging.getLogger("edge")
 
 
 class Front:
-    """`web` answers requests, `sockets` WebSockets."""
+    """Accepts clients; `web` and `sockets` are the unix sockets of the servers behind it."""
 
     def __init__(self, web: str, sockets: str, limits: Limits) -> None:
         self.web = Upstream(web)
@@ -35,7 +43,7 @@ class Front:
         self._servers: list[asyncio.Server] = []
 
     async def listen(self, listener: socket.socket, *, sockets_only: bool) -> None:
-        """Accept on a bound socket; `sockets_only` is the port that belongs to the WebSocket server alone."""
+        """Accept on a bound socket; `sockets_only` is the port of the WebSocket server."""
         loop = asyncio.get_running_loop()
 
         def accepted(client: Connection) -> None:
@@ -43,12 +51,15 @@ class Front:
 
         self._servers.append(
             await loop.create_server(
-                lambda: Connection(connected=accepted), sock=listener, backlog=BACKLOG
+                lambda: Connection(connected=accepted),
+                sock=listener,
+                backlog=BACKLOG,
             )
         )
 
     def _accept(self, client: Connection, *, sockets_only: bool) -> None:
         peer = client.transport.get_extra_info("peername")
+        # It is no tuple when the client left before it was accepted.
         address = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         if not self._has_room(address):
             client.abort()
@@ -60,13 +71,15 @@ class Front:
         task.add_done_callback(lambda done: self._forget(session, done))
 
     def _has_room(self, address: str) -> bool:
-        """Whether one more may come. Who has not sent a whole request yet makes room for the new."""
-        mine = self._sessions.get(address, {})
-        if len(mine) >= self.limits.connections_per_address and not self.limits.trusts(address):
-            return _drop_one(mine)
-        if self._count >= self.limits.connections:
-            greediest = max(self._sessions.values(), key=len)
-            return _drop_one(greediest)
+        """Whether one more may connect; a session without a whole request is dropped for it."""
+        limits = self.limits
+        siblings = self._sessions.get(address, {})
+        # A proxy of ours speaks for many clients from one address.
+        if len(siblings) >= limits.connections_per_address and not limits.trusts(address):
+            return _drop_idle_session(siblings)
+        if self._count >= limits.connections:
+            largest = max(self._sessions.values(), key=len)
+            return _drop_idle_session(largest)
         return True
 
     def _forget(self, session: Session, task: asyncio.Task[None]) -> None:
@@ -79,31 +92,39 @@ class Front:
             log.error("a connection failed", exc_info=error)
 
     async def stop(self) -> None:
-        """No new connections; what is being answered is finished, what never ends is ended."""
+        """Accept no more, finish what is being answered, then end feeds and WebSockets."""
         self.stopping = True
         for server in self._servers:
             server.close()
         self._drop({HEAD, FAREWELL, BODY})
         loop = asyncio.get_running_loop()
         began = loop.time()
-        while self._count and (passed := loop.time() - began) < self.limits.stop_seconds:
-            ending = {HEAD, FAREWELL, BODY}
-            ending |= {STREAM} if passed > STREAM_FAREWELL else set()
-            ending |= {TUNNEL} if passed > TUNNEL_FAREWELL else set()
-            self._drop(ending)
+        while self._count:
+            seconds = loop.time() - began
+            if seconds >= self.limits.stop_seconds:
+                break
+            states = {HEAD, FAREWELL, BODY}
+            if seconds > STREAM_FAREWELL:
+                states.add(STREAM)
+            if seconds > TUNNEL_FAREWELL:
+                states.add(TUNNEL)
+            self._drop(states)
             await asyncio.sleep(0.05)
         self._drop(None)
         self.web.close()
         self.sockets.close()
 
     def _drop(self, states: set[str] | None) -> None:
+        """Abort the sessions in these states; None is every state."""
         for sessions in self._sessions.values():
             for session in list(sessions):
                 if states is None or session.state in states:
                     session.abort()
 
 
-def _drop_one(sessions: Iterable[Session]) -> bool:
+def _drop_idle_session(sessions: Iterable[Session]) -> bool:
+    """Abort a session that is still sending its request; False when there is none."""
+    # First those that have sent no whole head, then those with half a body.
     for states in ((HEAD, FAREWELL), (BODY,)):
         for session in sessions:
             if session.state in states:
@@ -117,25 +138,26 @@ def _drop_one(sessions: Iterable[Session]) -> bool:
 def listener(address: str, port: int) -> socket.socket:
     """A bound TCP socket."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    found.bind((address, port))
-    return found
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    # A front that restarts does not wait for connections of the last one in TIME_WAIT.
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((address, port))
+    return bound
 
 
 async def serve(front: Front, ports: Iterable[tuple[socket.socket, bool]]) -> None:
     """Listen on all ports until SIGTERM or SIGINT; a second signal does not wait."""
     loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
+    stop_requested = asyncio.Event()
 
-    def ask() -> None:
-        if asked.is_set():
+    def request_stop() -> None:
+        if stop_requested.is_set():
             os._exit(1)
-        asked.set()
+        stop_requested.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask)
+        loop.add_signal_handler(number, request_stop)
     for bound, sockets_only in ports:
         await front.listen(bound, sockets_only=sockets_only)
-    await asked.wait()
+    await stop_requested.wait()
     await front.stop()

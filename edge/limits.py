@@ -1,26 +1,43 @@
-"""What the front lets a client do, out of the environment; docs/settings.md lists the same names."""
+"""What the front lets a client do, from the environment (docs/settings.md)."""
 
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Network,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 
 Network = IPv4Network | IPv6Network
 # The names of OPEN_DIALECTS, and the addresses that answer without credentials then.
 OPEN_PREFIXES = {
     "bcs": (b"/bcsapi/", b"/bcsstorage/"),
     "k8sservice": (b"/v1/k8sservice",),
-    "walm": tuple(
-        b"/api/v1/" + name for name in (b"pod/", b"pvc", b"secret", b"storageclass", b"tenant")
+    "walm": (
+        b"/api/v1/pod/",
+        b"/api/v1/pvc",
+        b"/api/v1/secret",
+        b"/api/v1/storageclass",
+        b"/api/v1/tenant",
     ),
 }
+# What shows that a request has credentials: a session of the console, or one of these headers.
 SESSION_COOKIE = b"sessionid="
-CREDENTIALS = frozenset({b"authorization", b"x-bcs-user-token", b"secret", b"username"})
+CREDENTIALS = frozenset(
+    {
+        b"authorization",
+        b"x-bcs-user-token",
+        b"secret",
+        b"username",
+    }
+)
 MIB = 1024 * 1024
 
 
 class SettingError(Exception):
-    """One sentence: which variable holds what it cannot."""
+    """One sentence: which variable has a value that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -47,55 +64,67 @@ class Limits:
     stop_seconds: float = 30.0
     trusted: tuple[Network, ...] = ()
     open_prefixes: tuple[bytes, ...] = ()
-    # Names, in lower case, of the headers in which a trusted proxy describes its client's certificate.
+    # Names, in lower case, of the headers in which a trusted proxy describes its client's
+    # certificate.
     certificate_headers: frozenset[bytes] = frozenset()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Limits":
-        """SettingError for what is no number or no network. As many connections as descriptors allow."""
-        words = environ.get("OPEN_DIALECTS", "").replace(",", " ").split()
-        descriptors = raise_descriptors()
-        room = max(64, (descriptors - 64) // 3)
+        """The limits from environment variables; SettingError for a value that cannot be used.
+
+        There are at most as many connections as file descriptors allow.
+        """
+
+        def seconds(name: str, default: float) -> float:
+            return _number(environ, name, default)
+
+        def count(name: str, default: int) -> int:
+            return int(_number(environ, name, default))
+
+        # A client takes its own connection, one to a server and perhaps a file for a spool.
+        possible = max(64, (raise_descriptors() - 64) // 3)
         return cls(
-            head_seconds=_number(environ, "EDGE_HEAD_SECONDS", cls.head_seconds),
-            idle_seconds=_number(environ, "EDGE_IDLE_SECONDS", cls.idle_seconds),
-            body_bytes=int(_number(environ, "MAX_BODY_BYTES", cls.body_bytes)),
-            anonymous_body_bytes=int(
-                _number(environ, "MAX_ANONYMOUS_BODY_BYTES", cls.anonymous_body_bytes)
+            head_seconds=seconds("EDGE_HEAD_SECONDS", cls.head_seconds),
+            idle_seconds=seconds("EDGE_IDLE_SECONDS", cls.idle_seconds),
+            body_bytes=count("MAX_BODY_BYTES", cls.body_bytes),
+            anonymous_body_bytes=count(
+                "MAX_ANONYMOUS_BODY_BYTES",
+                cls.anonymous_body_bytes,
             ),
-            body_idle_seconds=_number(environ, "EDGE_BODY_IDLE_SECONDS", cls.body_idle_seconds),
-            body_grace_seconds=_number(environ, "EDGE_BODY_GRACE_SECONDS", cls.body_grace_seconds),
-            body_rate=int(_number(environ, "EDGE_BODY_RATE", cls.body_rate)),
-            answer_seconds=_number(environ, "EDGE_ANSWER_SECONDS", cls.answer_seconds),
-            stall_seconds=_number(environ, "EDGE_STALL_SECONDS", cls.stall_seconds),
-            spool_total=int(_number(environ, "EDGE_SPOOL_BYTES", cls.spool_total)),
-            connections=min(room, int(_number(environ, "EDGE_CONNECTIONS", cls.connections))),
-            connections_per_address=int(
-                _number(environ, "EDGE_CONNECTIONS_PER_ADDRESS", cls.connections_per_address)
+            body_idle_seconds=seconds("EDGE_BODY_IDLE_SECONDS", cls.body_idle_seconds),
+            body_grace_seconds=seconds("EDGE_BODY_GRACE_SECONDS", cls.body_grace_seconds),
+            body_rate=count("EDGE_BODY_RATE", cls.body_rate),
+            answer_seconds=seconds("EDGE_ANSWER_SECONDS", cls.answer_seconds),
+            stall_seconds=seconds("EDGE_STALL_SECONDS", cls.stall_seconds),
+            spool_total=count("EDGE_SPOOL_BYTES", cls.spool_total),
+            connections=min(
+                possible,
+                count("EDGE_CONNECTIONS", cls.connections),
+            ),
+            connections_per_address=count(
+                "EDGE_CONNECTIONS_PER_ADDRESS",
+                cls.connections_per_address,
             ),
             trusted=_networks(environ.get("TRUSTED_PROXIES", "")),
-            open_prefixes=tuple(
-                prefix for word in words for prefix in OPEN_PREFIXES.get(word.partition("@")[0], ())
-            ),
-            certificate_headers=frozenset(
-                environ[name].strip().lower().encode()
-                for name in ("CLIENT_CERT_HEADER", "CLIENT_CERT_VERIFIED_HEADER")
-                if environ.get(name, "").strip()
-            ),
+            open_prefixes=_open_prefixes(environ.get("OPEN_DIALECTS", "")),
+            certificate_headers=_certificate_headers(environ),
         )
 
     def body_limit(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> int:
-        """How large a body is read for a request with these headers (lower-case names): the ordinary limit for whoever shows
-        credentials, good or not, and for dialects that ask for none."""
+        """How large the body of a request with these headers (lower-case names) may be, in bytes.
+
+        The ordinary limit with credentials, valid or not, and for dialects that ask for none.
+        """
         if target.startswith(self.open_prefixes):
             return self.body_bytes
         for name, value in headers:
+            # Whether the credentials are valid is for the application to find out.
             if name in CREDENTIALS or (name == b"cookie" and SESSION_COOKIE in value):
                 return self.body_bytes
         return min(self.anonymous_body_bytes, self.body_bytes)
 
     def trusts(self, address: str) -> bool:
-        """Whether a proxy of ours speaks from this address, for many clients at once."""
+        """Whether the address is that of a proxy of ours, which speaks for many clients."""
         try:
             parsed = ip_address(address)
         except ValueError:
@@ -105,7 +134,7 @@ class Limits:
 
 
 def raise_descriptors() -> int:
-    """Lift the soft limit of open files to the hard one; the limit that holds then."""
+    """Lift the soft limit of open files to the hard one; returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = 1 << 20 if hard == resource.RLIM_INFINITY else min(hard, 1 << 20)
     if soft < highest:
@@ -124,10 +153,31 @@ def _number(environ: Mapping[str, str], name: str, default: float) -> float:
     return value
 
 
+def _open_prefixes(text: str) -> tuple[bytes, ...]:
+    """The addresses of opened dialects.
+
+    Which network or certificate may use them is for the application to check.
+    """
+    prefixes: tuple[bytes, ...] = ()
+    for word in text.replace(",", " ").split():
+        prefixes += OPEN_PREFIXES.get(word.partition("@")[0], ())
+    return prefixes
+
+
+def _certificate_headers(
+    environ: Mapping[str, str],
+) -> frozenset[bytes]:
+    settings = (
+        "CLIENT_CERT_HEADER",
+        "CLIENT_CERT_VERIFIED_HEADER",
+    )
+    names = [environ.get(setting, "").strip().lower() for setting in settings]
+    return frozenset(name.encode() for name in names if name)
+
+
 def _networks(text: str) -> tuple[Network, ...]:
+    words = text.replace(",", " ").split()
     try:
-        return tuple(
-            ip_network(word, strict=False) for word in text.replace(",", " ").split() if word
-        )
+        return tuple(ip_network(word, strict=False) for word in words)
     except ValueError:
         raise SettingError("TRUSTED_PROXIES must be a comma list of networks.") from None

@@ -1,4 +1,4 @@
-"""An answer on its way to a client that may read slowly: the server behind is freed at once, the rest waits in a spool."""
+"""An answer on its way to a client that may read slowly: the server behind is free at once."""
 
 import asyncio
 
@@ -7,12 +7,16 @@ from edge.limits import Limits
 from edge.spool import Budget, Spool
 
 
-class Gone(Exception):
+class ClientGone(Exception):
     """The client has left, or has not read for too long."""
 
 
 class Outlet:
-    """Writes straight on while the client keeps up, else through a spool of its own."""
+    """The way of one answer to its client.
+
+    It writes directly while the client keeps up. From the first time that it does not, all of the
+    answer passes through a spool, so that its order stays.
+    """
 
     def __init__(self, client: Connection, limits: Limits, budget: Budget) -> None:
         self._client = client
@@ -25,51 +29,53 @@ class Outlet:
         self._failed = False
 
     async def put(self, data: bytes) -> None:
-        """Send or keep; waits only while the spool is full. Gone."""
+        """Send or spool the bytes; waits only while the spool is full. ClientGone."""
         if self._pump is None and not self._client.blocked:
             self._client.write(data)
-            if self._client.lost:
-                raise Gone
+            if self._client.is_lost:
+                raise ClientGone
             return
         if self._pump is None:
             self._pump = asyncio.create_task(self._run())
         while not self._failed and not self._spool.put(data):
             if not self._spool.waiting:
-                await self._directly(data)
+                # Other answers have used up the budget: this one goes without a spool.
+                await self._write_directly(data)
                 return
             self._moved.clear()
             await self._moved.wait()
         if self._failed:
-            raise Gone
+            raise ClientGone
         self._filled.set()
 
     async def finish(self) -> None:
-        """Wait until all of it is with the client's own connection. Gone."""
+        """Wait until all of it is with the client's own connection. ClientGone."""
         if self._pump is not None:
             self._complete = True
             self._filled.set()
             await self._pump
-        if self._failed or self._client.lost:
-            raise Gone
+        if self._failed or self._client.is_lost:
+            raise ClientGone
 
     def close(self) -> None:
-        """Forget what waits."""
+        """Drop what waits."""
         if self._pump is not None:
             self._pump.cancel()
         self._spool.close()
 
-    async def _directly(self, data: bytes) -> None:
+    async def _write_directly(self, data: bytes) -> None:
         try:
             if not await self._client.writable(self._deadline()):
-                raise Gone
+                raise ClientGone
         except TimeoutError:
-            raise Gone from None
+            raise ClientGone from None
         self._client.write(data)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._stall
 
     async def _run(self) -> None:
+        """Move the spool to the client until all of it is written."""
         try:
             while await self._client.writable(self._deadline()):
                 if data := self._spool.take():

@@ -1,10 +1,10 @@
-"""One client's connection: requests are read whole, passed on, and their answers handed back in order."""
+"""One client's connection: requests are read whole, forwarded, and answered in order."""
 
 import asyncio
 from typing import TYPE_CHECKING
 
 from edge.connections import Connection
-from edge.outlet import Gone, Outlet
+from edge.outlet import ClientGone, Outlet
 from edge.spool import PART, Spool, spooling
 from edge.upstreams import Unavailable, Upstream
 from edge.wire import (
@@ -15,8 +15,8 @@ from edge.wire import (
     Chunked,
     Refusal,
     Request,
+    check_certificate_headers,
     find_head,
-    heed_certificate,
     parse_answer,
     parse_request,
 )
@@ -24,14 +24,13 @@ from edge.wire import (
 if TYPE_CHECKING:
     from edge.front import Front
 
-HEAD, BODY, ANSWER, STREAM, TUNNEL, FAREWELL = (
-    "head",
-    "body",
-    "answer",
-    "stream",
-    "tunnel",
-    "farewell",
-)
+# The states of a session, in the order of a request.
+HEAD = "head"
+BODY = "body"
+ANSWER = "answer"
+STREAM = "stream"
+TUNNEL = "tunnel"
+FAREWELL = "farewell"
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 REASONS = {
     400: "Bad Request",
@@ -48,19 +47,29 @@ REASONS = {
 LARGEST_ANSWER_HEAD = 128 * 1024
 REFUSAL_SECONDS = 5.0
 FAREWELL_SECONDS = 10.0
-# How many times the largest body is still read from a client that sends too much, so that it sees the refusal.
+# How many times the largest body is still read from a client that sends too much, so that it sees
+# the refusal.
 DRAINED_SIZES = 4
 
 
-class Left(Exception):
-    """The client has gone in the middle of its request."""
+class ClientLeft(Exception):
+    """The client has left in the middle of its request."""
 
 
 class Session:
-    """`state` says what it is busy with; a session that only sends its request, or its thanks, may be dropped for others."""
+    """One client's connection.
+
+    `state` says what it is busy with. In the states HEAD, BODY and FAREWELL it may be dropped for
+    other clients.
+    """
 
     def __init__(
-        self, front: "Front", client: Connection, address: str, *, sockets_only: bool
+        self,
+        front: "Front",
+        client: Connection,
+        address: str,
+        *,
+        sockets_only: bool,
     ) -> None:
         self.state = HEAD
         self.address = address
@@ -69,7 +78,9 @@ class Session:
         self._client = client
         self._sockets_only = sockets_only
         self._loop = asyncio.get_running_loop()
+        # Whether a request was answered before: a client may be idle between two of them.
         self._serving = False
+        # How many bytes are read and dropped at the end, so that the client sees its refusal.
         self._drain = 0
 
     def abort(self) -> None:
@@ -77,56 +88,69 @@ class Session:
         self._client.abort()
 
     async def run(self) -> None:
-        """Serve until either side has had enough."""
+        """Serve requests until either side ends the connection."""
         try:
-            while await self._turn():
+            while await self._serve_request():
                 pass
-            await self._farewell()
-        except (Left, Gone):
+            await self._drain_client()
+        except (ClientLeft, ClientGone):
             self._client.abort()
         finally:
             self._client.on_end = None
             self._client.close()
             if self._client.transport.get_write_buffer_size():
+                # close() waits for the client to read; one that does not is dropped.
                 self._loop.call_later(self._limits.stall_seconds, self._client.abort)
 
-    async def _turn(self) -> bool:
-        """One request and its answer; whether another one may follow."""
+    async def _serve_request(self) -> bool:
+        """Serve one request; whether another one may follow."""
         method = b"GET"
         try:
-            request = await self._request()
+            request = await self._read_head()
             if request is None:
                 return False
             method = request.method
             self._drain = 0
-            with spooling(
-                self._front.budget, self._limits.spool_memory, self._limits.body_bytes + PART
-            ) as body:
-                claimed = await self._body(request, body)
-                return await self._pass(request, body, claimed)
+            limits = self._limits
+            spool = spooling(
+                self._front.budget,
+                limits.spool_memory,
+                limits.body_bytes + PART,
+            )
+            with spool as body:
+                excess = await self._read_body(request, body)
+                return await self._forward(request, body, excess)
         except Refusal as refusal:
             self._drain = DRAINED_SIZES * self._limits.body_bytes
             await self._refuse(refusal, method)
             return False
 
-    async def _request(self) -> Request | None:
+    async def _read_head(self) -> Request | None:
         """The next head; None when none comes."""
         self.state = HEAD
-        buffer, limits = self._client.buffer, self._limits
+        buffer = self._client.buffer
+        limits = self._limits
         patience = limits.idle_seconds if self._serving else limits.head_seconds
-        deadline, begun = self._loop.time() + patience, False
+        deadline = self._loop.time() + patience
+        begun = False
         while True:
+            # RFC 9112, 2.2: empty lines before a request are ignored.
             while buffer.startswith(CRLF):
                 del buffer[:2]
             if buffer and buffer != b"\r":
                 if not begun:
-                    deadline, begun = self._loop.time() + limits.head_seconds, True
+                    deadline = self._loop.time() + limits.head_seconds
+                    begun = True
                 if end := find_head(buffer, limits):
                     raw = bytes(buffer[:end])
                     del buffer[:end]
                     request = parse_request(raw, limits)
                     trusted = limits.trusts(self.address)
-                    heed_certificate(request, limits.certificate_headers, trusted=trusted)
+                    check_certificate_headers(
+                        request,
+                        limits.certificate_headers,
+                        trusted=trusted,
+                    )
                     return request
             if self._front.stopping and not begun:
                 return None
@@ -138,8 +162,12 @@ class Session:
                     raise Refusal(408, "The request's head did not come in time.") from None
                 return None
 
-    async def _body(self, request: Request, body: Spool) -> int:
-        """Read the body into the spool. The size that it claims (or has reached) when that is too much, and 0 otherwise."""
+    async def _read_body(self, request: Request, body: Spool) -> int:
+        """Read the body into the spool; 0, or the size that it claims when that is too much.
+
+        For a chunked body that is too large it is the size that it has reached. Refusal when it
+        comes too slowly or is malformed.
+        """
         self.state = BODY
         limit = self._limits.body_limit(request.target, request.headers)
         if request.length is not None and request.length > limit:
@@ -150,69 +178,87 @@ class Session:
             self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         began = self._loop.time()
         try:
-            if request.length is not None:
-                await self._plain(request.length, body, began)
-                return 0
-            return limit + 1 if await self._chunked(limit, body, began) else 0
+            if request.length is None:
+                is_larger = await self._read_chunked(limit, body, began)
+                return limit + 1 if is_larger else 0
+            await self._read_plain(request.length, body, began)
+            return 0
         except TimeoutError:
-            raise Refusal(408, "The request's body came too slowly.", request.target) from None
+            raise Refusal(
+                408,
+                "The request's body came too slowly.",
+                request.target,
+            ) from None
         except Refusal as refusal:
             refusal.target = request.target
             raise
 
-    async def _plain(self, length: int, body: Spool, began: float) -> None:
+    async def _read_plain(self, length: int, body: Spool, began: float) -> None:
         while body.size < length:
             if data := self._client.take(length - body.size):
-                self._keep(body, data)
+                self._spool(body, data)
             else:
-                await self._more(body, began)
+                await self._wait_for_body(body, began)
 
-    async def _chunked(self, limit: int, body: Spool, began: float) -> bool:
-        """Whether there is more of it than the limit."""
+    async def _read_chunked(self, limit: int, body: Spool, began: float) -> bool:
+        """Whether the body is larger than the limit; then it is read no further."""
         decoder = Chunked()
         while True:
             data, rest = decoder.take(self._client.take())
             if body.size + len(data) > limit:
                 return True
             if data:
-                self._keep(body, data)
+                self._spool(body, data)
             if decoder.done:
+                # The client has sent its next request already.
                 self._client.buffer[:0] = rest
                 return False
-            await self._more(body, began)
+            await self._wait_for_body(body, began)
 
-    def _keep(self, body: Spool, data: bytes) -> None:
+    def _spool(self, body: Spool, data: bytes) -> None:
         if not body.put(data):
-            raise Refusal(503, "The server holds too many bodies of requests: try again later.")
+            raise Refusal(
+                503,
+                "The server holds too many bodies of requests: try again later.",
+            )
 
-    async def _more(self, body: Spool, began: float) -> None:
-        """Wait for more of a body; TimeoutError when it pauses too long, or is slower on the whole than it may be."""
+    async def _wait_for_body(self, body: Spool, began: float) -> None:
+        """Wait for more of a body.
+
+        TimeoutError when it pauses too long, or is slower on average than the lowest rate.
+        """
         limits = self._limits
-        whole = began + limits.body_grace_seconds + body.size / limits.body_rate
-        if not await self._client.more(min(whole, self._loop.time() + limits.body_idle_seconds)):
-            raise Left
+        rate_deadline = began + limits.body_grace_seconds + body.size / limits.body_rate
+        idle_deadline = self._loop.time() + limits.body_idle_seconds
+        if not await self._client.more(min(rate_deadline, idle_deadline)):
+            raise ClientLeft
 
-    async def _pass(self, request: Request, body: Spool, claimed: int) -> bool:
-        """Hand the request on and its answer back; whether the connection may serve on."""
+    async def _forward(self, request: Request, body: Spool, excess: int) -> bool:
+        """Send the request to its server and the answer back.
+
+        `excess` is the size of a body that is too large, else 0. True when the connection may serve
+        on.
+        """
         self.state = ANSWER
         self._serving = True
-        if claimed:
+        if excess:
             self._drain = DRAINED_SIZES * self._limits.body_bytes
             request.keep_alive = False
             body.close()
         to_sockets = request.websocket or self._sockets_only
         upstream = self._front.sockets if to_sockets else self._front.web
         try:
-            server, answer = await self._ask(upstream, request, body, claimed)
+            server, answer = await self._ask(upstream, request, body, excess)
         except Unavailable:
             raise Refusal(
-                503, "The server is starting or stopping: try again in a moment."
+                503,
+                "The server is starting or stopping: try again in a moment.",
             ) from None
         try:
             if request.websocket and answer.status == 101:
                 await self._tunnel(server, answer)
                 return False
-            keep = await self._hand_back(request, server, answer)
+            keep_alive = await self._hand_back(request, server, answer)
         except BaseException:
             server.abort()
             raise
@@ -220,13 +266,21 @@ class Session:
             upstream.keep(server)
         else:
             server.abort()
-        return keep
+        return keep_alive
 
     async def _ask(
-        self, upstream: Upstream, request: Request, body: Spool, claimed: int
+        self,
+        upstream: Upstream,
+        request: Request,
+        body: Spool,
+        excess: int,
     ) -> tuple[Connection, Answer]:
+        """(connection to the server, head of its answer).
+
+        Unavailable when the server does not accept, Refusal when it does not answer.
+        """
         size = body.waiting
-        head = self._upstream_head(request, size, claimed)
+        head = self._upstream_head(request, size, excess)
         for last in (False, True):
             server, used = await upstream.connection(fresh=last or not _repeatable(request, size))
             try:
@@ -237,67 +291,82 @@ class Session:
             if answer is not None:
                 return server, answer
             server.abort()
-            # A kept connection may end just as it is used again; what changes nothing is asked once more, and nothing else is
-            # sent on one.
+            # A kept connection may end just as it is used again; what changes nothing is asked once
+            # more, and nothing else is sent on one.
             if last or not used:
                 break
         raise Refusal(502, "The server ended before it answered.")
 
-    def _upstream_head(self, request: Request, size: int, claimed: int) -> bytes:
+    def _upstream_head(self, request: Request, size: int, excess: int) -> bytes:
+        """The request's head as the server gets it, with what the front knows of the client."""
         lines = [b"%s %s HTTP/1.%d" % (request.method, request.target, request.minor)]
         lines += [b"%s: %s" % pair for pair in request.end_to_end()]
         if not request.value(b"host"):
             lines.append(b"host: %s" % self._own_name())
         if size or request.length is None or request.value(b"content-length"):
             lines.append(b"content-length: %d" % size)
-        if claimed:
-            lines.append(b"x-kubegale-length: %d" % claimed)
+        if excess:
+            lines.append(b"x-kubegale-length: %d" % excess)
         lines.append(b"x-kubegale-peer: %s" % self.address.encode())
         if request.websocket:
             lines += [b"connection: Upgrade", b"upgrade: websocket"]
         elif not _repeatable(request, size):
-            # The web server ends a connection, whatever it has said, when much of a body was not read.
+            # The web server ends a connection, whatever it has said, when much of a body was not
+            # read.
             lines.append(b"connection: close")
         return CRLF.join(lines) + END
 
     def _own_name(self) -> bytes:
-        """For a client that names no host: the address that it has reached."""
+        """The Host of a client that names none: the address that it has reached."""
         address, port = self._client.transport.get_extra_info("sockname")[:2]
-        return f"[{address}]:{port}".encode() if ":" in address else f"{address}:{port}".encode()
+        literal = f"[{address}]" if ":" in address else address
+        return f"{literal}:{port}".encode()
 
     async def _exchange(
-        self, server: Connection, request: Request, head: bytes, body: Spool
+        self,
+        server: Connection,
+        request: Request,
+        head: bytes,
+        body: Spool,
     ) -> Answer | None:
-        """Send the request and wait for the head of its answer; None when the server closes instead. Left with the client."""
+        """Send the request and wait for the head of its answer.
 
-        def stop() -> None:
-            if self._client.lost or self.state == STREAM:
+        None when the server closes instead; ClientLeft when the client does.
+        """
+
+        def abort_server() -> None:
+            # A client that only ends its sending still waits for the answer, unless that is a
+            # stream.
+            if self._client.is_lost or self.state == STREAM:
                 server.abort()
 
-        self._client.on_end = stop
+        self._client.on_end = abort_server
         sending: asyncio.Task[None] | None = None
         if body.waiting <= PART:
+            # In one write with the head: most bodies are small.
             server.write(head + (body.take(body.waiting) if body.waiting else b""))
         else:
             server.write(head)
-            sending = asyncio.create_task(self._send(server, body))
+            sending = asyncio.create_task(self._send_body(server, body))
         try:
-            raw = await self._answer_head(server)
-            if self._client.lost:
-                raise Left
+            raw = await self._read_answer_head(server)
+            if self._client.is_lost:
+                raise ClientLeft
             return parse_answer(raw, request.method) if raw else None
         except ValueError:
             return None
         finally:
             if sending is not None and not sending.done():
-                # The answer came before all of the request was read: nothing more of it is wanted.
+                # The answer came before all of the request was read: the server wants no more of
+                # it.
                 sending.cancel()
 
-    async def _send(self, server: Connection, body: Spool) -> None:
+    async def _send_body(self, server: Connection, body: Spool) -> None:
         while body.waiting and await server.writable():
             server.write(body.take())
 
-    async def _answer_head(self, server: Connection) -> bytes:
+    async def _read_answer_head(self, server: Connection) -> bytes:
+        """The head with its empty line; b"" when the server closes or sends too much. Refusal."""
         deadline = self._loop.time() + self._limits.answer_seconds
         while (end := server.buffer.find(END)) < 0:
             if len(server.buffer) > LARGEST_ANSWER_HEAD:
@@ -310,14 +379,18 @@ class Session:
         return server.take(end + 4)
 
     async def _hand_back(self, request: Request, server: Connection, answer: Answer) -> bool:
-        keep = request.keep_alive and answer.length != -1 and not self._front.stopping
-        self._client.write(_client_head(answer, keep=keep))
+        """Send the answer to the client; True when its connection may be used again."""
+        # A body that lasts until the end of the connection needs that end.
+        has_end = answer.length != -1
+        keep_alive = request.keep_alive and has_end and not self._front.stopping
+        self._client.write(_client_head(answer, keep_alive=keep_alive))
         if answer.length == 0:
-            return keep
+            return keep_alive
         if answer.length is None:
+            # From here on the end of the client's sending ends the stream (see `_exchange`).
             self.state = STREAM
             if self._client.ended:
-                raise Left
+                raise ClientLeft
         outlet = Outlet(self._client, self._limits, self._front.budget)
         try:
             await self._relay(server, answer, outlet)
@@ -325,13 +398,18 @@ class Session:
         finally:
             outlet.close()
         self.state = ANSWER
-        return keep
+        return keep_alive
 
     async def _relay(self, server: Connection, answer: Answer, outlet: Outlet) -> None:
-        left, decoder = answer.length, Chunked()
+        """Move the body of an answer, as it comes, until its end; ClientGone."""
+        # None for a chunked body, -1 for one that lasts until the end of the connection.
+        left = answer.length
+        decoder = Chunked()
         while True:
-            if data := server.take(left if left is not None and left > 0 else None):
+            most = left if left is not None and left > 0 else None
+            if data := server.take(most):
                 if left is None:
+                    # The chunks pass as they are; they are decoded only to see their end.
                     decoder.take(data)
                 elif left > 0:
                     left -= len(data)
@@ -340,16 +418,19 @@ class Session:
                     return
             elif not await server.more():
                 if left != -1:
-                    raise Gone
+                    # The answer is cut off: the client has to see that its connection ends, too.
+                    raise ClientGone
                 return
 
     async def _tunnel(self, server: Connection, answer: Answer) -> None:
         """Both directions of a WebSocket as plain bytes, until one of them ends."""
         self.state = TUNNEL
         self._client.on_end = None
-        self._client.write(
-            CRLF.join([answer.line, *(b"%s: %s" % pair for pair in answer.headers)]) + END
-        )
+        lines = [
+            answer.line,
+            *(b"%s: %s" % pair for pair in answer.headers),
+        ]
+        self._client.write(CRLF.join(lines) + END)
         ways = [
             asyncio.create_task(self._copy(self._client, server)),
             asyncio.create_task(self._copy(server, self._client)),
@@ -363,6 +444,7 @@ class Session:
             server.close()
 
     async def _copy(self, source: Connection, target: Connection) -> None:
+        """Until either side ends, or the target does not read for `stall_seconds`."""
         while True:
             if data := source.take():
                 target.write(data)
@@ -376,14 +458,20 @@ class Session:
                 return
 
     async def _refuse(self, refusal: Refusal, method: bytes) -> None:
-        """Answer for ourselves: in the words of the API at the address when the application can say them, else plainly."""
-        answer = b""
-        if refusal.target.startswith(b"/") and refusal.status < 500 and not self._sockets_only:
-            answer = await self._in_dialect(refusal, method)
-        self._client.write(answer or _plain(refusal, method))
+        """Answer a request that we refuse.
 
-    async def _in_dialect(self, refusal: Refusal, method: bytes) -> bytes:
-        """The application's answer to a request that we refuse; nothing when it has none in time."""
+        In the words of the API at the address when the application can say them, else as plain
+        JSON.
+        """
+        answer = b""
+        # The application may be what is failing with 5xx, and the sockets' port has no other API.
+        has_dialect = refusal.target.startswith(b"/") and not self._sockets_only
+        if has_dialect and refusal.status < 500:
+            answer = await self._refusal_in_dialect(refusal, method)
+        self._client.write(answer or _plain_refusal(refusal, method))
+
+    async def _refusal_in_dialect(self, refusal: Refusal, method: bytes) -> bytes:
+        """The application's answer to a request that we refuse; b"" when none comes in time."""
         path = refusal.target.partition(b"?")[0]
         head = CRLF.join(
             [
@@ -399,27 +487,31 @@ class Session:
             async with asyncio.timeout(REFUSAL_SECONDS):
                 server, _ = await self._front.web.connection(fresh=True)
                 server.write(head + END)
-                answer = parse_answer(await self._answer_head(server), method)
+                answer = parse_answer(await self._read_answer_head(server), method)
                 while answer.length is not None and len(server.buffer) < answer.length:
                     if not await server.more():
                         return b""
                 if answer.length is None or answer.length < 0:
                     return b""
-                return _client_head(answer, keep=False) + server.take(answer.length)
+                return _client_head(answer, keep_alive=False) + server.take(answer.length)
         except (TimeoutError, Unavailable, ValueError, Refusal):
             return b""
         finally:
             if server is not None:
                 server.abort()
 
-    async def _farewell(self) -> None:
-        """After a refusal the client may still be sending: a connection closed on unread bytes would take the answer with it."""
-        if not self._drain or self._client.lost:
+    async def _drain_client(self) -> None:
+        """Read on after a refusal, as the client may still be sending.
+
+        A connection that is closed on unread bytes is reset, and would take the answer with it.
+        """
+        if not self._drain or self._client.is_lost:
             return
         self.state = FAREWELL
         if self._client.transport.can_write_eof():
             self._client.transport.write_eof()
-        deadline, left = self._loop.time() + FAREWELL_SECONDS, self._drain
+        deadline = self._loop.time() + FAREWELL_SECONDS
+        left = self._drain
         try:
             while left > 0:
                 left -= len(self._client.take())
@@ -430,26 +522,32 @@ class Session:
 
 
 def _repeatable(request: Request, size: int) -> bool:
-    """Whether asking twice does no harm."""
+    """Whether the request may be sent twice."""
     return not size and request.method in IDEMPOTENT
 
 
-def _client_head(answer: Answer, *, keep: bool) -> bytes:
-    """The head of an answer for the client: this hop's own Connection header in the place of the server's."""
+def _client_head(answer: Answer, *, keep_alive: bool) -> bytes:
+    """The head of an answer for the client, with a Connection header of this hop."""
     lines = [answer.line]
     for name, value in answer.headers:
         lowered = name.lower()
         if lowered not in HOP_BY_HOP or lowered == b"transfer-encoding":
             lines.append(b"%s: %s" % (name, value))
-    lines.append(b"Connection: keep-alive" if keep else b"Connection: close")
+    lines.append(b"Connection: keep-alive" if keep_alive else b"Connection: close")
     return CRLF.join(lines) + END
 
 
-def _plain(refusal: Refusal, method: bytes) -> bytes:
+def _plain_refusal(refusal: Refusal, method: bytes) -> bytes:
+    """A whole answer, as plain JSON."""
     body = b'{"error":"%s"}\n' % refusal.sentence.encode()
     retry = b"Retry-After: 1\r\n" if refusal.status == 503 else b""
     head = (
         b"HTTP/1.1 %d %s\r\nServer: KubeGale\r\nContent-Type: application/json\r\n%s"
         b"Content-Length: %d\r\nConnection: close\r\n\r\n"
-    ) % (refusal.status, REASONS[refusal.status].encode(), retry, len(body))
+    ) % (
+        refusal.status,
+        REASONS[refusal.status].encode(),
+        retry,
+        len(body),
+    )
     return head if method == b"HEAD" else head + body

@@ -1,4 +1,4 @@
-"""Bytes that wait: the first in memory, the rest in a temporary file, and a bound on what all of them take together."""
+"""Bytes that wait: the first in memory, the rest in a temporary file, bounded all together."""
 
 import tempfile
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ PART = 64 * 1024
 
 
 class Budget:
-    """How many bytes all spools may hold."""
+    """How many bytes all spools together may still take."""
 
     def __init__(self, total: int) -> None:
         self.left = total
 
     def take(self, size: int) -> bool:
-        """Whether there is room for so many more; they count from now on."""
+        """Count so many more bytes; False, and nothing counted, when they do not fit."""
         if size > self.left:
             return False
         self.left -= size
@@ -37,7 +37,7 @@ class Spool:
         self._counted = 0
 
     def put(self, data: bytes) -> bool:
-        """Keep the bytes; False, and nothing kept, when this spool, or all of them together, are full."""
+        """Store the bytes; False, and nothing stored, when this spool or the budget is full."""
         if self._counted + len(data) > self._most or not self._budget.take(len(data)):
             return False
         self._counted += len(data)
@@ -47,7 +47,10 @@ class Spool:
             self._head += data
             return True
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="kubegale-front-", buffering=0)  # noqa: SIM115  closed by close()
+            # It has no name: the system removes it with the process, whatever ends that.
+            self._file = tempfile.TemporaryFile(  # noqa: SIM115  close() closes it
+                prefix="kubegale-front-", buffering=0
+            )
             self._read_at = 0
         self._file.seek(0, 2)
         self._file.write(data)
@@ -73,7 +76,7 @@ class Spool:
         self._counted = 0
 
     def close(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         self._head.clear()
         if self._file is not None:
             self._file.close()
@@ -84,7 +87,7 @@ class Spool:
 
 @contextmanager
 def spooling(budget: Budget, memory: int, most: int) -> Iterator[Spool]:
-    """A spool of at most `most` bytes that is forgotten at the end."""
+    """A spool of at most `most` bytes that is dropped at the end of the block."""
     spool = Spool(budget, memory, most)
     try:
         yield spool

@@ -1,4 +1,7 @@
-"""HTTP/1 as bytes: heads of requests and answers, and chunked bodies. Nothing is guessed: what can be read two ways is refused."""
+"""HTTP/1 as bytes: heads of requests and answers, chunked bodies.
+
+Nothing is guessed: what two readers could read in two ways is refused.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -6,6 +9,8 @@ from dataclasses import dataclass, field
 from edge.limits import Limits
 
 CRLF = b"\r\n"
+CARRIAGE_RETURN = 13
+# The end of a head: its last line and an empty one.
 END = b"\r\n\r\n"
 REQUEST_LINE = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([^\x00-\x20\x7f]+) HTTP/1\.([01])"
@@ -30,13 +35,13 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-# A Connection header cannot take these away: they decide who is asking, and for what.
-KEPT = frozenset({b"host", b"content-length", b"authorization", b"cookie", b"secret"})
-OURS = b"x-kubegale-"
+# A Connection header cannot remove these: they decide who is asking, and for what.
+END_TO_END = frozenset({b"host", b"content-length", b"authorization", b"cookie", b"secret"})
+OWN_PREFIX = b"x-kubegale-"
 
 
 class Refusal(Exception):
-    """The request ends here: an HTTP status and a sentence. `target` is the address as far as it is known."""
+    """Ends a request with an HTTP status and a sentence; `target` is its address, if known."""
 
     def __init__(self, status: int, sentence: str, target: bytes = b"") -> None:
         super().__init__(sentence)
@@ -47,7 +52,11 @@ class Refusal(Exception):
 
 @dataclass(slots=True)
 class Request:
-    """The head of a request. Names in `headers` are in lower case; `length` is None for a chunked body."""
+    """The head of a request.
+
+    Names in `headers` are in lower case. `length` is None for a chunked body. `nominated` are the
+    words of its Connection header.
+    """
 
     method: bytes
     target: bytes
@@ -64,62 +73,87 @@ class Request:
         return next((value for key, value in self.headers if key == name), b"")
 
     def end_to_end(self) -> list[tuple[bytes, bytes]]:
-        """What an upstream may see: no header of this hop, none of ours, none that could pass for another one."""
+        """The headers that a server may see.
+
+        None of this hop, none of the front's own, none that could pass for another one.
+        """
         return [
             (name, value)
             for name, value in self.headers
             if name not in HOP_BY_HOP
             and name != b"content-length"
+            # X-Forwarded_For and X-Forwarded-For are one name for a WSGI server.
             and b"_" not in name
-            and not name.startswith(OURS)
-            and (name not in self.nominated or name in KEPT or name.startswith(b"x-forwarded-"))
+            and not name.startswith(OWN_PREFIX)
+            and not self._is_hop_by_hop(name)
         ]
 
+    def _is_hop_by_hop(self, name: bytes) -> bool:
+        """Whether the Connection header takes this one away, and may."""
+        if name in END_TO_END or name.startswith(b"x-forwarded-"):
+            return False
+        return name in self.nominated
 
-def heed_certificate(request: Request, names: frozenset[bytes], *, trusted: bool) -> None:
-    """Drop what a client that is no proxy of ours says of a certificate; Refusal when a proxy says it twice."""
+
+def check_certificate_headers(request: Request, names: frozenset[bytes], *, trusted: bool) -> None:
+    """Drop certificate headers of clients that are no trusted proxy.
+
+    Refusal when a trusted proxy describes a certificate twice.
+    """
     if not names:
         return
     if not trusted:
         request.headers = [pair for pair in request.headers if pair[0] not in names]
-    seen = [name for name, _ in request.headers if name in names]
-    if len(seen) > len(set(seen)):
-        raise Refusal(400, "The client's certificate is described more than once.", request.target)
+    present = [name for name, _ in request.headers if name in names]
+    if len(present) > len(set(present)):
+        raise Refusal(
+            400,
+            "The client's certificate is described more than once.",
+            request.target,
+        )
 
 
 def find_head(buffer: bytearray, limits: Limits) -> int:
     """Where the head in the buffer ends (after its empty line), or 0 when it is not whole yet.
 
-    Refusal as soon as no continuation can make it good: too long, or a line that ends in a bare line feed.
+    Refusal as soon as no continuation can make it good: too long, or a line that ends in a bare
+    line feed.
     """
     end = buffer.find(END)
-    seen = buffer if end < 0 else buffer[: end + 4]
-    first = seen.find(b"\n")
-    if first == 0 or (first > 0 and seen[first - 1] != 13) or b"\n\n" in seen:
+    head = buffer if end < 0 else buffer[: end + 4]
+    newline = head.find(b"\n")
+    bare_newline = newline == 0 or (newline > 0 and head[newline - 1] != CARRIAGE_RETURN)
+    if bare_newline or b"\n\n" in head:
         raise Refusal(400, "A line of the request's head does not end with CR LF.")
-    if (len(seen) if first < 0 else first) > limits.line_bytes:
-        path = bytes(seen[:256]).split(b" ", 2)[1:2]
-        raise Refusal(
-            414,
-            f"The request line is longer than {limits.line_bytes} bytes.",
-            path[0].partition(b"?")[0] if path and path[0].startswith(b"/") else b"",
-        )
-    if len(seen) > limits.head_bytes:
-        raise Refusal(
-            431,
-            f"The request's head is larger than {limits.head_bytes} bytes.",
-            _target_of(bytes(seen[:first])),
-        )
+    line_length = len(head) if newline < 0 else newline
+    if line_length > limits.line_bytes:
+        sentence = f"The request line is longer than {limits.line_bytes} bytes."
+        raise Refusal(414, sentence, _long_target(head))
+    if len(head) > limits.head_bytes:
+        sentence = f"The request's head is larger than {limits.head_bytes} bytes."
+        raise Refusal(431, sentence, _target(bytes(head[:newline])))
     return end + 4 if end >= 0 else 0
 
 
-def _target_of(line: bytes) -> bytes:
+def _long_target(head: bytearray) -> bytes:
+    """The path at the beginning of a request line that is too long; b"" where it is none."""
+    words = bytes(head[:256]).split(b" ", 2)
+    if len(words) < 2 or not words[1].startswith(b"/"):
+        return b""
+    return words[1].partition(b"?")[0]
+
+
+def _target(line: bytes) -> bytes:
+    """The address in a request line; b"" where it is none."""
     parts = line.rstrip(b"\r").split(b" ")
     return parts[1] if len(parts) == 3 and parts[1].startswith(b"/") else b""
 
 
 def parse_request(raw: bytes, limits: Limits) -> Request:
-    """The head of a request; `raw` ends with its empty line. Refusal for whatever two readers could read in two ways."""
+    """The head of a request; `raw` ends with its empty line.
+
+    Refusal for whatever two readers could read in two ways.
+    """
     line, *lines = raw[:-4].split(CRLF)
     match = REQUEST_LINE.fullmatch(line)
     if match is None:
@@ -127,53 +161,59 @@ def parse_request(raw: bytes, limits: Limits) -> Request:
         if re.fullmatch(rb"HTTP/[0-9]\.[0-9]", version) and not version.startswith(b"HTTP/1."):
             raise Refusal(505, "This server speaks HTTP/1.1.")
         raise Refusal(400, "The request line cannot be read.")
-    method, target, minor = match[1], match[2], int(match[3])
     try:
-        return _request(method, target, minor, lines, limits)
+        headers = _parse_headers(lines, limits)
+        request = Request(match[1], match[2], int(match[3]), headers)
+        _read_address(request)
+        _read_framing(request)
+        _read_connection(request)
     except Refusal as refusal:
-        refusal.target = refusal.target or _target_of(line)
+        refusal.target = refusal.target or _target(line)
         raise
+    return request
 
 
-def _request(
-    method: bytes, target: bytes, minor: int, lines: list[bytes], limits: Limits
-) -> Request:
+def _parse_headers(lines: list[bytes], limits: Limits) -> list[tuple[bytes, bytes]]:
+    """(name in lower case, value) of each line."""
     if len(lines) > limits.headers:
         raise Refusal(431, f"The request has more than {limits.headers} headers.")
     headers: list[tuple[bytes, bytes]] = []
     for line in lines:
         if len(line) > limits.line_bytes:
             raise Refusal(431, f"A header is longer than {limits.line_bytes} bytes.")
-        found = FIELD.fullmatch(line)
-        if found is None:
+        match = FIELD.fullmatch(line)
+        if match is None:
             raise Refusal(400, "A header cannot be read.")
-        headers.append((found[1].lower(), found[2].rstrip(b" \t")))
-    request = Request(method, target, minor, headers)
-    _address(request)
-    _framing(request)
-    connection = {
-        word.strip().lower()
-        for name, value in headers
-        if name == b"connection"
-        for word in value.split(b",")
-    }
-    request.nominated = frozenset(connection)
-    request.keep_alive = b"close" not in connection if minor else b"keep-alive" in connection
-    request.websocket = bool(
-        minor
-        and method == b"GET"
-        and b"upgrade" in connection
+        headers.append((match[1].lower(), match[2].rstrip(b" \t")))
+    return headers
+
+
+def _read_connection(request: Request) -> None:
+    """What becomes of the connection: kept, upgraded, or asked to go on (100-continue)."""
+    nominated: set[bytes] = set()
+    for name, value in request.headers:
+        if name == b"connection":
+            nominated |= {word.strip().lower() for word in value.split(b",")}
+    request.nominated = frozenset(nominated)
+    is_http_1_1 = request.minor == 1
+    if is_http_1_1:
+        request.keep_alive = b"close" not in nominated
+    else:
+        request.keep_alive = b"keep-alive" in nominated
+    request.websocket = (
+        is_http_1_1
+        and request.method == b"GET"
+        and b"upgrade" in nominated
         and request.value(b"upgrade").lower() == b"websocket"
         and request.length == 0
     )
-    expected = request.value(b"expect").lower()
-    if expected not in (b"", b"100-continue"):
+    expectation = request.value(b"expect").lower()
+    if expectation not in (b"", b"100-continue"):
         raise Refusal(417, "The expectation of the request cannot be met.")
-    request.expects = bool(expected) and minor == 1
-    return request
+    request.expects = bool(expectation) and is_http_1_1
 
 
-def _address(request: Request) -> None:
+def _read_address(request: Request) -> None:
     """An absolute address becomes a path and a Host; more than one Host is refused."""
     hosts = [value for name, value in request.headers if name == b"host"]
     if len(hosts) > 1:
@@ -187,13 +227,13 @@ def _address(request: Request) -> None:
         raise Refusal(400, "The request's address cannot be read.")
     rest = absolute[2]
     request.target = rest if rest.startswith(b"/") else b"/" + rest
-    request.headers = [(b"host", absolute[1])] + [
-        (name, value) for name, value in request.headers if name != b"host"
-    ]
+    # RFC 9112: the host of an absolute address takes the place of the Host header.
+    others = [(name, value) for name, value in request.headers if name != b"host"]
+    request.headers = [(b"host", absolute[1]), *others]
 
 
-def _framing(request: Request) -> None:
-    """The length of the body, by one header and one only."""
+def _read_framing(request: Request) -> None:
+    """Read the length of the body; Refusal when more than one header says it."""
     lengths = [value for name, value in request.headers if name == b"content-length"]
     codings = [value for name, value in request.headers if name == b"transfer-encoding"]
     if len(lengths) > 1 or (lengths and codings) or len(codings) > 1:
@@ -210,7 +250,10 @@ def _framing(request: Request) -> None:
 
 @dataclass(slots=True)
 class Answer:
-    """The head of an answer: `length` is None for a chunked body and -1 for one that lasts until the end of the connection."""
+    """The head of an answer.
+
+    `length` is None for a chunked body, and -1 for one that lasts until the end of the connection.
+    """
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -220,7 +263,7 @@ class Answer:
 
 
 def parse_answer(raw: bytes, method: bytes) -> Answer:
-    """The head of an answer of one of our own servers; ValueError when it is none."""
+    """The head of an answer of one of our own servers; ValueError when it is malformed."""
     line, *lines = raw[:-4].split(CRLF)
     match = STATUS_LINE.match(line)
     if match is None:
@@ -229,8 +272,8 @@ def parse_answer(raw: bytes, method: bytes) -> Answer:
     headers: list[tuple[bytes, bytes]] = []
     length: int | None = -1
     close = match[1] == b"0"
-    for one in lines:
-        name, _, value = one.partition(b":")
+    for header_line in lines:
+        name, _, value = header_line.partition(b":")
         value = value.strip()
         match name.lower():
             case b"content-length":
@@ -241,12 +284,13 @@ def parse_answer(raw: bytes, method: bytes) -> Answer:
                 close = close or value.lower() == b"close"
         headers.append((name, value))
     if method == b"HEAD" or status in (204, 304) or status < 200:
+        # These have no body, whatever their headers say.
         length = 0
     return Answer(status, headers, line, length, not close and length != -1)
 
 
 class Chunked:
-    """Takes a chunked body apart as it comes. `take` gives the data, `done` says that its end has come."""
+    """Decodes a chunked body as it comes: `take` returns its data, `done` says that it ended."""
 
     def __init__(self) -> None:
         self.done = False
@@ -256,7 +300,7 @@ class Chunked:
         self._trailer = 0
 
     def take(self, data: bytes | bytearray) -> tuple[bytes, bytes]:
-        """(data of the body, what comes after its end); Refusal when it is not chunked."""
+        """(data of the body, bytes after its end); Refusal when it is malformed."""
         self._buffer += data
         parts: list[bytes] = []
         while not self.done and self._step(parts):
@@ -268,7 +312,7 @@ class Chunked:
         return b"".join(parts), rest
 
     def _step(self, parts: list[bytes]) -> bool:
-        """One piece of syntax; whether there was enough for it."""
+        """Read one piece of syntax; False when more bytes are needed for it."""
         if self._state == "data":
             piece = bytes(self._buffer[: self._left])
             del self._buffer[: len(piece)]

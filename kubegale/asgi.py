@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -15,10 +16,18 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 django.setup()
 
+# These need the settings.
 from clusters import stream_clients  # noqa: E402
 from core.errors import DomainError, NotFound  # noqa: E402
 from core.sockets import connections  # noqa: E402
-from core.sockets.protocol import Message, Receive, Send, Socket, close_all, serve  # noqa: E402  # needs the settings
+from core.sockets.protocol import (  # noqa: E402
+    Message,
+    Receive,
+    Send,
+    Socket,
+    close_all,
+    serve,
+)
 from dialects.kubegale import code_of  # noqa: E402
 from operations import sockets as operation_sockets  # noqa: E402
 from storage_api import sockets as change_sockets  # noqa: E402
@@ -35,7 +44,7 @@ FRONT_PEER = b"x-kubegale-peer"
 
 
 class WithoutQuery(logging.Filter):
-    """uvicorn writes the address of each socket into its log; the ticket in it stays out."""
+    """Log filter for uvicorn, which logs the address of each socket: removes the ticket in it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Cut every text at its question mark."""
@@ -55,7 +64,7 @@ def _code(error: DomainError) -> int:
 
 
 async def application(scope: Message, receive: Receive, send: Send) -> None:
-    """Dispatch by scope type; unknown sockets are closed, plain HTTP is told where it belongs."""
+    """Dispatch by the scope's type."""
     if scope["type"] != "lifespan":
         _name_client(scope)
     match scope["type"]:
@@ -69,12 +78,14 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
 
 
 def _name_client(scope: Message) -> None:
-    """Behind the front (a unix socket, whose peers have no address) the client is who the front says; elsewhere its header is
-    dropped."""
-    said = [value for name, value in scope["headers"] if name == FRONT_PEER]
-    scope["headers"] = [pair for pair in scope["headers"] if pair[0] != FRONT_PEER]
-    if said and os.environ.get("KUBEGALE_WS_SOCKET") and not (scope.get("client") or ("",))[0]:
-        scope["client"] = (said[0].decode("latin-1"), 0)
+    """Set the client that the front names on its unix socket; elsewhere drop the front's header."""
+    headers = scope["headers"]
+    peers = [value for name, value in headers if name == FRONT_PEER]
+    scope["headers"] = [pair for pair in headers if pair[0] != FRONT_PEER]
+    # A peer on a unix socket has no address of its own.
+    address = (scope.get("client") or ("",))[0]
+    if peers and os.environ.get("KUBEGALE_WS_SOCKET") and not address:
+        scope["client"] = (peers[0].decode("latin-1"), 0)
 
 
 async def _websocket(socket: Socket) -> None:
@@ -93,7 +104,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            _say_goodbye_before_stopping()
+            _close_sockets_before_stopping()
         else:
             await terminal.end_all()
             await stream_clients.close()
@@ -103,43 +114,56 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-def _say_goodbye_before_stopping() -> None:
-    """uvicorn closes sockets with 1012 as soon as it is told to stop; ours are told 1001 first, so that clients come back."""
+def _close_sockets_before_stopping() -> None:
+    """Close sockets with 1001 when the process is told to stop, so that clients connect again.
+
+    uvicorn would close them with 1012 at once.
+    """
     if threading.current_thread() is not threading.main_thread():
+        # Only the main thread may set signal handlers; tests run servers in others.
         return
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        before = signal.getsignal(number)
-        if callable(before):
-            signal.signal(number, _goodbye(loop, before))
+        uvicorns_handler = signal.getsignal(number)
+        if callable(uvicorns_handler):
+            signal.signal(number, _closing_handler(loop, uvicorns_handler))
 
 
-def _goodbye(
-    loop: asyncio.AbstractEventLoop, before: Callable[[int, FrameType | None], Any]
+def _closing_handler(
+    loop: asyncio.AbstractEventLoop,
+    original: Callable[[int, FrameType | None], Any],
 ) -> Callable[[int, FrameType | None], None]:
-    async def close_then_stop(number: int, frame: FrameType | None) -> None:
-        try:
+    """A signal handler that closes the sockets and then calls the original one."""
+
+    async def close_and_stop(number: int, frame: FrameType | None) -> None:
+        with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await close_all()
-        except TimeoutError:
-            pass
-        before(number, frame)
+        original(number, frame)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(lambda: asyncio.ensure_future(close_then_stop(number, frame)))
+        # The handler interrupts the loop anywhere: the work is done in its next round.
+        loop.call_soon_threadsafe(lambda: asyncio.ensure_future(close_and_stop(number, frame)))
 
     return handle
 
 
 async def _plain_http(scope: Message, send: Send) -> None:
-    healthy = scope["path"] in {"/healthz", "/healthz/"}
-    body = (
-        b'{"status":"ok"}'
-        if healthy
-        else b'{"error":"this port serves WebSocket connections only"}'
-    )
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    """200 for /healthz, 404 for everything else."""
+    status = 404
+    body = b'{"error":"this port serves WebSocket connections only"}'
+    if scope["path"] in {"/healthz", "/healthz/"}:
+        status = 200
+        body = b'{"status":"ok"}'
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
     await send(
-        {"type": "http.response.start", "status": 200 if healthy else 404, "headers": headers}
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": headers,
+        }
     )
     await send({"type": "http.response.body", "body": body})

@@ -17,13 +17,16 @@ app.autodiscover_tasks()
 
 
 @setup_logging.connect
-def log_like_the_web(**_: object) -> None:
-    """Workers and beat log in the format of all processes; without a receiver Celery brings one of its own."""
+def configure_worker_logging(**_: object) -> None:
+    """Log in the format of all processes; without a receiver Celery would bring its own."""
     configure_logging(settings.LOGGING)
 
 
 @worker_process_init.connect
-def rarely_collect(**_: object) -> None:
-    """Big JSON makes many objects and no cycles; what was loaded before the fork is never garbage."""
+def collect_garbage_rarely(**_: object) -> None:
+    """Collect rarely: big JSON makes many objects and no cycles.
+
+    What was loaded before the fork is never garbage.
+    """
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

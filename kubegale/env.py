@@ -1,4 +1,4 @@
-"""Reading settings out of environment variables: typed, with defaults, failing in one sentence."""
+"""Reading settings from environment variables: typed, with defaults, failing in one sentence."""
 
 import json
 import os
@@ -12,8 +12,10 @@ from urllib.parse import unquote, urlsplit
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
 HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}", re.ASCII)
+# `20/min`: Django REST framework looks at the first letter of the period only.
+RATE = re.compile(r"0*[1-9][0-9]*/[smhd]", re.ASCII)
 # Headers that already decide who is asking, from where and for what.
-TAKEN_HEADERS = frozenset(
+RESERVED_HEADERS = frozenset(
     {
         "authorization",
         "connection",
@@ -37,7 +39,7 @@ class SettingError(SystemExit):
 
 
 def text(name: str, default: str = "") -> str:
-    """The variable's text, or what the file named by `NAME_FILE` holds, or the default."""
+    """The variable's text, or the content of the file named by `NAME_FILE`, or the default."""
     if name in os.environ:
         return os.environ[name]
     if path := os.environ.get(f"{name}_FILE"):
@@ -50,7 +52,7 @@ def text(name: str, default: str = "") -> str:
 
 
 def required(name: str, hint: str) -> str:
-    """The variable's text; ends the process with one sentence when it is not set."""
+    """The variable's text; SettingError with the hint when it is not set."""
     if value := text(name):
         return value
     raise SettingError(f"{name} is not set: {hint}")
@@ -78,12 +80,12 @@ def decimal(name: str, default: str) -> Decimal:
     """An exact decimal number above zero."""
     value = text(name, default)
     try:
-        found = Decimal(value)
+        exact = Decimal(value)
     except InvalidOperation:
         raise SettingError(f"{name} must be a number, not {value!r}.") from None
-    if not found.is_finite() or found <= 0:
+    if not exact.is_finite() or exact <= 0:
         raise SettingError(f"{name} must be above zero, not {value!r}.")
-    return found
+    return exact
 
 
 def integers(name: str, default: str) -> list[int]:
@@ -95,31 +97,25 @@ def integers(name: str, default: str) -> list[int]:
 
 
 def rate(name: str, default: str) -> str:
-    """How many in which time, `20/min` (sec, min, hour, day); empty is no limit."""
+    """How many in which time, `20/min` (sec, min, hour, day); "" is no limit."""
     value = text(name, default).strip()
-    count, _, period = value.partition("/")
-    if value and not (
-        count.isascii() and count.isdigit() and int(count) and period[:1] in set("smhd") - {""}
-    ):
+    if value and not RATE.match(value):
         raise SettingError(f"{name} must look like 20/min (sec, min, hour or day), not {value!r}.")
     return value
 
 
 def ports(name: str, default: str) -> frozenset[int]:
     """Port numbers and ranges: `22,10248-10259`."""
-    found: set[int] = set()
+    numbers: set[int] = set()
     for word in words(name, default):
         first, dash, last = word.partition("-")
-        if (
-            not first.isdigit()
-            or (dash and not last.isdigit())
-            or not 1 <= int(first) <= int(last or first) <= 65535
-        ):
+        are_numbers = first.isdigit() and (last.isdigit() or not dash)
+        if not are_numbers or not 1 <= int(first) <= int(last or first) <= 65535:
             raise SettingError(
                 f"{name} must be ports and ranges such as 22,10248-10259, not {word!r}."
             )
-        found.update(range(int(first), int(last or first) + 1))
-    return frozenset(found)
+        numbers.update(range(int(first), int(last or first) + 1))
+    return frozenset(numbers)
 
 
 def boolean(name: str, default: bool) -> bool:
@@ -139,40 +135,49 @@ def words(name: str, default: str = "") -> list[str]:
 
 def networks(name: str, default: str = "") -> list[str]:
     """A comma-separated list of IP networks or addresses."""
-    found = words(name, default)
+    entries = words(name, default)
     try:
-        return [str(ip_network(word, strict=False)) for word in found]
+        return [str(ip_network(entry, strict=False)) for entry in entries]
     except ValueError as error:
         raise SettingError(f"{name} must be a comma-separated list of networks: {error}.") from None
 
 
-def opened(name: str) -> list[tuple[str, str, str]]:
-    """A comma-separated list of words, each with the network behind its @ and the rule for certificates behind its @cert: ("" without)."""
+def opened_dialects(name: str) -> list[tuple[str, str, str]]:
+    """(word, network or "", rule for certificates or "") of each entry of a comma-separated list.
+
+    An entry is `word`, `word@network`, `word@cert:rule` or `word@network@cert:rule`. SettingError
+    for anything else.
+    """
     entries = []
     for part in words(name):
-        word, mark, place = part.partition("@")
-        network, narrowed, rule = f"@{place}".partition("@cert:") if mark else ("", "", "")
+        word, has_limits, limits = part.partition("@")
+        # `@cert:` may begin the limits, so they get back the @ that divided them from the word.
+        network, has_rule, rule = f"@{limits}".partition("@cert:")
         network = network.removeprefix("@").strip()
-        if mark and not network and not narrowed:
+        rule = rule.strip()
+        if has_limits and not network and not has_rule:
             raise SettingError(f"{name}: {part!r} names no network.")
-        if narrowed and not rule.strip():
+        if has_rule and not rule:
             raise SettingError(f"{name}: {part!r} names no certificate.")
         try:
-            where = str(ip_network(network, strict=False)) if network else ""
+            network = str(ip_network(network, strict=False)) if network else ""
         except ValueError as error:
             raise SettingError(f"{name}: {part!r} names no network: {error}.") from None
-        entries.append((word.strip(), where, rule.strip()))
+        entries.append((word.strip(), network, rule))
     return entries
 
 
 def header(name: str) -> str:
-    """The name of an HTTP header, or nothing. Underscores are refused: servers drop such headers, for they can pass for others."""
+    """The name of an HTTP header, or "".
+
+    Underscores are refused: servers drop such headers, as they can pass for others.
+    """
     value = text(name).strip()
     if value and not HEADER_NAME.fullmatch(value):
         raise SettingError(
             f"{name} must be the name of a header such as X-SSL-Client-S-DN, not {value!r}."
         )
-    if value.lower().startswith("x-kubegale-") or value.lower() in TAKEN_HEADERS:
+    if value.lower().startswith("x-kubegale-") or value.lower() in RESERVED_HEADERS:
         raise SettingError(f"{name} must be a header of its own; {value} has another meaning.")
     return value
 
@@ -201,7 +206,10 @@ def database(url: str) -> dict[str, str | int]:
 
 
 def overrides(name: str, standards: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a JSON object, each as its standard's type; what has no standard is refused."""
+    """The members of a JSON object, each as the type of its standard value.
+
+    SettingError for a member that has no standard value.
+    """
     value = text(name)
     if not value:
         return {}

@@ -1,4 +1,4 @@
-"""gunicorn's settings, out of the environment; used as `gunicorn --config python:kubegale.gunicorn`."""
+"""gunicorn's settings, from the environment: `gunicorn --config python:kubegale.gunicorn`."""
 
 import ctypes
 import gc
@@ -18,14 +18,17 @@ from gunicorn.workers.base import Worker
 
 from core.stream_limits import stopping
 
-# Digits of a body's length: a megabyte and more.
-LARGE = 6
-# The version of the server is nobody's business.
+# A body whose length has more digits is a megabyte or larger.
+LARGE_BODY_DIGITS = 6
+# The Server header gives no version away.
 gunicorn.http.wsgi.SERVER = "KubeGale"
 
 
 class RootLogger(Logger):  # type: ignore[misc]  # the library has no types
-    """gunicorn's own messages in the format of all others; its access log stays off, requests are logged by the application."""
+    """gunicorn's own messages in the format of all others.
+
+    Its access log stays off, as the application logs requests.
+    """
 
     def setup(self, cfg: Any) -> None:
         """Leave the handlers to the root logger."""
@@ -39,25 +42,29 @@ def _number(name: str, default: int) -> int:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        # A container may be limited to fewer cores than the machine has.
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-_address = os.environ.get("KUBEGALE_BIND") or "0.0.0.0"  # noqa: S104  a server is there to be reached; make run says loopback
-# Behind the front it is a unix socket in a folder that only we enter, and clients are who the front says.
-_socket = os.environ.get("KUBEGALE_WEB_SOCKET") or ""
-bind = (
-    f"unix:{_socket}"
-    if _socket
-    else f"{f'[{_address}]' if ':' in _address else _address}:{_number('KUBEGALE_PORT', 8000)}"
-)
+# Every address: a server is there to be reached; `make run` says loopback.
+_address = os.environ.get("KUBEGALE_BIND") or "0.0.0.0"  # noqa: S104
+_literal = f"[{_address}]" if ":" in _address else _address
+bind = f"{_literal}:{_number('KUBEGALE_PORT', 8000)}"
+if _socket := os.environ.get("KUBEGALE_WEB_SOCKET"):
+    # Behind the front: a unix socket in a folder that only we enter.
+    bind = f"unix:{_socket}"
 worker_class = "gthread"
 workers = _number("WEB_CONCURRENCY", min(4, _cores()))
 threads = _number("WEB_THREADS", 16)
 preload_app = True
-# Before the application is loaded: where the processes keep their numbers, so that /metrics can add them up.
-_numbers = ""
+# Before the application is loaded: where the processes keep their numbers, so that /metrics can add
+# them up.
+_metrics_folder = ""
 if workers > 1 and not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-    _numbers = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="kubegale-metrics-")
+    _metrics_folder = tempfile.mkdtemp(prefix="kubegale-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 logger_class = RootLogger
 backlog = 512
 timeout = 60
@@ -67,24 +74,30 @@ limit_request_line = 8190
 limit_request_fields = 110  # the front allows 100 and adds its own
 limit_request_field_size = 8190
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS") or "127.0.0.1,::1"
-worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  heartbeat files; a slow disk would look like a dead worker
+# For files by which workers show that they live; on a slow disk a worker would look dead.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 
 
 def when_ready(server: Arbiter) -> None:
-    """Load the routes before the fork, for the first request is not to wait for them. What was loaded is never garbage:
-    keep the collector off it, and its pages shared."""
+    """Load the routes before the fork, so that no first request waits for them.
+
+    What was loaded is never garbage: the collector leaves it alone, and its memory stays shared.
+    """
     _ = get_resolver().url_patterns
     gc.collect()
     gc.freeze()
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
-    """Big JSON makes many objects and no cycles: collect far more rarely than Python does by default."""
+    """Collect rarely: big JSON makes many objects and no cycles."""
     gc.set_threshold(50_000, 20, 50)
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Feeds and followed logs end as soon as the process is asked to end; the web server itself would wait for them."""
+    """End feeds and followed logs as soon as the process is told to stop.
+
+    gunicorn itself would wait for them.
+    """
 
     def end(number: int, frame: FrameType | None) -> None:
         stopping.set()
@@ -94,14 +107,16 @@ def post_worker_init(worker: Worker) -> None:
 
 
 def post_request(worker: Worker, request: Any, environ: dict[str, Any], response: Any) -> None:
-    """Give back what a large body took: each thread would keep the most that it has ever held. Elsewhere than on glibc the
-    allocator does it by itself."""
+    """Give the memory of a large body back; each thread would keep the most it ever needed."""
     length = environ.get("CONTENT_LENGTH") or "0"
-    if len(length) > LARGE and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+    if len(length) <= LARGE_BODY_DIGITS:
+        return
+    # glibc only; elsewhere the allocator does it by itself.
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 
 
 def on_exit(server: Arbiter) -> None:
-    """Take the folder of numbers away, when it was made here."""
-    if _numbers:
-        shutil.rmtree(_numbers, ignore_errors=True)
+    """Remove the folder of metrics, when it was made here."""
+    if _metrics_folder:
+        shutil.rmtree(_metrics_folder, ignore_errors=True)

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from core.api import prometheus
 from core.api.client_ip import came_from
 
+# Seconds for Redis to accept a connection, and to answer.
 TIMEOUT = 3
 
 
@@ -24,7 +25,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
-def _database() -> None:
+def _check_database() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
 
@@ -34,11 +35,12 @@ def _broker_client(url: str) -> "redis.Redis":
     return redis.Redis.from_url(url, socket_connect_timeout=TIMEOUT, socket_timeout=TIMEOUT)
 
 
-def _broker() -> None:
+def _check_broker() -> None:
     _broker_client(settings.REDIS_URL).ping()
 
 
-def _answer(check: Callable[[], None]) -> str:
+def _state(check: Callable[[], None]) -> str:
+    """`ok`, or `failed: ` and the kind of error."""
     try:
         check()
     except (DatabaseError, redis.RedisError, OSError) as error:
@@ -49,11 +51,13 @@ def _answer(check: Callable[[], None]) -> str:
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when database and broker answer, 503 naming what does not."""
-    checks = {"database": _answer(_database), "broker": _answer(_broker)}
-    ready = set(checks.values()) == {"ok"}
-    return JsonResponse(
-        {"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503
-    )
+    checks = {
+        "database": _state(_check_database),
+        "broker": _state(_check_broker),
+    }
+    if set(checks.values()) == {"ok"}:
+        return JsonResponse({"status": "ok", "checks": checks})
+    return JsonResponse({"status": "unavailable", "checks": checks}, status=503)
 
 
 def _may_scrape(request: HttpRequest) -> bool:
@@ -66,7 +70,10 @@ def _may_scrape(request: HttpRequest) -> bool:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The web server's numbers in Prometheus' text format, for METRICS_NETWORKS and for who has METRICS_TOKEN: they name clusters."""
+    """The metrics of the web server, for METRICS_NETWORKS and the bearer of METRICS_TOKEN.
+
+    Not for everyone: they name clusters.
+    """
     if not _may_scrape(request):
         return HttpResponse(
             "metrics are for METRICS_NETWORKS or the bearer of METRICS_TOKEN\n",

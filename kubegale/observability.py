@@ -1,4 +1,4 @@
-"""Structured logs."""
+"""Structured logs: the same format for web servers, workers and commands."""
 
 import logging
 import sys
@@ -8,7 +8,10 @@ import structlog
 
 
 def configure_logging(options: dict[str, Any]) -> None:
-    """Send everything that is logged to standard error, one line each, as JSON or as text."""
+    """Log everything to standard error, one line each.
+
+    `options` is the setting LOGGING: {"level": "INFO" …, "format": "json" or "text"}.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -16,15 +19,22 @@ def configure_logging(options: dict[str, Any]) -> None:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    ending: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    ending: list[Any] = [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
     if options["format"] == "text":
         ending = [
             structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+                colors=sys.stderr.isatty(),
+                exception_formatter=structlog.dev.plain_traceback,
             )
         ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
@@ -32,7 +42,10 @@ def configure_logging(options: dict[str, Any]) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *ending,
+            ],
         )
     )
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""Each request in the log and in the numbers behind /metrics."""
+"""A log line and metrics for each request."""
 
 import re
 import time
@@ -11,21 +11,25 @@ from django.http.response import HttpResponseBase
 from prometheus_client import Counter, Histogram
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-# Whatever else a caller makes up is counted together: a label is kept for ever.
+# Any other method is counted as "other": Prometheus keeps a label value for ever.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 REQUESTS = Counter(
-    "kubegale_http_requests_total", "Requests answered", ["method", "route", "status"]
+    "kubegale_http_requests_total",
+    "Requests answered",
+    ["method", "route", "status"],
 )
 SECONDS = Histogram(
-    "kubegale_http_request_seconds", "Time to answer, without streaming", ["method", "route"]
+    "kubegale_http_request_seconds",
+    "Time to answer, without streaming",
+    ["method", "route"],
 )
 log = structlog.stdlib.get_logger("kubegale.request")
 
 
 def request_id(request: HttpRequest) -> str:
     """The caller's X-Request-Id when it is a plain word, else a new one."""
-    given = request.headers.get("X-Request-Id", "")
-    return given if REQUEST_ID.match(given) else uuid.uuid4().hex
+    header = request.headers.get("X-Request-Id", "")
+    return header if REQUEST_ID.match(header) else uuid.uuid4().hex
 
 
 class RequestLog:
@@ -35,14 +39,19 @@ class RequestLog:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Time the request and say what came of it; query strings and bodies are never logged."""
-        identity, started = request_id(request), time.perf_counter()
+        """Answer, then log and count the request; query strings and bodies are never logged."""
+        started = time.perf_counter()
+        identity = request_id(request)
         request.id = identity  # type: ignore[attr-defined]
         structlog.contextvars.bind_contextvars(request_id=identity)
         try:
             response = self.get_response(request)
             response["X-Request-Id"] = identity
-            self._record(request, response.status_code, time.perf_counter() - started)
+            self._record(
+                request,
+                response.status_code,
+                time.perf_counter() - started,
+            )
             return response
         finally:
             structlog.contextvars.clear_contextvars()
@@ -54,5 +63,9 @@ class RequestLog:
         REQUESTS.labels(method, route, status).inc()
         SECONDS.labels(method, route).observe(seconds)
         log.info(
-            "request", method=method, path=request.path, status=status, ms=round(seconds * 1000, 1)
+            "request",
+            method=method,
+            path=request.path,
+            status=status,
+            ms=round(seconds * 1000, 1),
         )

@@ -1,4 +1,4 @@
-"""Every setting, out of the environment alone; docs/settings.md lists them all."""
+"""Every setting, from environment variables alone; docs/settings.md lists them all."""
 
 from datetime import timedelta
 from ipaddress import ip_network
@@ -15,24 +15,29 @@ from kubegale.tuning import *
 BASE_DIR = Path(__file__).resolve().parent.parent
 globals().update(env.overrides("KUBEGALE_TUNING", vars(tuning)))
 
-# --- Identity and secrets -------------------------------------------------------------------------------------------
-SECRET_KEY = env.required("SECRET_KEY", "set it to a long random text, the same for every process.")
+# --- Identity and secrets -------------------------------------------------------------------------
+SECRET_KEY = env.required(
+    "SECRET_KEY",
+    "set it to a long random text, the same for every process.",
+)
 FIELD_ENCRYPTION_KEYS = env.words("FIELD_ENCRYPTION_KEYS")
 if not FIELD_ENCRYPTION_KEYS:
     raise env.SettingError(
-        "FIELD_ENCRYPTION_KEYS is not set: give one or more Fernet keys, comma separated; the first encrypts."
+        "FIELD_ENCRYPTION_KEYS is not set: give one or more Fernet keys, comma separated; "
+        "the first encrypts."
     )
 try:
     [Fernet(key) for key in FIELD_ENCRYPTION_KEYS]
 except ValueError:
     raise env.SettingError(
-        "FIELD_ENCRYPTION_KEYS holds something that is not a Fernet key (32 bytes, url-safe base64)."
+        "FIELD_ENCRYPTION_KEYS holds something that is not a Fernet key "
+        "(32 bytes, url-safe base64)."
     ) from None
 DEBUG = env.boolean("DEBUG", False)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 
-# --- Applications ---------------------------------------------------------------------------------------------------
+# --- Applications ---------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "unfold",
     "django.contrib.admin",
@@ -110,12 +115,14 @@ TEMPLATES = [
     },
 ]
 
-# --- Database, broker, cache ----------------------------------------------------------------------------------------
+# --- Database, broker, cache ----------------------------------------------------------------------
 DATABASE_URL = env.required(
-    "DATABASE_URL", "give postgres://user:password@host:port/name (make run brings its own server)."
+    "DATABASE_URL",
+    "give postgres://user:password@host:port/name (make run brings its own server).",
 )
 REDIS_URL = env.required(
-    "REDIS_URL", "give redis://[:password@]host:port/0 (make run brings its own server)."
+    "REDIS_URL",
+    "give redis://[:password@]host:port/0 (make run brings its own server).",
 )
 STATEMENT_TIMEOUT_MS = env.integer("DATABASE_STATEMENT_TIMEOUT_MS", 30_000)
 DATABASES = {
@@ -146,7 +153,8 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_SOFT_TIME_LIMIT = TASK_SOFT_TIME_LIMIT
 CELERY_TASK_TIME_LIMIT = TASK_TIME_LIMIT
-# A task that outlives the visibility time-out would be handed out a second time while it still runs.
+# A task that outlives the visibility time-out would be handed out a second time while it still
+# runs.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": CELERY_TASK_TIME_LIMIT + 600,
     "global_keyprefix": "kubegale:",
@@ -154,13 +162,22 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
-# --- Operations: kind -> runner and queue; queue -> how many may run at once in one cluster -----------------------------------
+# --- Operations: kind -> runner and queue; queue -> how many may run at once in one cluster -------
 OPERATIONS: dict[str, dict[str, str]] = {
-    "vkube_deploy": {"run": "billing.services.rollout_watch.run", "queue": "rollout"},
+    "vkube_deploy": {
+        "run": "billing.services.rollout_watch.run",
+        "queue": "rollout",
+    },
     "bulk": {"run": "workloads.actions.bulk.run", "queue": "bulk"},
     "drain": {"run": "workloads.actions.drain.run", "queue": "drain"},
-    "rollout": {"run": "workloads.actions.rollouts.run", "queue": "rollout"},
-    "recreate": {"run": "workloads.actions.restarts.run", "queue": "rollout"},
+    "rollout": {
+        "run": "workloads.actions.rollouts.run",
+        "queue": "rollout",
+    },
+    "recreate": {
+        "run": "workloads.actions.restarts.run",
+        "queue": "rollout",
+    },
 }
 OPERATION_LIMITS = {
     "drain": env.integer("OPERATION_LIMIT_DRAIN", 4),
@@ -178,7 +195,10 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "task": "workloads.sample_clusters",
         "schedule": METRIC_INTERVAL,
     },
-    "forget-expired-tokens": {"task": "access.forget_expired_tokens", "schedule": 86400.0},
+    "forget-expired-tokens": {
+        "task": "access.forget_expired_tokens",
+        "schedule": 86400.0,
+    },
     "sample-tenants": {
         "task": "tenants.sample_usage",
         "schedule": TENANT_USAGE_INTERVAL,
@@ -192,10 +212,22 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "task": "operations.resume_operations",
         "schedule": OPERATION_RESUME_INTERVAL,
     },
-    "purge-operations": {"task": "operations.purge_operations", "schedule": 3600.0},
-    "forget-recordings": {"task": "workloads.forget_recordings", "schedule": 3600.0},
-    "remove-debug-pods": {"task": "workloads.remove_debug_pods", "schedule": 120.0},
-    "storage-retention": {"task": "storage_api.keep_retention", "schedule": 3600.0},
+    "purge-operations": {
+        "task": "operations.purge_operations",
+        "schedule": 3600.0,
+    },
+    "forget-recordings": {
+        "task": "workloads.forget_recordings",
+        "schedule": 3600.0,
+    },
+    "remove-debug-pods": {
+        "task": "workloads.remove_debug_pods",
+        "schedule": 120.0,
+    },
+    "storage-retention": {
+        "task": "storage_api.keep_retention",
+        "schedule": 3600.0,
+    },
     "expire-orders": {
         "task": "billing.expire_orders",
         "schedule": env.number("VKUBE_EXPIRE_INTERVAL_SECONDS", 10.0),
@@ -210,7 +242,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     },
 }
 
-# --- Web ------------------------------------------------------------------------------------------------------------
+# --- Web ------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 LOCALE_PATHS = [BASE_DIR / "locale"]
@@ -238,7 +270,8 @@ BEHIND_TLS_PROXY = env.boolean("BEHIND_TLS_PROXY", False)
 SECURE_COOKIES = env.boolean("SECURE_COOKIES", BEHIND_TLS_PROXY)
 # Browsers come back by https only; sent over https alone.
 SECURE_HSTS_SECONDS = env.integer(
-    "HSTS_SECONDS", 365 * 86400 if BEHIND_TLS_PROXY or SECURE_COOKIES else 0
+    "HSTS_SECONDS",
+    365 * 86400 if BEHIND_TLS_PROXY or SECURE_COOKIES else 0,
 )
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("HSTS_INCLUDE_SUBDOMAINS", False)
 LANGUAGE_COOKIE_SECURE = SECURE_COOKIES
@@ -270,7 +303,8 @@ UNFOLD = {
 # Sign-in through an OpenID Connect provider; off while there is no client id.
 OIDC_RP_CLIENT_ID = env.text("OIDC_CLIENT_ID")
 OIDC_ENABLED = bool(OIDC_RP_CLIENT_ID)
-# Told to clusters that are asked in their callers' names, as kube-apiserver's --oidc-username-prefix.
+# Told to clusters that are asked in their callers' names, as kube-apiserver's
+# --oidc-username-prefix.
 OIDC_USERNAME_PREFIX = env.text("OIDC_USERNAME_PREFIX", "oidc:")
 if OIDC_ENABLED:
     _HINT = "OIDC_CLIENT_ID is set, so the provider's addresses are needed too."
@@ -281,24 +315,36 @@ if OIDC_ENABLED:
     OIDC_OP_USER_ENDPOINT = env.required("OIDC_USERINFO_ENDPOINT", _HINT)
     OIDC_OP_JWKS_ENDPOINT = env.required("OIDC_JWKS_ENDPOINT", _HINT)
     OIDC_RP_SIGN_ALGO = env.choice(
-        "OIDC_SIGN_ALGORITHM", "RS256", ("RS256", "RS384", "RS512", "ES256", "ES384")
+        "OIDC_SIGN_ALGORITHM",
+        "RS256",
+        ("RS256", "RS384", "RS512", "ES256", "ES384"),
     )
     OIDC_RP_SCOPES = env.text("OIDC_SCOPES", "openid profile email groups")
     OIDC_USERNAME_CLAIM = env.text("OIDC_USERNAME_CLAIM", "preferred_username")
     OIDC_GROUPS_CLAIM = env.text("OIDC_GROUPS_CLAIM", "groups")
     OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS = OIDC_RENEW_SECONDS
-    OIDC_USE_PKCE, OIDC_TIMEOUT = True, 10
+    OIDC_USE_PKCE = True
+    OIDC_TIMEOUT = 10
     LOGIN_REDIRECT_URL = "/"
     INSTALLED_APPS.append("mozilla_django_oidc")
     # A session ends soon after the provider has ended it.
     MIDDLEWARE.append("mozilla_django_oidc.middleware.SessionRefresh")
-    AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "access.oidc.Backend"]
+    AUTHENTICATION_BACKENDS = [
+        "django.contrib.auth.backends.ModelBackend",
+        "access.oidc.Backend",
+    ]
 
-# --- API ------------------------------------------------------------------------------------------------------------
-# The names of the setting -> the dialects' own; only those whose originals had no credentials can be opened.
-_OPENABLE = {"bcs": "bcs_storage", "k8sservice": "k8s_service", "walm": "walm"}
+# --- API ------------------------------------------------------------------------------------------
+# The names of the setting -> the dialects' own; only those whose originals had no credentials can
+# be opened.
+_OPENABLE = {
+    "bcs": "bcs_storage",
+    "k8sservice": "k8s_service",
+    "walm": "walm",
+}
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
-# The header in which a trusted proxy describes its client's certificate, and the one that says that it has verified it.
+# The header in which a trusted proxy describes its client's certificate, and the one that says that
+# it has verified it.
 CLIENT_CERT_HEADER = env.header("CLIENT_CERT_HEADER")
 CLIENT_CERT_VERIFIED_HEADER = env.header("CLIENT_CERT_VERIFIED_HEADER")
 CLIENT_CERT_FORMAT = env.choice("CLIENT_CERT_FORMAT", "dn", client_certificates.FORMATS)
@@ -306,26 +352,25 @@ if CLIENT_CERT_HEADER.lower() == CLIENT_CERT_VERIFIED_HEADER.lower() != "":
     raise env.SettingError(
         "CLIENT_CERT_HEADER and CLIENT_CERT_VERIFIED_HEADER must be different headers."
     )
-# A word may be followed by @ and the network that it is opened to, and by @cert: and what a client's certificate has to say;
-# several such words add up.
+# A word may be followed by @ and the network that it is opened to, and by @cert: and what a
+# client's certificate has to say; several such words add up.
 OPEN_DIALECTS: frozenset[str] = frozenset()
 OPEN_DIALECTS_NETWORKS: dict[str, tuple[str, ...]] = {}
 OPEN_DIALECTS_CERTIFICATES: dict[str, tuple[tuple[str, client_certificates.Rule], ...]] = {}
-for _word, _network, _rule in env.opened("OPEN_DIALECTS"):
+for _word, _network, _rule in env.opened_dialects("OPEN_DIALECTS"):
     if _word not in _OPENABLE:
         raise env.SettingError(f"OPEN_DIALECTS knows {', '.join(_OPENABLE)}, not {_word}.")
     _name = _OPENABLE[_word]
     OPEN_DIALECTS |= {_name}
     if not _rule:
-        OPEN_DIALECTS_NETWORKS[_name] = (
-            *OPEN_DIALECTS_NETWORKS.get(_name, ()),
-            *([_network] if _network else ["0.0.0.0/0", "::/0"]),
-        )
+        _networks = (_network,) if _network else ("0.0.0.0/0", "::/0")
+        OPEN_DIALECTS_NETWORKS[_name] = OPEN_DIALECTS_NETWORKS.get(_name, ()) + _networks
         continue
     if not CLIENT_CERT_HEADER or not TRUSTED_PROXIES:
         raise env.SettingError(
-            f"OPEN_DIALECTS opens {_word} by certificate: set TRUSTED_PROXIES to the proxies that verify "
-            "certificates, and CLIENT_CERT_HEADER to the header in which they describe them."
+            f"OPEN_DIALECTS opens {_word} by certificate: set TRUSTED_PROXIES to the proxies "
+            "that verify certificates, and CLIENT_CERT_HEADER to the header in which they "
+            "describe them."
         )
     try:
         _parsed = client_certificates.parse_rule(_rule, CLIENT_CERT_FORMAT)
@@ -357,7 +402,8 @@ AUDIT_SINK = "access.audit_sink.write"
 AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365)
 AUDIT_STORE_WRITES = env.boolean("AUDIT_STORE_WRITES", True)
 METRICS_NETWORKS = env.networks(
-    "METRICS_NETWORKS", "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
+    "METRICS_NETWORKS",
+    "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7",
 )
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 STREAM_POLICY = "access.streams"
@@ -398,10 +444,13 @@ SPECTACULAR_SETTINGS = {
     "PREPROCESSING_HOOKS": ["core.api.schema.dialect_routes"],
     "POSTPROCESSING_HOOKS": ["core.api.components.name_components"],
     "SERVERS": [{"url": "/", "description": "This server"}],
-    "LICENSE": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+    "LICENSE": {
+        "name": "Apache-2.0",
+        "url": "https://www.apache.org/licenses/LICENSE-2.0",
+    },
 }
 
-# --- Clusters -------------------------------------------------------------------------------------------------------
+# --- Clusters -------------------------------------------------------------------------------------
 CLUSTER_ADDRESS_POLICY = env.text("CLUSTER_ADDRESS_POLICY", "private")
 if CLUSTER_ADDRESS_POLICY not in {"private", "public"}:
     try:
@@ -421,7 +470,7 @@ if CLUSTER_CONCURRENCY < 1:
 WS_BASE_URL = env.text("WS_BASE_URL")
 KUBEGALE_WS_PORT = env.integer("KUBEGALE_WS_PORT", env.integer("KUBEGALE_PORT", 8000) + 1)
 
-# --- Storage --------------------------------------------------------------------------------------------------------
+# --- Storage --------------------------------------------------------------------------------------
 STORAGE_WIRE_PROFILE = env.choice("STORAGE_WIRE_PROFILE", "doc", ("doc", "go"))
 STORAGE_TIME_ZONE = env.text("STORAGE_TIME_ZONE", env.text("TIME_ZONE", "Asia/Shanghai"))
 try:
@@ -436,7 +485,7 @@ STORAGE_ALARM_MAX_COUNT = env.integer("STORAGE_ALARM_MAX_COUNT", 10_000)
 STORAGE_WATCH_STREAMS = env.integer("STORAGE_WATCH_STREAMS", 8)
 STORAGE_WATCH_STREAMS_PER_CLIENT = env.integer("STORAGE_WATCH_STREAMS_PER_CLIENT", 4)
 
-# --- Orders ---------------------------------------------------------------------------------------------------------
+# --- Orders ---------------------------------------------------------------------------------------
 VKUBE_REGION_LABEL = env.text("VKUBE_REGION_LABEL", "region")
 VKUBE_REGION_FALLBACK_LABEL = env.text("VKUBE_REGION_FALLBACK_LABEL")
 VKUBE_NAMESPACE = env.text("VKUBE_NAMESPACE", "default")
@@ -448,7 +497,8 @@ VKUBE_CPU_PER_GI = env.decimal("VKUBE_CPU_PER_GI", "256.5")
 VKUBE_ALLOW_PRIVILEGE_ESCALATION = env.boolean("VKUBE_ALLOW_PRIVILEGE_ESCALATION", False)
 VKUBE_CHECK_IMAGES = env.boolean("VKUBE_CHECK_IMAGES", False)
 VKUBE_RESERVED_PORTS = env.ports(
-    # What nodes and Kubernetes themselves answer on, and where it puts node ports; 80 and 443 are what orders are bought for.
+    # What nodes and Kubernetes themselves answer on, and where it puts node ports; 80 and 443 are
+    # what orders are bought for.
     "VKUBE_RESERVED_PORTS",
     "1-79,81-442,444-1023,2379-2380,6443,10248-10259,30000-32767",
 )
@@ -468,7 +518,7 @@ IMAGE_TOKEN_HOSTS = frozenset(env.words("IMAGE_TOKEN_HOSTS", "auth.docker.io"))
 IMAGE_ADDRESS_POLICY = env.text("IMAGE_ADDRESS_POLICY", "private")
 WEBHOOK_ADDRESS_POLICY = env.text("WEBHOOK_ADDRESS_POLICY", "public")
 
-# --- Collector ------------------------------------------------------------------------------------------------------
+# --- Collector ------------------------------------------------------------------------------------
 LISTS_FROM_STORE = env.boolean("LISTS_FROM_STORE", True)
 WATCHES_PER_USER = env.integer("WATCHES_PER_USER", 20)
 # What `manage.py rotate_keys` rewrites beside the encrypted fields of models.
@@ -477,7 +527,7 @@ CLUSTER_WRITE_OBSERVER = "storage_api.services.sync.touched"
 COLLECTOR_EXCLUDE = env.words("COLLECTOR_EXCLUDE", "leases.coordination.k8s.io")
 COLLECTOR_NAMESPACE_WATCHES = env.integer("COLLECTOR_NAMESPACE_WATCHES", 500)
 
-# --- Streams --------------------------------------------------------------------------------------------------------
+# --- Streams --------------------------------------------------------------------------------------
 WS_ALLOWED_ORIGINS = [origin.rstrip("/").lower() for origin in env.words("WS_ALLOWED_ORIGINS")]
 LOG_STREAMS_PER_USER = env.integer("LOG_STREAMS_PER_USER", 50)
 LOG_SOURCES_PER_USER = env.integer("LOG_SOURCES_PER_USER", 200)
@@ -490,7 +540,7 @@ NODE_TERMINAL_IMAGE = env.text("NODE_TERMINAL_IMAGE", "busybox:1.37")
 NODE_TERMINAL_NAMESPACE = env.text("NODE_TERMINAL_NAMESPACE", "kube-system")
 NODE_TERMINAL_SECONDS = env.integer("NODE_TERMINAL_SECONDS", 4 * 3600)
 
-# --- Logs -----------------------------------------------------------------------------------------------------------
+# --- Logs -----------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "json", ("json", "text"))
 LOGGING_CONFIG = "kubegale.observability.configure_logging"
 LOGGING = {"level": env.text("LOG_LEVEL", "INFO"), "format": LOG_FORMAT}

@@ -1,4 +1,4 @@
-"""Every address: the dialects' prefixes, health, schema and admin."""
+"""Every address: the dialects' prefixes, health, schema, admin and the console."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -15,10 +15,16 @@ from core.api.bodies import FrontRefusal
 from core.api.dialect import Dialect
 from core.api.openapi import SchemaView
 from core.api.rendering import dumps
-from dialects import bcs_storage, k8s_service, kubegale, vkube, walm
+from dialects import (
+    bcs_storage,
+    k8s_service,
+    kubegale,
+    vkube,
+    walm,
+)
 from kubegale import health
 
-# Which dialect speaks for addresses under a prefix, when no view of it was reached.
+# Whose error shape addresses under a prefix get when no view was reached.
 DIALECTS: dict[str, Dialect] = {
     "/bcsapi/": bcs_storage.DIALECT,
     "/bcsstorage/": bcs_storage.DIALECT,
@@ -34,19 +40,32 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
     path("api/schema", SchemaView.as_view(), name="schema"),
-    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path(
+        "api/docs",
+        SpectacularSwaggerView.as_view(url_name="schema"),
+        name="docs",
+    ),
     path("api/v1/auth/", include(kubegale.auth_urlpatterns)),
     path("api/v1/kubernetes/", include(kubegale.urlpatterns)),
     path("bcsapi/v4/storage/", include(bcs_storage.urlpatterns)),
     path("bcsstorage/v1/", include(bcs_storage.urlpatterns)),
-    path("api/v1/k8s/", include((vkube.urlpatterns, "vkube"), namespace="vkube")),
-    path("k8s/", include((vkube.urlpatterns, "vkube"), namespace="vkube-short")),
+    path(
+        "api/v1/k8s/",
+        include((vkube.urlpatterns, "vkube"), namespace="vkube"),
+    ),
+    path(
+        "k8s/",
+        include((vkube.urlpatterns, "vkube"), namespace="vkube-short"),
+    ),
     path("v1/k8sservice/", include(k8s_service.urlpatterns)),
     path("", include(walm.urlpatterns)),
-    # One door for signing in and out and for passwords: the console's.
+    # The console's pages for signing in and out and for passwords serve the admin site, too.
     path("admin/login/", sessions.enter_admin),
     path("admin/logout/", sessions.sign_out),
-    path("admin/password_change/", RedirectView.as_view(url="/password")),
+    path(
+        "admin/password_change/",
+        RedirectView.as_view(url="/password"),
+    ),
     path("admin/", admin.site.urls),
 ]
 if settings.OIDC_ENABLED:
@@ -54,24 +73,43 @@ if settings.OIDC_ENABLED:
 urlpatterns.append(path("", include("console.urls")))
 
 
-def _refuse(request: HttpRequest, error: errors.DomainError, plain_status: int) -> HttpResponse:
+def _refuse(
+    request: HttpRequest,
+    error: errors.DomainError,
+    plain_status: int,
+) -> HttpResponse:
+    """The error in its dialect's shape, else as plain text with `plain_status`."""
     for prefix, dialect in DIALECTS.items():
         if request.path.startswith(prefix):
             status, body = dialect.error(error, request.method or "GET")
-            return HttpResponse(dumps(body), status=status, content_type=dialect.content_type)
+            return HttpResponse(
+                dumps(body),
+                status=status,
+                content_type=dialect.content_type,
+            )
     return HttpResponse(
-        f"{error.message}\n", status=plain_status, content_type="text/plain; charset=utf-8"
+        f"{error.message}\n",
+        status=plain_status,
+        content_type="text/plain; charset=utf-8",
     )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """What Django, or the front, refuses before any view is reached."""
+    """A request that Django, or the front, refuses before any view is reached."""
     if isinstance(exception, FrontRefusal):
-        response = _refuse(request, errors.Invalid(str(exception)), exception.status)
+        response = _refuse(
+            request,
+            errors.Invalid(str(exception)),
+            exception.status,
+        )
         response.status_code = exception.status
         return response
     if isinstance(exception, RequestDataTooBig):
-        return _refuse(request, errors.PayloadTooLarge("the body is too large"), 413)
+        return _refuse(
+            request,
+            errors.PayloadTooLarge("the body is too large"),
+            413,
+        )
     return _refuse(request, errors.Invalid("bad request"), 400)
 
 
@@ -80,15 +118,13 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     return _refuse(request, errors.Forbidden("permission denied"), 403)
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+def route_missing(request: HttpRequest, exception: Exception) -> HttpResponse:
     """An address under no dialect's catch-all: people get a page, programs a sentence."""
-    if "text/html" in request.headers.get("Accept", "") and not request.path.startswith(
-        tuple(DIALECTS)
-    ):
+    is_browser = "text/html" in request.headers.get("Accept", "")
+    if is_browser and not request.path.startswith(tuple(DIALECTS)):
         return page.missing(request)
-    return _refuse(
-        request, errors.RouteNotFound(f"no such route: {request.method} {request.path}"), 404
-    )
+    error = errors.RouteNotFound(f"no such route: {request.method} {request.path}")
+    return _refuse(request, error, 404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -96,7 +132,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _refuse(request, errors.Internal("internal server error"), 500)
 
 
-handler400, handler403, handler404, handler500 = (
-    f"kubegale.urls.{name}"
-    for name in ("bad_request", "permission_denied", "not_found", "server_error")
-)
+handler400 = "kubegale.urls.bad_request"
+handler403 = "kubegale.urls.permission_denied"
+handler404 = "kubegale.urls.route_missing"
+handler500 = "kubegale.urls.server_error"

@@ -1,4 +1,4 @@
-"""Counting this process's answers: how many of which status, how long, how large."""
+"""Counts of this process's answers for Walm's /stats: status, time and size."""
 
 import os
 import socket
@@ -34,35 +34,41 @@ class Statistics:
         self._lock = threading.Lock()
         self._started = time.time()
         self._total: Counter[str] = Counter()
-        self._second, self._current = 0, Counter[str]()
+        self._second = 0
+        self._current: Counter[str] = Counter()
         self._seconds = 0.0
         self._size = 0
 
     def record(self, status: int, seconds: float, size: int) -> None:
         """Count one answer; `size` in bytes."""
         with self._lock:
-            self._roll()
+            self._start_second()
             self._total[str(status)] += 1
             self._current[str(status)] += 1
             self._seconds += seconds
             self._size += size
 
-    def _roll(self) -> None:
-        if (second := int(time.time())) != self._second:
-            self._second, self._current = second, Counter()
+    def _start_second(self) -> None:
+        """Begin to count the current second, unless that is done."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._current = Counter()
 
     def report(self) -> dict[str, object]:
         """Everything, under the names of the original's statistics."""
         with self._lock:
-            self._roll()
-            total, now = self._total.total(), time.time()
+            self._start_second()
+            total = self._total.total()
+            now = time.time()
+            moment = datetime.fromtimestamp(now, UTC)
             average = self._seconds / total if total else 0.0
             return {
                 "pid": os.getpid(),
                 "hostname": socket.gethostname(),
                 "uptime": go_duration(now - self._started),
                 "uptime_sec": now - self._started,
-                "time": f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S.%f} +0000 UTC",
+                "time": f"{moment:%Y-%m-%d %H:%M:%S.%f} +0000 UTC",
                 "unixtime": int(now),
                 "status_code_count": dict(self._current),
                 "total_status_code_count": dict(self._total),
@@ -83,9 +89,15 @@ STATISTICS = Statistics()
 
 
 class CountAnswers:
-    """Middleware: every answer of this process into STATISTICS; the size of a streamed one is not known."""
+    """Middleware: counts every answer of this process in STATISTICS.
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+    The size of a streamed answer is not known, and counts as 0.
+    """
+
+    def __init__(
+        self,
+        get_response: Callable[[HttpRequest], HttpResponseBase],
+    ) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
@@ -93,5 +105,9 @@ class CountAnswers:
         started = time.perf_counter()
         response = self.get_response(request)
         size = len(response.content) if isinstance(response, HttpResponse) else 0
-        STATISTICS.record(response.status_code, time.perf_counter() - started, size)
+        STATISTICS.record(
+            response.status_code,
+            time.perf_counter() - started,
+            size,
+        )
         return response

@@ -6,7 +6,11 @@ from typing import Any
 import django
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
-from django.core.handlers.wsgi import LimitedStream, WSGIHandler, WSGIRequest
+from django.core.handlers.wsgi import (
+    LimitedStream,
+    WSGIHandler,
+    WSGIRequest,
+)
 
 from core.front import behind_front
 
@@ -14,10 +18,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 
 
 class UnmeasuredRequest(WSGIRequest):
-    """A request whose body may come without a length (`Transfer-Encoding: chunked`), which Django alone would read as empty.
+    """A request whose body may come without a length (`Transfer-Encoding: chunked`).
 
-    Such a body is read to its end where the server marks the end (`wsgi.input_terminated`), within the limit of every other body;
-    where it does not, reading the body is refused.
+    Django alone would read that as empty. Such a body is read to its end where the server marks the
+    end (`wsgi.input_terminated`), within the limit of every other body; where it does not, reading
+    the body is refused.
     """
 
     def __init__(self, environ: dict[str, Any]) -> None:
@@ -29,7 +34,10 @@ class UnmeasuredRequest(WSGIRequest):
 
     @property
     def body(self) -> bytes:
-        """The whole body; RequestDataTooBig beyond the limit, SuspiciousOperation when its end cannot be known."""
+        """The whole body.
+
+        RequestDataTooBig beyond the limit, SuspiciousOperation when its end cannot be known.
+        """
         if not self.unmeasured:
             return super().body
         if not self.META.get("wsgi.input_terminated"):
@@ -38,7 +46,7 @@ class UnmeasuredRequest(WSGIRequest):
 
 
 class Application(WSGIHandler):
-    """Django's handler for such requests."""
+    """Django's handler for requests without a length."""
 
     request_class = UnmeasuredRequest
 

@@ -1,1 +1,1 @@
-"""Starts and stops the servers and processes that make up KubeGale; imports nothing of the rest of the project."""
+"""Starts and stops the processes that make up KubeGale; imports nothing of the rest."""

@@ -1,4 +1,4 @@
-"""`python -m launcher run` (everything, with a demo cluster) and `python -m launcher serve` (the web server alone)."""
+"""`python -m launcher run` (everything, with a demo cluster) and `serve` (web server alone)."""
 
 import argparse
 import os
@@ -10,7 +10,10 @@ from launcher.processes import LaunchError, die_with
 
 
 def main() -> int:
-    """Do what the command line says; 0 when asked to end, 1 with one sentence when something is wrong."""
+    """Do what the command line says.
+
+    0 when told to stop, 1 with one sentence when something is wrong.
+    """
     parser = argparse.ArgumentParser(prog="python -m launcher", description="Start KubeGale.")
     parser.add_argument("what", choices=("run", "serve"))
     parser.add_argument(
@@ -21,13 +24,13 @@ def main() -> int:
     options = parser.parse_args()
     if options.end_with_parent:
         die_with(os.getppid(), signal.SIGTERM)
+    command = run if options.what == "run" else serve
     try:
-        (run if options.what == "run" else serve).main(os.environ)
+        command.main(os.environ)
     except LaunchError as error:
-        print(
-            f"\nkubegale: {error}" if options.what == "run" else f"kubegale: {error}",
-            file=sys.stderr,
-        )
+        # An empty line sets it apart from the output of the children.
+        gap = "\n" if options.what == "run" else ""
+        print(f"{gap}kubegale: {error}", file=sys.stderr)
         return 1
     return 0
 

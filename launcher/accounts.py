@@ -22,7 +22,10 @@ class UserOptions(TypedDict, total=False):
 
 
 def unprivileged() -> Account | None:
-    """The user to run PostgreSQL as: None (ourselves) unless we are root, then `postgres`, else `nobody`."""
+    """The user to run PostgreSQL as: None (ourselves) unless we are root.
+
+    For root it is `postgres`, else `nobody`; LaunchError when the system has neither.
+    """
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -32,7 +35,8 @@ def unprivileged() -> Account | None:
             continue
         return Account(name, entry.pw_uid, entry.pw_gid)
     raise LaunchError(
-        "PostgreSQL does not run as root and this system has neither a user postgres nor nobody: start as an ordinary user."
+        "PostgreSQL does not run as root and this system has neither a user postgres nor nobody: "
+        "start as an ordinary user."
     )
 
 
@@ -43,17 +47,16 @@ def as_user(account: Account | None) -> UserOptions:
 
 def can_enter(folder: Path, account: Account | None) -> bool:
     """Whether `account` reaches the inside of `folder` by its path."""
+    command = ["test", "-x", str(folder)]
     try:
-        return (
-            subprocess.run(
-                ["test", "-x", str(folder)], cwd="/", timeout=10, **as_user(account)
-            ).returncode
-            == 0
-        )
+        process = subprocess.run(command, cwd="/", timeout=10, **as_user(account))
     except PermissionError as error:
+        # In a container that drops the right to change users.
+        name = account.name if account else ""
         raise LaunchError(
-            f"This process is root but may not become user {account.name if account else ''}: start as an ordinary user."
+            f"This process is root but may not become user {name}: start as an ordinary user."
         ) from error
+    return process.returncode == 0
 
 
 def give(path: Path, account: Account | None) -> None:
@@ -63,15 +66,17 @@ def give(path: Path, account: Account | None) -> None:
 
 
 def reachable(folder: Path, account: Account | None) -> tuple[str, tuple[int, ...]]:
-    """A path by which `account` reaches its own `folder`, and the descriptors that the path needs to be inherited.
+    """(path by which `account` reaches `folder`, descriptors to be inherited for that path).
 
-    A folder below a private one (root's home) has no path that another user may walk; an open descriptor needs none.
+    A folder below a private one (root's home) has no path that another user may walk; an open
+    descriptor needs none.
     """
     if account is None or can_enter(folder, account):
         return str(folder), ()
     if sys.platform != "linux":
         raise LaunchError(
-            f"User {account.name}, who runs PostgreSQL, cannot enter {folder}: set KUBEGALE_DATA_DIR to a folder that it can."
+            f"User {account.name}, who runs PostgreSQL, cannot enter {folder}: "
+            "set KUBEGALE_DATA_DIR to a folder that it can."
         )
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     return f"/proc/self/fd/{descriptor}", (descriptor,)
@@ -86,7 +91,8 @@ def close(descriptors: tuple[int, ...]) -> None:
 @contextmanager
 def secret_file(content: str, account: Account | None) -> Iterator[Path]:
     """A short-lived file that only `account` reads, in the system's folder for temporary files."""
-    folder = None if account is None else "/tmp"  # noqa: S108  TMPDIR may be a folder that only root enters
+    # TMPDIR may be a folder that only root enters.
+    folder = None if account is None else "/tmp"  # noqa: S108
     descriptor, name = tempfile.mkstemp(prefix="kubegale-", dir=folder)
     try:
         with os.fdopen(descriptor, "w") as stream:

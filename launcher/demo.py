@@ -1,4 +1,4 @@
-"""The settings of what `make run` keeps in its data folder, so that `manage.py` beside it reaches the same database."""
+"""The settings of `make run`, so that `manage.py` beside it reaches the same database."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,26 +8,33 @@ from launcher.postgres import ROLE
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are missing and that the data folder (KUBEGALE_DATA_DIR, default .data) knows; none without such a folder."""
+    """The settings that are missing in `environ` and known in the data folder; {} without one.
+
+    The folder is KUBEGALE_DATA_DIR, by default .data.
+    """
     home = programs.ROOT / (environ.get("KUBEGALE_DATA_DIR") or ".data")
     try:
-        found = _kept(home)
+        settings = _stored_settings(home)
     except OSError:
         return {}
     return {
         name: value
-        for name, value in found.items()
+        for name, value in settings.items()
         if not environ.get(name) and not environ.get(f"{name}_FILE")
     }
 
 
-def _kept(home: Path) -> dict[str, str]:
+def _stored_settings(home: Path) -> dict[str, str]:
+    """The settings of the data folder; OSError when a file of it is missing."""
+
     def read(name: str) -> str:
         return (home / name).read_text().strip()
 
+    postgres = f"{ROLE}:{read('postgres.password')}@127.0.0.1:{read('postgres.port')}"
+    redis = f":{read('redis.password')}@127.0.0.1:{read('redis.port')}"
     return {
-        "DATABASE_URL": f"postgres://{ROLE}:{read('postgres.password')}@127.0.0.1:{read('postgres.port')}/{ROLE}",
-        "REDIS_URL": f"redis://:{read('redis.password')}@127.0.0.1:{read('redis.port')}/0",
+        "DATABASE_URL": f"postgres://{postgres}/{ROLE}",
+        "REDIS_URL": f"redis://{redis}/0",
         "SECRET_KEY": read("secret.key"),
         "FIELD_ENCRYPTION_KEYS": read("field-encryption.keys"),
     }

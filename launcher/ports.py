@@ -4,6 +4,7 @@ import random
 import socket
 from pathlib import Path
 
+# Below the ports that systems give to outgoing connections.
 CHOICE = (15_000, 30_000)
 
 
@@ -23,14 +24,15 @@ def is_free(port: int, address: str = "127.0.0.1") -> bool:
 def free_port() -> int:
     """A port that nobody listens on at the moment.
 
-    None of those that systems hand out to outgoing connections: one of these could sit on it before its server starts.
+    None of those that systems hand out to outgoing connections: one of these could sit on it before
+    its server starts.
     """
     while not is_free(port := random.randrange(*CHOICE)):  # noqa: S311  # no secret
         pass
     return port
 
 
-def kept_port(file: Path) -> int:
+def stored_port(file: Path) -> int:
     """The port written in `file` when it is still free, else a new one, which is written there."""
     try:
         port = int(file.read_text())

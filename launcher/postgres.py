@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL: TCP on loopback, scram passwords, never as root, data in a directory of ours."""
+"""An embedded PostgreSQL: on loopback, with passwords, never as root, in a folder of ours."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ import psycopg2
 from psycopg2 import sql
 
 from launcher import accounts, ports, secretfiles
-from launcher.binaries import Binaries, choose
+from launcher.binaries import Binaries, choose_postgres
 from launcher.processes import Account, Child, Command, LaunchError, last_line
 
 ROLE = "kubegale"
@@ -38,7 +38,10 @@ QUICK = {
 
 @dataclass(frozen=True)
 class Postgres:
-    """A PostgreSQL server whose files live under `home`; `quick` trades the safety of the data for speed (tests)."""
+    """A PostgreSQL server whose files live under `home`.
+
+    `quick` trades the safety of the data for speed (tests).
+    """
 
     home: Path
     environ: Mapping[str, str]
@@ -55,24 +58,26 @@ class Postgres:
         file = self.home / "postgres.password"
         if (self.data / "PG_VERSION").exists() and not file.exists():
             raise LaunchError(
-                f"The database in {self.data} exists but its password file {file} is missing: put it back, or move {self.data} away."
+                f"The database in {self.data} exists but its password file {file} is missing: "
+                f"put it back, or move {self.data} away."
             )
-        return secretfiles.kept(file, secretfiles.password)
+        return secretfiles.read_or_generate(file, secretfiles.password)
 
     @cached_property
     def port(self) -> int:
         """The TCP port; the same over restarts while it stays free."""
-        return ports.kept_port(self.home / "postgres.port")
+        return ports.stored_port(self.home / "postgres.port")
 
     @cached_property
     def account(self) -> Account | None:
-        """Whom the server runs as; nobody in particular (None) unless we are root."""
+        """The user that the server runs as; None (ourselves) unless we are root."""
         return accounts.unprivileged()
 
     @cached_property
     def binaries(self) -> Binaries:
         """The programs, of the version that made the data directory when there is one."""
-        return choose(self.environ, made_by=self._version_of_data(), account=self.account)
+        version = self._version_of_data()
+        return choose_postgres(self.environ, data_version=version, account=self.account)
 
     @property
     def log(self) -> Path:
@@ -90,7 +95,13 @@ class Postgres:
             self._initialise(environment)
         self._settle_old_server()
         address, descriptors = accounts.reachable(self.data, self.account)
-        settings = {**SETTINGS, **(QUICK if self.quick else {}), "port": str(self.port)}
+        settings = {
+            **SETTINGS,
+            **(QUICK if self.quick else {}),
+            "port": str(self.port),
+        }
+        # SIGINT ends sessions and writes a checkpoint, SIGQUIT ends at once.
+        stop_signal = signal.SIGQUIT if self.quick else signal.SIGINT
         return Command(
             name="postgres",
             argv=(
@@ -103,40 +114,45 @@ class Postgres:
             cwd=Path("/"),
             account=self.account,
             descriptors=descriptors,
-            stop_signal=signal.SIGQUIT if self.quick else signal.SIGINT,
-            orphan_signal=signal.SIGQUIT if self.quick else signal.SIGINT,
+            stop_signal=stop_signal,
+            orphan_signal=stop_signal,
             grace=30.0,
             log=self.log,
             diagnose=self._diagnosis,
         )
 
     def is_ready(self, child: Child) -> bool:
-        """Whether the server answers and our database exists; a LaunchError when the server has died."""
+        """Whether the server answers and our database exists; LaunchError when it has died."""
         if not child.alive:
             raise LaunchError(self._diagnosis(child.process.returncode))
         try:
             self._ensure_database()
         except psycopg2.OperationalError as error:
             if "password authentication failed" in str(error):
+                file = self.home / "postgres.password"
                 raise LaunchError(
-                    f"PostgreSQL on {self.data} does not accept the password in {self.home / 'postgres.password'}."
+                    f"PostgreSQL on {self.data} does not accept the password in {file}."
                 ) from error
             return False
         return True
 
     def wait(self, child: Child, seconds: float = 30.0) -> None:
-        """Return once the server answers; a LaunchError when it does not within `seconds`."""
+        """Return once the server answers; LaunchError when it does not within `seconds`."""
         deadline = time.monotonic() + seconds
         while not self.is_ready(child):
             if time.monotonic() > deadline:
                 raise LaunchError(
-                    f"PostgreSQL on {self.data} did not answer within {seconds:.0f} s (its log is {self.log})."
+                    f"PostgreSQL on {self.data} did not answer within {seconds:.0f} s "
+                    f"(its log is {self.log})."
                 )
             time.sleep(0.02)
 
     def _diagnosis(self, code: int) -> str:
         reason = last_line(self.log, "FATAL", "PANIC", "ERROR") or f"exit code {code}"
-        return f"PostgreSQL could not start on {self.data}: {_sentence(reason)} (its log is {self.log})."
+        return (
+            f"PostgreSQL could not start on {self.data}: {_sentence(reason)} "
+            f"(its log is {self.log})."
+        )
 
     def _ensure_database(self) -> None:
         connection = psycopg2.connect(self.url("postgres"), connect_timeout=5)
@@ -156,32 +172,32 @@ class Postgres:
             return int((self.data / "PG_VERSION").read_text())
         except (OSError, ValueError) as error:
             raise LaunchError(
-                f"{self.data} is not a PostgreSQL data directory: move it away, or set KUBEGALE_DATA_DIR to another folder."
+                f"{self.data} is not a PostgreSQL data directory: move it away, "
+                "or set KUBEGALE_DATA_DIR to another folder."
             ) from error
 
     def _initialise(self, environment: Mapping[str, str]) -> None:
-        """Make the data directory beside its place and move it there, so that an interrupted run leaves no half of it."""
+        """Make the data directory beside its place and move it there when it is complete."""
         fresh = self.home / "postgres.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         accounts.give(fresh, self.account)
         address, descriptors = accounts.reachable(fresh, self.account)
         with accounts.secret_file(self.password, self.account) as password_file:
-            options = [
+            command = [
+                str(self.binaries.program("initdb")),
+                "-D",
+                address,
                 "--auth=scram-sha-256",
                 f"--pwfile={password_file}",
                 f"--username={ROLE}",
                 "--encoding=UTF8",
                 "--no-locale",
             ]
-            done = subprocess.run(
-                [
-                    str(self.binaries.program("initdb")),
-                    "-D",
-                    address,
-                    *options,
-                    *(["--no-sync"] if self.quick else []),
-                ],
+            if self.quick:
+                command.append("--no-sync")
+            process = subprocess.run(
+                command,
                 env=dict(environment),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -192,18 +208,18 @@ class Postgres:
                 **accounts.as_user(self.account),
             )
         accounts.close(descriptors)
-        if done.returncode != 0:
+        if process.returncode != 0:
             shutil.rmtree(fresh, ignore_errors=True)
-            complaint = done.stderr.decode(errors="replace").strip().splitlines() or [
-                f"exit code {done.returncode}"
-            ]
+            text = process.stderr.decode(errors="replace").strip()
+            complaint = text.splitlines() or [f"exit code {process.returncode}"]
             raise LaunchError(
-                f"PostgreSQL could not make its data directory {self.data}: {_sentence(complaint[0])}."
+                f"PostgreSQL could not make its data directory {self.data}: "
+                f"{_sentence(complaint[0])}."
             )
         fresh.rename(self.data)
 
     def _settle_old_server(self) -> None:
-        """Wait for a server that is still ending on this directory; drop the pid file that a crash left behind."""
+        """Wait for a server that is still stopping; remove the pid file that a crash left."""
         pid_file = self.data / "postmaster.pid"
         deadline = time.monotonic() + 15
         while (pid := _pid_in(pid_file)) is not None and _is_postgres(pid):
@@ -233,15 +249,19 @@ def _pid_in(file: Path) -> int | None:
 
 
 def _is_postgres(pid: int) -> bool:
-    """Whether process `pid` is a living PostgreSQL server (a pid can have gone to someone else since)."""
+    """Whether process `pid` is a running PostgreSQL server; the number may be another's by now."""
     status = Path(f"/proc/{pid}/status")
     if status.parent.parent.joinpath("self").exists():
         text = status.read_text() if status.exists() else ""
         return "Name:\tpostgres\n" in text and "State:\tZ" not in text
-    done = subprocess.run(
-        ["ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, timeout=10
+    # Not Linux.
+    process = subprocess.run(
+        ["ps", "-o", "stat=,command=", "-p", str(pid)],
+        capture_output=True,
+        text=True,
+        timeout=10,
     )
-    state, _, command = done.stdout.strip().partition(" ")
+    state, _, command = process.stdout.strip().partition(" ")
     return "postgres" in command and not state.startswith("Z")
 
 

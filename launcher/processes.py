@@ -16,7 +16,7 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else
 
 
 class LaunchError(Exception):
-    """One sentence for the person at the terminal: what is wrong and, where there is something, what to do."""
+    """One sentence for the person at the terminal: what is wrong, and what to do about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Account:
 class Command:
     """A long-running child: what to execute, as whom, and how to ask it to end.
 
-    `stop_signal` is its polite end, `orphan_signal` is what the kernel sends it when we die without a word,
-    `grace` is the number of seconds before SIGKILL, `tier` orders the stop (the highest tier first),
-    `diagnose` turns the exit code of a start that failed into a sentence.
+    `stop_signal` is its polite end, `orphan_signal` is what the kernel sends it when we die without
+    a word, `grace` is the number of seconds before SIGKILL, `tier` orders the stop (the highest
+    tier first), `diagnose` turns the exit code of a start that failed into a sentence.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Child:
 
 
 def die_with(parent: int, orphan_signal: int) -> None:
-    """Have the kernel send us `orphan_signal` when process `parent` ends (Linux; elsewhere nothing happens)."""
+    """Have the kernel send us `orphan_signal` when process `parent` ends (Linux only)."""
     if _prctl is not None:
         _prctl(PR_SET_PDEATHSIG, orphan_signal, 0, 0, 0)
         if os.getppid() != parent:
@@ -74,8 +74,10 @@ def die_with(parent: int, orphan_signal: int) -> None:
 
 
 def start(command: Command, output: int | IO[bytes] | None = None) -> Child:
-    """Start `command` in a session of its own; its output goes to its log, else to `output`. Call it from the main thread:
-    the kernel ties the child's life to the thread that started it."""
+    """Start `command` in a session of its own; its output goes to its log, else to `output`.
+
+    Call it from the main thread: the kernel ties the child's life to the thread that started it.
+    """
     parent = os.getpid()
     account = command.account
     stream = command.log.open("wb") if command.log else output
@@ -131,9 +133,9 @@ def stop(children: Iterable[Child], *, pump: Callable[[], bool] | None = None) -
     stopping = list(children)[::-1]
     for child in stopping:
         signal_child(child, child.command.stop_signal)
-    asked = time.monotonic()
+    started = time.monotonic()
     for child in stopping:
-        while child.alive and time.monotonic() - asked < child.command.grace:
+        while child.alive and time.monotonic() - started < child.command.grace:
             if pump is not None and pump():
                 break
             time.sleep(0.02)
@@ -149,5 +151,5 @@ def last_line(log: Path, *words: str) -> str:
         ]
     except OSError:
         return ""
-    telling = [line for line in lines if any(word in line for word in words)]
-    return (telling or lines or [""])[-1]
+    matching = [line for line in lines if any(word in line for word in words)]
+    return (matching or lines or [""])[-1]

@@ -16,10 +16,12 @@ ROOT = Path(__file__).resolve().parent.parent
 TIER = 2
 # The path of a unix socket has at most 107 bytes, on some systems 103.
 LONGEST_HOME = 90
-# Warnings about what is meant to be so: our own machine's user, and static files served from where the packages have them.
+# Warnings about what is meant to be so: our own machine's user, and static files served from where
+# the packages have them.
 AS_ROOT = "ignore:You're running the worker with superuser privileges"
 NOT_COLLECTED = "ignore:No directory at"
-# Each thread would keep the most that it has ever held: large bodies, one a thread, would stay in memory for good.
+# Each thread would keep the most that it has ever held: large bodies, one a thread, would stay in
+# memory for good.
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024),
@@ -49,12 +51,17 @@ class Listening:
         """A LaunchError when somebody listens on one of the ports already."""
         if self.port == self.ws_port:
             raise LaunchError(
-                f"KUBEGALE_PORT and KUBEGALE_WS_PORT are both {self.port}: give two different ports."
+                f"KUBEGALE_PORT and KUBEGALE_WS_PORT are both {self.port}: "
+                "give two different ports."
             )
-        for name, port in (("KUBEGALE_PORT", self.port), ("KUBEGALE_WS_PORT", self.ws_port)):
+        for name, port in (
+            ("KUBEGALE_PORT", self.port),
+            ("KUBEGALE_WS_PORT", self.ws_port),
+        ):
             if not ports.is_free(port, self.address):
                 raise LaunchError(
-                    f"Port {port} on {self.address} cannot be used (already in use?): free it, or set {name} to another one."
+                    f"Port {port} on {self.address} cannot be used (already in use?): "
+                    f"free it, or set {name} to another one."
                 )
 
     @property
@@ -74,7 +81,7 @@ class Listening:
         return f"http://{self.host}:{self.ws_port}"
 
     def environment(self, folder: Path) -> dict[str, str]:
-        """The same as environment variables; the servers behind the front listen on sockets in `folder`."""
+        """The ports as environment variables; servers behind the front use sockets in `folder`."""
         return {
             "KUBEGALE_BIND": self.address,
             "KUBEGALE_PORT": str(self.port),
@@ -86,8 +93,11 @@ class Listening:
 
 @contextmanager
 def socket_folder(home: Path | None = None) -> Iterator[Path]:
-    """A folder for unix sockets that only we enter: below `home`, where a launch that was killed leaves nothing in the way of the
-    next, unless its path is too long for a socket's; else a temporary one."""
+    """A folder for unix sockets that only we enter.
+
+    It is below `home`, where a launch that was killed leaves nothing in the way of the next, unless
+    its path is too long for a socket's; else a temporary one.
+    """
     if home is not None and len(os.fsencode(home)) < LONGEST_HOME:
         folder = home / "sockets"
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -113,12 +123,12 @@ def manage(*arguments: str) -> list[str]:
 
 
 def front(environ: Mapping[str, str]) -> Command:
-    """What clients talk to: reads whole requests, hands them to the web server and WebSockets to theirs."""
+    """What clients talk to: it forwards whole requests to the web server, WebSockets to theirs."""
     return _python("front", ("-m", "edge"), environ, grace=35.0)
 
 
 def web(environ: Mapping[str, str]) -> Command:
-    """Pages, admin and every JSON route: gunicorn with threads; kubegale/gunicorn.py has its settings."""
+    """Pages, admin and every JSON route: gunicorn with threads (kubegale/gunicorn.py)."""
     program = (
         "-m",
         "gunicorn",
@@ -147,7 +157,11 @@ def sockets(environ: Mapping[str, str]) -> Command:
         "--ws-per-message-deflate",
         "false",
     ]
-    return _python("ws", ("-m", "uvicorn", "kubegale.asgi:application", *options, *limits), environ)
+    return _python(
+        "ws",
+        ("-m", "uvicorn", "kubegale.asgi:application", *options, *limits),
+        environ,
+    )
 
 
 def worker(environ: Mapping[str, str]) -> Command:
@@ -166,13 +180,17 @@ def worker(environ: Mapping[str, str]) -> Command:
         ("-W", AS_ROOT, "-m", "celery", "-q", "-A", "kubegale", "worker", *options),
         environ,
         grace=20.0,
-        # Asked politely it would wait for a broker that has died with us, for ever; what it was doing is done again.
+        # Asked politely it would wait for a broker that has died with us, for ever; what it was
+        # doing is done again.
         orphan_signal=signal.SIGKILL,
     )
 
 
 def beat(environ: Mapping[str, str], schedule: Path) -> Command:
-    """The clock of periodic tasks, a process of its own: as part of a worker it outlives the worker's SIGKILL."""
+    """The clock of periodic tasks.
+
+    A process of its own: as part of a worker it would outlive the worker's SIGKILL.
+    """
     options = (
         "--schedule",
         str(schedule),

@@ -44,14 +44,15 @@ def main(environ: Mapping[str, str]) -> None:
 
 @contextmanager
 def data_folder(environ: Mapping[str, str]) -> Iterator[Path]:
-    """The folder for everything that is kept (KUBEGALE_DATA_DIR, default .data), ours alone while we run."""
+    """The folder of all data (KUBEGALE_DATA_DIR, default .data), locked while we run."""
     home = (programs.ROOT / (environ.get("KUBEGALE_DATA_DIR") or ".data")).resolve()
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (home / "lock").open("a+")
     except OSError as error:
         raise LaunchError(
-            f"The data folder {home} cannot be used: {error.strerror}; set KUBEGALE_DATA_DIR to another one."
+            f"The data folder {home} cannot be used: {error.strerror}; "
+            "set KUBEGALE_DATA_DIR to another one."
         ) from error
     with lock:
         _lock(lock, home)
@@ -81,7 +82,8 @@ def _lock(lock: IO[str], home: Path) -> None:
         lock.seek(0)
         holder = lock.read().strip() or "unknown"
         raise LaunchError(
-            f"Another KubeGale (process {holder}) already runs on {home}: stop it, or set KUBEGALE_DATA_DIR."
+            f"Another KubeGale (process {holder}) already runs on {home}: "
+            "stop it, or set KUBEGALE_DATA_DIR."
         ) from error
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
@@ -99,7 +101,7 @@ class Launch:
     environ: Mapping[str, str]
 
     def run(self) -> None:
-        """Engines, database, servers, demo cluster, background processes, in this order; then watch."""
+        """Engines, database, servers, demo cluster, background processes, in order; then watch."""
         started = time.monotonic()
         environment = {**self._settings(), **self._engines()}
         password = self._secret("DJANGO_SUPERUSER_PASSWORD", "admin.password", secretfiles.password)
@@ -118,14 +120,20 @@ class Launch:
         self.supervisor.start(programs.sockets(environment))
         self._demo_cluster(environment, state["clusters"])
         self._background(environment)
-        self._announce(password if state["password_current"] else None, time.monotonic() - started)
+        self._announce(
+            password if state["password_current"] else None,
+            time.monotonic() - started,
+        )
         self.supervisor.watch()
 
     def _settings(self) -> dict[str, str]:
-        """The environment of the processes: the caller's, completed by what is generated and kept."""
+        """The environment of the processes: the caller's, and what is generated once and stored."""
         environ = self.environ
         opened = self.listening.address in LOOPBACK and "OPEN_DIALECTS" not in environ
-        open_demo = {"OPEN_DIALECTS": DOCUMENTED_AS_OPEN, "OPEN_DIALECTS_CLUSTERS": DEMO}
+        open_demo = {
+            "OPEN_DIALECTS": DOCUMENTED_AS_OPEN,
+            "OPEN_DIALECTS_CLUSTERS": DEMO,
+        }
         return {
             "LOG_FORMAT": "text",
             "WEB_CONCURRENCY": "1",
@@ -135,20 +143,22 @@ class Launch:
             "PYTHONUNBUFFERED": "1",
             "SECRET_KEY": self._secret("SECRET_KEY", "secret.key", secretfiles.secret_key),
             "FIELD_ENCRYPTION_KEYS": self._secret(
-                "FIELD_ENCRYPTION_KEYS", "field-encryption.keys", secretfiles.fernet_key
+                "FIELD_ENCRYPTION_KEYS",
+                "field-encryption.keys",
+                secretfiles.fernet_key,
             ),
         }
 
     def _secret(self, name: str, file: str, make: Callable[[], str]) -> str:
-        """The variable's value, or that of the file which it names, or one that we generate once and keep."""
+        """The variable's value, or its file's, or one that is generated once and stored."""
         if value := self.environ.get(name):
             return value
         if path := self.environ.get(f"{name}_FILE"):
             return Path(path).read_text().strip()
-        return secretfiles.kept(self.home / file, make)
+        return secretfiles.read_or_generate(self.home / file, make)
 
     def _engines(self) -> dict[str, str]:
-        """Start the engines that were not given; the addresses of the ones that we started."""
+        """Start the engines that were not configured; their addresses as settings."""
         addresses: dict[str, str] = {}
         servers: list[Postgres | Valkey] = []
         if not (self.environ.get("REDIS_URL") or self.environ.get("REDIS_URL_FILE")):
@@ -168,7 +178,9 @@ class Launch:
         started = [(server, self.supervisor.start(server.command())) for server in servers]
         for server, child in started:
             self.supervisor.until(
-                partial(server.is_ready, child), seconds=60.0, what=type(server).__name__
+                partial(server.is_ready, child),
+                seconds=60.0,
+                what=type(server).__name__,
             )
         return addresses
 
@@ -178,7 +190,10 @@ class Launch:
         )
 
     def _demo_cluster(self, environment: Mapping[str, str], servers: Mapping[str, str]) -> None:
-        """The simulated cluster: where nothing is registered yet, and as long as it is; `servers` is cluster name -> address."""
+        """Start the simulated cluster if nothing, or it, is registered.
+
+        `servers` is cluster name -> address.
+        """
         if servers and DEMO not in servers:
             return
         self.supervisor.say("starting the simulated cluster")
@@ -186,7 +201,7 @@ class Launch:
         folder.mkdir(mode=0o700, exist_ok=True)
         kubeconfig = folder / "kubeconfig"
         kubeconfig.unlink(missing_ok=True)
-        port = ports.kept_port(folder / "port")
+        port = ports.stored_port(folder / "port")
         self.supervisor.start(programs.simulator(environment, port, kubeconfig))
         self.supervisor.until(
             lambda: kubeconfig.exists() and not ports.is_free(port),
@@ -206,9 +221,11 @@ class Launch:
         )
 
     def _background(self, environment: Mapping[str, str]) -> None:
-        """What nobody waits for starts once the web server answers."""
+        """Start what nobody waits for, once the web server answers."""
         self.supervisor.until(
-            lambda: _answers(f"{self.listening.url}/readyz"), seconds=120.0, what="The web server"
+            lambda: _answers(f"{self.listening.url}/readyz"),
+            seconds=120.0,
+            what="The web server",
         )
         self.supervisor.until(
             lambda: _answers(f"{self.listening.ws_url}/healthz"),
@@ -216,7 +233,10 @@ class Launch:
             what="The socket server",
         )
         # A line for every run of every periodic task would push the password off the screen.
-        quiet = {**environment, "LOG_LEVEL": environment.get("LOG_LEVEL") or "WARNING"}
+        quiet = {
+            **environment,
+            "LOG_LEVEL": environment.get("LOG_LEVEL") or "WARNING",
+        }
         self.supervisor.start(programs.worker(quiet))
         self.supervisor.start(programs.beat(quiet, self.home / "beat.schedule"))
         if (collector := programs.collector(environment)) is not None:

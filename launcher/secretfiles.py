@@ -22,8 +22,8 @@ def fernet_key() -> str:
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
-def kept(file: Path, make: Callable[[], str]) -> str:
-    """The secret in `file`; made and written there (mode 0600) the first time."""
+def read_or_generate(file: Path, make: Callable[[], str]) -> str:
+    """The secret in `file`; generated and written there (mode 0600) the first time."""
     try:
         value = file.read_text().strip()
     except FileNotFoundError:

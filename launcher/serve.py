@@ -1,4 +1,4 @@
-"""`make serve`: the production web and socket servers, everything out of the environment, no demo."""
+"""`make serve`: the production web and socket servers, from the environment, no demo."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -18,8 +18,11 @@ NO = {"0", "false", "no", "off"}
 
 def main(environ: Mapping[str, str]) -> None:
     """Check the settings, bring the database up to date, serve until a signal comes."""
-    listening = programs.Listening.from_environment(environ, default_address="0.0.0.0")  # noqa: S104  a server is there to be reached
-    # What `make run` keeps beside the project is none of a production server's business.
+    # Every address by default: a server is there to be reached.
+    listening = programs.Listening.from_environment(
+        environ,
+        default_address="0.0.0.0",  # noqa: S104
+    )
     with (
         programs.socket_folder() as sockets,
         Supervisor(prefix=False).running() as supervisor,
@@ -28,6 +31,7 @@ def main(environ: Mapping[str, str]) -> None:
             "PYTHONUNBUFFERED": "1",
             **environ,
             **listening.environment(sockets),
+            # A production server does not read what `make run` stores beside the project.
             "KUBEGALE_DATA_DIR": os.devnull,
         }
         try:
@@ -37,7 +41,9 @@ def main(environ: Mapping[str, str]) -> None:
 
 
 def _serve(
-    supervisor: Supervisor, environment: Mapping[str, str], listening: programs.Listening
+    supervisor: Supervisor,
+    environment: Mapping[str, str],
+    listening: programs.Listening,
 ) -> None:
     supervisor.once("settings", programs.manage("check"), env=environment, cwd=programs.ROOT)
     listening.check()
@@ -62,7 +68,7 @@ def _serve(
 
 
 def _database_url(environment: Mapping[str, str]) -> str:
-    """DATABASE_URL, or what the file named by DATABASE_URL_FILE holds; the settings check has seen that there is one."""
+    """DATABASE_URL, or the content of DATABASE_URL_FILE; the settings check requires one."""
     return (
         environment.get("DATABASE_URL")
         or Path(environment["DATABASE_URL_FILE"]).read_text().strip()
@@ -71,7 +77,7 @@ def _database_url(environment: Mapping[str, str]) -> str:
 
 @contextmanager
 def migration_lock(supervisor: Supervisor, url: str) -> Iterator[None]:
-    """Hold the database's advisory lock, so that of several servers starting at once only one migrates at a time."""
+    """Hold the database's advisory lock, so that of several starting servers one migrates."""
     parts = urlsplit(url)
     try:
         connection = psycopg2.connect(url, connect_timeout=10)
@@ -84,13 +90,16 @@ def migration_lock(supervisor: Supervisor, url: str) -> Iterator[None]:
         connection.autocommit = True
         with connection.cursor() as cursor:
 
-            def taken() -> bool:
+            def acquire() -> bool:
+                # Tried again and again: a blocking lock could not be ended by a signal.
                 cursor.execute("SELECT pg_try_advisory_lock(%s)", [MIGRATION_LOCK])
                 row = cursor.fetchone()
                 return bool(row and row[0])
 
             supervisor.until(
-                taken, seconds=1800.0, what="The lock for migrations, held by another server,"
+                acquire,
+                seconds=1800.0,
+                what="The lock for migrations, held by another server,",
             )
             yield
     finally:

@@ -1,4 +1,4 @@
-"""One parent for all processes: shows their output, restarts what crashes, ends all of them with itself."""
+"""One parent for all processes: shows output, restarts what crashes, stops everything."""
 
 import os
 import selectors
@@ -26,7 +26,11 @@ class Stopped(Exception):
 
 @dataclass(slots=True)
 class Keeper:
-    """A supervised command: its present child, what of its last line has come, and when it may start again."""
+    """A supervised command.
+
+    `child` is its present process, `partial` the beginning of its next line, `last` its last line,
+    `due` when it may start again (monotonic time), `proven` whether it ever ran for DIES_AT_ONCE.
+    """
 
     command: Command
     child: Child | None
@@ -39,23 +43,29 @@ class Keeper:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Owns the children. `prefix` puts each child's name before its lines; without it they write to our output themselves."""
+    """Owns the children.
+
+    `prefix` puts each child's name before its lines; without it children write to our output.
+    """
 
     prefix: bool = True
     _keepers: list[Keeper] = field(default_factory=list)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
-    _asked: float | None = None
+    # When (monotonic time) the first signal came, and whether a later one insisted.
+    _stop_requested: float | None = None
     _insisted: bool = False
-    _deaf: bool = False
+    # Whether nobody reads our output any more.
+    _output_closed: bool = False
 
     @contextmanager
     def running(self) -> Iterator["Supervisor"]:
-        """Take the signals, and stop every child on the way out, whatever the reason."""
+        """Take the signals, and stop every child at the end of the block, whatever ends it."""
         before = {
             number: signal.signal(number, self._on_signal)
             for number in SIGNALS
             if not _ignored_on_purpose(number)
         }
+        # A signal writes to the pipe, and so ends the wait for output at once.
         waker, sleeper = os.pipe()
         for end in (waker, sleeper):
             os.set_blocking(end, False)
@@ -79,7 +89,10 @@ class Supervisor:
         return child
 
     def until(self, check: Callable[[], bool], *, seconds: float, what: str) -> None:
-        """Keep things going until `check` answers True; LaunchError when that takes longer, Stopped on a signal."""
+        """Keep everything running until `check` answers True.
+
+        LaunchError after `seconds`, Stopped on a signal.
+        """
         deadline = time.monotonic() + seconds
         while not check():
             if time.monotonic() > deadline:
@@ -95,7 +108,10 @@ class Supervisor:
         cwd: Path,
         seconds: float = 300.0,
     ) -> str:
-        """Run a command to its end and return its standard output; LaunchError with its last words when it fails."""
+        """Run a command to its end and return its standard output.
+
+        LaunchError with its last line when it fails, or when it takes longer than `seconds`.
+        """
         parent = os.getpid()
         with subprocess.Popen(
             argv,
@@ -112,9 +128,8 @@ class Supervisor:
             finally:
                 processes.kill_session(process)
         if process.returncode != 0:
-            lines = (complaint or output).decode(errors="replace").strip().splitlines() or [
-                f"exit code {process.returncode}"
-            ]
+            text = (complaint or output).decode(errors="replace").strip()
+            lines = text.splitlines() or [f"exit code {process.returncode}"]
             raise LaunchError(lines[-1].removeprefix("CommandError: "))
         return output.decode(errors="replace")
 
@@ -136,14 +151,14 @@ class Supervisor:
             self._turn(0.0)
 
     def _turn(self, seconds: float) -> None:
-        """One round: pass output on, look after the dead, give way to a signal."""
+        """One round: pass output on, restart what died; Stopped when a signal came."""
         self._read(seconds)
-        if self._asked is not None:
+        if self._stop_requested is not None:
             raise Stopped
         for keeper in self._keepers:
-            self._look_after(keeper)
+            self._check_child(keeper)
 
-    def _look_after(self, keeper: Keeper) -> None:
+    def _check_child(self, keeper: Keeper) -> None:
         now = time.monotonic()
         if keeper.child is None:
             if now >= keeper.due:
@@ -152,12 +167,16 @@ class Supervisor:
         elif keeper.child.alive:
             age = now - keeper.child.started
             keeper.proven = keeper.proven or age > DIES_AT_ONCE
-            keeper.crashes = 0 if age > 2 * LONGEST_PAUSE else keeper.crashes
+            if age > 2 * LONGEST_PAUSE:
+                keeper.crashes = 0
         else:
-            self._bury(keeper, keeper.child, now)
+            self._replace_dead_child(keeper, keeper.child, now)
 
-    def _bury(self, keeper: Keeper, child: Child, now: float) -> None:
-        """A child has died: stop everything when it never came up, else start it again after a pause."""
+    def _replace_dead_child(self, keeper: Keeper, child: Child, now: float) -> None:
+        """A child has died: start it again after a pause.
+
+        LaunchError, which stops everything, when it never came up.
+        """
         processes.kill_group(child)
         how = _ending(child.process.returncode)
         if not keeper.proven:
@@ -166,7 +185,9 @@ class Supervisor:
             words = f": {keeper.last}" if keeper.last else ""
             raise LaunchError(f"{keeper.command.name} ended at once, with {how}{words}.")
         pause = min(LONGEST_PAUSE, 0.5 * 2**keeper.crashes)
-        keeper.child, keeper.crashes, keeper.due = None, keeper.crashes + 1, now + pause
+        keeper.child = None
+        keeper.crashes += 1
+        keeper.due = now + pause
         self.say(f"{keeper.command.name} ended with {how}; it starts again in {pause:g} s")
 
     def _spawn(self, command: Command) -> Child:
@@ -181,8 +202,8 @@ class Supervisor:
             if key.data is None:
                 os.read(key.fd, 4096)
                 continue
-            keeper = next((one for one in self._keepers if one.command.name == key.data), None)
-            self._take(key, keeper)
+            keepers = [keeper for keeper in self._keepers if keeper.command.name == key.data]
+            self._take(key, keepers[0] if keepers else None)
 
     def _take(self, key: selectors.SelectorKey, keeper: Keeper | None) -> None:
         """Show the whole lines that have come from one child."""
@@ -209,12 +230,12 @@ class Supervisor:
 
     def _print(self, line: str) -> None:
         """Write a line; a reader that has gone away is no reason to leave the children alone."""
-        if self._deaf:
+        if self._output_closed:
             return
         try:
             print(line, flush=True)
         except OSError:
-            self._deaf = True
+            self._output_closed = True
 
     def _stop_all(self) -> None:
         """Tier by tier, the highest first: what serves goes before what it needs."""
@@ -223,22 +244,26 @@ class Supervisor:
             self._read(0.0)
             return self._insisted
 
-        self._asked = self._asked or time.monotonic()
+        self._stop_requested = self._stop_requested or time.monotonic()
         living = [keeper.child for keeper in self._keepers if keeper.child is not None]
         for tier in sorted({child.command.tier for child in living}, reverse=True):
             processes.stop([child for child in living if child.command.tier == tier], pump=pump)
         self._read(0.0)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """The first signal asks for the end; one that comes a second later or more does not want to wait for it."""
+        """The first signal stops; one that comes a second later or more does not wait for it."""
         del number, frame
         now = time.monotonic()
-        self._insisted = self._asked is not None and now - self._asked > 1.0
-        self._asked = self._asked or now
+        first = self._stop_requested
+        self._insisted = first is not None and now - first > 1.0
+        self._stop_requested = first or now
 
 
 def _ignored_on_purpose(number: int) -> bool:
-    """nohup has SIGHUP ignored; a shell's `&` does the same to SIGINT, yet whoever sends that one means it."""
+    """Whether the signal is SIGHUP under nohup.
+
+    A shell's `&` has SIGINT ignored in the same way, yet whoever sends it means it.
+    """
     return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis for the length of a test run: temporary, quick, gone at its end."""
+"""PostgreSQL and Redis for the length of a test run, in a temporary folder."""
 
 import fcntl
 import os
@@ -38,7 +38,8 @@ def running_servers(*, database: bool = True, redis: bool = True) -> Iterator[Ad
         fcntl.flock(lock, fcntl.LOCK_EX)
         cleanup.callback(shutil.rmtree, home, ignore_errors=True)
         environ = dict(os.environ)
-        valkey, postgres = Valkey(home, environ, quick=True), Postgres(home, environ, quick=True)
+        valkey = Valkey(home, environ, quick=True)
+        postgres = Postgres(home, environ, quick=True)
         started: list[tuple[Postgres | Valkey, processes.Child]] = []
         if redis:
             started.append((valkey, _start(valkey, cleanup)))
@@ -46,14 +47,18 @@ def running_servers(*, database: bool = True, redis: bool = True) -> Iterator[Ad
             started.append((postgres, _start(postgres, cleanup)))
         for server, child in started:
             server.wait(child)
-        yield Addresses(postgres.url() if database else None, valkey.url() if redis else None)
+        yield Addresses(
+            database_url=postgres.url() if database else None,
+            redis_url=valkey.url() if redis else None,
+        )
 
 
 def _sweep() -> None:
-    """Remove the folders of runs that were killed: their locks are free. A young one may be about to take its lock."""
+    """Remove the folders of runs that were killed: their locks are free."""
     for home in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         try:
             with (home / "lock").open() as lock:
+                # A young one may be about to take its lock.
                 if time.time() - os.fstat(lock.fileno()).st_mtime < YOUNG:
                     continue
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -26,12 +26,13 @@ class Valkey:
     @cached_property
     def password(self) -> str:
         """The server's password; generated once, kept beside the data."""
-        return secretfiles.kept(self.home / "redis.password", secretfiles.password)
+        file = self.home / "redis.password"
+        return secretfiles.read_or_generate(file, secretfiles.password)
 
     @cached_property
     def port(self) -> int:
         """The TCP port; the same over restarts while it stays free."""
-        return ports.kept_port(self.home / "redis.port")
+        return ports.stored_port(self.home / "redis.port")
 
     @property
     def data(self) -> Path:
@@ -48,7 +49,10 @@ class Valkey:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def command(self) -> Command:
-        """The server process. Its settings go through a private file: a command line is readable by every user."""
+        """The server process.
+
+        Its settings go through a private file, as a command line is readable by every user.
+        """
         self._make_folder()
         settings = [
             "bind 127.0.0.1",
@@ -58,7 +62,7 @@ class Valkey:
             f"databases {DATABASES}",
             "daemonize no",
             "protected-mode yes",
-            # Queues and sessions are kept here: full means refused, never forgotten.
+            # Queues and sessions are stored here: a full memory refuses writes, and evicts nothing.
             f"maxmemory {MAX_MEMORY}",
             "maxmemory-policy noeviction",
             *(
@@ -93,8 +97,9 @@ class Valkey:
         try:
             return bool(client.ping())
         except redis.AuthenticationError as error:
+            file = self.home / "redis.password"
             raise LaunchError(
-                f"The Redis server on port {self.port} does not accept the password in {self.home / 'redis.password'}."
+                f"The Redis server on port {self.port} does not accept the password in {file}."
             ) from error
         except redis.RedisError:
             return False
@@ -107,18 +112,23 @@ class Valkey:
         while not self.is_ready(child):
             if time.monotonic() > deadline:
                 raise LaunchError(
-                    f"The Redis server on {self.data} did not answer within {seconds:.0f} s (its log is {self.log})."
+                    f"The Redis server on {self.data} did not answer within {seconds:.0f} s "
+                    f"(its log is {self.log})."
                 )
             time.sleep(0.01)
 
     def _diagnosis(self, code: int) -> str:
         reason = last_line(self.log, "#", "rror") or f"exit code {code}"
-        return f"The Redis server could not start on {self.data}: {reason.rstrip('.')} (its log is {self.log})."
+        return (
+            f"The Redis server could not start on {self.data}: {reason.rstrip('.')} "
+            f"(its log is {self.log})."
+        )
 
     def _make_folder(self) -> None:
         try:
             self.data.mkdir(mode=0o700, exist_ok=True)
         except FileExistsError as error:
             raise LaunchError(
-                f"{self.data} is not a folder: move it away, or set KUBEGALE_DATA_DIR to another folder."
+                f"{self.data} is not a folder: move it away, "
+                "or set KUBEGALE_DATA_DIR to another folder."
             ) from error

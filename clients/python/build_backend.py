@@ -1,8 +1,7 @@
-"""The build backend of this package (PEP 517): two archives of what is in `src`, made with Python
-alone.
+"""The build backend of this package (PEP 517): archives of `src`, made with Python alone.
 
-The generated half is part of both when `make client` has made it. A checkout without it installs as
-well.
+The generated half is part of both archives when `make client` has made it. A checkout without it
+installs as well.
 """
 
 import base64
@@ -26,7 +25,9 @@ Config = dict[str, Any] | None
 
 
 def build_wheel(
-    wheel_directory: str, config_settings: Config = None, metadata_directory: str | None = None
+    wheel_directory: str,
+    config_settings: Config = None,
+    metadata_directory: str | None = None,
 ) -> str:
     """Write the wheel; its file name."""
     project = _project()
@@ -38,7 +39,11 @@ def build_wheel(
             records.append(f"{path},sha256={digest.decode()},{len(content)}")
             _add(archive, path, content)
         record = f"{_stem(project)}.dist-info/RECORD"
-        _add(archive, record, "\n".join([*records, f"{record},,", ""]).encode())
+        _add(
+            archive,
+            record,
+            "\n".join([*records, f"{record},,", ""]).encode(),
+        )
     return name
 
 
@@ -48,9 +53,17 @@ def build_sdist(sdist_directory: str, config_settings: Config = None) -> str:
     stem = _stem(project)
     files = {
         f"{stem}/{path.relative_to(ROOT).as_posix()}": path.read_bytes()
-        for path in (*_sources(), ROOT / "pyproject.toml", ROOT / "README.md", Path(__file__))
+        for path in (
+            *_sources(),
+            ROOT / "pyproject.toml",
+            ROOT / "README.md",
+            Path(__file__),
+        )
     }
-    files |= {f"{stem}/LICENSE": _licence(), f"{stem}/PKG-INFO": _metadata(project)}
+    files |= {
+        f"{stem}/LICENSE": _licence(),
+        f"{stem}/PKG-INFO": _metadata(project),
+    }
     with tarfile.open(Path(sdist_directory) / f"{stem}.tar.gz", "w:gz") as archive:
         for path, content in sorted(files.items()):
             entry = tarfile.TarInfo(path)

@@ -1,9 +1,8 @@
-"""Make what is made of this package out of the OpenAPI document: `python generate.py openapi.json`.
+"""Make the parts that follow from the OpenAPI document: `python generate.py openapi.json`.
 
 `src/kubegale_client/operations.json` is the table of calls; it is committed.
-`src/kubegale_client/generated` is the
-work of openapi-python-client, 6 MB in 1,400 files; it is not committed, but is part of wheels that
-are built beside it.
+`src/kubegale_client/generated` is the work of openapi-python-client, 6 MB in 1,400 files; it is not
+committed, but is part of wheels that are built beside it.
 """
 
 import argparse
@@ -32,7 +31,14 @@ def main() -> None:
     options.into.mkdir(parents=True, exist_ok=True)
     (options.into / "operations.json").write_text(table(document))
     command = [
-        *(sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none"),
+        *(
+            sys.executable,
+            "-m",
+            "openapi_python_client",
+            "generate",
+            "--meta",
+            "none",
+        ),
         *("--path", str(options.document.resolve()), "--overwrite"),
         *("--config", str(ROOT / "openapi-python-client.json")),
         *("--output-path", str(options.into.resolve() / "generated")),
@@ -41,9 +47,7 @@ def main() -> None:
 
 
 def table(document: Document) -> str:
-    """The table of calls as JSON: one call in each line, so that a change of the API is a small
-    difference.
-    """
+    """The table of calls as JSON, one call a line: a change of the API is a small difference."""
     lines = [
         f"{json.dumps(operation['operationId'])}: {json.dumps(entry(document, method, path))}"
         for path, methods in document["paths"].items()
@@ -54,8 +58,9 @@ def table(document: Document) -> str:
 
 
 def entry(document: Document, method: str, path: str) -> list[Any]:
-    """[method, address, names in the query, names in the body; null without a body, [] for a free
-    one].
+    """[method, address, names in the query, names in the body].
+
+    The names in the body are null without a body, [] for a free one.
     """
     operation = document["paths"][path][method]
     parameters = [_resolved(document, parameter) for parameter in operation["parameters"]]

@@ -1,8 +1,9 @@
-"""What a call may say: the parameters and members that its route declares, and nothing beside them where it would matter.
+"""Checking that a call says only what its route reads.
 
-`Described` (the OpenAPI declarations) is the list. A call that changes something is refused for whatever it says beyond that, since
-what is not understood may have been meant to limit it. A read ignores what nobody knows (contract), but refuses what was plainly meant
-to select: a declared name misspelt, or a filter that other lists have.
+`Described` (the OpenAPI declarations) lists the parameters and members of a route. A call that
+changes something is refused for whatever it says beyond them, since what is not understood may have
+been meant to limit it. A read ignores unknown parameters (contract), but refuses those that were
+plainly meant to select: a declared name misspelt, or a filter that other lists have.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,29 +18,68 @@ from core.api.schema import Described
 from core.errors import DomainError, UnclearInput
 
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-# Conditions of HTTP that nothing here keeps: a caller who states one relies on it.
+# Conditions of HTTP that no route keeps: a caller who states one relies on it.
 CONDITIONS = ("If-Match", "If-None-Match", "If-Unmodified-Since")
-# Bodies that say nothing, for routes that take none.
+# Bodies without content, for routes that take none.
 EMPTY_BODIES = frozenset({b"", b"{}", b"[]", b"null", b'""'})
-# Parameters that select in one list or another, folded; a list that does not read one would return everything.
+# Parameters that select in one list or another, folded. A list that does not read one of them would
+# return everything.
 FILTERS = frozenset(
-    {
-        *("labelselector", "fieldselector", "selector", "labels", "label", "keyword", "search"),
-        *("name", "names", "kind", "kinds", "namespace", "namespaces", "ns", "cluster", "clusters"),
-        *("clusterid", "node", "nodename", "status", "phase", "state", "user", "username", "uid"),
-        *("resourcetype", "resourcename", "owner", "region", "service", "since", "until", "before"),
-        *("at", "troubled", "requestedby", "filter", "query"),
-    }
+    [
+        "at",
+        "before",
+        "cluster",
+        "clusterid",
+        "clusters",
+        "fieldselector",
+        "filter",
+        "keyword",
+        "kind",
+        "kinds",
+        "label",
+        "labels",
+        "labelselector",
+        "name",
+        "names",
+        "namespace",
+        "namespaces",
+        "node",
+        "nodename",
+        "ns",
+        "owner",
+        "phase",
+        "query",
+        "region",
+        "requestedby",
+        "resourcename",
+        "resourcetype",
+        "search",
+        "selector",
+        "service",
+        "since",
+        "state",
+        "status",
+        "troubled",
+        "uid",
+        "until",
+        "user",
+        "username",
+    ]
 )
 PAGING = frozenset({"page", "pagesize"})
-# Where KubeGale's clients are, which they send with every call: a list without clusters or namespaces has nothing to select by them.
+# KubeGale's own clients send these with every call, also to lists that have neither clusters nor
+# namespaces to select by.
 EVERYWHERE = frozenset({"clusterid", "namespace"})
-CLOSE = 0.84
+# How alike (0 to 1, by difflib) an unknown name must be to count as a misspelling.
+MISSPELLING_RATIO = 0.84
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What may stand in the query and in the body of one operation; `fold` makes two spellings of a name equal."""
+class AcceptedNames:
+    """The names that one operation accepts in its query and in its body.
+
+    `fold` makes two spellings of a name equal.
+    """
 
     query: frozenset[str]
     body: frozenset[str]
@@ -47,8 +87,12 @@ class Names:
 
 
 def check(view: Any, request: Request, described: Described) -> None:
-    """UnclearInput, naming it, when the call says what its route does not read, or something twice and differently."""
-    names = _names(view, described)
+    """Return when the call says only what its route reads.
+
+    UnclearInput, whose `details["field"]` names the parameter or member, when it says something
+    else, or the same thing twice and differently.
+    """
+    names = _accepted_names(view, described)
     if request.method in CHANGING:
         _check_conditions(request)
         _check_change(view, request, described, names)
@@ -56,20 +100,23 @@ def check(view: Any, request: Request, described: Described) -> None:
         _check_read(request, described, names)
 
 
-def _names(view: Any, described: Described) -> Names:
+def _accepted_names(view: Any, described: Described) -> AcceptedNames:
     """The names that a route reads, other spellings included."""
-    spoken = view.dialect.spoken
-    query = {query.name for query in described.query} | {*described.also_query, *spoken}
+    always = view.dialect.spoken
+    query = {parameter.name for parameter in described.query}
+    query |= {*described.also_query, *always}
     properties: Mapping[str, Any] = (described.body or {}).get("properties", {})
-    body = {*properties, *described.also_body, *spoken}
+    body = {*properties, *described.also_body, *always}
     if view.either:
+        # Only plain values can stand in a query.
         plain = {name for name, schema in properties.items() if not _is_container(schema)}
-        body, query = body | query, query | plain
-    spellings = view.aliases.items()
-    return Names(
-        frozenset(query | {other for other, name in spellings if name in query}),
-        frozenset(body | {other for other, name in spellings if name in body}),
-        str.lower if view.dialect.folds_names else str,
+        body |= query
+        query |= plain
+    aliases = view.aliases.items()
+    return AcceptedNames(
+        query=frozenset(query | {alias for alias, name in aliases if name in query}),
+        body=frozenset(body | {alias for alias, name in aliases if name in body}),
+        fold=str.lower if view.dialect.folds_names else str,
     )
 
 
@@ -77,7 +124,7 @@ def _is_container(schema: Mapping[str, Any]) -> bool:
     return schema.get("type") in {"array", "object"} or "oneOf" in schema or not schema
 
 
-# --- calls that change something ------------------------------------------------------------------------------------
+# --- calls that change something ------------------------------------------------------------------
 def _check_conditions(request: Request) -> None:
     for name in CONDITIONS:
         if request.headers.get(name):
@@ -87,114 +134,149 @@ def _check_conditions(request: Request) -> None:
             )
 
 
-def _check_change(view: Any, request: Request, described: Described, names: Names) -> None:
-    _refuse(_beyond(request.query_params, names.query, names.fold), "parameter")
-    said: dict[str, list[Any]] = {}
+def _check_change(
+    view: Any,
+    request: Request,
+    described: Described,
+    names: AcceptedNames,
+) -> None:
+    _refuse(
+        _first_unknown(request.query_params, names.query, names.fold),
+        "parameter",
+    )
+    # Every value of each name, under one spelling.
+    values_by_name: dict[str, list[Any]] = {}
     for name in request.query_params:
-        said.setdefault(_canonical(view, names, name), []).extend(
-            request.query_params.getlist(name)
-        )
-    body = _body(view, request, described)
+        values = request.query_params.getlist(name)
+        values_by_name.setdefault(_canonical_name(view, names, name), []).extend(values)
+    body = _declared_body(view, request, described)
     if body is not None:
-        _refuse(_beyond(body, names.body, names.fold), "member")
-        _refuse(_inner(body, described.body or {}), "member")
+        _refuse(_first_unknown(body, names.body, names.fold), "member")
+        _refuse(_first_unknown_inside(body, described.body or {}), "member")
         for name, value in body.items():
+            # A member can only contradict a parameter where both are read alike.
             if view.either or name in view.aliases or names.fold(name) != name:
-                said.setdefault(_canonical(view, names, name), []).append(value)
-    _check_agreement(said)
+                values_by_name.setdefault(_canonical_name(view, names, name), []).append(value)
+    _check_agreement(values_by_name)
 
 
-def _body(view: Any, request: Request, described: Described) -> Mapping[str, Any] | None:
-    """The members of the body that have to be declared; None when the body is free, or the view itself says what is wrong with it."""
+def _declared_body(view: Any, request: Request, described: Described) -> Mapping[str, Any] | None:
+    """The members of the body that have to be declared.
+
+    None when the body is free, or when the view itself reports what is wrong with it.
+    """
     if described.body is not None and not described.body.get("properties"):
         return None
-    reads = described.body is not None or described.also_body or view.either
-    if not reads and raw_body(request).strip() in EMPTY_BODIES:
+    reads_body = described.body is not None or described.also_body or view.either
+    if not reads_body and raw_body(request).strip() in EMPTY_BODIES:
         return None
     try:
         members: Mapping[str, Any] = view.members(request)
     except UnclearInput:
         raise
     except DomainError:
-        if reads:
+        if reads_body:
             return None
         raise
-    bare = described.bare and "content" not in members and {"metadata", "kind"} & set(members)
-    return None if bare else members
+    # The object itself instead of a member `content`: its members are the cluster's to check.
+    is_object = "metadata" in members or "kind" in members
+    if described.bare and is_object and "content" not in members:
+        return None
+    return members
 
 
-def _beyond(given: Iterable[str], known: frozenset[str], fold: Callable[[str], str]) -> str:
-    """The first name that is not known, or nothing."""
-    folded = {fold(name) for name in known}
-    return next((name for name in given if fold(name) not in folded), "")
+def _first_unknown(
+    names: Iterable[str],
+    accepted: frozenset[str],
+    fold: Callable[[str], str],
+) -> str:
+    """The first of `names` that is not accepted, or ""."""
+    folded = {fold(name) for name in accepted}
+    return next((name for name in names if fold(name) not in folded), "")
 
 
-def _inner(value: Any, schema: Mapping[str, Any], path: str = "", depth: int = 0) -> str:
-    """The path of the first member inside that its schema does not have, or nothing; the outermost members are not looked at."""
-    return next(_unknown(value, schema, path, depth), "")
+def _first_unknown_inside(value: Any, schema: Mapping[str, Any]) -> str:
+    """The path (`ports[0].nam`) of the first inner member that its schema does not have, or "".
+
+    The outermost members are not checked.
+    """
+    return next(_unknown_members(value, schema, "", 0), "")
 
 
-def _unknown(value: Any, schema: Mapping[str, Any], path: str, depth: int) -> Iterator[str]:
+def _unknown_members(value: Any, schema: Mapping[str, Any], path: str, depth: int) -> Iterator[str]:
     if isinstance(value, list) and "items" in schema:
-        for index, item in enumerate(value):
-            yield from _unknown(item, schema["items"], f"{path}[{index}]", depth + 1)
+        for index, element in enumerate(value):
+            yield from _unknown_members(element, schema["items"], f"{path}[{index}]", depth + 1)
     properties: Mapping[str, Any] = schema.get("properties") or {}
     if not isinstance(value, dict) or not properties or schema.get("additionalProperties"):
         return
-    for name, inner in value.items():
-        where = f"{path}.{name}" if path else name
+    for name, member in value.items():
+        member_path = f"{path}.{name}" if path else name
         if name in properties:
-            yield from _unknown(inner, properties[name], where, depth + 1)
+            yield from _unknown_members(member, properties[name], member_path, depth + 1)
         elif depth:
-            yield where
+            yield member_path
 
 
 def _refuse(name: str, what: str) -> None:
+    """UnclearInput for a name; nothing for ""."""
     if name:
         raise UnclearInput(f"unknown {what} {name[:100]!r}", field=name[:100])
 
 
-def _canonical(view: Any, names: Names, name: str) -> str:
+def _canonical_name(view: Any, names: AcceptedNames, name: str) -> str:
     return names.fold(view.aliases.get(name, name))
 
 
-def _check_agreement(said: Mapping[str, list[Any]]) -> None:
-    """Guards and work may read different ones of two values, so there must be one."""
-    for name, values in said.items():
-        if len({_text(value) for value in values if value not in (None, "")}) > 1:
+def _check_agreement(values_by_name: Mapping[str, list[Any]]) -> None:
+    """UnclearInput for a name with two values.
+
+    The check could read one of them and the operation the other.
+    """
+    for name, values in values_by_name.items():
+        texts = {_query_text(value) for value in values if value not in (None, "")}
+        if len(texts) > 1:
             raise UnclearInput(f"{name} is given twice, and differently", field=name)
 
 
-def _text(value: Any) -> str:
+def _query_text(value: Any) -> str:
     """A value as it would stand in a query; `dryRun=All` is Kubernetes' word for yes."""
     text = str(value[0] if isinstance(value, list) and len(value) == 1 else value)
     return {"True": "true", "False": "false", "All": "true"}.get(text, text)
 
 
-# --- reads ----------------------------------------------------------------------------------------------------------
-def _check_read(request: Request, described: Described, names: Names) -> None:
-    known = {_folded(name): name for name in names.query}
+# --- reads ----------------------------------------------------------------------------------------
+def _check_read(request: Request, described: Described, names: AcceptedNames) -> None:
+    spellings = {_letters(name): name for name in names.query}
+    accepted = {names.fold(name) for name in names.query}
     for name in request.query_params:
-        values = request.query_params.getlist(name)
-        if names.fold(name) in {names.fold(one) for one in names.query}:
+        short = name[:100]
+        if names.fold(name) in accepted:
+            values = request.query_params.getlist(name)
             if len({value for value in values if value}) > 1:
-                raise UnclearInput(f"{name} is given twice, and differently", field=name[:100])
-        elif meant := _meant(_folded(name), known):
+                raise UnclearInput(
+                    f"{name} is given twice, and differently",
+                    field=short,
+                )
+        elif suggestion := _suggestion(_letters(name), spellings):
             raise UnclearInput(
-                f"unknown parameter {name[:100]!r}: did you mean {meant}?", field=name[:100]
+                f"unknown parameter {short!r}: did you mean {suggestion}?",
+                field=short,
             )
-        elif described.paged and _folded(name) in FILTERS - EVERYWHERE:
+        elif described.paged and _letters(name) in FILTERS - EVERYWHERE:
             raise UnclearInput(
-                f"unknown parameter {name[:100]!r}: this list has no such filter", field=name[:100]
+                f"unknown parameter {short!r}: this list has no such filter",
+                field=short,
             )
 
 
-def _folded(name: str) -> str:
+def _letters(name: str) -> str:
+    """Letters and digits in lower case: `page_size` and `pageSize` are one name."""
     return "".join(letter for letter in name[:100].lower() if letter.isalnum())
 
 
-def _meant(folded: str, known: Mapping[str, str]) -> str:
-    """The declared name that a misspelt one stands for, or nothing."""
-    selecting = [name for name in known if name not in PAGING]
-    close = get_close_matches(folded, selecting, 1, CLOSE)
-    return known[close[0]] if close else ""
+def _suggestion(letters: str, spellings: Mapping[str, str]) -> str:
+    """The declared name that a misspelt one stands for, or ""."""
+    selecting = [name for name in spellings if name not in PAGING]
+    close = get_close_matches(letters, selecting, 1, MISSPELLING_RATIO)
+    return spellings[close[0]] if close else ""

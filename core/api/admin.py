@@ -1,12 +1,12 @@
 """Admin base classes with types: unfold's look at run time, Django's stubs for the type checker."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Model
 from django.http import HttpRequest
 
 from core.api import audit
-from core.api.auth import Act
+from core.api.attributes import Act
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin, TabularInline
@@ -23,22 +23,22 @@ else:
             return cls
 
     class ModelAdmin(_Subscriptable, UnfoldAdmin):
-        """One model's pages; what is changed here stands in the audit trail like everything else."""
+        """One model's pages; each change goes to the audit trail like a change over the API."""
 
-        def log_addition(self, request, obj, message):  # noqa: ANN001, ANN201
+        def log_addition(self, request: Any, obj: Any, message: Any) -> Any:
             """Django's hook after something was added."""
-            _audited(request, "create", obj, message)
+            _write_audit_line(request, "create", obj, message)
             return super().log_addition(request, obj, message)
 
-        def log_change(self, request, obj, message):  # noqa: ANN001, ANN201
+        def log_change(self, request: Any, obj: Any, message: Any) -> Any:
             """Django's hook after something was changed."""
-            _audited(request, "update", obj, message)
+            _write_audit_line(request, "update", obj, message)
             return super().log_change(request, obj, message)
 
-        def log_deletions(self, request, queryset):  # noqa: ANN001, ANN201
+        def log_deletions(self, request: Any, queryset: Any) -> Any:
             """Django's hook before things are deleted."""
             for obj in queryset:
-                _audited(request, "delete", obj, [])
+                _write_audit_line(request, "delete", obj, [])
             return super().log_deletions(request, queryset)
 
     class TabularInline(_Subscriptable, UnfoldInline):
@@ -64,22 +64,23 @@ class ReadOnly:
         return False
 
 
-def _audited(request: HttpRequest, verb: str, obj: Model, message: object) -> None:
-    """A line in the audit trail: which fields were touched, never what is in them."""
+def _write_audit_line(request: HttpRequest, verb: str, obj: Model, message: object) -> None:
+    """A line in the audit trail: which fields were changed, never their values."""
     plural = str(obj._meta.verbose_name_plural).replace(" ", "")
+    # 253 characters is the longest name that Kubernetes allows, and what the trail keeps.
     audit.record(request, Act(verb, plural, name=str(obj)[:253]))
-    audit.note(request, details={"fields": _fields(message)})
+    audit.note(request, details={"fields": _changed_fields(message)})
     audit.report(request, "admin", None)
 
 
-def _fields(message: object) -> list[str]:
+def _changed_fields(message: object) -> list[str]:
+    """The fields that Django's change message names: [{"changed": {"fields": [...]}}, …]."""
     parts = message if isinstance(message, list) else []
-    return [
-        str(field)
-        for part in parts
-        for change in part.values()
-        for field in change.get("fields", [])
-    ]
+    fields: list[str] = []
+    for part in parts:
+        for change in part.values():
+            fields += [str(name) for name in change.get("fields", [])]
+    return fields
 
 
 __all__ = ["ModelAdmin", "ModelForm", "ReadOnly", "TabularInline"]

@@ -1,40 +1,44 @@
-"""What a request did, kept until it is answered and then handed to the audit trail (a dotted string in settings: AUDIT_SINK)."""
+"""What a request did, collected until it is answered and then written to the audit trail.
+
+The trail is above this layer: the setting AUDIT_SINK names the function that writes it.
+"""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
+from core.api.attributes import Act
 from core.errors import DomainError
 
-if TYPE_CHECKING:
-    from core.api.auth import Act
-
 log = logging.getLogger(__name__)
+# Views see DRF's request, middleware and the admin site Django's.
+AnyRequest = Request | HttpRequest
+# Where Django's request holds its events.
 ATTRIBUTE = "_kubegale_deeds"
 
 
 @dataclass(slots=True)
 class Deed:
-    """One act of a request: whether the caller was let, and what the handler noted about it (name, before, after, details …)."""
+    """One action of a request: whether it was allowed, and what its handler adds (see `note`)."""
 
-    act: "Act"
+    act: Act
     allowed: bool = True
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 class Sink(Protocol):
-    """Takes a request's deeds once it is answered; `error` is what the caller was told, if anything."""
+    """Writes a request's events once it is answered; `error` is what it was answered with."""
 
     def __call__(
         self,
-        request: Request | HttpRequest,
+        request: AnyRequest,
         dialect: str,
         deeds: Sequence[Deed],
         error: DomainError | None,
@@ -46,41 +50,53 @@ def _sink(dotted: str) -> Sink:
     return cast(Sink, import_string(dotted))
 
 
-def deeds(request: Request | HttpRequest) -> list[Deed]:
-    """What the request did so far."""
+def deeds(request: AnyRequest) -> list[Deed]:
+    """What the request did so far: its own list, oldest first, which the caller may change."""
+    # The events belong to Django's request, which all of them share.
     plain = request._request if isinstance(request, Request) else request
-    found: list[Deed] = getattr(plain, ATTRIBUTE, [])
-    setattr(plain, ATTRIBUTE, found)
-    return found
+    pending: list[Deed] = getattr(plain, ATTRIBUTE, [])
+    setattr(plain, ATTRIBUTE, pending)
+    return pending
 
 
-def record(request: Request | HttpRequest, act: "Act", *, allowed: bool = True) -> Deed:
-    """Keep an act; the same act again is the same deed."""
-    kept = deeds(request)
-    for deed in kept:
-        if deed.act == act:
-            deed.allowed = deed.allowed and allowed
-            return deed
-    kept.append(Deed(act, allowed))
-    return kept[-1]
+def record(request: AnyRequest, act: Act, *, allowed: bool = True) -> Deed:
+    """Add an event and return it.
+
+    The same act again is the same event; it stays refused once it was refused.
+    """
+    pending = deeds(request)
+    for event in pending:
+        if event.act == act:
+            event.allowed = event.allowed and allowed
+            return event
+    event = Deed(act, allowed)
+    pending.append(event)
+    return event
 
 
-def note(request: Request | HttpRequest, **facts: Any) -> None:
-    """Say more about the latest act: `name`, `before` and `after` (an object's bytes), `username`, `details` (never a secret)."""
-    if kept := deeds(request):
-        kept[-1].facts |= facts
+def note(request: AnyRequest, **facts: Any) -> None:
+    """Add facts to the latest event.
+
+    `name`, `before` and `after` (an object's bytes), `username`, `details` (never a secret).
+    """
+    if pending := deeds(request):
+        pending[-1].facts |= facts
 
 
-def report(request: Request | HttpRequest, dialect: str, error: DomainError | None) -> None:
-    """Hand the deeds over, once. An audit trail that cannot be written is shouted about, but what was done is done."""
-    kept = deeds(request)
-    handed, kept[:] = list(kept), []
-    if not handed:
+def report(request: AnyRequest, dialect: str, error: DomainError | None) -> None:
+    """Write the request's events, once.
+
+    When that fails the request still succeeds, for what it did is done; the failure is logged.
+    """
+    pending = deeds(request)
+    events = list(pending)
+    pending.clear()
+    if not events:
         return
     try:
-        _sink(settings.AUDIT_SINK)(request, dialect, handed, error)
+        _sink(settings.AUDIT_SINK)(request, dialect, events, error)
     except Exception:
         log.exception(
             "the audit trail could not be written",
-            extra={"acts": [f"{deed.act.verb} {deed.act.kind}" for deed in handed]},
+            extra={"acts": [f"{event.act.verb} {event.act.kind}" for event in events]},
         )

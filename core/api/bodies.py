@@ -1,10 +1,17 @@
-"""Bodies before anything reads them: what the front refused, and how much a caller may send whom nobody knows yet."""
+"""Refusing bodies before a view reads them.
+
+The front (package `edge`) refuses what is malformed. Here its refusals get the words of the API at
+the address, and large bodies of callers without credentials are refused.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import (
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import get_resolver
@@ -23,11 +30,17 @@ class FrontRefusal(SuspiciousOperation):
 
 
 class BodyLimit:
-    """Middleware: what the front has refused is refused in the words of the API at the address (FrontRefusal to the project's
-    handler of bad requests), and so is a large body to a page from somebody who has not signed in (RequestDataTooBig). The API's
-    own views ask `raw_body`."""
+    """Middleware: answers what the front refused, and refuses large bodies to pages.
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+    A refusal of the front goes to the project's handler of bad requests as FrontRefusal. A large
+    body to a page, from somebody who has not signed in, goes there as RequestDataTooBig. The API's
+    own views ask `raw_body`.
+    """
+
+    def __init__(
+        self,
+        get_response: Callable[[HttpRequest], HttpResponseBase],
+    ) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
@@ -38,12 +51,17 @@ class BodyLimit:
         return self.get_response(request)
 
     def process_view(
-        self, request: HttpRequest, view: Any, args: Any, kwargs: Any
+        self,
+        request: HttpRequest,
+        view: Any,
+        args: Any,
+        kwargs: Any,
     ) -> HttpResponse | None:
-        """Before the form is read, which looking for its CSRF token does."""
+        """Check the size before the form is read, which looking for its CSRF token does."""
         if claimed_size(request) <= settings.MAX_ANONYMOUS_BODY_BYTES:
             return None
         if issubclass(getattr(view, "cls", object), DialectView):
+            # It checks by itself, in `raw_body`, once it has seen the credentials.
             return None
         if request.META.get(BODY_LEFT) or not request.user.is_authenticated:
             return _bad_request(request, RequestDataTooBig())
@@ -51,7 +69,7 @@ class BodyLimit:
 
 
 def _bad_request(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
-    """The answer of the project's own handler; to raise would log a trace of what is nobody's fault here."""
+    """The answer of the project's own handler; to raise would log a trace of a client's fault."""
     handler: Any = get_resolver().resolve_error_handler(400)
     response: HttpResponse = handler(request, exception=error)
     response["Content-Length"] = str(len(response.content))

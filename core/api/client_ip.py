@@ -1,4 +1,4 @@
-"""Where a request came from: the peer, or what a proxy of ours says about it."""
+"""Where a request came from: the peer, or what a trusted proxy says about its client."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -14,6 +14,8 @@ from core.client_certificates import Certificate
 from core.front import BEHIND_FRONT
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# Views see DRF's request, middleware and the admin site Django's.
+AnyRequest = Request | HttpRequest
 
 
 @lru_cache(maxsize=32)
@@ -22,7 +24,10 @@ def _networks(words: tuple[str, ...]) -> tuple[Network, ...]:
 
 
 def is_inside(text: str, networks: Iterable[str]) -> bool:
-    """Whether an address is in one of the networks; IPv4 in IPv6's clothes counts as IPv4. False for what is no address."""
+    """Whether an address is in one of the networks; False for what is no address.
+
+    An IPv4 address in IPv6's notation (`::ffff:10.0.0.1`) counts as IPv4.
+    """
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -31,47 +36,57 @@ def is_inside(text: str, networks: Iterable[str]) -> bool:
     return any((mapped or address) in network for network in _networks(tuple(networks)))
 
 
-def _trusted(text: str) -> bool:
-    return is_inside(text, settings.TRUSTED_PROXIES)
+def _is_trusted_proxy(address: str) -> bool:
+    return is_inside(address, settings.TRUSTED_PROXIES)
 
 
-def came_from(request: Request | HttpRequest, networks: Iterable[str]) -> bool:
-    """Whether the caller is in one of the networks; not when a proxy that is none of ours speaks for somebody else."""
-    peer = str(request.META.get("REMOTE_ADDR") or "")
-    if request.META.get("HTTP_X_FORWARDED_FOR") and not _trusted(peer):
+def _peer(request: AnyRequest) -> str:
+    """The address at the other end of the connection; "" when unknown."""
+    return str(request.META.get("REMOTE_ADDR") or "")
+
+
+def came_from(request: AnyRequest, networks: Iterable[str]) -> bool:
+    """Whether the caller is in one of the networks.
+
+    False when a proxy that is not in TRUSTED_PROXIES speaks for somebody else.
+    """
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR")
+    if forwarded and not _is_trusted_proxy(_peer(request)):
         return False
     return is_inside(client_address(request), networks)
 
 
-def client_certificate(request: Request | HttpRequest) -> Certificate | None:
-    """The certificate of the proxy's client, where the peer is in TRUSTED_PROXIES and says that it has verified it.
+def client_certificate(request: AnyRequest) -> Certificate | None:
+    """The verified certificate of a trusted proxy's client, or None.
 
-    None from anybody else, whatever their headers say.
+    The peer must be in TRUSTED_PROXIES and say that it has verified the certificate; headers of
+    anybody else count for nothing.
     """
-    if not settings.CLIENT_CERT_HEADER or not _trusted(str(request.META.get("REMOTE_ADDR") or "")):
+    if not settings.CLIENT_CERT_HEADER or not _is_trusted_proxy(_peer(request)):
         return None
     if settings.CLIENT_CERT_VERIFIED_HEADER:
         verified = _header(request, settings.CLIENT_CERT_VERIFIED_HEADER)
         if verified not in client_certificates.VERIFIED:
             return None
-    return client_certificates.read_header(
-        _header(request, settings.CLIENT_CERT_HEADER), settings.CLIENT_CERT_FORMAT
-    )
+    certificate = _header(request, settings.CLIENT_CERT_HEADER)
+    return client_certificates.read_header(certificate, settings.CLIENT_CERT_FORMAT)
 
 
-def _header(request: Request | HttpRequest, name: str) -> str:
-    return str(request.META.get(f"HTTP_{name.upper().replace('-', '_')}") or "").strip(" \t")
+def _header(request: AnyRequest, name: str) -> str:
+    key = f"HTTP_{name.upper().replace('-', '_')}"
+    return str(request.META.get(key) or "").strip(" \t")
 
 
-def client_address(request: Request | HttpRequest) -> str:
-    """The caller's address: X-Forwarded-For counts only as far as proxies in TRUSTED_PROXIES wrote it. Nothing when unknown."""
-    address = str(request.META.get("REMOTE_ADDR") or "")
-    hops = [
-        hop.strip()
-        for hop in str(request.META.get("HTTP_X_FORWARDED_FOR") or "").split(",")
-        if hop.strip()
-    ]
-    while hops and _trusted(address):
+def client_address(request: AnyRequest) -> str:
+    """The caller's IP address; "" when unknown.
+
+    X-Forwarded-For counts only as far as proxies in TRUSTED_PROXIES wrote it.
+    """
+    address = _peer(request)
+    header = str(request.META.get("HTTP_X_FORWARDED_FOR") or "")
+    hops = [hop.strip() for hop in header.split(",") if hop.strip()]
+    # Each proxy appends the address it was reached from, so the list is read from its end.
+    while hops and _is_trusted_proxy(address):
         address = hops.pop()
     try:
         return str(ipaddress.ip_address(address))
@@ -79,34 +94,41 @@ def client_address(request: Request | HttpRequest) -> str:
         return ""
 
 
-def is_cross_site(request: Request | HttpRequest) -> bool:
-    """Whether a browser sent it for a page of another origin, as it says itself in Origin and Sec-Fetch-Site."""
-    if request.headers.get("Sec-Fetch-Site", "none").strip().lower() not in ("none", "same-origin"):
+def is_cross_site(request: AnyRequest) -> bool:
+    """Whether a browser sent it for a page of another origin (Origin, Sec-Fetch-Site)."""
+    site = request.headers.get("Sec-Fetch-Site", "none").strip().lower()
+    if site not in ("none", "same-origin"):
         return True
     origin = request.headers.get("Origin")
     if origin is None:
         return False
     try:
         parts = urlsplit(origin.strip().lower())
-        here = urlsplit(f"{parts.scheme}://{request.get_host().lower()}")
-        return not parts.hostname or _place(parts) != _place(here)
+        own = urlsplit(f"{parts.scheme}://{request.get_host().lower()}")
+        return not parts.hostname or _host_and_port(parts) != _host_and_port(own)
     except ValueError:
         return True
 
 
-def _place(parts: SplitResult) -> tuple[str | None, int | None]:
-    """Host and port, with the scheme's own port where none stands."""
-    return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+def _host_and_port(
+    parts: SplitResult,
+) -> tuple[str | None, int | None]:
+    """(host, port); without a port in the address it is the scheme's own."""
+    standard = {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.hostname, parts.port or standard
 
 
-def socket_base(request: Request | HttpRequest) -> str:
-    """`ws://host:port` (or wss behind TLS) of the sockets: WS_BASE_URL, else where the caller reached us, as the front serves
-    both there; a web server without a front has its sockets on the socket port of the same host."""
+def socket_base(request: AnyRequest) -> str:
+    """The address of the WebSockets: `ws://host:port`, or `wss` behind TLS.
+
+    WS_BASE_URL, else where the caller reached us, as the front serves both there. A web server
+    without a front has its sockets on the socket port of the same host.
+    """
     if settings.WS_BASE_URL:
         return str(settings.WS_BASE_URL).rstrip("/")
     scheme = "wss" if request.is_secure() else "ws"
     if request.META.get(BEHIND_FRONT):
         return f"{scheme}://{request.get_host()}"
     host = urlsplit(f"//{request.get_host()}").hostname or "localhost"
-    shown = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{shown}:{settings.KUBEGALE_WS_PORT}"
+    literal = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{literal}:{settings.KUBEGALE_WS_PORT}"

@@ -1,19 +1,25 @@
-"""The last step of the OpenAPI document: equal schemas, parameters and failures get one name and are written once.
+"""The last step of the OpenAPI document: equal parts get one name and are written once.
 
-Names come from `title` where a declaration has one, else from the operation (see `schema.DialectSchema`) and, inside, from the
-member that holds them. Titles are names only: none stays in the document.
+Names of schemas come from `title` where a declaration has one, else from the operation (see
+`schema.DialectSchema`) and, inside, from the member that holds them. Titles are names only: none
+stays in the document. Parameters, failures and examples are shared in the same way.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, count
 from typing import Any
 
-from core.api.operation_names import PREFIXES, TOPICS, pascal, singular
+from core.api.operation_names import (
+    PREFIXES,
+    TOPICS,
+    pascal,
+    singular,
+)
 
 Schema = dict[str, Any]
-SEVERAL = ("oneOf", "anyOf", "allOf")
+CHOICES = ("oneOf", "anyOf")
 SECURITY_SCHEMES: Schema = {
     "bearer": {
         "type": "http",
@@ -44,67 +50,83 @@ class Components:
         self._names: dict[str, str] = {}
 
     def name(self, schema: Any, suggestion: str) -> Any:
-        """The schema with every object that has members, its own included, replaced by a reference."""
+        """The schema with a reference in place of each object with members, itself included."""
         if not isinstance(schema, dict) or "$ref" in schema:
             return schema
         schema = dict(schema)
         title = str(schema.pop("title", ""))
         name = title or suggestion
-        for key in SEVERAL:
+        if "allOf" in schema:
+            schema["allOf"] = [self._part(inner, name) for inner in schema["allOf"]]
+        for key in CHOICES:
             if key in schema:
-                schema[key] = [
-                    self._part(inner, name)
-                    if key == "allOf"
-                    else self.name(inner, name if index == 0 else f"{name}Option{index + 1}")
-                    for index, inner in enumerate(schema[key])
-                ]
+                schema[key] = self._options(schema[key], name)
         if "items" in schema:
             schema["items"] = self.name(schema["items"], singular(name))
-        if isinstance(schema.get("additionalProperties"), dict):
-            schema["additionalProperties"] = self.name(
-                schema["additionalProperties"], f"{name}Value"
-            )
-        if properties := schema.get("properties"):
-            schema["properties"] = {
-                member: self.name(inner, f"{name}{pascal(member)}")
-                for member, inner in properties.items()
-            }
+        values = schema.get("additionalProperties")
+        if isinstance(values, dict):
+            schema["additionalProperties"] = self.name(values, f"{name}Value")
+        properties = schema.get("properties")
+        if properties:
+            schema["properties"] = self._members(properties, name)
         if not properties and not title:
-            return _typed(schema)
-        return self._referred(schema, name)
+            return _without_vacant_nullable(schema)
+        return self._reference(schema, name)
+
+    def _options(self, options: list[Schema], name: str) -> list[Schema]:
+        """The alternatives of a choice: the first has the plain name, the others are numbered."""
+        named = []
+        for number, option in enumerate(options, 1):
+            named.append(
+                self.name(
+                    option,
+                    name if number == 1 else f"{name}Option{number}",
+                )
+            )
+        return named
+
+    def _members(self, properties: dict[str, Schema], name: str) -> dict[str, Schema]:
+        return {
+            member: self.name(inner, f"{name}{pascal(member)}")
+            for member, inner in properties.items()
+        }
 
     def _part(self, schema: Schema, name: str) -> Schema:
-        """One part of a whole: a reference when it has a name of its own, else in place."""
+        """One part of an `allOf`: a reference when it has a name of its own, else in place."""
         if "title" in schema:
             named: Schema = self.name(schema, name)
             return named
-        properties = {
-            member: self.name(inner, f"{name}{pascal(member)}")
-            for member, inner in schema.get("properties", {}).items()
+        return {
+            **schema,
+            "properties": self._members(schema.get("properties", {}), name),
         }
-        return {**schema, "properties": properties}
 
-    def _referred(self, schema: Schema, name: str) -> Schema:
+    def _reference(self, schema: Schema, name: str) -> Schema:
+        """A reference to the schema, which is written down under a free name the first time."""
         is_nullable = schema.pop("nullable", False)
         key = json.dumps(schema, sort_keys=True)
         if key not in self._names:
-            self._names[key] = self._free(name)
+            self._names[key] = self._free_name(name)
             self.schemas[self._names[key]] = schema
         reference = {"$ref": f"#/components/schemas/{self._names[key]}"}
         if is_nullable:
-            return {"type": "object", "nullable": True, "allOf": [reference]}
+            # OpenAPI 3.0 ignores what stands beside a $ref, so the reference is wrapped.
+            return {
+                "type": "object",
+                "nullable": True,
+                "allOf": [reference],
+            }
         return reference
 
-    def _free(self, name: str) -> str:
-        return next(
-            free
-            for free in chain((name, f"{name}Details"), (f"{name}{number}" for number in count(2)))
-            if free not in self.schemas
-        )
+    def _free_name(self, name: str) -> str:
+        """`Order`, else `OrderDetails`, else `Order2`, `Order3` …"""
+        numbered = (f"{name}{number}" for number in count(2))
+        candidates = chain((name, f"{name}Details"), numbered)
+        return next(candidate for candidate in candidates if candidate not in self.schemas)
 
 
-def _typed(schema: Schema) -> Schema:
-    """The schema without `nullable` where nothing says what else it could be: it takes null as it is."""
+def _without_vacant_nullable(schema: Schema) -> Schema:
+    """The schema without `nullable` where it has no type: it takes null as it is."""
     if "nullable" in schema and "type" not in schema:
         return {key: value for key, value in schema.items() if key != "nullable"}
     return schema
@@ -116,14 +138,16 @@ def name_components(result: Schema, **_: Any) -> Schema:
     responses: dict[str, Schema] = {}
     operations = list(_operations(result))
     # Reads of one object first, so that what they answer has the plain name.
-    for operation in sorted(operations, key=_order):
-        name = operation["operationId"][:1].upper() + operation["operationId"][1:]
+    for operation in sorted(operations, key=_naming_order):
+        operation_id = operation["operationId"]
+        name = operation_id[:1].upper() + operation_id[1:]
         for status, response in operation["responses"].items():
             for content in response.get("content", {}).values():
                 content["schema"] = components.name(content["schema"], f"{name}Answer")
             if status != "200":
-                reference = next(iter(response["content"].values()))["schema"]["$ref"]
-                shared = reference.rpartition("/")[2]
+                # Failures are the same for all operations of a dialect: named after their schema.
+                content = next(iter(response["content"].values()))
+                shared = content["schema"]["$ref"].rpartition("/")[2]
                 responses[shared] = response
                 operation["responses"][status] = {"$ref": f"#/components/responses/{shared}"}
         for content in operation.get("requestBody", {}).get("content", {}).values():
@@ -143,34 +167,38 @@ def _shared_examples(operations: list[Schema], responses: dict[str, Schema]) -> 
     """Examples of answers, each written once under the name of what it is an example of."""
     names: dict[str, str] = {}
     shared: dict[str, Schema] = {}
-    answers = [
-        *((operation["operationId"], operation["responses"]["200"]) for operation in operations),
-        *responses.items(),
+    answers: list[tuple[str, Schema]] = [
+        (operation["operationId"], operation["responses"]["200"]) for operation in operations
     ]
-    contents = [
-        (owner, content)
-        for owner, answer in answers
-        for content in answer["content"].values()
-        if "example" in content
-    ]
-    for owner, content in contents:
-        example = content.pop("example")
-        key = json.dumps(example, sort_keys=True)
-        if key not in names:
-            schema = content["schema"]
-            first = schema.get("anyOf", [schema])[0]
-            title = str(first.get("$ref", "")).rpartition("/")[2] or pascal(owner)
-            if title in shared:
-                title = pascal(owner)
-            names[key] = title
-            shared[title] = {"summary": title, "value": example}
-        content["examples"] = {"answer": {"$ref": f"#/components/examples/{names[key]}"}}
+    answers += responses.items()
+    for owner, answer in answers:
+        for content in answer["content"].values():
+            if "example" not in content:
+                continue
+            example = content.pop("example")
+            key = json.dumps(example, sort_keys=True)
+            if key not in names:
+                names[key] = _example_name(content["schema"], owner, shared)
+                shared[names[key]] = {
+                    "summary": names[key],
+                    "value": example,
+                }
+            content["examples"] = {"answer": {"$ref": f"#/components/examples/{names[key]}"}}
     return dict(sorted(shared.items()))
 
 
-def _order(operation: Schema) -> tuple[bool, bool]:
+def _example_name(schema: Schema, owner: str, shared: Mapping[str, Schema]) -> str:
+    """The name of the example's schema; the owner's where it has none or the name is in use."""
+    first = schema.get("anyOf", [schema])[0]
+    name = str(first.get("$ref", "")).rpartition("/")[2]
+    return name if name and name not in shared else pascal(owner)
+
+
+def _naming_order(operation: Schema) -> tuple[bool, bool]:
+    """A sort key: second addresses of a document last, reads of one object first."""
     name = operation["operationId"]
-    return name.endswith(tuple(mark for mark in PREFIXES.values() if mark)), name[:3] != "get"
+    marks = tuple(mark for mark in PREFIXES.values() if mark)
+    return name.endswith(marks), not name.startswith("get")
 
 
 def _operations(result: Schema) -> Iterator[Schema]:
@@ -180,25 +208,31 @@ def _operations(result: Schema) -> Iterator[Schema]:
 
 def _shared_parameters(operations: list[Schema]) -> Schema:
     """Parameters that several operations have, replaced by references in them."""
-    counted = Counter(
+    uses_by_parameter = Counter(
         json.dumps(parameter, sort_keys=True)
         for operation in operations
         for parameter in operation["parameters"]
     )
     names: dict[str, str] = {}
     shared: dict[str, Schema] = {}
-    for key, uses in counted.most_common():
+    for key, uses in uses_by_parameter.most_common():
         parameter = json.loads(key)
         name = pascal(parameter["name"])
         if parameter["in"] == "path":
             name = f"{name}InPath"
-        # Of several parameters with one name the most common is shared, the others stay where they are.
+        # Of several parameters with one name the most common is shared, the others stay where they
+        # are.
         if uses > 1 and name not in shared:
-            names[key], shared[name] = name, parameter
+            names[key] = name
+            shared[name] = parameter
     for operation in operations:
         operation["parameters"] = [
-            {"$ref": f"#/components/parameters/{names[key]}"} if key in names else parameter
-            for parameter in operation["parameters"]
-            for key in [json.dumps(parameter, sort_keys=True)]
+            _shared_or_own(parameter, names) for parameter in operation["parameters"]
         ]
     return dict(sorted(shared.items()))
+
+
+def _shared_or_own(parameter: Schema, names: Mapping[str, str]) -> Schema:
+    """A reference where the parameter is shared; `names` is parameter as JSON -> name."""
+    name = names.get(json.dumps(parameter, sort_keys=True))
+    return {"$ref": f"#/components/parameters/{name}"} if name else parameter

@@ -1,13 +1,13 @@
-"""Confirming sensitive operations: refuse once with a token, do it when the same request comes again with it (contract, section 3).
+"""Confirming sensitive operations (contract, section 3).
 
-A token fits one user, method, address, body and object, works once and lives two minutes. Scripts say `confirm=true` (query or body)
-or send `X-Confirm: <name>` instead. CONFIRMATION_LEVEL: `off` asks never, `protected` (default) for what is protected, `all` for
-every delete and drain.
+The request is refused once, with a token, and done when it comes again with that token. A token
+fits one user, method, address, body and object, works once and lives two minutes. Scripts send
+`confirm=true` (query or body) or `X-Confirm: <name>` instead. CONFIRMATION_LEVEL: `off` never asks,
+`protected` (default) asks for what is protected, `all` for every delete and drain.
 """
 
 import hashlib
 import json
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,17 +18,26 @@ from rest_framework.request import Request
 
 from core.api.parsing import boolean, json_body, raw_body
 from core.errors import ConfirmationRequired, DomainError
+from core.one_time_tokens import OneTimeToken
 
+# Seconds that a token lives.
 EXPIRES_IN = 120
-# More than anybody confirms in two minutes; the oldest is forgotten for the one after.
+# More than anybody confirms in two minutes; the next one replaces the oldest.
 TOKENS_PER_USER = 200
+TOKEN_BYTES = 24
+MAX_SLOT_DIGITS = 5
 COUNTER_SECONDS = 86_400
+# The parameters that carry a confirmation, in the query or in the body.
 NAMES = ("confirm", "confirm_token")
 
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """What is about to be done, and to what: `identity` is the object's uid, `protected` says why it is protected ("" when it is not)."""
+    """What is about to be done, and to which object.
+
+    `identity` is the object's uid. `protected` says why the object is protected ("" when it is
+    not). `impact` is called only for a refusal, and says what the operation would take along.
+    """
 
     action: str
     kind: str
@@ -41,78 +50,90 @@ class Guarded:
 
 
 def confirm(request: Request, guarded: Guarded) -> None:
-    """Return when the request may go on; ConfirmationRequired, with a fresh token in its details, when it must come again."""
-    if settings.CONFIRMATION_LEVEL == "off" or (
-        settings.CONFIRMATION_LEVEL == "protected" and not guarded.protected
-    ):
+    """Return when the request may go on.
+
+    ConfirmationRequired, with a new token in its details, when it must come again.
+    """
+    level = settings.CONFIRMATION_LEVEL
+    if level == "off" or (level == "protected" and not guarded.protected):
         return
-    body = _body(request)
-    if _short_form(request, body, guarded):
+    body = _readable_body(request)
+    if _is_confirmed_directly(request, body, guarded):
         return
-    token = _token(request, body)
-    wanted = fingerprint(request, body, guarded)
-    if token and _redeem(request, token, wanted):
+    token = _token_of(request, body)
+    digest = fingerprint(request, body, guarded)
+    if token and _redeem(request, token, digest):
         return
-    said = (
-        "the confirmation is not, or no longer, good for this request"
-        if token
-        else f"{guarded.action} needs to be confirmed"
-    )
+    reason = f"{guarded.action} needs to be confirmed"
+    if token:
+        reason = "the confirmation is not, or no longer, good for this request"
     raise ConfirmationRequired(
-        f"{said}: {guarded.kind} {guarded.name} {guarded.protected}".rstrip(),
-        **_invitation(request, guarded, wanted),
+        f"{reason}: {guarded.kind} {guarded.name} {guarded.protected}".rstrip(),
+        **_refusal_details(request, guarded, digest),
     )
 
 
 def answer(request: Request, guarded: Guarded) -> bool | None:
-    """Whether an operation that is always shown first was confirmed: False when nobody tried to, None when the token is not good."""
-    body = _body(request)
-    if _short_form(request, body, guarded):
+    """Whether an operation that always shows a preview first was confirmed.
+
+    True when it was, False without a confirmation in the request, None when its token is not valid.
+    """
+    body = _readable_body(request)
+    if _is_confirmed_directly(request, body, guarded):
         return True
-    token = _token(request, body)
-    return (
-        (_redeem(request, token, fingerprint(request, body, guarded)) or None) if token else False
-    )
+    token = _token_of(request, body)
+    if not token:
+        return False
+    return _redeem(request, token, fingerprint(request, body, guarded)) or None
 
 
 def invite(request: Request, guarded: Guarded) -> dict[str, Any]:
-    """{"confirm_token","expires_in"} for the same request, to be sent again."""
+    """{"confirm_token", "expires_in" (seconds)} for the same request, to be sent again."""
+    digest = fingerprint(request, _readable_body(request), guarded)
     return {
-        "confirm_token": _new_token(request, fingerprint(request, _body(request), guarded)),
+        "confirm_token": _issue(request, digest),
         "expires_in": EXPIRES_IN,
     }
 
 
-def _token(request: Request, body: Mapping[str, Any]) -> str:
-    return request.headers.get("X-Confirm-Token") or str(
-        request.query_params.get("confirm_token") or body.get("confirm_token") or ""
-    )
+def _token_of(request: Request, body: Mapping[str, Any]) -> str:
+    header = request.headers.get("X-Confirm-Token")
+    parameter = request.query_params.get("confirm_token") or body.get("confirm_token")
+    return header or str(parameter or "")
 
 
-def _body(request: Request) -> dict[str, Any]:
+def _readable_body(request: Request) -> dict[str, Any]:
+    """The members of the body; none when it is no JSON object, which the view itself reports."""
     try:
         return json_body(request)
     except DomainError:
         return {}
 
 
-def _short_form(request: Request, body: Mapping[str, Any], guarded: Guarded) -> bool:
-    """`confirm=true`, or the very name in X-Confirm."""
-    return boolean(request.query_params.get("confirm", body.get("confirm", False)), "confirm") or (
-        bool(guarded.name) and request.headers.get("X-Confirm") == guarded.name
-    )
+def _is_confirmed_directly(request: Request, body: Mapping[str, Any], guarded: Guarded) -> bool:
+    """Whether the request says `confirm=true`, or the object's very name in X-Confirm."""
+    confirmed = request.query_params.get("confirm", body.get("confirm", False))
+    if boolean(confirmed, "confirm"):
+        return True
+    return bool(guarded.name) and request.headers.get("X-Confirm") == guarded.name
 
 
 def fingerprint(request: Request, body: Mapping[str, Any], guarded: Guarded) -> str:
-    """A digest of who asks for what on which object; the confirmation itself is left out."""
+    """The SHA-256 (hexadecimal) of who asks for what on which object.
+
+    The confirmation itself is left out, so that the request and its repetition are equal.
+    """
     query = sorted(
         (key, value)
         for key in request.query_params
         if key not in NAMES
         for value in request.query_params.getlist(key)
     )
-    plain = {key: value for key, value in body.items() if key not in NAMES}
-    content = json.dumps(plain, sort_keys=True) if body else raw_body(request).decode("latin-1")
+    members = {key: value for key, value in body.items() if key not in NAMES}
+    content = json.dumps(members, sort_keys=True)
+    if not body:
+        # A body that is no JSON object counts byte for byte.
+        content = raw_body(request).decode("latin-1")
     parts = [
         str(request.user.pk),
         request.method or "",
@@ -129,47 +150,56 @@ def _slot_key(user: object, slot: str) -> str:
     return f"confirmation:{user}:{slot}"
 
 
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _new_token(request: Request, wanted: str) -> str:
-    """A token in the user's next slot; TOKENS_PER_USER requests later its slot is taken by another."""
-    user = request.user.pk
+def _next_slot(user: object) -> int:
+    """The user's slots are a ring: TOKENS_PER_USER tokens later a slot is used again."""
     counter = _slot_key(user, "count")
     cache.add(counter, 0, COUNTER_SECONDS)
     try:
-        slot = cache.incr(counter) % TOKENS_PER_USER
+        return cache.incr(counter) % TOKENS_PER_USER
     except ValueError:
         # The counter expired between the two calls.
-        slot = 0
-    token = f"{slot}.{secrets.token_urlsafe(24)}"
-    cache.set(_slot_key(user, str(slot)), (_digest(token), wanted), EXPIRES_IN)
-    return token
+        return 0
 
 
-def _invitation(request: Request, guarded: Guarded, wanted: str) -> dict[str, Any]:
-    resource = {"kind": guarded.kind, "namespace": guarded.namespace, "name": guarded.name}
+def _issue(request: Request, digest: str) -> str:
+    """A new token, `slot.secret`, for the request with this fingerprint."""
+    user = request.user.pk
+    slot = str(_next_slot(user))
+    token = OneTimeToken.generate(size=TOKEN_BYTES, prefix=f"{slot}.")
+    cache.set(_slot_key(user, slot), (token.digest, digest), EXPIRES_IN)
+    return token.secret
+
+
+def _refusal_details(request: Request, guarded: Guarded, digest: str) -> dict[str, Any]:
+    """The members of a refusal: the token, the object and what the operation takes along."""
+    impact = {
+        "pods": None,
+        "pvcs": None,
+        "children": None,
+        "warnings": [],
+        **guarded.impact(),
+    }
     return {
-        "confirm_token": _new_token(request, wanted),
+        "confirm_token": _issue(request, digest),
         "expires_in": EXPIRES_IN,
         "action": guarded.action,
-        "resource": resource,
-        "impact": {
-            "pods": None,
-            "pvcs": None,
-            "children": None,
-            "warnings": [],
-            **guarded.impact(),
+        "resource": {
+            "kind": guarded.kind,
+            "namespace": guarded.namespace,
+            "name": guarded.name,
         },
+        "impact": impact,
         "require_name": guarded.require_name,
     }
 
 
-def _redeem(request: Request, token: str, wanted: str) -> bool:
-    """Whether the token fits; a fitting one is spent, and of two at once only one wins."""
+def _redeem(request: Request, token: str, digest: str) -> bool:
+    """Whether the token fits the fingerprint; a token that fits is spent."""
     slot = token.partition(".")[0]
-    if not (slot.isascii() and slot.isdigit() and len(slot) < 6):
+    if not (slot.isascii() and slot.isdigit() and len(slot) <= MAX_SLOT_DIGITS):
         return False
     key = _slot_key(request.user.pk, slot)
-    return cache.get(key) == (_digest(token), wanted) and bool(cache.delete(key))
+    if cache.get(key) != (OneTimeToken(token).digest, digest):
+        return False
+    # Of two requests with the same token only one deletes it, and only that one goes on.
+    return bool(cache.delete(key))

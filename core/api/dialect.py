@@ -1,4 +1,4 @@
-"""What a dialect is, and the view that speaks it: envelopes, error shapes, authentication, rights."""
+"""What a dialect is, and the view that speaks it: envelopes, errors, authentication, rights."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -6,9 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import (
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.db import DatabaseError, DataError
-from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    StreamingHttpResponse,
+)
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.request import Request
@@ -16,8 +23,17 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
 
 from core.api import accepted_input, audit, long_lived
-from core.api.client_ip import came_from, client_certificate, is_cross_site
-from core.api.parsing import BodyParser, json_body, know_caller, query_with_body
+from core.api.client_ip import (
+    came_from,
+    client_certificate,
+    is_cross_site,
+)
+from core.api.parsing import (
+    BodyParser,
+    json_body,
+    know_caller,
+    query_with_body,
+)
 from core.api.rendering import JSON
 from core.errors import (
     DomainError,
@@ -33,7 +49,7 @@ from core.errors import (
 )
 
 log = logging.getLogger(__name__)
-# Networks that narrow nothing.
+# Networks that hold every address.
 EVERYWHERE = frozenset({"0.0.0.0/0", "::/0"})
 
 
@@ -50,7 +66,12 @@ class Page:
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one API document wraps success and failure; status codes belong here, never to an exception."""
+    """How one API document wraps success and failure.
+
+    HTTP status codes belong here, never to an exception. `one` wraps an object, `page` a page of
+    them, `error` gives the status and body of a failure of a method. `params` are the document's
+    names for ours.
+    """
 
     name: str
     one: Callable[[Any], object]
@@ -58,17 +79,18 @@ class Dialect:
     error: Callable[[DomainError, str], tuple[int, object]]
     params: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
-    # For the OpenAPI document: the envelope around an answer's schema (and whether it is a page), the shape of
-    # failures, and 200 where the document answers failures with HTTP 200.
+    # For the OpenAPI document: the envelope around an answer's schema (and whether it is a page),
+    # the shape of failures, and 200 where the document answers failures with HTTP 200.
     envelope: Callable[[dict[str, Any], bool], dict[str, Any]] = lambda schema, paged: schema
     error_schema: Mapping[str, Any] = field(default_factory=dict)
     error_status: int = 400
-    # What its nouns begin with there, the kinds whose names stand in addresses (plural -> name), and how callers say who they are.
+    # What its nouns begin with there, the kinds whose names stand in addresses (plural -> name),
+    # and how callers say who they are.
     prefix: str = ""
     kinds: Mapping[str, str] = field(default_factory=dict)
     security: tuple[str, ...] = ("bearer",)
-    # Whether calls may say only what their routes declare (`core.api.accepted_input`), what every changing call may say besides,
-    # and whether the case of names counts.
+    # Whether calls may say only what their routes declare (`core.api.accepted_input`), what every
+    # changing call may say besides, and whether the case of names counts.
     strict: bool = True
     spoken: frozenset[str] = frozenset()
     folds_names: bool = False
@@ -77,7 +99,7 @@ class Dialect:
 
 
 def domain_error(error: Exception) -> DomainError | None:
-    """The domain's word for a library's exception; None for what nobody foresaw."""
+    """The DomainError that stands for a library's exception; None for an unexpected one."""
     match error:
         case DomainError():
             return error
@@ -88,7 +110,10 @@ def domain_error(error: Exception) -> DomainError | None:
         case exceptions.MethodNotAllowed():
             return MethodNotAllowed(str(error.detail))
         case exceptions.Throttled():
-            return TooManyRequests(str(error.detail), retry_after=getattr(error, "wait", None))
+            return TooManyRequests(
+                str(error.detail),
+                retry_after=getattr(error, "wait", None),
+            )
         case exceptions.NotFound() | Http404():
             return NotFound(str(error) or "not found")
         case RequestDataTooBig():
@@ -98,7 +123,7 @@ def domain_error(error: Exception) -> DomainError | None:
         case SuspiciousOperation():
             return Invalid("the request is malformed")
         case DataError():
-            # What no check foresaw and no column takes.
+            # No check refused the value, but PostgreSQL's column does.
             return Invalid("a value is too large or holds a null character")
         case exceptions.APIException() if error.status_code < 500:
             return Invalid(str(error.detail))
@@ -106,13 +131,15 @@ def domain_error(error: Exception) -> DomainError | None:
 
 
 class DialectView(APIView):
-    """A view whose answers and failures take the shape of its dialect; bind with `as_view(dialect=…)`."""
+    """A view that answers in the shape of its dialect; bind it with `as_view(dialect=…)`."""
 
     dialect: ClassVar[Dialect] = None  # type: ignore[assignment]  # bound per route by as_view
     public: ClassVar[bool] = False
-    # Whether a route without sign-in asks for credentials of its own first, and looks at what was said by itself.
+    # Whether a route without sign-in asks for credentials of its own first, and looks at what was
+    # said by itself.
     own_credentials: ClassVar[bool] = False
-    # The method whose refusals these are, where it is not the request's own: an action is a POST that changes.
+    # The method whose refusals these are, where it is not the request's own: an action is a POST
+    # that changes.
     refused_as: ClassVar[str] = ""
     operations: ClassVar[Mapping[str, Any]] = {}
     # Whether query and body are read alike, and other spellings of names that are declared.
@@ -128,7 +155,7 @@ class DialectView(APIView):
 
     @classmethod
     def is_offered(cls, **values: Any) -> bool:
-        """Whether a route bound with these values can ever succeed, and so belongs into the OpenAPI document."""
+        """Whether a route bound with these values can succeed, and so is in the OpenAPI schema."""
         return True
 
     def is_open(self) -> bool:
@@ -136,10 +163,14 @@ class DialectView(APIView):
         return self.public or self.is_opened()
 
     def is_opened(self) -> bool:
-        """Whether OPEN_DIALECTS opens the route, which its document does not make public, to this caller."""
+        """Whether OPEN_DIALECTS opens the route to this caller.
+
+        False for routes that are public in their document: those need no opening.
+        """
         name = self.dialect.name
         if self.public or name not in settings.OPEN_DIALECTS:
             return False
+        # There is no request while the OpenAPI document is made.
         request = getattr(self, "request", None)
         networks = settings.OPEN_DIALECTS_NETWORKS.get(name, ())
         rules = settings.OPEN_DIALECTS_CERTIFICATES.get(name, ())
@@ -148,26 +179,33 @@ class DialectView(APIView):
         if set(networks) >= EVERYWHERE or came_from(request, networks):
             return True
         certificate = client_certificate(request) if rules else None
-        return certificate is not None and any(
-            rule.admits(certificate) and (not network or came_from(request, [network]))
-            for network, rule in rules
-        )
+        if certificate is None:
+            return False
+        for network, rule in rules:
+            in_network = not network or came_from(request, [network])
+            if in_network and rule.admits(certificate):
+                return True
+        return False
 
     def check_permissions(self, request: Request) -> None:
-        """Refuse what a page of another origin asks of an opened dialect: its visitor never meant it."""
+        """Refuse calls that a page of another origin sends to an opened dialect.
+
+        Its visitor's browser is inside the opened network, but the visitor never meant the call.
+        """
         if self.is_opened() and not request.successful_authenticator and is_cross_site(request):
             raise Forbidden("a page of another origin may not call this")
         super().check_permissions(request)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Authentication, rights and throttles; then larger bodies of those who are known, or of open dialects.
+        """Authentication, rights and throttles; then larger bodies for callers with credentials.
 
-        A public route has no right to wait for before it looks at what the call says.
+        A public route has no right to check first, so its input is checked here.
         """
         super().initial(request, *args, **kwargs)
         if request.successful_authenticator or self.is_opened():
             know_caller(request)
-        if self.dialect.reads_bodies and request.method in {"GET", "HEAD"}:
+        is_read = request.method in {"GET", "HEAD"}
+        if is_read and self.dialect.reads_bodies:
             # The stubs know only the query that came, which nobody may change.
             request._request.GET = query_with_body(request)  # type: ignore[assignment]
         if self.public and not self.own_credentials:
@@ -178,7 +216,10 @@ class DialectView(APIView):
         return json_body(request)
 
     def check_input(self, request: Request) -> None:
-        """UnclearInput when the call says what its route does not read. `authorise` asks, once the caller has the right."""
+        """UnclearInput when the call says what its route does not read.
+
+        `authorise` calls it, once the caller has the right.
+        """
         action = getattr(self, "action", None) or (request.method or "").lower()
         described = self.operations.get(action)
         if self.dialect.strict and described is not None and not self._checked:
@@ -191,34 +232,46 @@ class DialectView(APIView):
         return renderer, self.dialect.content_type
 
     def permission_denied(
-        self, request: Request, message: str | None = None, code: str | None = None
+        self,
+        request: Request,
+        message: str | None = None,
+        code: str | None = None,
     ) -> NoReturn:
         """401 without credentials, else forbidden."""
         if not request.successful_authenticator:
             raise Unauthenticated("authentication credentials were not provided")
         raise Forbidden(message or "permission denied")
 
-    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+    def finalize_response(
+        self,
+        request: Request,
+        response: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         """Wrap plain data and pages; Django responses pass untouched."""
         if not isinstance(response, HttpResponseBase):
-            response = Response(self._shape(response), content_type=self.dialect.content_type)
-        elif (
-            isinstance(response, Response)
-            and not response.exception
-            and not getattr(response, "shaped", False)
-        ):
+            response = Response(
+                self._shape(response),
+                content_type=self.dialect.content_type,
+            )
+        elif isinstance(response, Response) and not _has_shape(response):
             response.data = self._shape(response.data)
         if isinstance(response, StreamingHttpResponse):
             long_lived.guard(response, self.recheck(request), self.farewell)
-        audit.report(request, self.dialect.name, getattr(response, "error", None))
+        audit.report(
+            request,
+            self.dialect.name,
+            getattr(response, "error", None),
+        )
         return super().finalize_response(request, response, *args, **kwargs)
 
     def recheck(self, request: Request) -> long_lived.Check:
-        """What an answer that lasts asks again while it does: all that this request was let do."""
-        return long_lived.check_of(request)
+        """A function that checks again, during a stream, all that this request was allowed."""
+        return long_lived.recheck_of_request(request)
 
     def farewell(self, error: DomainError) -> bytes:
-        """The last words of a streamed answer whose caller lost the right to it; nothing where its format has none."""
+        """The last bytes of a stream whose caller lost the right; b"" where it has none."""
         return b""
 
     def _shape(self, data: Any) -> object:
@@ -229,35 +282,62 @@ class DialectView(APIView):
         return self._answer
 
     def _answer(self, error: Exception, context: Mapping[str, Any]) -> Response:
+        """The dialect's answer to an exception.
+
+        Dialects word a failure after the method; a read that is refused stays a read, whatever the
+        view's actions do.
+        """
         set_rollback()
-        # A read that is refused is nothing that was not made or changed, whatever the view's actions are.
-        reading = context["request"].method in {"GET", "HEAD"}
-        return error_response(
-            self.dialect, error, context["request"], method="" if reading else self.refused_as
-        )
+        # A read that is refused is nothing that was not made or changed, whatever the view's
+        # actions are.
+        request = context["request"]
+        method = "" if request.method in {"GET", "HEAD"} else self.refused_as
+        return error_response(self.dialect, error, request, method=method)
+
+
+def _has_shape(response: Response) -> bool:
+    """Whether the data has the dialect's shape: failures, and answers that say so."""
+    return response.exception or bool(getattr(response, "shaped", False))
 
 
 def error_response(
-    dialect: Dialect, error: Exception, request: Request | HttpRequest, *, method: str = ""
+    dialect: Dialect,
+    error: Exception,
+    request: Request | HttpRequest,
+    *,
+    method: str = "",
 ) -> Response:
-    """The dialect's answer to any exception; what nobody foresaw is logged and answered as internal."""
-    known = domain_error(error)
-    if known is None:
+    """The dialect's answer to any exception.
+
+    An unexpected one is logged and answered as internal. `method` is the method whose failure it
+    is, where it is not the request's own.
+    """
+    failure = domain_error(error)
+    if failure is None:
         log.exception(
             "unhandled exception",
             exc_info=error,
-            extra={"path": request.path, "method": request.method},
+            extra={
+                "path": request.path,
+                "method": request.method,
+            },
         )
-        known = Internal(
-            "database error" if isinstance(error, DatabaseError) else "internal server error"
-        )
-    status, body = dialect.error(known, method or request.method or "GET")
-    response = Response(body, status=status, exception=True, content_type=dialect.content_type)
-    response.error = known  # type: ignore[attr-defined]
-    if isinstance(known, Unauthenticated) and status == 401:
+        is_database = isinstance(error, DatabaseError)
+        failure = Internal("database error" if is_database else "internal server error")
+    status, body = dialect.error(failure, method or request.method or "GET")
+    response = Response(
+        body,
+        status=status,
+        exception=True,
+        content_type=dialect.content_type,
+    )
+    # `finalize_response` gives it to the audit trail.
+    response.error = failure  # type: ignore[attr-defined]
+    if isinstance(failure, Unauthenticated) and status == 401:
         response["WWW-Authenticate"] = "Bearer"
-    if isinstance(known, TooManyRequests) and known.details.get("retry_after"):
-        response["Retry-After"] = str(int(known.details["retry_after"]) + 1)
+    if isinstance(failure, TooManyRequests) and failure.details.get("retry_after"):
+        # Whole seconds, rounded up: a client that comes back too early is refused again.
+        response["Retry-After"] = str(int(failure.details["retry_after"]) + 1)
     return response
 
 

@@ -1,4 +1,4 @@
-"""Headers of every answer that is made here: no copy in any cache, and no inline script in the admin site."""
+"""Security headers of every answer: no copy in any cache, no inline script in the admin site."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 ADMIN = "/admin/"
-# The admin site's frame (Alpine) computes what stands in attributes, which needs eval, and styles elements one by one; neither
-# runs a script out of the page's text.
+# The admin site's frame (Alpine) computes what stands in attributes, which needs eval, and styles
+# elements one by one; neither runs a script out of the page's text.
 ADMIN_POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -16,16 +16,17 @@ ADMIN_POLICY = (
 
 
 class PrivateAnswers:
-    """Middleware behind the static files: answers carry tokens, secrets and what only their caller may see.
+    """Middleware behind the static files: forbids caches, and limits scripts in the admin site.
 
-    A view that sets Cache-Control itself is left alone.
+    Answers carry tokens, secrets and what only their caller may see. A view that sets Cache-Control
+    itself is left alone.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """The answer, for nobody's cache."""
+        """The answer with Cache-Control, and Content-Security-Policy in the admin site."""
         response = self.get_response(request)
         if not response.has_header("Cache-Control"):
             response["Cache-Control"] = "no-store"

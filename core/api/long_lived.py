@@ -1,41 +1,50 @@
-"""What lasts longer than its request: with what right it goes on, looked at again while it does.
+"""Checking rights again for what outlasts its request.
 
-Every streamed answer of a `DialectView` passes through `guard`; sockets do the same in `core.sockets.handshake`, operations between
-their steps.
+Every streamed answer of a `DialectView` passes through `guard`. Sockets do the same in
+`core.sockets.handshake`, operations between their steps.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, StreamingHttpResponse
 from rest_framework.request import Request
 
-from core.errors import ClusterUnavailable, DomainError, Forbidden, Unauthenticated
+from core.api.attributes import Act, Scope
+from core.errors import (
+    ClusterUnavailable,
+    DomainError,
+    Forbidden,
+    Unauthenticated,
+)
 
-if TYPE_CHECKING:
-    from core.api.auth import Act, Scope
-
+# Where Django's request holds its Authority.
 ATTRIBUTE = "_kubegale_authority"
 
 
 class StreamPolicy(Protocol):
-    """What lasts longer than a request: noting a caller's credentials, and looking at them and the right again later."""
+    """Notes a caller's credential, as JSON, and checks it and the caller's rights again later."""
 
     def credential(self, request: Request) -> dict[str, Any]: ...
 
-    def still_allowed(self, credential: Mapping[str, Any], act: "Act | None") -> None: ...
+    def still_allowed(self, credential: Mapping[str, Any], act: Act | None) -> None: ...
 
-    def scopes(
-        self, credential: Mapping[str, Any], acts: "Sequence[Act]"
-    ) -> "list[Scope | None]": ...
+    def scopes(self, credential: Mapping[str, Any], acts: Sequence[Act]) -> list[Scope | None]: ...
 
-    def require_cluster(self, act: "Act") -> None: ...
+    def require_cluster(self, act: Act) -> None: ...
 
     def sign_in(self, bearer: str) -> dict[str, Any]: ...
 
@@ -50,24 +59,27 @@ def _stream_policy(dotted: str) -> object:
     return import_module(dotted)
 
 
-# --- with what right ------------------------------------------------------------------------------------------------
+# --- what a request was allowed -------------------------------------------------------------------
 @dataclass(slots=True)
 class Authority:
-    """A request's caller, the acts that they were let do, and those of them whose answers show values of Secrets."""
+    """A request's caller and the acts that were allowed.
+
+    `revealing` are those of them whose answers show values of Secrets.
+    """
 
     request: Request
-    acts: "list[Act]" = field(default_factory=list)
-    revealing: "set[Act]" = field(default_factory=set)
+    acts: list[Act] = field(default_factory=list)
+    revealing: set[Act] = field(default_factory=set)
 
     def credential(self) -> dict[str, Any]:
-        """What to look at later, as the stream policy notes it; empty for the caller of an open dialect."""
+        """What the stream policy checks later; {} for the anonymous caller of an open dialect."""
         if not self.request.user.is_authenticated:
             return {}
         return stream_policy().credential(self.request)
 
 
-def allow(request: Request, act: "Act", scope: "Scope") -> None:
-    """Note that the request's caller was let do an act, and whether it shows them values of Secrets."""
+def allow(request: Request, act: Act, scope: Scope) -> None:
+    """Note that an act was allowed, and whether it shows values of Secrets."""
     plain = request._request
     authority: Authority | None = getattr(plain, ATTRIBUTE, None)
     if authority is None:
@@ -80,15 +92,17 @@ def allow(request: Request, act: "Act", scope: "Scope") -> None:
 
 
 def recheck(
-    credential: Mapping[str, Any], acts: "Sequence[Act]", revealing: "Set[Act]" = frozenset()
+    credential: Mapping[str, Any],
+    acts: Sequence[Act],
+    revealing: Set[Act] = frozenset(),
 ) -> None:
-    """Unauthenticated when the credential is no good any more, Forbidden when a right is gone, or the cluster.
+    """Return when all acts are still allowed, and those in `revealing` may still show Secrets.
 
-    So is the right to see values of Secrets, for the acts that are `revealing` them.
-
-    The caller of an open dialect has no credential and nothing to lose.
+    Unauthenticated when the credential is no longer valid, Forbidden when a right is lost or the
+    cluster was removed.
     """
     if not credential:
+        # An anonymous caller of an open dialect has no right that could be lost.
         return
     scopes = stream_policy().scopes(credential, acts)
     for act, scope in zip(acts, scopes, strict=True):
@@ -99,17 +113,18 @@ def recheck(
         stream_policy().require_cluster(act)
 
 
-# --- answers that last ----------------------------------------------------------------------------------------------
+# --- streamed answers -----------------------------------------------------------------------------
 Check = Callable[[], None]
 Farewell = Callable[[DomainError], bytes]
 
 
-def check_of(request: Request | HttpRequest) -> Check:
-    """Looks again at all that the request was let do."""
+def recheck_of_request(request: Request | HttpRequest) -> Check:
+    """A function that runs `recheck` for all that the request was allowed."""
     plain = request._request if isinstance(request, Request) else request
     authority: Authority | None = getattr(plain, ATTRIBUTE, None)
     if authority is None:
         return lambda: None
+    # Taken now: the stream runs on in another thread, where the request is no longer.
     credential = authority.credential()
     acts = tuple(authority.acts)
     revealing = frozenset(authority.revealing)
@@ -117,15 +132,17 @@ def check_of(request: Request | HttpRequest) -> Check:
 
 
 def guard(response: StreamingHttpResponse, check: Check, farewell: Farewell) -> None:
-    """End a streamed answer, with some last words, soon after its caller lost the right to it."""
+    """End a streamed answer soon after its caller lost the right; `farewell` gives its end."""
     parts = response.streaming_content
-    response.streaming_content = Guarded(cast(Iterable[bytes], parts), check, farewell)
+    response.streaming_content = ReauthorisedParts(cast(Iterable[bytes], parts), check, farewell)
 
 
-class Guarded:
-    """Parts of an answer until they end or the right does, looked at every STREAM_REAUTHORISE_SECONDS.
+class ReauthorisedParts:
+    """Parts of an answer, until they end or its caller loses the right.
 
-    A source that can be silent has to give an empty part now and then: those are not passed on, but give the time to look.
+    The right is checked every STREAM_REAUTHORISE_SECONDS, between two parts. A source that can be
+    silent has to yield an empty part now and then: it is not passed on, but gives the opportunity
+    to check.
     """
 
     def __init__(self, parts: Iterable[bytes], check: Check, farewell: Farewell) -> None:
@@ -137,23 +154,25 @@ class Guarded:
         checked = time.monotonic()
         for part in self._parts:
             if time.monotonic() - checked >= settings.STREAM_REAUTHORISE_SECONDS:
-                if lost := self._lost():
-                    if words := self._farewell(lost):
-                        yield words
+                if refusal := self._refusal():
+                    if last_part := self._farewell(refusal):
+                        yield last_part
                     return
                 checked = time.monotonic()
             if part:
                 yield part
 
-    def _lost(self) -> DomainError | None:
-        """Why it has to end, if it has to. A cluster that does not answer takes no right away; its streams end by themselves."""
+    def _refusal(self) -> DomainError | None:
+        """Why the answer has to end, or None."""
         try:
             self._check()
         except ClusterUnavailable:
+            # A cluster that does not answer takes no right away; its streams end by themselves.
             return None
         except (Forbidden, Unauthenticated) as error:
             return error
         finally:
+            # The stream runs outside of the request, where Django closes old connections.
             if not connection.in_atomic_block:
                 connection.close_if_unusable_or_obsolete()
         return None

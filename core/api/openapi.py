@@ -16,38 +16,44 @@ from rest_framework.request import Request
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
-    """The schema in one format."""
+class RenderedSchema:
+    """The OpenAPI document in one format, plain and gzipped."""
 
     content: bytes
     compressed: bytes
     etag: str
 
 
-class _Shelf:
-    """What was rendered; one thread makes it, the others wait for it."""
+class _SchemaCache:
+    """The rendered documents of this process; one thread makes them, the others wait for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._schema: Any = None
-        self._kept: dict[str, Rendered] = {}
+        # By media type: as many as there are renderers, callers cannot make it grow.
+        self._rendered: dict[str, RenderedSchema] = {}
 
-    def get(self, renderer: Any) -> Rendered:
-        """The schema as the renderer writes it."""
-        # As many formats as there are renderers: callers cannot make it grow.
-        if (known := self._kept.get(renderer.media_type)) is not None:
-            return known
+    def get(self, renderer: Any) -> RenderedSchema:
+        """The document as the renderer writes it."""
+        media_type = renderer.media_type
+        if (rendered := self._rendered.get(media_type)) is not None:
+            return rendered
         with self._lock:
-            if renderer.media_type not in self._kept:
-                if self._schema is None:
-                    self._schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-                content = _render(renderer, self._schema)
-                self._kept[renderer.media_type] = Rendered(
-                    content,
-                    gzip.compress(content, mtime=0),
-                    f'"{hashlib.sha256(content).hexdigest()[:32]}"',
-                )
-        return self._kept[renderer.media_type]
+            # Another thread may have rendered it while this one waited for the lock.
+            if media_type not in self._rendered:
+                self._rendered[media_type] = self._render(renderer)
+        return self._rendered[media_type]
+
+    def _render(self, renderer: Any) -> RenderedSchema:
+        if self._schema is None:
+            # The library has no types here.
+            generator_class: Any = SchemaGenerator
+            generator = generator_class()
+            self._schema = generator.get_schema(request=None, public=True)
+        content = _render(renderer, self._schema)
+        etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        # Without a time stamp all processes send the same bytes for the same ETag.
+        return RenderedSchema(content, gzip.compress(content, mtime=0), etag)
 
 
 def _render(renderer: Any, schema: Any) -> bytes:
@@ -67,7 +73,7 @@ def _takes_gzip(accepted: str) -> bool:
     return False
 
 
-SHELF = _Shelf()
+_CACHE = _SchemaCache()
 
 
 class SchemaView(SpectacularAPIView):
@@ -75,23 +81,25 @@ class SchemaView(SpectacularAPIView):
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
-        """The bytes, or 304 for who has them."""
+        """The document, or 304 for a caller who has it."""
         renderer: Any = request.accepted_renderer
-        kept = SHELF.get(renderer)
+        document = _CACHE.get(renderer)
         headers = {
-            "ETag": kept.etag,
+            "ETag": document.etag,
             "Cache-Control": "public, no-cache",
             "Vary": "Accept, Accept-Encoding",
         }
-        known = [
-            tag.strip().removeprefix("W/")
-            for tag in request.headers.get("If-None-Match", "").split(",")
-        ]
-        if kept.etag in known or "*" in known:
+        tags = request.headers.get("If-None-Match", "").split(",")
+        callers_etags = [tag.strip().removeprefix("W/") for tag in tags]
+        if document.etag in callers_etags or "*" in callers_etags:
             return HttpResponse(status=304, headers=headers)
         headers["Content-Disposition"] = f'inline; filename="KubeGale.{renderer.format}"'
-        content = kept.content
+        content = document.content
         if _takes_gzip(request.headers.get("Accept-Encoding", "")):
             headers["Content-Encoding"] = "gzip"
-            content = kept.compressed
-        return HttpResponse(content, content_type=f"{renderer.media_type}", headers=headers)
+            content = document.compressed
+        return HttpResponse(
+            content,
+            content_type=f"{renderer.media_type}",
+            headers=headers,
+        )

@@ -22,11 +22,18 @@ class PageRequest:
 
 
 def page_request(
-    query: Mapping[str, str], *, default: int = 20, maximum: int = MAX_PAGE_SIZE
+    query: Mapping[str, str],
+    *,
+    default: int = 20,
+    maximum: int = MAX_PAGE_SIZE,
 ) -> PageRequest:
-    """`page` and `pageSize` (or `page_size`) of a query; Invalid below 1 or not whole, sizes above the maximum are clamped."""
+    """The page that a query asks for by `page` and `pageSize` (or `page_size`).
+
+    Invalid below 1 or not whole; a size above the maximum becomes the maximum.
+    """
+    page = query.get("page") or "1"
     size = query.get("pageSize") or query.get("page_size") or str(default)
     return PageRequest(
-        page=integer(query.get("page") or "1", "page", minimum=1, maximum=10**9),
+        page=integer(page, "page", minimum=1, maximum=10**9),
         size=min(integer(size, "pageSize", minimum=1), maximum),
     )

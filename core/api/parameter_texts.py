@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of parameters that do not explain themselves, and the values of its examples."""
+"""Texts of the OpenAPI document for parameters that do not explain themselves, and its examples."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,9 @@ TEXTS: Mapping[str, str] = {
     "cluster": "Name or id of a registered cluster.",
     "clusterId": "The cluster, as its reporter calls it.",
     "cluster_id": "The registered cluster.",
-    "clusters": "Ids or names of clusters, with commas between; all that the caller may see when left out.",
+    "clusters": (
+        "Ids or names of clusters, with commas between; all that the caller may see when left out."
+    ),
     "component": "The component that reported.",
     "container": "The container; the first when left out.",
     "cursor": "Where the last page ended, as its answer says.",
@@ -25,7 +27,9 @@ TEXTS: Mapping[str, str] = {
     "extraInfo.name": "Name of the object that is meant.",
     "extraInfo.namespace": "Namespace of the object that is meant.",
     "fieldSelector": "Kubernetes' field selector: `status.phase=Running`.",
-    "field_validation": "What the cluster does with fields that it does not know; Strict refuses them.",
+    "field_validation": (
+        "What the cluster does with fields that it does not know; Strict refuses them."
+    ),
     "follow": "Go on as the log grows.",
     "format": "The format of the answer.",
     "from": "The earlier of the two moments: RFC 3339 or unix seconds.",
@@ -89,7 +93,7 @@ TEXTS: Mapping[str, str] = {
     "version": "The version of the API group: v1, v1beta1 …",
 }
 
-# What examples of bodies hold, by member.
+# Values of members in examples of bodies.
 EXAMPLES: Mapping[str, Any] = {
     "action": "delete",
     "at": "2026-05-01T12:00:00Z",
@@ -130,24 +134,35 @@ EXAMPLES: Mapping[str, Any] = {
 MOMENT = "2026-05-01T12:00:00Z"
 # How many members an example has where no member is required.
 FEW = 3
-# Members of examples besides those that are required.
-SHOWN = frozenset(
-    {"namespace", "name", "labelSelector", "role", "description", "user", "plan", "hard"}
+# Members that examples have besides those that are required.
+OPTIONAL_MEMBERS = frozenset(
+    [
+        "description",
+        "hard",
+        "labelSelector",
+        "name",
+        "namespace",
+        "plan",
+        "role",
+        "user",
+    ]
 )
-SHOWN_BY_VERB: Mapping[str, frozenset[str]] = {
+OPTIONAL_MEMBERS_BY_VERB: Mapping[str, frozenset[str]] = {
     "scale": frozenset({"namespace", "replicas"}),
     "rollback": frozenset({"namespace", "revision"}),
 }
 
 
 def text(name: str) -> str:
-    """What a parameter means; where nothing more is known of it, that it selects."""
+    """What a parameter means; without a text of its own, that it selects."""
     return TEXTS.get(name) or f"Only what has this `{name}`."
 
 
-def shown(verb: str) -> frozenset[str]:
-    """The optional members that the example of an action shows; no verb means a call that is no action."""
-    return SHOWN_BY_VERB.get(verb, frozenset({"namespace"})) if verb else SHOWN
+def optional_members(verb: str) -> frozenset[str]:
+    """The optional members of the example of an action; "" is a call that is no action."""
+    if not verb:
+        return OPTIONAL_MEMBERS
+    return OPTIONAL_MEMBERS_BY_VERB.get(verb, frozenset({"namespace"}))
 
 
 def example(
@@ -155,30 +170,46 @@ def example(
     name: str = "",
     *,
     manifest: Any = None,
-    shown: frozenset[str] = SHOWN,
+    optional: frozenset[str] = OPTIONAL_MEMBERS,
 ) -> Any:
-    """A value that fits the schema, as people would write it: what is required and what is shown besides.
+    """A value that fits the schema: its required members, and those of `optional`.
 
-    `manifest` stands for a whole object.
+    `manifest` stands for a whole Kubernetes object. `name` is the member's, whose values look
+    familiar.
     """
     if manifest is not None and (name == "content" or "allOf" in schema):
         return manifest
     if "allOf" in schema:
-        parts = [example(part, name, shown=shown) for part in schema["allOf"]]
-        return {member: value for part in parts for member, value in part.items()}
+        members: dict[str, Any] = {}
+        for part in schema["allOf"]:
+            members |= example(part, name, optional=optional)
+        return members
     if name in EXAMPLES and "enum" not in schema and _fits(EXAMPLES[name], schema):
         return EXAMPLES[name]
     if schema.get("enum"):
         return schema["enum"][0]
-    for several in ("oneOf", "anyOf"):
-        if several in schema:
-            return example(schema[several][0], name, manifest=manifest, shown=shown)
+    for choice in ("oneOf", "anyOf"):
+        if choice in schema:
+            return example(
+                schema[choice][0],
+                name,
+                manifest=manifest,
+                optional=optional,
+            )
     match schema.get("type"):
         case "object":
-            return _members(schema, manifest, shown)
+            return _members(schema, manifest, optional)
         case "array":
-            item = schema.get("items", {})
-            return [example(item, name.removesuffix("s"), manifest=manifest, shown=shown)]
+            element = schema.get("items", {})
+            singular = name.removesuffix("s")
+            return [
+                example(
+                    element,
+                    singular,
+                    manifest=manifest,
+                    optional=optional,
+                )
+            ]
         case "integer" | "number":
             return schema.get("default", schema.get("minimum", 1))
         case "boolean":
@@ -188,13 +219,18 @@ def example(
     return {}
 
 
-def _members(schema: Mapping[str, Any], manifest: Any, shown: frozenset[str]) -> dict[str, Any]:
-    """The members of an object that its example has; the first ones where nothing asks for any."""
+def _members(schema: Mapping[str, Any], manifest: Any, optional: frozenset[str]) -> dict[str, Any]:
+    """The members of an object in its example; the first FEW where nothing names any."""
     properties: Mapping[str, Any] = schema.get("properties", {})
-    named = {*schema.get("required", ()), *shown}
+    named = {*schema.get("required", ()), *optional}
     members = [member for member in properties if member in named]
     return {
-        member: example(properties[member], member, manifest=manifest, shown=shown)
+        member: example(
+            properties[member],
+            member,
+            manifest=manifest,
+            optional=optional,
+        )
         for member in members or list(properties)[:FEW]
     }
 
@@ -214,10 +250,12 @@ def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
         return False
     if not isinstance(value, dict):
         return True
+    if not set(schema.get("required", ())) <= set(value):
+        return False
     others = schema.get("additionalProperties")
-    others = others if isinstance(others, dict) else {}
+    if not isinstance(others, dict):
+        others = {}
     properties = schema.get("properties") or dict.fromkeys(value, others)
-    complete = set(schema.get("required", ())) <= set(value)
-    return complete and all(
+    return all(
         member in properties and _fits(inner, properties[member]) for member, inner in value.items()
     )

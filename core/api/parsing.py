@@ -36,7 +36,7 @@ class BodyParser(BaseParser):
 
 
 def know_caller(request: Request) -> None:
-    """From here on the request's body may be as large as MAX_BODY_BYTES: its caller is known, or need not be."""
+    """Allow the request a body of MAX_BODY_BYTES: its caller has credentials, or needs none."""
     request._request.caller_known = True  # type: ignore[attr-defined]
 
 
@@ -47,17 +47,22 @@ def claimed_size(request: HttpRequest) -> int:
 
 
 def raw_body(request: Request) -> bytes:
-    """The request's body as bytes; PayloadTooLarge beyond MAX_BODY_BYTES, or MAX_ANONYMOUS_BODY_BYTES while nobody is known.
+    """The request's body as bytes; PayloadTooLarge beyond the limit.
 
-    Of a body that is refused for its size so much is read and dropped that the client, which is still sending, sees the refusal.
+    The limit is MAX_BODY_BYTES, or MAX_ANONYMOUS_BODY_BYTES before `know_caller`. Of a body that is
+    refused for its size so much is read and dropped that the client, which is still sending, sees
+    the refusal.
     """
     plain = request._request
     largest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
     size = claimed_size(plain)
-    # The front leaves bodies unread that show no credentials, and those that are too large for anybody.
+    # The front leaves bodies unread that show no credentials, and those that are too large for
+    # anybody.
     is_left = plain.META.get(BODY_LEFT) and size <= largest
-    is_known = getattr(plain, "caller_known", False) and not is_left
-    limit = largest if is_known else min(settings.MAX_ANONYMOUS_BODY_BYTES, largest)
+    has_credentials = getattr(plain, "caller_known", False) and not is_left
+    limit = largest
+    if not has_credentials:
+        limit = min(settings.MAX_ANONYMOUS_BODY_BYTES, largest)
     if size > limit:
         _drain(plain, DRAINED_SIZES * largest)
         raise PayloadTooLarge(f"the body is larger than {limit} bytes")
@@ -84,7 +89,10 @@ def json_body(request: Request, *, empty_ok: bool = True) -> dict[str, Any]:
 
 
 def query_with_body(request: Request) -> QueryDict:
-    """The query of a read, and what its body, a JSON object, says beyond it; a body that cannot be read says nothing here."""
+    """The query of a read together with the plain members of its JSON body.
+
+    The query wins over the body. A body that is no JSON object counts as none.
+    """
     try:
         members = json_body(request)
     except DomainError:
@@ -105,7 +113,7 @@ def _query_text(value: object) -> str | None:
 
 
 def boolean(value: object, name: str) -> bool:
-    """true/false, 1/0, as JSON or as text."""
+    """true/false, 1/0 or yes/no, as JSON or as text; Invalid for anything else."""
     if isinstance(value, bool):
         return value
     match str(value).strip().lower():
@@ -117,16 +125,23 @@ def boolean(value: object, name: str) -> bool:
 
 
 def dry_run(value: object) -> bool:
-    """Whether to change nothing; Invalid for a parameter without a value, whose sender thinks that it is set."""
+    """Whether to change nothing.
+
+    Invalid for a parameter without a value: its sender thinks that it is set.
+    """
     if value == "":
         raise Invalid("dry_run must be true or false", field="dry_run")
     return boolean(value, "dry_run")
 
 
 def integer(
-    value: object, name: str, *, minimum: int | None = None, maximum: int | None = None
+    value: object,
+    name: str,
+    *,
+    minimum: int | None = None,
+    maximum: int | None = None,
 ) -> int:
-    """A whole number within bounds, as JSON or as text."""
+    """A whole number within bounds, as JSON or as text; Invalid for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise Invalid(f"{name} must be a whole number")
     # Python reads 1_0 and the digits of every script, too.
@@ -136,9 +151,8 @@ def integer(
     if not -(2**63) <= number < 2**63:
         raise Invalid(f"{name} has more than 64 bits")
     if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
-        raise Invalid(
-            f"{name} must be {'at least ' + str(minimum) if maximum is None else f'from {minimum} to {maximum}'}"
-        )
+        bounds = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+        raise Invalid(f"{name} must be {bounds}")
     return number
 
 
@@ -150,8 +164,10 @@ def moment(text: str, name: str) -> datetime | None:
         if text.isascii() and text.replace(".", "", 1).isdigit():
             return datetime.fromtimestamp(float(text), UTC)
         # A plus that was not percent-encoded arrives as a space.
-        found = datetime.fromisoformat(text.replace(" ", "+"))
-        # The first and last hours of all years may lie outside of them in UTC.
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        time = datetime.fromisoformat(text.replace(" ", "+"))
+        if time.tzinfo is None:
+            return time.replace(tzinfo=UTC)
+        # OverflowError: year 1 or 9999 in another zone may lie outside of Python's years in UTC.
+        return time.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise Invalid(f"{name} must be RFC 3339 or unix seconds", field=name) from None

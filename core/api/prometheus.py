@@ -1,18 +1,27 @@
-"""What /metrics says: the numbers of all web processes together, and those that come out of the database."""
+"""What /metrics answers: the numbers of all web processes together, and those of the database."""
 
 import os
+from typing import Any
 
-from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
-# Collectors whose numbers every process would tell alike.
+# Collectors whose numbers are the same in every process.
 SHARED = CollectorRegistry()
 
 
 def text() -> bytes:
-    """Everything in Prometheus' text format. With PROMETHEUS_MULTIPROC_DIR processes keep their numbers there, to be added up."""
+    """Every metric in Prometheus' text format.
+
+    With PROMETHEUS_MULTIPROC_DIR each process keeps its numbers there, and they are added up here.
+    """
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         return generate_latest(REGISTRY) + generate_latest(SHARED)
-    together = CollectorRegistry()
-    MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # the library has no types here
-    return generate_latest(together) + generate_latest(SHARED)
+    registry = CollectorRegistry()
+    collector: Any = MultiProcessCollector  # the library has no types here
+    collector(registry)
+    return generate_latest(registry) + generate_latest(SHARED)

@@ -9,7 +9,11 @@ from rest_framework.renderers import BaseRenderer
 
 def dumps(data: object) -> bytes:
     """JSON bytes; `orjson.Fragment` members go out as they are."""
-    return orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z, default=_fallback)
+    return orjson.dumps(
+        data,
+        option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z,
+        default=_fallback,
+    )
 
 
 def _fallback(value: object) -> object:

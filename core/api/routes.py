@@ -1,4 +1,4 @@
-"""URL tables: kinds bound to viewsets, optional trailing slashes, a catch-all per dialect."""
+"""URL tables: names with slashes, optional trailing slashes, a catch-all for each dialect."""
 
 from collections.abc import Callable
 from urllib.parse import quote, unquote_to_bytes
@@ -10,12 +10,13 @@ from django.urls import URLPattern, re_path, register_converter
 
 from core.api.dialect import Dialect, UnknownRoute
 
-# Stands for a percent-encoded slash while a route is looked up; no request can hold it, as text out of UTF-8 has no surrogates.
+# Stands for a percent-encoded slash while a route is looked up; no request can hold it, as text out
+# of UTF-8 has no surrogates.
 ENCODED_SLASH = "\udc2f"
 
 
 class Segment:
-    """Path converter `segment`: any text between two slashes, where %2F is a slash of the text itself."""
+    """Path converter `segment`: text between two slashes, where %2F is a slash of the text."""
 
     regex = "[^/]+"
 
@@ -33,17 +34,25 @@ register_converter(Segment, "segment")
 
 def catch_all(dialect: Dialect, view: type[UnknownRoute] = UnknownRoute) -> URLPattern:
     """The last route of a dialect: any address not matched before."""
-    return re_path(r"^.*$", view.as_view(dialect=dialect), name=f"{dialect.name}-unknown")
+    return re_path(
+        r"^.*$",
+        view.as_view(dialect=dialect),
+        name=f"{dialect.name}-unknown",
+    )
 
 
 class OptionalSlash:
     """Middleware: API routes work with and without a trailing slash, and never redirect.
 
-    Where the server passes the address as it was sent (gunicorn: RAW_URI), a %2F in it does not divide segments: it belongs to the name
-    where names are free (`Segment`), and everywhere else there is no such route.
+    Where the server passes the address as it was sent (gunicorn: RAW_URI), a %2F in it does not
+    divide segments: it belongs to the name where names are free (`Segment`), and everywhere else
+    there is no such route.
     """
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+    def __init__(
+        self,
+        get_response: Callable[[HttpRequest], HttpResponseBase],
+    ) -> None:
         self.get_response = get_response
         self.prefixes = tuple(settings.API_PREFIXES)
         self.free_names = tuple(settings.FREE_NAME_PREFIXES)
@@ -71,10 +80,9 @@ def _keep_encoded_slashes(request: HttpRequest) -> None:
     raw = _raw_path(request)
     if "%2f" not in raw.lower() or not raw.startswith("/"):
         return
-    parts = [
-        unquote_to_bytes(part).decode("utf-8", "replace")
-        for part in raw.replace("%2f", "%2F").split("%2F")
-    ]
-    path = ENCODED_SLASH.join(parts)
+    parts = raw.replace("%2f", "%2F").split("%2F")
+    decoded = [unquote_to_bytes(part).decode("utf-8", "replace") for part in parts]
+    path = ENCODED_SLASH.join(decoded)
+    # Only where this is the very address that Django decoded: a server may have rewritten it.
     if path.replace(ENCODED_SLASH, "/") == request.path:
         request.path_info = path.rstrip("/")

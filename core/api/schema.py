@@ -1,4 +1,4 @@
-"""OpenAPI: what each route takes and answers, inside its dialect's envelope."""
+"""The OpenAPI document: what each route takes and answers, inside its dialect's envelope."""
 
 import re
 from collections.abc import Mapping
@@ -36,23 +36,44 @@ KUBERNETES_OBJECT: Schema = {
     "title": "KubernetesObject",
     "type": "object",
     "description": "A Kubernetes object exactly as the API server gives it.",
-    "properties": {"apiVersion": TEXT, "kind": TEXT, "metadata": METADATA},
+    "properties": {
+        "apiVersion": TEXT,
+        "kind": TEXT,
+        "metadata": METADATA,
+    },
     "required": ["metadata"],
     "additionalProperties": True,
 }
-MANIFEST: Schema = {"oneOf": [OBJECT, {"type": "string", "description": "The same as YAML text."}]}
+MANIFEST: Schema = {
+    "oneOf": [
+        OBJECT,
+        {"type": "string", "description": "The same as YAML text."},
+    ]
+}
 
 
-def record(*, required: tuple[str, ...] | Schema | None = None, **properties: Schema) -> Schema:
-    """An object schema; every property is required unless some are named. A schema given as `required` is a property of that name."""
+def record(
+    *,
+    required: tuple[str, ...] | Schema | None = None,
+    **properties: Schema,
+) -> Schema:
+    """An object schema; every property is required unless `required` names some.
+
+    A schema given as `required` is a property of that name.
+    """
     if isinstance(required, dict):
-        properties, required = {**properties, "required": required}, None
+        properties = {**properties, "required": required}
+        required = None
     names = list(properties if required is None else required)
-    return {"type": "object", "properties": properties, **({"required": names} if names else {})}
+    schema: Schema = {"type": "object", "properties": properties}
+    if names:
+        # OpenAPI forbids an empty list.
+        schema["required"] = names
+    return schema
 
 
 def titled(name: str, schema: Schema) -> Schema:
-    """The schema under a name of its own in the OpenAPI document; without one it is named after where it stands."""
+    """The schema under a name of its own; without one it is named after where it stands."""
     return {"title": name, **schema}
 
 
@@ -78,7 +99,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What one operation takes and answers: `answer` is the data inside the envelope, `paged` its items."""
+    """What one operation takes and answers.
+
+    `answer` is the schema of the data inside the envelope; with `paged`, of the items of a page.
+    """
 
     summary: str
     answer: Mapping[str, Any]
@@ -87,7 +111,8 @@ class Described:
     body_types: tuple[str, ...] = ("application/json",)
     paged: bool = False
     answer_types: tuple[str, ...] = ("application/json",)
-    # What is read besides: other spellings, and members of a representation that is sent back whole.
+    # What is read besides: other spellings, and members of a representation that is sent back
+    # whole.
     also_query: tuple[str, ...] = ()
     also_body: tuple[str, ...] = ()
     # Whether the body may be the object itself instead of a member `content`.
@@ -96,12 +121,18 @@ class Described:
     guarded: bool = False
     # Whether the summary speaks of objects in general, so that each kind's own name says more.
     generic: bool = False
-    # What the data of the answer (of a page: its items) and the body are called where the operation's own name says too little.
+    # What the data of the answer (of a page: its items) and the body are called where the
+    # operation's own name says too little.
     answer_name: str = ""
     body_name: str = ""
 
 
-CLUSTER = Query("cluster_id", INTEGER, required=True, description="The registered cluster.")
+CLUSTER = Query(
+    "cluster_id",
+    INTEGER,
+    required=True,
+    description="The registered cluster.",
+)
 NAMESPACE = Query(
     "namespace",
     TEXT,
@@ -109,13 +140,29 @@ NAMESPACE = Query(
 )
 PAGING = (
     Query("page", {"type": "integer", "minimum": 1, "default": 1}),
-    Query("pageSize", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20}),
-    Query("keyword", TEXT, description="Part of a name, whatever its case."),
+    Query(
+        "pageSize",
+        {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 1000,
+            "default": 20,
+        },
+    ),
+    Query(
+        "keyword",
+        TEXT,
+        description="Part of a name, whatever its case.",
+    ),
 )
 SELECTORS = (Query("labelSelector", TEXT), Query("fieldSelector", TEXT))
 DRY_RUN = Query("dry_run", BOOLEAN, description="Check everything, change nothing.")
 CONFIRMATION = (
-    Query("confirm", BOOLEAN, description="Do it without asking: for scripts."),
+    Query(
+        "confirm",
+        BOOLEAN,
+        description="Do it without asking: for scripts.",
+    ),
     Query(
         "confirm_token",
         TEXT,
@@ -130,7 +177,10 @@ CONFIRMATION = (
 def dialect_routes(
     endpoints: list[tuple[str, str, str, Any]], **_: Any
 ) -> list[tuple[str, str, str, Any]]:
-    """What speaks a dialect and can succeed: neither the schema's own pages, nor actions that a kind does not have."""
+    """Preprocessing hook of drf-spectacular: the routes that speak a dialect and can succeed.
+
+    Neither the schema's own pages, nor actions that a kind does not have.
+    """
     return [
         endpoint
         for endpoint in endpoints
@@ -148,12 +198,18 @@ class DialectSchema(AutoSchema):
     view: Any
 
     def get_operation(
-        self, path: str, path_regex: str, path_prefix: str, method: str, registry: Any
+        self,
+        path: str,
+        path_regex: str,
+        path_prefix: str,
+        method: str,
+        registry: Any,
     ) -> Any:
         """One OpenAPI operation."""
         dialect = self.view.dialect
         action = getattr(self.view, "action", None) or method.lower()
-        described = getattr(self.view, "operations", {}).get(action) or Described(action, ANYTHING)
+        operations = getattr(self.view, "operations", {})
+        described = operations.get(action) or Described(action, ANYTHING)
         name = operation_names.operation_id(
             dialect.name,
             method,
@@ -182,91 +238,113 @@ class DialectSchema(AutoSchema):
             operation["requestBody"] = self._body(described, name)
         return operation
 
-    # --- words ------------------------------------------------------------------------------------------------------
+    # --- words ------------------------------------------------------------------------------------
     def _is_of_kind(self) -> bool:
         return getattr(self.view, "kind", None) is not None
 
     def _summary(self, name: str, described: Described) -> str:
-        """The declaration's words; where one declaration serves every kind, the operation's name as a sentence."""
+        """The declaration's summary; where it serves every kind, the operation's name in words."""
         if described.generic and self._is_of_kind():
             return operation_names.sentence(name)
         return described.summary.rstrip(".")
 
     def _description(self, described: Described, summary: str, method: str) -> str:
-        words = [f"{summary}."]
+        sentences = [f"{summary}."]
         if summary != described.summary.rstrip("."):
             # What a declaration for every kind says beyond the operation's own name.
             more = described.summary.partition("; ")[2]
-            words += [f"{more[:1].upper()}{more[1:]}."] if more else []
-        kind = getattr(self.view, "kind", None)
-        verb = VERBS.get(getattr(self.view, "action", None) or "") or getattr(self.view, "verb", "")
-        if self.view.is_open():
-            words.append(
-                "Needs the secret of an order."
-                if self.view.own_credentials
-                else "Answers without credentials."
-            )
-        elif described.generic and kind is not None and verb:
-            place = "namespace" if kind.namespaced else "cluster"
-            words.append(f"Needs the right to {verb} {kind.plural} in the {place}.")
-        elif method == "GET":
-            words.append("Needs the right to read what is asked for (a viewer has it by default).")
-        else:
-            words.append("Needs the right to change it; what it did is in the audit trail.")
+            if more:
+                sentences.append(f"{more[:1].upper()}{more[1:]}.")
+        sentences.append(self._required_right(described, method))
         if described.guarded and self.view.dialect.spoken:
-            words.append(
+            sentences.append(
                 "What is protected is refused first (code 1010) with what would happen and a "
                 "`confirm_token`: send the same call again with it, or with `confirm=true`."
             )
         if PATCH_LIST in described.body_types:
-            words.append(
+            sentences.append(
                 "A JSON patch (RFC 6902), which is a list of operations, is taken too, as "
                 f"`{PATCH_LIST}`."
             )
         if self.view.dialect.error_status == 200:
-            words.append("Failures come in the same envelope: look at `code` before `data`.")
-        return " ".join(words)
+            sentences.append("Failures come in the same envelope: look at `code` before `data`.")
+        return " ".join(sentences)
+
+    def _required_right(self, described: Described, method: str) -> str:
+        """A sentence: what a caller needs for the call."""
+        if self.view.is_open():
+            if self.view.own_credentials:
+                return "Needs the secret of an order."
+            return "Answers without credentials."
+        kind = getattr(self.view, "kind", None)
+        action = getattr(self.view, "action", None) or ""
+        verb = VERBS.get(action) or getattr(self.view, "verb", "")
+        if described.generic and kind is not None and verb:
+            level = "namespace" if kind.namespaced else "cluster"
+            return f"Needs the right to {verb} {kind.plural} in the {level}."
+        if method == "GET":
+            return "Needs the right to read what is asked for (a viewer has it by default)."
+        return "Needs the right to change it; what it did is in the audit trail."
 
     def _security(self) -> list[Schema]:
         if self.view.is_open():
             return [{"orderSecret": []}] if self.view.own_credentials else []
         return [{scheme: []} for scheme in self.view.dialect.security]
 
-    # --- bodies -----------------------------------------------------------------------------------------------------
+    # --- bodies -----------------------------------------------------------------------------------
     def _body(self, described: Described, name: str) -> Schema:
         example = parameter_texts.example(
             described.body or {},
             manifest=self._manifest(),
-            shown=parameter_texts.shown(getattr(self.view, "verb", "")),
+            optional=parameter_texts.optional_members(getattr(self.view, "verb", "")),
         )
         content: Schema = {}
-        for kind in _ordered(described.body_types):
-            schema: Schema = dict(described.body or {}) or dict(PATCH_BODIES.get(kind, ANYTHING))
+        for body_type in _ordered_body_types(described.body_types):
+            schema: Schema = dict(described.body or PATCH_BODIES.get(body_type, ANYTHING))
             if described.body_name:
                 schema["title"] = described.body_name
-            content[kind] = {"schema": schema}
-            if kind in PATCH_BODIES:
-                content[kind]["example"] = self._manifest() if kind == APPLY else PATCH_EXAMPLE
+            if body_type == APPLY:
+                body_example = self._manifest()
+            elif body_type in PATCH_BODIES:
+                body_example = PATCH_EXAMPLE
             else:
-                content[kind]["example"] = example or {"namespace": "default"}
+                body_example = example or {"namespace": "default"}
+            content[body_type] = {
+                "schema": schema,
+                "example": body_example,
+            }
         return {"content": content, "required": True}
 
     def _manifest(self) -> Schema:
-        """The least of an object of the view's kind."""
+        """The smallest object of the view's kind."""
         kind = getattr(self.view, "kind", None)
         metadata = {"name": "web", "labels": {"app": "web"}}
         if kind is None:
-            return {"apiVersion": "example.com/v1", "kind": "Example", "metadata": metadata}
+            return {
+                "apiVersion": "example.com/v1",
+                "kind": "Example",
+                "metadata": metadata,
+            }
         if kind.namespaced:
             metadata["namespace"] = "default"
-        return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
+        return {
+            "apiVersion": kind.api_version,
+            "kind": kind.name,
+            "metadata": metadata,
+        }
 
-    # --- answers ----------------------------------------------------------------------------------------------------
+    # --- answers ----------------------------------------------------------------------------------
     def _responses(self, described: Described, name: str, path: str) -> Schema:
         dialect = self.view.dialect
         data, noun = self._answer(described, name, path)
-        answer = _titled_answer(dialect.envelope(data, described.paged), data, noun, described)
-        good = answer if dialect.error_status != 200 else {"anyOf": [answer, dialect.error_schema]}
+        answer = _titled_answer(
+            dialect.envelope(data, described.paged),
+            data,
+            noun,
+            described,
+        )
+        fails_with_200 = dialect.error_status == 200
+        schema = {"anyOf": [answer, dialect.error_schema]} if fails_with_200 else answer
         failure = {
             "description": "Refused or failed.",
             "content": {
@@ -277,25 +355,24 @@ class DialectSchema(AutoSchema):
             },
         }
         content: Schema = {}
-        for kind in described.answer_types:
-            if kind == "application/json":
-                content[kind] = {"schema": good, "example": self._example(data, answer)}
+        for answer_type in described.answer_types:
+            if answer_type == "application/json":
+                example = self._example(data, answer)
+                content[answer_type] = {
+                    "schema": schema,
+                    "example": example,
+                }
             else:
-                content[kind] = dict(TEXT_ANSWERS[kind])
-        if dialect.error_status == 200:
+                content[answer_type] = dict(TEXT_ANSWERS[answer_type])
+        description = "Done."
+        if fails_with_200:
+            description = "Done, or a failure in the document's envelope."
             content.setdefault("application/json", {"schema": dialect.error_schema})
-        success = {
-            "description": (
-                "Done, or a failure in the document's envelope."
-                if dialect.error_status == 200
-                else "Done."
-            ),
-            "content": content,
-        }
+        success = {"description": description, "content": content}
         return {"200": success, "4XX": failure, "5XX": failure}
 
     def _example(self, data: Schema, answer: Schema) -> Any:
-        """An answer as it may come; an object of the view's own kind stands for the objects in it."""
+        """An example of an answer; an object of the view's own kind stands for its objects."""
         kind = getattr(self.view, "kind", None)
         own = kind is not None and data.get("title") == kind.name
         sample = parameter_texts.example(answer, manifest=self._manifest() if own else None)
@@ -306,8 +383,9 @@ class DialectSchema(AutoSchema):
 
     def _answer(self, described: Described, name: str, path: str) -> tuple[Schema, str]:
         """The data inside the envelope under its title, and the noun that names the envelope."""
-        dialect, answer = self.view.dialect, dict(described.answer)
-        if answer == KUBERNETES_OBJECT and (kind := _kind_of(path, dialect.kinds)):
+        dialect = self.view.dialect
+        answer = dict(described.answer)
+        if answer == KUBERNETES_OBJECT and (kind := _kind_in_path(path, dialect.kinds)):
             return of_kind(kind), kind
         if described.answer_name:
             answer["title"] = described.answer_name
@@ -319,7 +397,10 @@ class DialectSchema(AutoSchema):
         inner = answer.get("items") or {}
         if answer.get("type") == "array" and inner.get("properties"):
             noun = str(inner.get("title") or operation_names.singular(_noun(name)))
-            return {**answer, "items": titled(noun, inner)}, f"{noun}List"
+            return {
+                **answer,
+                "items": titled(noun, inner),
+            }, f"{noun}List"
         return answer, dialect.prefix + _plain_noun(answer)
 
 
@@ -331,29 +412,43 @@ VERBS: Mapping[str, str] = {
     "partial_update": "patch",
     "destroy": "delete",
 }
-# What stands in an envelope without a name of its own.
-PLAIN = {"object": "Object", "string": "Text", "boolean": "Flag", "integer": "Count"}
+# Nouns for answers without a name of their own, by JSON type.
+PLAIN = {
+    "object": "Object",
+    "string": "Text",
+    "boolean": "Flag",
+    "integer": "Count",
+}
 # What the envelopes say when all went well.
 SUCCESS_WORDS = {"msg": "success", "message": "Success"}
 # Answers that are no JSON have no envelope: a schema and an example of their own.
 TEXT_ANSWERS: Mapping[str, Schema] = {
     "text/event-stream": {
-        "schema": {"type": "string", "description": "Server-sent events, as they happen."},
+        "schema": {
+            "type": "string",
+            "description": "Server-sent events, as they happen.",
+        },
         "example": 'id: 17\ndata: {"seq":17}\n\n',
     },
     "text/csv": {
-        "schema": {"type": "string", "description": "A line of names, then a line for each row."},
+        "schema": {
+            "type": "string",
+            "description": "A line of names, then a line for each row.",
+        },
         "example": "id,state\n17,running\n",
     },
     "application/x-ndjson": {
-        "schema": {"type": "string", "description": "One JSON object in each line."},
+        "schema": {
+            "type": "string",
+            "description": "One JSON object in each line.",
+        },
         "example": '{"id":17,"verb":"delete"}\n',
     },
 }
 PATCH_LIST = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
-# Merge patch first: generators take the first type. A JSON patch is a list, which clients that are generated from a choice
-# of list and object cannot send; it is described in words.
+# Merge patch first: generators take the first type. A JSON patch is a list, which clients that are
+# generated from a choice of list and object cannot send; it is described in words.
 PATCH_BODIES: Mapping[str, Schema] = {
     "application/merge-patch+json": {
         "title": "MergePatch",
@@ -374,7 +469,7 @@ PATCH_BODIES: Mapping[str, Schema] = {
 PATCH_EXAMPLE: Schema = {"metadata": {"labels": {"app": "web"}}}
 
 
-def _ordered(body_types: tuple[str, ...]) -> list[str]:
+def _ordered_body_types(body_types: tuple[str, ...]) -> list[str]:
     """The types of a body that have a schema, a merge patch first."""
     if PATCH_LIST not in body_types:
         return list(body_types)
@@ -403,24 +498,51 @@ HAS_SPEC: Schema = {"spec": OBJECT, "status": OBJECT}
 RULES: Schema = {"rules": array(OBJECT)}
 BINDING: Schema = {"subjects": array(OBJECT), "roleRef": OBJECT}
 MEMBERS: Mapping[str, Schema] = {
-    "ConfigMap": {"data": TEXTS_BY_NAME, "binaryData": TEXTS_BY_NAME, "immutable": BOOLEAN},
-    "Secret": {"data": TEXTS_BY_NAME, "type": TEXT, "immutable": BOOLEAN},
+    "ConfigMap": {
+        "data": TEXTS_BY_NAME,
+        "binaryData": TEXTS_BY_NAME,
+        "immutable": BOOLEAN,
+    },
+    "Secret": {
+        "data": TEXTS_BY_NAME,
+        "type": TEXT,
+        "immutable": BOOLEAN,
+    },
     "Role": RULES,
     "ClusterRole": RULES,
     "RoleBinding": BINDING,
     "ClusterRoleBinding": BINDING,
-    "ServiceAccount": {"secrets": array(OBJECT), "imagePullSecrets": array(OBJECT)},
+    "ServiceAccount": {
+        "secrets": array(OBJECT),
+        "imagePullSecrets": array(OBJECT),
+    },
     "Endpoints": {"subsets": array(OBJECT)},
-    "EndpointSlice": {"addressType": TEXT, "endpoints": array(OBJECT), "ports": array(OBJECT)},
+    "EndpointSlice": {
+        "addressType": TEXT,
+        "endpoints": array(OBJECT),
+        "ports": array(OBJECT),
+    },
     "ControllerRevision": {"revision": INTEGER, "data": OBJECT},
-    "StorageClass": {"provisioner": TEXT, "parameters": TEXTS_BY_NAME, "reclaimPolicy": TEXT},
-    "Event": {"type": TEXT, "reason": TEXT, "message": TEXT, "involvedObject": OBJECT},
+    "StorageClass": {
+        "provisioner": TEXT,
+        "parameters": TEXTS_BY_NAME,
+        "reclaimPolicy": TEXT,
+    },
+    "Event": {
+        "type": TEXT,
+        "reason": TEXT,
+        "message": TEXT,
+        "involvedObject": OBJECT,
+    },
 }
 
 
-def _kind_of(path: str, kinds: Mapping[str, str]) -> str:
-    """The kind whose objects an address answers: the last that it names."""
-    return next((kinds[word] for word in reversed(path.split("/")) if word in kinds), "")
+def _kind_in_path(path: str, kinds: Mapping[str, str]) -> str:
+    """The kind of the objects at an address, the last that it names; "" without one."""
+    return next(
+        (kinds[word] for word in reversed(path.split("/")) if word in kinds),
+        "",
+    )
 
 
 def _plain_noun(answer: Schema) -> str:
@@ -430,7 +552,10 @@ def _plain_noun(answer: Schema) -> str:
 
 
 def _noun(name: str) -> str:
-    """`getOrder` -> `Order`; what an action answers is called after it: `drainNode` -> `DrainNodeResult`."""
+    """The noun of what an operation answers: `getOrder` -> `Order`.
+
+    What an action answers is named after the action: `drainNode` -> `DrainNodeResult`.
+    """
     verb, noun = re.match(r"([a-z]+)(.*)", name).groups()  # type: ignore[union-attr]
     if verb in {"get", "create", "replace", "update", "register"}:
         return str(noun)
@@ -440,15 +565,22 @@ def _noun(name: str) -> str:
 
 
 def _titled_answer(answer: Schema, data: Schema, noun: str, described: Described) -> Schema:
-    """The envelope under a title; a page inside it too. Bare data keeps its own name, or has none."""
+    """The envelope under a title, and a page inside it too.
+
+    Bare data keeps its own name, or has none.
+    """
     if answer == data or not answer.get("properties"):
         return answer
+    # Some dialects have the members of a page inside `data`, others beside it.
     inside = answer["properties"].get("data", {})
     if not described.paged:
         return titled(f"{noun}Answer", answer)
     if "items" not in inside.get("properties", {}):
         return titled(f"{noun}Page", answer)
-    page = {**answer["properties"], "data": titled(f"{noun}Page", inside)}
+    page = {
+        **answer["properties"],
+        "data": titled(f"{noun}Page", inside),
+    }
     return titled(f"{noun}PageAnswer", {**answer, "properties": page})
 
 

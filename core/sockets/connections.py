@@ -1,4 +1,4 @@
-"""What a process with sockets keeps: one Redis connection pool, a few database threads."""
+"""What a process with sockets shares: database threads, the Redis pool, and quotas of streams."""
 
 import asyncio
 import threading
@@ -21,18 +21,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 THREADS = 4
 REDIS_CONNECTIONS = 8
-SEAT_SECONDS = 90
-# The kind of seat that every followed log of a user takes, over sockets and over HTTP.
-LOG_SOURCES = "log-sources"
-
-
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
 
 
 async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run what uses the ORM outside of the event loop."""
+    """Run a function that uses the ORM outside of the event loop, and return what it returns."""
 
     def call() -> T:
+        # Django does this around requests only; a connection that the server closed would be used
+        # again.
         close_old_connections()
         try:
             return function(*args, **kwargs)
@@ -44,7 +41,11 @@ async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: 
 
 @lru_cache(maxsize=1)
 def store() -> "redis.asyncio.Redis":
-    """The few connections to Redis of this process's event loop; when hundreds of clients come at once they take turns."""
+    """The few connections to Redis of this process's event loop.
+
+    The pool blocks: when hundreds of clients come at once, they wait for each other up to 30
+    seconds.
+    """
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.REDIS_URL,
         max_connections=REDIS_CONNECTIONS,
@@ -55,38 +56,50 @@ def store() -> "redis.asyncio.Redis":
     return redis.asyncio.Redis(connection_pool=pool)
 
 
-def _close_database(all_here: threading.Barrier) -> None:
+def _close_database(barrier: threading.Barrier) -> None:
+    """Close this thread's connections, and wait until every other thread has closed its own."""
     connections.close_all()
     with suppress(threading.BrokenBarrierError):
-        all_here.wait()
+        barrier.wait()
 
 
 async def close() -> None:
-    """Give every connection back, at the end of the process."""
-    loop, barrier = asyncio.get_running_loop(), threading.Barrier(THREADS, timeout=5)
-    await asyncio.gather(
-        *(loop.run_in_executor(_threads, _close_database, barrier) for _ in range(THREADS))
-    )
+    """Close every connection, at the end of the process."""
+    loop = asyncio.get_running_loop()
+    # Without the barrier one thread could run several of the calls, and another one none.
+    barrier = threading.Barrier(THREADS, timeout=5)
+    calls = [loop.run_in_executor(_threads, _close_database, barrier) for _ in range(THREADS)]
+    await asyncio.gather(*calls)
     await store().aclose()
 
 
-# --- seats: how many streams a user has, over all processes ---------------------------------------------------------
+# A process that dies leaves its seats for so many seconds.
+SEAT_SECONDS = 90
+# The kind of seat that every followed log of a user takes, over sockets and over HTTP.
+LOG_SOURCES = "log-sources"
+
+
 def seats_key(kind: str, user: object) -> str:
-    """Where in Redis the sessions of a user are, each with the time its seat is held until."""
+    """The key in Redis of a user's streams: a sorted set, session -> when its seat expires."""
     return f"kubegale:streams:{kind}:{user}"
 
 
 async def take_seat(kind: str, user: int, session: str, limit: int) -> None:
-    """Count a stream in, or renew its seat; TooManyRequests above the limit. A process that dies leaves its seats for 90 seconds."""
-    key, moment = seats_key(kind, user), time.time()
+    """Count a stream in, or renew its seat, for SEAT_SECONDS.
+
+    TooManyRequests above the limit, Internal when Redis does not answer.
+    """
+    key = seats_key(kind, user)
+    now = time.time()
     try:
         async with store().pipeline() as pipe:
-            pipe.zremrangebyscore(key, "-inf", moment)
-            pipe.zadd(key, {session: moment + SEAT_SECONDS})
+            pipe.zremrangebyscore(key, "-inf", now)
+            pipe.zadd(key, {session: now + SEAT_SECONDS})
             pipe.zcard(key)
             pipe.expire(key, 2 * SEAT_SECONDS)
-            _, added, taken, _ = await pipe.execute()
-        if added and taken > limit:
+            _, added, count, _ = await pipe.execute()
+        # A stream that renews its seat adds none, and stays when the limit was lowered meanwhile.
+        if added and count > limit:
             await store().zrem(key, session)
             raise TooManyRequests(f"you have {limit} streams of this kind open already")
     except redis.RedisError as error:
@@ -94,16 +107,17 @@ async def take_seat(kind: str, user: int, session: str, limit: int) -> None:
 
 
 def hold_seat(kind: str, user: int, session: str, limit: int) -> None:
-    """The same for code that may block: a followed log over HTTP."""
-    key, moment = seats_key(kind, user), time.time()
+    """`take_seat` for code that may block: a followed log over HTTP."""
+    key = seats_key(kind, user)
+    now = time.time()
     try:
         with tickets.store(settings.REDIS_URL).pipeline() as pipe:
-            pipe.zremrangebyscore(key, "-inf", moment)
-            pipe.zadd(key, {session: moment + SEAT_SECONDS})
+            pipe.zremrangebyscore(key, "-inf", now)
+            pipe.zadd(key, {session: now + SEAT_SECONDS})
             pipe.zcard(key)
             pipe.expire(key, 2 * SEAT_SECONDS)
-            _, added, taken, _ = pipe.execute()
-        if added and taken > limit:
+            _, added, count, _ = pipe.execute()
+        if added and count > limit:
             drop_seat(kind, user, session)
             raise TooManyRequests(f"you have {limit} streams of this kind open already")
     except redis.RedisError as error:
@@ -111,30 +125,31 @@ def hold_seat(kind: str, user: int, session: str, limit: int) -> None:
 
 
 def drop_seat(kind: str, user: int, session: str) -> None:
-    """Count a stream out."""
+    """Count a stream out, for code that may block. Without Redis the seat expires by itself."""
     with suppress(redis.RedisError):
         tickets.store(settings.REDIS_URL).zrem(seats_key(kind, user), session)
 
 
 async def renew_seats(kind: str, user: int, sessions: Iterable[str]) -> None:
-    """Hold many seats for another while."""
-    until = time.time() + SEAT_SECONDS
-    if seats := dict.fromkeys(sessions, until):
-        try:
-            await store().zadd(seats_key(kind, user), seats)
-            await store().expire(seats_key(kind, user), 2 * SEAT_SECONDS)
-        except redis.RedisError as error:
-            raise Internal("the store of streams does not answer") from error
+    """Hold many seats for another SEAT_SECONDS; Internal when Redis does not answer."""
+    expires = time.time() + SEAT_SECONDS
+    seats = dict.fromkeys(sessions, expires)
+    if not seats:
+        return
+    key = seats_key(kind, user)
+    try:
+        await store().zadd(key, seats)
+        await store().expire(key, 2 * SEAT_SECONDS)
+    except redis.RedisError as error:
+        raise Internal("the store of streams does not answer") from error
 
 
 async def leave_seats(kind: str, user: int, sessions: Collection[str]) -> None:
-    """Count many streams out."""
+    """Count many streams out. Without Redis the seats expire by themselves."""
     if not sessions:
         return
-    try:
+    with suppress(redis.RedisError):
         await store().zrem(seats_key(kind, user), *sessions)
-    except redis.RedisError:
-        return
 
 
 async def leave_seat(kind: str, user: int, session: str) -> None:

@@ -1,4 +1,7 @@
-"""Letting a WebSocket in: ticket, Origin, seat; and looking again, while it lasts, whether its caller may still be here."""
+"""Letting a WebSocket in: ticket, Origin, quota.
+
+While it lasts, `Guest.watch` pings the client and checks again whether it may still be here.
+"""
 
 import asyncio
 import time
@@ -13,70 +16,90 @@ from django.conf import settings
 from core.api.auth import Act, stream_policy
 from core.errors import Forbidden, Invalid, Unauthenticated
 from core.sockets import connections, tickets
-from core.sockets.protocol import Closing, Disconnected, Socket, now, same_origin
+from core.sockets.protocol import (
+    Closing,
+    Socket,
+    now,
+    same_origin,
+)
 from core.sockets.tickets import Ticket
 
+# How long a client may take to send its ticket.
 FIRST_FRAME_SECONDS = 10
+# Pings without an answer before the client counts as gone.
 MISSES = 2
+NO_TICKET = "a ticket is required: ?token= or a first frame with a token"
 
 
 def frame_of(message: str | bytes) -> dict[str, Any]:
     """A client's frame; Invalid when it is no JSON object."""
     try:
-        found = orjson.loads(message)
+        frame = orjson.loads(message)
     except orjson.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict):
+        frame = None
+    if not isinstance(frame, dict):
         raise Invalid("a frame must be a JSON object")
-    return found
+    return frame
 
 
-async def token_of(socket: Socket) -> tuple[str, Mapping[str, Any]]:
-    """(ticket, the first frame): out of the address, else out of the first frame's `token`."""
-    if given := socket.query.get("token"):
+async def token_of(
+    socket: Socket,
+) -> tuple[str, Mapping[str, Any]]:
+    """(token, first frame): the ticket's token from the address, else from the first frame.
+
+    The frame is {} when the token came with the address. Unauthenticated when there is no token
+    within FIRST_FRAME_SECONDS.
+    """
+    if token := socket.query.get("token"):
         # Some clients add `?token=` to an address that has one already.
-        return given.partition("?")[0], {}
+        return token.partition("?")[0], {}
     try:
         async with asyncio.timeout(FIRST_FRAME_SECONDS):
-            first = frame_of(await socket.receive())
+            frame = frame_of(await socket.receive())
     except (TimeoutError, Invalid):
-        raise Unauthenticated(
-            "a ticket is required: ?token= or a first frame with a token"
-        ) from None
-    token = (
-        first.get("token") or (first.get("data") or {}).get("token")
-        if isinstance(first.get("data") or {}, dict)
-        else first.get("token")
-    )
+        raise Unauthenticated(NO_TICKET) from None
+    token = frame.get("token")
+    data = frame.get("data")
+    if not token and isinstance(data, dict):
+        # The browser's frames carry everything inside `data`.
+        token = data.get("token")
     if not isinstance(token, str) or not token:
-        raise Unauthenticated("a ticket is required: ?token= or a first frame with a token")
-    return token, first
+        raise Unauthenticated(NO_TICKET)
+    return token, frame
 
 
 def check_origin(socket: Socket, host: str) -> None:
-    """Forbidden when a page of another site opened the socket."""
-    hosts = [known for known in (host, socket.headers.get("host", "")) if known]
-    if not same_origin(socket.headers.get("origin", ""), hosts, settings.WS_ALLOWED_ORIGINS):
+    """Forbidden when a page of another site opened the socket.
+
+    `host` is where the ticket was issued; `*` and the hosts of WS_ALLOWED_ORIGINS are allowed too.
+    """
+    hosts = [name for name in (host, socket.headers.get("host", "")) if name]
+    origin = socket.headers.get("origin", "")
+    if not same_origin(origin, hosts, settings.WS_ALLOWED_ORIGINS):
         raise Forbidden("this Origin may not open streams")
 
 
-def act_of(ticket: Ticket) -> Act:
-    """What the ticket's holder does."""
+def ticket_attributes(ticket: Ticket) -> Act:
+    """What the ticket's holder does, as the policy judges it."""
+    cluster = str(ticket.cluster)
     if node := ticket.options.get("node"):
-        return Act("exec", "nodes", "", str(ticket.cluster), "", str(node))
+        return Act("exec", "nodes", cluster=cluster, name=str(node))
     return Act(
         "logs" if ticket.kind == "logs" else "exec",
         "pods",
-        "",
-        str(ticket.cluster),
-        ticket.namespace,
-        ticket.name,
+        cluster=cluster,
+        namespace=ticket.namespace,
+        name=ticket.name,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """A caller whose socket was let in."""
+    """The caller of a socket that was let in.
+
+    `seats` is the kind of quota that the socket counts in, `limit` its size, `session` the public
+    name. `act` is None for what needs no right beyond being signed in.
+    """
 
     user: int
     credential: Mapping[str, Any]
@@ -86,18 +109,24 @@ class Guest:
     limit: int
 
     async def recheck(self) -> None:
-        """Unauthenticated or Forbidden when the caller may no longer do this, and nobody may in a cluster that was removed."""
-        await connections.in_database_thread(
-            stream_policy().still_allowed, self.credential, self.act
-        )
+        """Unauthenticated, Forbidden or ClusterNotFound when the caller may no longer do this."""
+        policy = stream_policy()
+        await connections.in_database_thread(policy.still_allowed, self.credential, self.act)
         if self.act is not None:
-            await connections.in_database_thread(stream_policy().require_cluster, self.act)
+            await connections.in_database_thread(policy.require_cluster, self.act)
 
-    async def watch(self, notify: Callable[[dict[str, Any]], None], pongs: "Pongs") -> None:
-        """Ping, keep the seat, look at the rights again; ends only by an exception."""
+    async def watch(
+        self,
+        notify: Callable[[dict[str, Any]], None],
+        keep_alive: "Pongs",
+    ) -> None:
+        """Ping, renew the seat and check the rights again; ends only by an exception."""
         checked = time.monotonic()
-        pause = min(settings.STREAM_PING_SECONDS, settings.STREAM_REAUTHORISE_SECONDS)
-        pinged = time.monotonic()
+        pinged = checked
+        pause = min(
+            settings.STREAM_PING_SECONDS,
+            settings.STREAM_REAUTHORISE_SECONDS,
+        )
         while True:
             await asyncio.sleep(pause)
             moment = time.monotonic()
@@ -106,16 +135,25 @@ class Guest:
                 await self.recheck()
             if moment - pinged >= settings.STREAM_PING_SECONDS:
                 pinged = moment
-                pongs.check()
+                keep_alive.check()
                 notify({"type": "ping", "timestamp": now()})
-                await connections.take_seat(self.seats, self.user, self.session, self.limit)
+                await connections.take_seat(
+                    self.seats,
+                    self.user,
+                    self.session,
+                    self.limit,
+                )
 
 
 class Pongs:
-    """Whether a client that answers pings has stopped to; one that never did is left to the protocol's own pings."""
+    """Notices when a client that answers pings has stopped to.
+
+    A client that never answered one is left to the WebSocket protocol's own pings.
+    """
 
     def __init__(self) -> None:
-        self._seen, self._missed = False, 0
+        self._answers_pings = False
+        self._missed = 0
 
     def heard(self) -> None:
         """A frame came."""
@@ -123,49 +161,49 @@ class Pongs:
 
     def answered(self) -> None:
         """A pong came."""
-        self._seen, self._missed = True, 0
+        self._answers_pings = True
+        self._missed = 0
 
     def check(self) -> None:
-        """Closing after two pings without an answer."""
+        """Count one ping; Closing after MISSES of them without an answer."""
         self._missed += 1
-        if self._seen and self._missed > MISSES:
+        if self._answers_pings and self._missed > MISSES:
             raise Closing(1001, "no answer to pings")
 
 
 @asynccontextmanager
-async def seated(guest: Guest) -> AsyncIterator[Guest]:
-    """Hold one of the caller's seats."""
-    await connections.take_seat(guest.seats, guest.user, guest.session, guest.limit)
+async def seated(client: Guest) -> AsyncIterator[Guest]:
+    """Count the caller's stream in for the length of the block; TooManyRequests above the limit."""
+    await connections.take_seat(client.seats, client.user, client.session, client.limit)
     try:
-        yield guest
+        yield client
     finally:
-        await connections.leave_seat(guest.seats, guest.user, guest.session)
+        await connections.leave_seat(client.seats, client.user, client.session)
 
 
 async def redeem(socket: Socket, token: str, kind: str, session: str) -> Ticket:
-    """The ticket behind a token, for a page of ours; the rights are looked at once more."""
+    """The ticket of a token, which is spent by it.
+
+    Unauthenticated when it is not valid, Forbidden when another site's page opened the socket, or
+    when the caller lost the right since the ticket was issued.
+    """
     ticket = await tickets.redeem(connections.store(), token, kind, session)
     check_origin(socket, ticket.host)
     await connections.in_database_thread(
-        stream_policy().still_allowed, ticket.credential, act_of(ticket)
+        stream_policy().still_allowed,
+        ticket.credential,
+        ticket_attributes(ticket),
     )
     return ticket
 
 
 def guest_of(ticket: Ticket, *, seats: str, limit: int) -> Guest:
-    """The ticket's caller."""
-    return Guest(ticket.user, ticket.credential, act_of(ticket), ticket.mark, seats, limit)
-
-
-__all__ = [
-    "Disconnected",
-    "Guest",
-    "Pongs",
-    "act_of",
-    "check_origin",
-    "frame_of",
-    "guest_of",
-    "redeem",
-    "seated",
-    "token_of",
-]
+    """The ticket's caller, who counts in the quota `seats` of `limit` streams."""
+    return Guest(
+        user=ticket.user,
+        credential=ticket.credential,
+        act=ticket_attributes(ticket),
+        session=ticket.mark,
+        seats=seats,
+        limit=limit,
+    )

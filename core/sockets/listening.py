@@ -1,4 +1,4 @@
-"""What a client that only watches may say: answers to pings, pings of its own, pause, resume, close."""
+"""The receiving half of a socket whose client only watches: pings, pause, resume, close."""
 
 from core.errors import Invalid
 from core.sockets import handshake
@@ -7,21 +7,24 @@ from core.sockets.protocol import Socket, now
 from core.sockets.send_buffer import Outbox
 
 
-async def listen(socket: Socket, pongs: Pongs, outbox: Outbox) -> None:
-    """Obey the client until it says `close`; a frame that is none is answered with an error."""
+async def listen(socket: Socket, keep_alive: Pongs, send_buffer: Outbox) -> None:
+    """Obey the client's frames until it sends `close`; answer what is no frame with an error."""
     while True:
         message = await socket.receive()
-        pongs.heard()
+        keep_alive.heard()
         try:
             kind = handshake.frame_of(message).get("type")
         except Invalid as error:
-            outbox.notify(socket.error_frame(error))
+            send_buffer.notify(socket.error_frame(error))
             continue
-        if kind == "pong":
-            pongs.answered()
-        elif kind == "ping":
-            outbox.notify({"type": "pong", "timestamp": now()})
-        elif kind in ("pause", "resume"):
-            (outbox.pause if kind == "pause" else outbox.resume)()
-        elif kind == "close":
-            return
+        match kind:
+            case "pong":
+                keep_alive.answered()
+            case "ping":
+                send_buffer.notify({"type": "pong", "timestamp": now()})
+            case "pause":
+                send_buffer.pause()
+            case "resume":
+                send_buffer.resume()
+            case "close":
+                return

@@ -1,8 +1,15 @@
-"""WebSockets on plain ASGI: one object for a connection, frames as JSON, close codes for what went wrong."""
+"""WebSockets on plain ASGI: a connection as an object, frames as JSON, close codes for errors."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    MutableMapping,
+)
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -16,16 +23,22 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 MAX_INCOMING = 1024 * 1024
-GOING_AWAY, POLICY, TOO_BIG, FAULT = 1001, 1008, 1009, 1011
-UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, IDLE, REPLACED, CLUSTER_LOST, PLACE_LOST = (
-    4001,
-    4003,
-    4004,
-    4008,
-    4009,
-    4010,
-    4011,
-)
+# Close codes of RFC 6455.
+GOING_AWAY = 1001
+POLICY = 1008
+TOO_BIG = 1009
+FAULT = 1011
+# Close codes of the documents (4000 to 4999 belong to applications).
+UNAUTHENTICATED = 4001
+FORBIDDEN = 4003
+NOT_FOUND = 4004
+IDLE = 4008
+REPLACED = 4009
+CLUSTER_LOST = 4010
+PLACE_LOST = 4011
+# A close frame holds at most 125 bytes, two of them the code.
+REASON_BYTES = 120
+STANDARD_PORTS = {"http": 80, "https": 443}
 
 
 class Disconnected(Exception):
@@ -37,7 +50,8 @@ class Closing(Exception):
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
-        self.code, self.reason = code, reason
+        self.code = code
+        self.reason = reason
 
 
 def now() -> str:
@@ -46,7 +60,7 @@ def now() -> str:
 
 
 def close_code(error: errors.DomainError) -> int:
-    """The close code that says what a domain error says."""
+    """The close code for a domain error."""
     match error:
         case errors.Unauthenticated():
             return UNAUTHENTICATED
@@ -64,7 +78,10 @@ def close_code(error: errors.DomainError) -> int:
 
 
 class Socket:
-    """One accepted connection. Only one task may send at a time."""
+    """One connection. Only one task may send at a time.
+
+    `error_code` gives the code of the JSON API for a domain error.
+    """
 
     def __init__(
         self,
@@ -74,37 +91,44 @@ class Socket:
         *,
         error_code: Callable[[errors.DomainError], int],
     ) -> None:
+        query_string = scope.get("query_string", b"").decode("latin-1")
         self.path = str(scope["path"])
-        self.query = dict(
-            parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-        )
+        self.query = dict(parse_qsl(query_string, keep_blank_values=True))
         self.headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in scope.get("headers", [])
         }
         self.subprotocols: list[str] = list(scope.get("subprotocols") or [])
-        self._receive, self._send, self._error_code = receive, send, error_code
         self.closed = False
+        self._receive = receive
+        self._send = send
+        self._error_code = error_code
 
     async def accept(self, subprotocol: str | None = None) -> None:
         """Complete the handshake."""
-        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+        await self._send(
+            {
+                "type": "websocket.accept",
+                "subprotocol": subprotocol,
+            }
+        )
 
     async def receive(self) -> str | bytes:
-        """The next message; Disconnected at the end."""
+        """The next message; Disconnected at the end, Closing when it is too big."""
         message = await self._receive()
         if message["type"] != "websocket.receive":
             self.closed = True
             raise Disconnected
-        data: str | bytes = (
-            message["text"] if message.get("text") is not None else message.get("bytes") or b""
-        )
+        # ASGI says either `text` or `bytes`, and the other one may be there as None.
+        data: str | bytes = message.get("bytes") or b""
+        if message.get("text") is not None:
+            data = message["text"]
         if len(data) > MAX_INCOMING:
             raise Closing(TOO_BIG, "message too big")
         return data
 
     async def send(self, frame: Mapping[str, Any] | list[Any]) -> None:
-        """One frame; waits while the other side does not read. Disconnected when it is gone."""
+        """Send one frame as JSON; waits while the other side does not read. Disconnected."""
         if self.closed:
             raise Disconnected
         text = orjson.dumps(frame, option=orjson.OPT_NON_STR_KEYS).decode()
@@ -115,40 +139,42 @@ class Socket:
             raise Disconnected from error
 
     def error_frame(self, error: errors.DomainError) -> dict[str, Any]:
-        """What went wrong, with the code of the JSON API."""
-        code = self._error_code(error)
-        place = {"status": 410, **error.details} if isinstance(error, errors.Expired) else {}
+        """{"type","code","msg","data":{"error",…},"timestamp"}, with the code of the JSON API."""
+        data: dict[str, Any] = {"error": error.message}
+        if isinstance(error, errors.Expired):
+            # Kubernetes' 410 Gone: the client has to list again before it watches on.
+            data |= {"status": 410, **error.details}
         return {
             "type": "error",
-            "code": code,
+            "code": self._error_code(error),
             "msg": error.message,
-            "data": {"error": error.message, **place},
+            "data": data,
             "timestamp": now(),
         }
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close, unless that has happened."""
+        """Close the connection; does nothing when it is closed."""
         if self.closed:
             return
         self.closed = True
-        try:
+        text = reason.encode()[:REASON_BYTES].decode(errors="ignore")
+        with suppress(OSError, RuntimeError):
             await self._send(
                 {
                     "type": "websocket.close",
                     "code": code,
-                    "reason": reason.encode()[:120].decode(errors="ignore"),
+                    "reason": text,
                 }
             )
-        except (OSError, RuntimeError):
-            return
 
 
 Handler = Callable[[Socket, Mapping[str, str]], Coroutine[Any, Any, None]]
+# The sockets of this process, for `close_all`.
 OPEN: set[Socket] = set()
 
 
 async def serve(socket: Socket, handler: Handler, arguments: Mapping[str, str]) -> None:
-    """Run a handler; whatever ends it becomes a close code, and for errors a frame before it."""
+    """Run a handler until it ends; an exception becomes a close code, an error also a frame."""
     OPEN.add(socket)
     try:
         await handler(socket, arguments)
@@ -167,21 +193,20 @@ async def serve(socket: Socket, handler: Handler, arguments: Mapping[str, str]) 
 
 
 async def _fail(socket: Socket, error: errors.DomainError) -> None:
-    try:
+    """Send the error and close; a client that does not read has five seconds for it."""
+    with suppress(Disconnected, TimeoutError):
         async with asyncio.timeout(5):
             await socket.send(socket.error_frame(error))
-    except (Disconnected, TimeoutError):
-        pass
     await socket.close(close_code(error), error.message)
 
 
 async def close_all() -> None:
-    """Tell everyone that this process goes; clients come back with a back-off."""
+    """Close every socket of this process; clients connect again with a back-off."""
     await asyncio.gather(*(socket.close(GOING_AWAY, "restart") for socket in list(OPEN)))
 
 
 async def first_of(*coroutines: Coroutine[Any, Any, Any]) -> None:
-    """Run together until the first one ends; the others are cancelled, its exception is raised."""
+    """Run together until the first one ends; cancel the others and raise its exception, if any."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -195,7 +220,10 @@ async def first_of(*coroutines: Coroutine[Any, Any, Any]) -> None:
 
 
 def same_origin(origin: str, hosts: list[str], allowed: list[str]) -> bool:
-    """Whether a browser's Origin is one of our own hosts (`name:port`) or on the list; no Origin means no browser."""
+    """Whether a browser's Origin is one of our own hosts (`name:port`) or in `allowed`.
+
+    Programs send no Origin, and are let in.
+    """
     if not origin or "*" in allowed or origin.rstrip("/") in allowed:
         return True
     try:
@@ -203,9 +231,12 @@ def same_origin(origin: str, hosts: list[str], allowed: list[str]) -> bool:
         port = parts.port
     except ValueError:
         return False
-    standard = {"http": 80, "https": 443}.get(parts.scheme)
+    standard = STANDARD_PORTS.get(parts.scheme)
     if standard is None or not parts.hostname:
         return False
     bare = parts.netloc if port is None else parts.netloc.rpartition(":")[0]
-    names = {f"{bare}:{port or standard}"} | ({bare} if port in {None, standard} else set())
-    return any(given.lower() in names for given in hosts)
+    names = {f"{bare}:{port or standard}"}
+    if port in {None, standard}:
+        # A Host header leaves the scheme's own port out.
+        names.add(bare)
+    return any(host.lower() in names for host in hosts)

@@ -1,7 +1,10 @@
-"""Tickets: made over the JSON API by a caller with the right, spent once within a minute by a WebSocket; kept in Redis as hashes."""
+"""Tickets: what lets a WebSocket in.
+
+A caller with the right gets one over the JSON API. A WebSocket spends it once, within a minute.
+Redis keeps it under the digest of its token.
+"""
 
 import hashlib
-import secrets
 import time
 import uuid
 from collections.abc import Mapping
@@ -16,18 +19,27 @@ import redis
 import redis.asyncio
 from django.conf import settings
 
-from core.errors import Internal, Invalid, TooManyRequests, Unauthenticated
+from core.errors import (
+    Internal,
+    Invalid,
+    TooManyRequests,
+    Unauthenticated,
+)
+from core.one_time_tokens import OneTimeToken
 
 PREFIX = "kubegale:ticket:"
+TOKEN_BYTES = 32
+# Seconds for Redis to accept a connection, and to answer.
 TIMEOUT = 3
 MAX_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a ticket opens: a kind of stream, for one caller, on one target. `host` is where the caller's page came from.
+    """What a ticket opens: a kind of stream, for one caller, on one target.
 
-    `session` is the server's. One that the caller named instead is `claimed`, and opens nothing.
+    `host` is where the caller's page came from. `session` is the server's id of the stream. One
+    that the caller named instead is `claimed`, and opens nothing.
     """
 
     kind: str
@@ -43,80 +55,106 @@ class Ticket:
 
     @property
     def mark(self) -> str:
-        """What the session is called where others can read it: labels, seats and recordings do not give its id away."""
+        """The session's public name, for labels, quotas and recordings; the id stays secret."""
         return mark(self.session)
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
-    """The secret half, shown once, and when it is over."""
+class IssuedTicket:
+    """The token, which is handed out once, and when it expires."""
 
     token: str
     expires_at: datetime
 
 
 def mark(session: str) -> str:
-    """A session's name in public: 32 hexadecimal digits of its id's SHA-256."""
+    """A session's public name: 32 hexadecimal digits of its id's SHA-256."""
     return hashlib.sha256(session.encode()).hexdigest()[:32]
 
 
-def _key(token: str) -> str:
-    return PREFIX + hashlib.sha256(token.encode()).hexdigest()
+def _ticket_key(token: OneTimeToken) -> str:
+    return PREFIX + token.digest
 
 
-def _unspent(user: int) -> str:
+def _unspent_key(user: int) -> str:
+    """The sorted set of a user's unspent tickets: key of the ticket -> when it expires."""
     return f"{PREFIX}unspent:{user}"
 
 
 @lru_cache(maxsize=1)
 def store(url: str) -> "redis.Redis":
     """The connections to Redis of code that may block."""
-    return redis.Redis.from_url(url, socket_connect_timeout=TIMEOUT, socket_timeout=TIMEOUT)
+    return redis.Redis.from_url(
+        url,
+        socket_connect_timeout=TIMEOUT,
+        socket_timeout=TIMEOUT,
+    )
 
 
-def issue(ticket: Ticket) -> Issued:
-    """Keep the ticket for TICKET_SECONDS; Invalid when it says too much, TooManyRequests when its user has too many unspent."""
-    token, life = secrets.token_urlsafe(32), settings.TICKET_SECONDS
+def issue(ticket: Ticket) -> IssuedTicket:
+    """Store the ticket for TICKET_SECONDS.
+
+    Invalid when its options are too large, TooManyRequests when its user has TICKETS_PER_USER
+    unspent ones, Internal when Redis does not answer.
+    """
     content = orjson.dumps(asdict(ticket))
     if len(content) > MAX_BYTES:
         raise Invalid(f"the options of a ticket are larger than {MAX_BYTES // 1024} KiB")
-    key, unspent, now = _key(token), _unspent(ticket.user), time.time()
+    token = OneTimeToken.generate(size=TOKEN_BYTES)
     try:
-        with store(settings.REDIS_URL).pipeline() as pipe:
-            pipe.zremrangebyscore(unspent, 0, now)
-            pipe.zadd(unspent, {key: now + life})
-            pipe.zcard(unspent)
-            pipe.expire(unspent, life)
-            count = int(pipe.execute()[2])
-            if count > settings.TICKETS_PER_USER:
-                pipe.zrem(unspent, key)
-            else:
-                pipe.set(key, content, ex=life)
-            pipe.execute()
+        unspent = _store_ticket(_ticket_key(token), content, ticket.user)
     except redis.RedisError as error:
         raise Internal("the store of tickets does not answer") from error
-    if count > settings.TICKETS_PER_USER:
+    if unspent > settings.TICKETS_PER_USER:
         raise TooManyRequests(
             f"{settings.TICKETS_PER_USER} tickets are unspent: use one or wait until they expire"
         )
-    return Issued(token, datetime.now(UTC) + timedelta(seconds=life))
+    lifetime = timedelta(seconds=settings.TICKET_SECONDS)
+    return IssuedTicket(token.secret, datetime.now(UTC) + lifetime)
 
 
-async def _forget(kept_in: "redis.asyncio.Redis", user: int, token: str) -> None:
-    """Count a spent ticket no longer; where that fails it counts until it would have expired."""
-    with suppress(redis.RedisError):
-        await kept_in.zrem(_unspent(user), _key(token))
+def _store_ticket(key: str, content: bytes, user: int) -> int:
+    """Write the ticket, unless its user has too many; returns how many are unspent with it."""
+    now = time.time()
+    unspent_key = _unspent_key(user)
+    with store(settings.REDIS_URL).pipeline() as pipe:
+        pipe.zremrangebyscore(unspent_key, 0, now)
+        # Counted before it is written, so that many requests at once cannot pass the limit
+        # together.
+        pipe.zadd(unspent_key, {key: now + settings.TICKET_SECONDS})
+        pipe.zcard(unspent_key)
+        pipe.expire(unspent_key, settings.TICKET_SECONDS)
+        unspent = int(pipe.execute()[2])
+        if unspent > settings.TICKETS_PER_USER:
+            pipe.zrem(unspent_key, key)
+        else:
+            pipe.set(key, content, ex=settings.TICKET_SECONDS)
+        pipe.execute()
+    return unspent
 
 
-async def redeem(kept_in: "redis.asyncio.Redis", token: str, kind: str, session: str) -> Ticket:
-    """Spend a ticket; Unauthenticated when it is unknown, expired, used before or for something else."""
+async def redeem(
+    client: "redis.asyncio.Redis",
+    token: str,
+    kind: str,
+    session: str,
+) -> Ticket:
+    """Spend a ticket and return it.
+
+    Unauthenticated when it is unknown, expired, used before or for another stream; Internal when
+    Redis does not answer.
+    """
+    key = _ticket_key(OneTimeToken(token))
     try:
-        kept = await kept_in.getdel(_key(token))
+        # GETDEL is atomic: of two sockets with one ticket only one gets it.
+        content = await client.getdel(key)
     except redis.RedisError as error:
         raise Internal("the store of tickets does not answer") from error
-    ticket = Ticket(**orjson.loads(kept)) if kept else None
+    ticket = Ticket(**orjson.loads(content)) if content else None
     if ticket is not None:
-        await _forget(kept_in, ticket.user, token)
+        # Where this fails, the ticket counts as unspent until it would have expired.
+        with suppress(redis.RedisError):
+            await client.zrem(_unspent_key(ticket.user), key)
     if ticket is None or ticket.kind != kind or ticket.session != session:
         raise Unauthenticated("the ticket is unknown, expired or was used before")
     return ticket

@@ -1,4 +1,4 @@
-"""The client itself."""
+"""The client itself: one KubeGale server as one user sees it."""
 
 import os
 import re
@@ -9,9 +9,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self
 from urllib.parse import quote
 
-from kubegale_client.errors import EXPIRED, NotFound, NotSignedIn, OperationFailed, WaitTimeout
+from kubegale_client.errors import (
+    EXPIRED,
+    NotFound,
+    NotSignedIn,
+    OperationFailed,
+    WaitTimeout,
+)
 from kubegale_client.objects import Objects
-from kubegale_client.operations import BASE, COLLECTIONS, OPERATIONS, Operation
+from kubegale_client.operations import (
+    BASE,
+    COLLECTIONS,
+    OPERATIONS,
+    Operation,
+)
 from kubegale_client.transport import JSON, Transport
 
 FINAL = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
@@ -22,13 +33,11 @@ CUSTOM = f"{BASE}resources/{{group}}/{{version}}/{{plural}}"
 
 
 class KubeGale:
-    """A KubeGale server as one user sees it. Every collection of the API is an attribute:
-    `kg.pods`, `kg.operations`.
+    """A KubeGale server as one user sees it; each collection of the API is an attribute.
 
-    `cluster` (id or name) and `namespace` are what calls use that name none. `timeout` is in
-    seconds. A server with a
-    certificate of one's own: `context=ssl.create_default_context(cafile=…)`. Instances may be
-    shared between threads.
+    `kg.pods`, `kg.operations`. `cluster` (id or name) and `namespace` are for calls that name none.
+    `timeout` is in seconds. A server with its own certificate:
+    `context=ssl.create_default_context(cafile=…)`. Instances may be shared between threads.
     """
 
     def __init__(
@@ -61,7 +70,11 @@ class KubeGale:
     @classmethod
     def from_environment(cls, **options: Any) -> Self:
         """A client from KUBEGALE_URL and KUBEGALE_TOKEN."""
-        return cls(os.environ["KUBEGALE_URL"], os.environ["KUBEGALE_TOKEN"], **options)
+        return cls(
+            os.environ["KUBEGALE_URL"],
+            os.environ["KUBEGALE_TOKEN"],
+            **options,
+        )
 
     def __getattr__(self, name: str) -> Objects:
         collection = name.replace("_", "-")
@@ -70,7 +83,10 @@ class KubeGale:
         return Objects(self, BASE + collection)
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *(name.replace("-", "_") for name in COLLECTIONS)]
+        return [
+            *super().__dir__(),
+            *(name.replace("-", "_") for name in COLLECTIONS),
+        ]
 
     def custom(self, group: str, version: str, plural: str) -> Objects:
         """Objects of any kind of the cluster: `kg.custom("example.com", "v1", "gadgets")`."""
@@ -84,19 +100,17 @@ class KubeGale:
         timeout: float | None = None,
         **parameters: Any,
     ) -> Any:
-        """Any call by its name in the OpenAPI document: `kg.call("listHistory", kind="pods",
-        cluster="prod")`.
+        """Any call by its name in the OpenAPI document: `kg.call("listHistory", kind="pods")`.
 
-        `address` fills what stands in the address, in order; keywords go where the call has them. A
-        trailing underscore
-        keeps clear of Python's own words (`from_`), and `label_selector` is `labelSelector`.
-        TypeError for a name that the call does not take.
+        `address` fills the names in the address, in order; keywords go where the call has them. A
+        trailing underscore avoids Python's own words (`from_`), and `label_selector` is
+        `labelSelector`. TypeError for a name that the call does not take.
         """
-        known = _operation(operation)
-        query, members = self._sorted(known, len(address), parameters)
+        declared = _operation(operation)
+        query, members = self._split_parameters(declared, len(address), parameters)
         members |= body or {}
-        content = members if known.body is not None else None
-        return self._send(known, address, query, content, JSON, timeout)
+        content = members if declared.body is not None else None
+        return self._send(declared, address, query, content, JSON, timeout)
 
     def send(
         self,
@@ -108,19 +122,18 @@ class KubeGale:
         **parameters: Any,
     ) -> Any:
         """As `call`, with a body that is sent as it is."""
-        known = _operation(operation)
-        query, members = self._sorted(known, len(address), parameters)
+        declared = _operation(operation)
+        query, members = self._split_parameters(declared, len(address), parameters)
         if members:
-            raise TypeError(f"{operation} takes these in its body: {', '.join(members)}")
-        return self._send(known, address, query, body, content_type, timeout)
+            names = ", ".join(members)
+            raise TypeError(f"{operation} takes these in its body: {names}")
+        return self._send(declared, address, query, body, content_type, timeout)
 
     def wait(self, work: Mapping[str, Any] | int, *, timeout: float = 300.0) -> dict[str, Any]:
-        """The operation once it is done; `work` is its id, or the answer that tells it (as of
-        `scale`).
+        """The operation once it is done; `work` is its id, or an answer with it (as of `scale`).
 
-        OperationFailed when it ended otherwise; WaitTimeout after `timeout` seconds. An answer
-        without an operation
-        (nothing was to be done) comes back as it is.
+        OperationFailed when it did not succeed; WaitTimeout after `timeout` seconds. An answer
+        without an operation (nothing was to be done) is returned as it is.
         """
         number = work if isinstance(work, int) else work.get("operation_id")
         if number is None:
@@ -146,36 +159,54 @@ class KubeGale:
         self.token = tokens["token"]
         self._refresh_token = tokens["refresh_token"]
 
-    def _sorted(
-        self, operation: Operation, positional: int, parameters: Mapping[str, Any]
+    def _split_parameters(
+        self,
+        operation: Operation,
+        positional: int,
+        parameters: Mapping[str, Any],
     ) -> tuple[list[tuple[str, str]], dict[str, Any]]:
-        """The parameters by where they go: query and body."""
+        """(pairs of the query, members of the body), with the client's defaults."""
         needed = len(operation.in_path)
         if positional != needed:
             raise TypeError(
                 f"{operation.name} takes {needed} names in its address, not {positional}"
             )
-        takes = {*operation.query, *(operation.body or ())}
-        spellings = {_snake(name): name for name in takes}
-        if "cluster_id" in takes:
+        in_body = operation.body or ()
+        values = self._values({*operation.query, *in_body}, operation.name, parameters)
+        members: dict[str, Any] = {}
+        query: list[tuple[str, str]] = []
+        for name, value in values.items():
+            # What a call takes in both places goes into the body.
+            if name in in_body:
+                members[name] = value
+            else:
+                query.append((name, _text(value)))
+        return query, members
+
+    def _values(
+        self,
+        accepted: set[str],
+        operation: str,
+        parameters: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """The values under the API's own names; TypeError for a name that is not accepted."""
+        spellings = {_snake(name): name for name in accepted}
+        if "cluster_id" in accepted:
             spellings["cluster"] = "cluster_id"
-        given: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for word, value in parameters.items():
             plain = word.removesuffix("_")
-            given[plain if plain in takes else spellings.get(plain, plain)] = value
-        if unknown := given.keys() - takes:
+            name = plain if plain in accepted else spellings.get(plain, plain)
+            values[name] = value
+        if unknown := values.keys() - accepted:
             names = ", ".join(sorted(unknown))
-            raise TypeError(f"{operation.name} does not take {names}; it takes {sorted(takes)}")
-        given = {**self._defaults(takes), **{k: v for k, v in given.items() if v is not None}}
-        if isinstance(given.get("cluster_id"), str):
-            given["cluster_id"] = self._cluster_id(given["cluster_id"])
-        members = {name: value for name, value in given.items() if name in (operation.body or ())}
-        query = [
-            (name, _text(value))
-            for name, value in given.items()
-            if name not in members and name in operation.query
-        ]
-        return query, members
+            raise TypeError(f"{operation} does not take {names}; it takes {sorted(accepted)}")
+        # None stands for "not said", so that the client's default applies.
+        explicit = {name: value for name, value in values.items() if value is not None}
+        values = {**self._defaults(accepted), **explicit}
+        if isinstance(values.get("cluster_id"), str):
+            values["cluster_id"] = self._cluster_id(values["cluster_id"])
+        return values
 
     def _defaults(self, takes: set[str]) -> dict[str, Any]:
         defaults: dict[str, Any] = {}
@@ -224,14 +255,15 @@ class KubeGale:
             return self._transport.send(operation.method, path, token=self.token, **options)
 
     def _renew(self, expired: str) -> bool:
-        """Whether there is a newer token than the expired one; of several threads the first one
-        asks for it.
+        """Whether there is a newer token than the expired one.
+
+        Of several threads the first one asks for it.
         """
         with self._renewing:
             if self.token == expired and self._refresh_token:
                 refresh = OPERATIONS["refreshToken"]
                 body = {"refresh_token": self._refresh_token}
-                # It is good for one use.
+                # It can be used once only.
                 self._refresh_token = ""
                 self._adopt(self._transport.send(refresh.method, refresh.path, query=[], body=body))
             return self.token != expired

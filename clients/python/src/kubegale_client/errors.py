@@ -1,14 +1,14 @@
-"""What can go wrong: one class for each thing that a caller may want to do something about."""
+"""What can go wrong: one class for each failure that a caller may want to handle."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 class KubeGaleError(Exception):
-    """A call that failed: `code` and `message` as the server says them, `details` what it says
-    besides.
+    """A call that failed.
 
-    `status` is the HTTP status; `request_id` finds the call in the server's log and audit trail.
+    `code`, `message` and `details` are the server's. `status` is the HTTP status; `request_id`
+    finds the call in the server's log and audit trail.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class KubeGaleError(Exception):
 
 
 class InvalidRequest(KubeGaleError):
-    """1001: the server does not understand, or does not take, what it was sent."""
+    """1001: the server does not understand, or does not accept, the request."""
 
 
 class NotFound(KubeGaleError):
@@ -49,8 +49,9 @@ class Refused(KubeGaleError):
 
 
 class ConfirmationRequired(KubeGaleError):
-    """1010: nothing was done yet. The same call goes through with `confirm=error.token`, once and
-    soon.
+    """1010: nothing was done yet; the same call succeeds with `confirm=error.token`.
+
+    A token works once, and for two minutes.
     """
 
     @property
@@ -66,7 +67,7 @@ class ConfirmationRequired(KubeGaleError):
 
 
 class NotSignedIn(KubeGaleError):
-    """2001, 2002: no token, one that is not (or no longer) good."""
+    """2001, 2002: no token, or one that is invalid or expired."""
 
 
 class ServerError(KubeGaleError):
@@ -74,15 +75,14 @@ class ServerError(KubeGaleError):
 
 
 class NotReachable(KubeGaleError):
-    """The server did not answer in time, or could not be reached; whether it did what was asked is
-    not known.
+    """The server did not answer in time, or could not be reached.
+
+    Whether it did what was asked is not known.
     """
 
 
 class WaitTimeout(KubeGaleError):
-    """The operation goes on, but took longer than its caller wanted to wait; `details` is how it
-    stood.
-    """
+    """The operation goes on, but took longer than `timeout`; `details` is its last state."""
 
 
 class OperationFailed(KubeGaleError):

@@ -46,11 +46,10 @@ class Page(Sequence[Object]):
 
 
 class Objects:
-    """One collection. Everywhere `cluster` (id or name) and `namespace` stand for those of the
-    client.
+    """One collection of the API.
 
-    Further keywords are the call's own parameters, as the API names them
-    (`labelSelector="app=web"`).
+    In all calls `cluster` (id or name) and `namespace` replace those of the client. Further
+    keywords are the call's own parameters, as the API names them (`labelSelector="app=web"`).
     """
 
     def __init__(self, client: "KubeGale", collection: str, **place: str) -> None:
@@ -65,19 +64,20 @@ class Objects:
         return Page(self._list(page, page_size, parameters))
 
     def iterate(self, *, page_size: int = CHUNK, **parameters: Any) -> Iterator[Object]:
-        """All of them, page after page as they are used."""
+        """All objects, page after page as they are used."""
         number = 0
-        seen = 0
+        count = 0
         while True:
             number += 1
             page = Page(self._list(number, page_size, parameters))
             yield from page
-            seen += len(page)
-            if not len(page) or seen >= page.total:
+            count += len(page)
+            # An empty page: objects were deleted while the list was read.
+            if not len(page) or count >= page.total:
                 return
 
     def get(self, name: str | int, **parameters: Any) -> Object:
-        """One of them; NotFound when it is not there."""
+        """One object; NotFound when it does not exist."""
         return self._object("GET", self._item, name, parameters)
 
     def create(self, content: Content, **parameters: Any) -> Object:
@@ -85,14 +85,20 @@ class Objects:
         return self._write("POST", self._collection, (), content, parameters)
 
     def replace(self, name: str | int, content: Content, **parameters: Any) -> Object:
-        """Put `content` in its place."""
+        """Replace the object by `content`."""
         return self._write("PUT", self._item, (name,), content, parameters)
 
     def patch(
-        self, name: str | int, changes: Any, *, strategy: str = "merge", **parameters: Any
+        self,
+        name: str | int,
+        changes: Any,
+        *,
+        strategy: str = "merge",
+        **parameters: Any,
     ) -> Object:
-        """Change parts of it; `strategy` is merge, strategic, apply or json (`changes` is a list
-        then).
+        """Change parts of the object.
+
+        `strategy` is merge, strategic, apply or json; with json `changes` is a list.
         """
         operation = self._operation("PATCH", self._item)
         data = self._client.send(
@@ -104,39 +110,59 @@ class Objects:
         )
         return dict(data)
 
-    def delete(self, name: str | int, *, confirm: bool | str = False, **parameters: Any) -> Object:
-        """Delete it. What is protected raises ConfirmationRequired; `confirm` is True or that
-        error's token.
+    def delete(
+        self,
+        name: str | int,
+        *,
+        confirm: bool | str = False,
+        **parameters: Any,
+    ) -> Object:
+        """Delete the object.
+
+        What is protected raises ConfirmationRequired; `confirm` is True or that error's token.
         """
         operation = self._operation("DELETE", self._item)
         return dict(
-            self._client.call(operation, *self._address(name), **parameters, **_confirmed(confirm))
+            self._client.call(
+                operation,
+                *self._address(name),
+                **parameters,
+                **_confirmed(confirm),
+            )
             or {}
         )
 
     def act(
-        self, action: str, name: str | int, *, confirm: bool | str = False, **parameters: Any
+        self,
+        action: str,
+        name: str | int,
+        *,
+        confirm: bool | str = False,
+        **parameters: Any,
     ) -> Object:
-        """Do something to it: `act("restart", "web")`, `kg.nodes.act("drain", "node-1")`."""
+        """Run an action on it: `act("restart", "web")`, `kg.nodes.act("drain", "node-1")`."""
         operation = self._operation("POST", f"{self._item}/{action}")
         return dict(
-            self._client.call(operation, *self._address(name), **parameters, **_confirmed(confirm))
+            self._client.call(
+                operation,
+                *self._address(name),
+                **parameters,
+                **_confirmed(confirm),
+            )
             or {}
         )
 
     def read(self, name: str | int, part: str, **parameters: Any) -> Any:
-        """What belongs to it: `read("web-1", "logs", tail_lines=20)`, `kg.deployments.read("web",
-        "pods")`.
-        """
+        """A part of the object: `read("web-1", "logs", tail_lines=20)`."""
         operation = self._operation("GET", f"{self._item}/{part}")
         return self._client.call(operation, *self._address(name), **parameters)
 
     def scale(self, name: str, replicas: int, **parameters: Any) -> Object:
-        """Change how many replicas there are; `kg.wait` follows the answer."""
+        """Change the number of replicas; `kg.wait` follows the answer."""
         return self.act("scale", name, replicas=replicas, **parameters)
 
     def restart(self, name: str, **parameters: Any) -> Object:
-        """Restart what runs for it."""
+        """Restart its pods."""
         return self.act("restart", name, **parameters)
 
     def rollback(self, name: str, revision: int, **parameters: Any) -> Object:
@@ -159,12 +185,20 @@ class Objects:
     def _list(self, page: int, size: int, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         operation = self._operation("GET", self._collection)
         data: Mapping[str, Any] = self._client.call(
-            operation, *self._address(), page=page, pageSize=size, **parameters
+            operation,
+            *self._address(),
+            page=page,
+            pageSize=size,
+            **parameters,
         )
         return data
 
     def _object(
-        self, method: str, path: str, name: str | int, parameters: Mapping[str, Any]
+        self,
+        method: str,
+        path: str,
+        name: str | int,
+        parameters: Mapping[str, Any],
     ) -> Object:
         operation = self._operation(method, path)
         return dict(self._client.call(operation, *self._address(name), **parameters))

@@ -10,7 +10,7 @@ BASE = "/api/v1/kubernetes/"
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call: `body` is None when it takes none, empty when it takes whatever it is sent."""
+    """One call: `body` is None when it takes none, empty when it takes any."""
 
     name: str
     method: str
@@ -32,7 +32,13 @@ class Operation:
 def _load() -> dict[str, Operation]:
     text = files("kubegale_client").joinpath("operations.json").read_text()
     return {
-        name: Operation(name, method, path, tuple(query), None if body is None else tuple(body))
+        name: Operation(
+            name,
+            method,
+            path,
+            tuple(query),
+            None if body is None else tuple(body),
+        )
         for name, (method, path, query, body) in json.loads(text).items()
     }
 
@@ -52,7 +58,7 @@ def operation_at(method: str, path: str) -> str:
 
 
 def item_path(collection: str) -> str:
-    """The address of one thing of a collection: its last part is {name} or {id}."""
+    """The address of one object of a collection: its last part is {name} or {id}."""
     for parameter in ("{name}", "{id}"):
         path = f"{collection}/{parameter}"
         if any(operation.path.startswith(path) for operation in OPERATIONS.values()):

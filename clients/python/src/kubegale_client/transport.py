@@ -8,7 +8,12 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from kubegale_client.errors import BY_CODE, KubeGaleError, NotReachable, ServerError
+from kubegale_client.errors import (
+    BY_CODE,
+    KubeGaleError,
+    NotReachable,
+    ServerError,
+)
 
 JSON = "application/json"
 
@@ -46,8 +51,9 @@ class Transport:
         token: str = "",
         timeout: float | None = None,
     ) -> Any:
-        """What is inside the envelope; the text of an answer that is no JSON. KubeGaleError when it
-        failed.
+        """The data of the envelope, or the text of an answer that is no JSON.
+
+        KubeGaleError when the call failed.
         """
         url = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "application/json, */*;q=0.5"}

@@ -1,4 +1,4 @@
-"""The generated half: a function for each call and a class for each object, with their types.
+"""The generated half: a function for each call and a class for each object, with types.
 
 It is in wheels that `make client` built, and needs the extra `typed`.
 """
@@ -10,9 +10,9 @@ from kubegale_client.generated.client import AuthenticatedClient
 
 
 def typed_client(client: KubeGale) -> AuthenticatedClient:
-    """What the functions of `kubegale_client.generated.api` take as `client`, for the same server
-    and user.
-    """
+    """The `client` for functions of `kubegale_client.generated.api`: same server, same user."""
     return AuthenticatedClient(
-        base_url=client.url, token=client.token, timeout=httpx.Timeout(client.timeout)
+        base_url=client.url,
+        token=client.token,
+        timeout=httpx.Timeout(client.timeout),
     )
