@@ -14,7 +14,7 @@ def sample_clusters() -> None:
     group(
         sample_cluster.s(pk) for pk in registry.clusters().values_list("pk", flat=True)
     ).apply_async()
-    usage_history.forget()
+    usage_history.delete_expired()
 
 
 @shared_task(name="workloads.sample_cluster", soft_time_limit=60, time_limit=90)
@@ -22,13 +22,13 @@ def sample_cluster(pk: int) -> None:
     """Note what one cluster uses."""
     if cluster := registry.clusters().filter(pk=pk, status="active").first():
         with attempt(cluster, "measuring what it uses"):
-            usage_history.take(cluster)
+            usage_history.take_sample(cluster)
 
 
 @shared_task(name="workloads.forget_recordings")
 def forget_recordings() -> int:
     """Recordings of terminals older than TERMINAL_RECORDING_DAYS go."""
-    return recordings.forget()
+    return recordings.delete_expired()
 
 
 @shared_task(name="workloads.remove_debug_pods")
@@ -46,5 +46,5 @@ def remove_debug_pods_of(pk: int) -> int:
     removed = 0
     if cluster:
         with attempt(cluster, "looking for debug pods"):
-            removed = debug_pod_gc.remove(cluster)
+            removed = debug_pod_gc.remove_stale_pods(cluster)
     return removed

@@ -128,7 +128,7 @@ def test_without_anybody_who_measures_the_numbers_are_null(admin: Caller) -> Non
             ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")
         )
         assert data["metrics"][0]["memory"]["total_bytes"] > 0
-        assert usage_history.take(Cluster.objects.get(pk=pk)).cpu is None
+        assert usage_history.take_sample(Cluster.objects.get(pk=pk)).cpu is None
 
 
 # --- Prometheus -----------------------------------------------------------------------------------------------------
@@ -251,12 +251,12 @@ def test_samples_are_averaged_over_each_step_and_forgotten_in_time(
         2.0,
     )
     settings.METRIC_RETENTION_DAYS = 0
-    usage_history.forget()
+    usage_history.delete_expired()
     assert not Sample.objects.exists()
 
 
 def test_a_sample_notes_what_is_used_now(cluster: Cluster) -> None:
-    taken = usage_history.take(cluster)
+    taken = usage_history.take_sample(cluster)
     assert taken.cpu
     assert taken.memory
 

@@ -22,7 +22,7 @@ from core.retry import retry_on_conflict
 from workloads.actions import revisions
 from workloads.actions.revisions import REVISION
 from workloads.actions.rollouts import Tracking
-from workloads.objects.subject import Subject
+from workloads.objects.subject import ObjectRef
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 PAUSED_PARTITION = "kubegale.io/paused-partition"
@@ -44,7 +44,7 @@ KEPT_ANNOTATIONS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ActionOptions:
     """What a caller says about an action."""
 
     dry_run: bool = False
@@ -56,7 +56,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ActionOutcome:
     """What an action did: the answer, and the change whose end is worth waiting for."""
 
     data: Object
@@ -64,75 +64,75 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
 
 
-Action = Callable[[Subject, Options], Outcome]
+Action = Callable[[ObjectRef, ActionOptions], ActionOutcome]
 
 
-def _answer(subject: Subject, *, changed: bool, **more: Any) -> Object:
+def _answer(ref: ObjectRef, *, changed: bool, **more: Any) -> Object:
     return {
-        "kind": subject.kind.name,
-        "name": subject.name,
-        "namespace": subject.namespace,
+        "kind": ref.kind.name,
+        "name": ref.name,
+        "namespace": ref.namespace,
         "changed": changed,
         **more,
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class UnsupportedAction:
     """An action that a kind cannot have; routed all the same, so that the caller learns why."""
 
     reason: str
 
-    def __call__(self, subject: Subject, options: Options) -> Outcome:
+    def __call__(self, ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
         """Invalid, whatever the object is."""
-        raise Invalid(f"{subject.kind.name}: {self.reason}", reason="ActionNotSupported")
+        raise Invalid(f"{ref.kind.name}: {self.reason}", reason="ActionNotSupported")
 
 
 # --- scale ----------------------------------------------------------------------------------------------------------
-def _wanted_replicas(options: Options) -> int:
+def _wanted_replicas(options: ActionOptions) -> int:
     if options.replicas is None:
         raise Invalid("replicas is required", field="replicas")
     return options.replicas
 
 
-def scale(subject: Subject, options: Options) -> Outcome:
+def scale(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     """Through the scale subresource; an autoscaler that will undo it is named in the warnings."""
     wanted = _wanted_replicas(options)
-    before = subject.read(subresource="scale")
+    before = ref.read(subresource="scale")
     had = before["spec"].get("replicas", 0)
     body: Object = {"spec": {"replicas": wanted}}
     if options.current_replicas is not None:
         if had != options.current_replicas:
             raise Conflict(
-                f"{subject.name} has {had} replicas, not {options.current_replicas}",
+                f"{ref.name} has {had} replicas, not {options.current_replicas}",
                 reason="Conflict",
             )
         body["metadata"] = {"resourceVersion": before["metadata"]["resourceVersion"]}
-    subject.patch(body, subresource="scale", dry_run=options.dry_run)
-    data = _answer(subject, changed=had != wanted, replicas=wanted, previous_replicas=had)
-    return Outcome(data, _scaling(subject, options), _autoscalers(subject))
+    ref.patch(body, subresource="scale", dry_run=options.dry_run)
+    data = _answer(ref, changed=had != wanted, replicas=wanted, previous_replicas=had)
+    return ActionOutcome(data, _scaling(ref, options), _autoscalers(ref))
 
 
-def _scaling(subject: Subject, options: Options) -> Tracking | None:
-    return None if options.dry_run else Tracking(subject.read(), until="scaled")
+def _scaling(ref: ObjectRef, options: ActionOptions) -> Tracking | None:
+    return None if options.dry_run else Tracking(ref.read(), until="scaled")
 
 
-def _autoscalers(subject: Subject) -> list[str]:
+def _autoscalers(ref: ObjectRef) -> list[str]:
     """One sentence for each HorizontalPodAutoscaler that sets this object's replicas."""
     try:
-        found = list(list_all(subject.client, KINDS["horizontalpodautoscalers"], subject.namespace))
+        found = list(list_all(ref.client, KINDS["horizontalpodautoscalers"], ref.namespace))
     except DomainError:
         return []
     return [
         _autoscaler(item["metadata"]["name"], item["spec"])
         for item in found
-        if _scales(item["spec"], subject)
+        if _scales(item["spec"], ref)
     ]
 
 
-def _scales(spec: Object, subject: Subject) -> bool:
+def _scales(spec: Object, ref: ObjectRef) -> bool:
     target = spec.get("scaleTargetRef") or {}
-    return (target.get("kind"), target.get("name")) == (subject.kind.name, subject.name)
+    return (target.get("kind"), target.get("name")) == (ref.kind.name, ref.name)
 
 
 def _autoscaler(name: str, spec: Object) -> str:
@@ -140,40 +140,42 @@ def _autoscaler(name: str, spec: Object) -> str:
     return f"HorizontalPodAutoscaler {name} manages the replicas and may set them again, from {low} to {high}"
 
 
-def scale_job(subject: Subject, options: Options) -> Outcome:
+def scale_job(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     """A Job's replicas are its parallelism; 0 holds it without ending it."""
     wanted = _wanted_replicas(options)
-    had = subject.read()["spec"].get("parallelism", 1)
-    subject.patch({"spec": {"parallelism": wanted}}, dry_run=options.dry_run)
-    return Outcome(_answer(subject, changed=had != wanted, replicas=wanted, previous_replicas=had))
+    had = ref.read()["spec"].get("parallelism", 1)
+    ref.patch({"spec": {"parallelism": wanted}}, dry_run=options.dry_run)
+    return ActionOutcome(
+        _answer(ref, changed=had != wanted, replicas=wanted, previous_replicas=had)
+    )
 
 
 # --- rollback -------------------------------------------------------------------------------------------------------
-def rollback(subject: Subject, options: Options) -> Outcome:
+def rollback(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     """Back to a revision's pod template; 0 is the one before the newest. Nothing is changed when it is the current one."""
-    owner = subject.read()
+    owner = ref.read()
     if owner["spec"].get("paused"):
         raise Rejected(
             "a paused Deployment cannot be rolled back; resume it first", reason="Paused"
         )
-    wanted = revisions.find(revisions.history(subject, owner), options.revision)
-    same = wanted.template == revisions.normal(owner["spec"]["template"])
+    wanted = revisions.find(revisions.history(ref, owner), options.revision)
+    same = wanted.template == revisions.normalized_template(owner["spec"]["template"])
     data = _answer(
-        subject,
+        ref,
         changed=not same,
         no_op=same,
         revision=wanted.number,
         revision_name=wanted.holder["metadata"]["name"],
     )
     if same:
-        return Outcome(
+        return ActionOutcome(
             {**data, "message": f"the current template is that of revision {wanted.number} already"}
         )
-    if subject.kind.plural == "deployments":
-        item = subject.patch(_template_patch(owner, wanted), patch="json", dry_run=options.dry_run)
+    if ref.kind.plural == "deployments":
+        item = ref.patch(_template_patch(owner, wanted), patch="json", dry_run=options.dry_run)
     else:
-        item = subject.patch(wanted.holder["data"], patch="strategic", dry_run=options.dry_run)
-    return Outcome(data, None if options.dry_run else Tracking(item), _on_delete(item))
+        item = ref.patch(wanted.holder["data"], patch="strategic", dry_run=options.dry_run)
+    return ActionOutcome(data, None if options.dry_run else Tracking(item), _on_delete(item))
 
 
 def _template_patch(owner: Object, wanted: revisions.Revision) -> list[Object]:
@@ -198,36 +200,36 @@ def _on_delete(item: Object) -> list[str]:
 
 
 # --- restart, pause, resume -----------------------------------------------------------------------------------------
-def restart(subject: Subject, options: Options) -> Outcome:
+def restart(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     """New pods for old, at the pace of the update strategy: kubectl rollout restart."""
-    before = subject.read()
+    before = ref.read()
     if before["spec"].get("paused"):
         raise Rejected("a paused Deployment cannot be restarted; resume it first", reason="Paused")
     now = options.at or f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}"
     body = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}}
-    item = subject.patch(body, patch="strategic", dry_run=options.dry_run)
+    item = ref.patch(body, patch="strategic", dry_run=options.dry_run)
     changed = item["metadata"].get("generation") != before["metadata"].get("generation")
-    data = _answer(subject, changed=changed or options.dry_run, restarted_at=now)
-    return Outcome(data, None if options.dry_run else Tracking(item), _on_delete(item))
+    data = _answer(ref, changed=changed or options.dry_run, restarted_at=now)
+    return ActionOutcome(data, None if options.dry_run else Tracking(item), _on_delete(item))
 
 
 def _switch(field_name: str, value: bool) -> Action:
     """Set a yes-or-no field of the spec; doing it twice changes nothing."""
 
-    def switch(subject: Subject, options: Options) -> Outcome:
-        had = bool(subject.read()["spec"].get(field_name))
-        subject.patch({"spec": {field_name: value}}, dry_run=options.dry_run)
-        return Outcome(_answer(subject, changed=had != value, **{field_name: value}))
+    def switch(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
+        had = bool(ref.read()["spec"].get(field_name))
+        ref.patch({"spec": {field_name: value}}, dry_run=options.dry_run)
+        return ActionOutcome(_answer(ref, changed=had != value, **{field_name: value}))
 
     return switch
 
 
-def resume_deployment(subject: Subject, options: Options) -> Outcome:
+def resume_deployment(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     """Let it roll again; what was changed meanwhile is followed."""
-    had = bool(subject.read()["spec"].get("paused"))
-    item = subject.patch({"spec": {"paused": False}}, dry_run=options.dry_run)
-    return Outcome(
-        _answer(subject, changed=had, paused=False),
+    had = bool(ref.read()["spec"].get("paused"))
+    item = ref.patch({"spec": {"paused": False}}, dry_run=options.dry_run)
+    return ActionOutcome(
+        _answer(ref, changed=had, paused=False),
         Tracking(item) if had and not options.dry_run else None,
     )
 
@@ -235,15 +237,15 @@ def resume_deployment(subject: Subject, options: Options) -> Outcome:
 def _retried(act: Action) -> Action:
     """Read and write again when the object was changed in between, as controllers do all the time."""
 
-    def retried(subject: Subject, options: Options) -> Outcome:
-        return retry_on_conflict(lambda: act(subject, options), tries=TRIES)
+    def retried(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
+        return retry_on_conflict(lambda: act(ref, options), tries=TRIES)
 
     return retried
 
 
-def pause_stateful_set(subject: Subject, options: Options) -> Outcome:
+def pause_stateful_set(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     """No pod is updated while the partition is above every ordinal; the old partition is kept in an annotation."""
-    item = subject.read()
+    item = ref.read()
     strategy, annotations = (
         item["spec"].get("updateStrategy") or {},
         item["metadata"].get("annotations") or {},
@@ -254,24 +256,24 @@ def pause_stateful_set(subject: Subject, options: Options) -> Outcome:
             reason="ActionNotSupported",
         )
     if PAUSED_PARTITION in annotations:
-        return Outcome(_answer(subject, changed=False, paused=True))
+        return ActionOutcome(_answer(ref, changed=False, paused=True))
     had = (strategy.get("rollingUpdate") or {}).get("partition") or 0
-    subject.patch(_partition(item, EVERYTHING, str(had)), dry_run=options.dry_run)
-    return Outcome(_answer(subject, changed=True, paused=True))
+    ref.patch(_partition(item, EVERYTHING, str(had)), dry_run=options.dry_run)
+    return ActionOutcome(_answer(ref, changed=True, paused=True))
 
 
-def resume_stateful_set(subject: Subject, options: Options) -> Outcome:
+def resume_stateful_set(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     """Put the partition back that pausing replaced."""
-    item = subject.read()
+    item = ref.read()
     kept = (item["metadata"].get("annotations") or {}).get(PAUSED_PARTITION)
     if kept is None:
-        return Outcome(_answer(subject, changed=False, paused=False))
-    item = subject.patch(
+        return ActionOutcome(_answer(ref, changed=False, paused=False))
+    item = ref.patch(
         _partition(item, int(kept) if kept.isdecimal() and len(kept) < 10 else 0, None),
         dry_run=options.dry_run,
     )
-    return Outcome(
-        _answer(subject, changed=True, paused=False), None if options.dry_run else Tracking(item)
+    return ActionOutcome(
+        _answer(ref, changed=True, paused=False), None if options.dry_run else Tracking(item)
     )
 
 
@@ -300,30 +302,30 @@ def _new_name(base: str, middle: str, given: str) -> str:
     return name
 
 
-def _made(subject: Subject, job: Object, options: Options) -> Outcome:
+def _made(ref: ObjectRef, job: Object, options: ActionOptions) -> ActionOutcome:
     query = {"dryRun": "All"} if options.dry_run else {}
     made = orjson.loads(
-        subject.client.create(KINDS["jobs"], job, namespace=subject.namespace, **query)
+        ref.client.create(KINDS["jobs"], job, namespace=ref.namespace, **query)
     )
-    return Outcome(_answer(subject, changed=True, job=made["metadata"]["name"], object=made))
+    return ActionOutcome(_answer(ref, changed=True, job=made["metadata"]["name"], object=made))
 
 
-def trigger(subject: Subject, options: Options) -> Outcome:
+def trigger(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     """A Job out of the CronJob's template, now: kubectl create job --from."""
-    owner = subject.read()
+    owner = ref.read()
     template = owner["spec"]["jobTemplate"]
     metadata = template.get("metadata") or {}
     reference = {
         "apiVersion": owner["apiVersion"],
         "kind": "CronJob",
-        "name": subject.name,
+        "name": ref.name,
         "uid": owner["metadata"]["uid"],
     }
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": _new_name(subject.name, "manual", options.name),
+            "name": _new_name(ref.name, "manual", options.name),
             "labels": metadata.get("labels") or {},
             "annotations": {
                 "cronjob.kubernetes.io/instantiate": "manual",
@@ -333,12 +335,12 @@ def trigger(subject: Subject, options: Options) -> Outcome:
         },
         "spec": template["spec"],
     }
-    return _made(subject, job, options)
+    return _made(ref, job, options)
 
 
-def rerun(subject: Subject, options: Options) -> Outcome:
+def rerun(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     """A clone of the Job under a new name; the old one stays."""
-    old = subject.read()
+    old = ref.read()
     if old["spec"].get("manualSelector"):
         raise Rejected(
             "a Job with manualSelector cannot be cloned: both would fight over the same pods",
@@ -350,15 +352,15 @@ def rerun(subject: Subject, options: Options) -> Outcome:
     _strip_job_labels(spec["template"].get("metadata") or {})
     metadata = {
         "labels": dict(old["metadata"].get("labels") or {}),
-        "annotations": {RERUN_OF: subject.name},
+        "annotations": {RERUN_OF: ref.name},
     }
     _strip_job_labels(metadata)
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {**metadata, "name": _new_name(subject.name, "rerun", options.name)},
+        "metadata": {**metadata, "name": _new_name(ref.name, "rerun", options.name)},
     }
-    return _made(subject, {**job, "spec": spec}, options)
+    return _made(ref, {**job, "spec": spec}, options)
 
 
 def _strip_job_labels(metadata: Mapping[str, Any]) -> None:
@@ -374,9 +376,9 @@ def _strip_job_labels(metadata: Mapping[str, Any]) -> None:
 
 # --- the table ------------------------------------------------------------------------------------------------------
 VERBS = ("scale", "rollback", "restart", "pause", "resume", "suspend", "trigger", "rerun")
-_NOT_A_CRONJOB = Refusal("only a CronJob can be triggered")
-_NOT_A_JOB = Refusal("only a Job can be run again")
-_NOT_SUSPENDED = Refusal("it cannot be suspended; only Jobs and CronJobs can")
+_NOT_A_CRONJOB = UnsupportedAction("only a CronJob can be triggered")
+_NOT_A_JOB = UnsupportedAction("only a Job can be run again")
+_NOT_SUSPENDED = UnsupportedAction("it cannot be suspended; only Jobs and CronJobs can")
 _COMMON: Mapping[str, Action] = {
     "suspend": _NOT_SUSPENDED,
     "trigger": _NOT_A_CRONJOB,
@@ -403,16 +405,16 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
     },
     "daemonsets": {
         **_COMMON,
-        "scale": Refusal("it cannot be scaled, its pods follow the nodes"),
+        "scale": UnsupportedAction("it cannot be scaled, its pods follow the nodes"),
         "rollback": rollback,
         "restart": restart,
-        "pause": Refusal("it cannot be paused"),
-        "resume": Refusal("it cannot be paused, so there is nothing to resume"),
+        "pause": UnsupportedAction("it cannot be paused"),
+        "resume": UnsupportedAction("it cannot be paused, so there is nothing to resume"),
     },
     "jobs": {
         **_COMMON,
         "scale": scale_job,
-        "rollback": Refusal("it has no revisions to go back to"),
+        "rollback": UnsupportedAction("it has no revisions to go back to"),
         "restart": rerun,
         "pause": _SUSPEND,
         "resume": _UNSUSPEND,
@@ -421,9 +423,9 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
     },
     "cronjobs": {
         **_COMMON,
-        "scale": Refusal("it cannot be scaled, it makes one Job at a time"),
-        "rollback": Refusal("it has no revisions to go back to"),
-        "restart": Refusal("it is not restarted; trigger it instead"),
+        "scale": UnsupportedAction("it cannot be scaled, it makes one Job at a time"),
+        "rollback": UnsupportedAction("it has no revisions to go back to"),
+        "restart": UnsupportedAction("it is not restarted; trigger it instead"),
         "pause": _SUSPEND,
         "resume": _UNSUSPEND,
         "suspend": _SUSPEND,
@@ -434,9 +436,9 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
 
 def is_possible(plural: str, verb: str) -> bool:
     """Whether the kind has the action at all."""
-    return not isinstance(ACTIONS[plural][verb], Refusal)
+    return not isinstance(ACTIONS[plural][verb], UnsupportedAction)
 
 
-def run(subject: Subject, verb: str, options: Options) -> Outcome:
+def run(ref: ObjectRef, verb: str, options: ActionOptions) -> ActionOutcome:
     """Do it; Invalid, with the reason, for what the kind cannot do."""
-    return ACTIONS[subject.kind.plural][verb](subject, options)
+    return ACTIONS[ref.kind.plural][verb](ref, options)

@@ -24,8 +24,8 @@ from operations import lifecycle
 from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation, OperationStep
 from workloads.actions import actions, restarts
-from workloads.actions.actions import ACTIONS, Options
-from workloads.objects.subject import Subject
+from workloads.actions.actions import ACTIONS, ActionOptions
+from workloads.objects.subject import ObjectRef
 
 MAX_OBJECTS = 5000
 TURN_SECONDS = 20.0
@@ -34,7 +34,7 @@ NOT_IN_BULK = frozenset({"rollback"})
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ObjectSelection:
     """Which objects: by selectors, by names, or really all of them."""
 
     namespace: str = ""
@@ -45,14 +45,14 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BulkAction:
     """What to do with each of them."""
 
     action: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def check(kind: Kind, order: Order) -> None:
+def check_action(kind: Kind, order: BulkAction) -> None:
     """Invalid, naming what there is, when the kind cannot have the action done to many."""
     known = {
         "delete",
@@ -65,7 +65,7 @@ def check(kind: Kind, order: Order) -> None:
         raise Invalid("replicas is required", field="replicas")
 
 
-def choose(cluster: Cluster, kind: Kind, choice: Choice) -> list[Object]:
+def select_objects(cluster: Cluster, kind: Kind, choice: ObjectSelection) -> list[Object]:
     """The objects meant. Invalid when nothing narrows the choice and `all` was not said, or when they are too many."""
     if not (choice.label_selector or choice.field_selector or choice.names or choice.everything):
         raise Invalid(
@@ -102,7 +102,7 @@ def fingerprint(items: list[Object]) -> str:
 def create(
     cluster: Cluster,
     kind: Kind,
-    order: Order,
+    order: BulkAction,
     items: list[Object],
     *,
     namespace: str,
@@ -146,25 +146,25 @@ def run(operation: Operation) -> Again | Result:
 
 def _do(operation: Operation, step: OperationStep) -> None:
     assert operation.cluster is not None  # noqa: S101  # made with one
-    subject = Subject(
+    ref = ObjectRef(
         operation.cluster, KINDS[operation.resource], step.data["namespace"], step.data["name"]
     )
     action: str = operation.parameters["action"]
-    known: Callable[[Subject, Operation, OperationStep], str] = _act
+    known: Callable[[ObjectRef, Operation, OperationStep], str] = _act
     if action == "delete":
         known = _delete
-    elif subject.kind.plural == "pods":
+    elif ref.kind.plural == "pods":
         known = _restart_pod
-    lifecycle.move(step, "succeeded", known(subject, operation, step))
+    lifecycle.move(step, "succeeded", known(ref, operation, step))
 
 
-def _delete(subject: Subject, operation: Operation, step: OperationStep) -> str:
+def _delete(ref: ObjectRef, operation: Operation, step: OperationStep) -> str:
     given = operation.parameters["options"]
     options = restarts.delete_options(step.key, grace=given.get("grace_period"))
     options["propagationPolicy"] = given.get("propagation") or "Background"
     try:
-        subject.client.delete(
-            subject.kind, subject.name, namespace=subject.namespace or None, options=options
+        ref.client.delete(
+            ref.kind, ref.name, namespace=ref.namespace or None, options=options
         )
     except NotFound:
         return "gone already"
@@ -173,31 +173,33 @@ def _delete(subject: Subject, operation: Operation, step: OperationStep) -> str:
     return "deleted"
 
 
-def _restart_pod(subject: Subject, operation: Operation, step: OperationStep) -> str:
+def _restart_pod(ref: ObjectRef, operation: Operation, step: OperationStep) -> str:
     try:
-        pod = subject.read()
+        pod = ref.read()
     except NotFound:
         return "gone already"
     if pod["metadata"]["uid"] != step.key or pod["metadata"].get("deletionTimestamp"):
         return "restarted already"
     restarts.restart(
-        subject, restarts.Wish(grace=operation.parameters["options"].get("grace_period"))
+        ref, restarts.RestartOptions(grace=operation.parameters["options"].get("grace_period"))
     )
     return "deleted, its controller makes another"
 
 
-def _act(subject: Subject, operation: Operation, step: OperationStep) -> str:
-    if subject.read()["metadata"]["uid"] != step.key:
+def _act(ref: ObjectRef, operation: Operation, step: OperationStep) -> str:
+    if ref.read()["metadata"]["uid"] != step.key:
         raise Conflict("it was deleted, and another of its name was made", reason="Replaced")
     given, action = operation.parameters["options"], operation.parameters["action"]
     name = (
-        f"{subject.name[:40].rstrip('-')}-op{operation.pk}"
+        f"{ref.name[:40].rstrip('-')}-op{operation.pk}"
         if action in {"trigger", "rerun", "restart"}
         else ""
     )
-    options = Options(replicas=given.get("replicas"), name=name, at=operation.parameters["at"])
+    options = ActionOptions(
+        replicas=given.get("replicas"), name=name, at=operation.parameters["at"]
+    )
     try:
-        outcome = actions.run(subject, action, options)
+        outcome = actions.run(ref, action, options)
     except Conflict as error:
         if name and error.details.get("reason") == "AlreadyExists":
             return "done already"

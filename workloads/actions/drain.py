@@ -30,21 +30,25 @@ from operations import lifecycle
 from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation, OperationStep
 from workloads.actions import nodes
-from workloads.actions.drain_filters import Flags, Judgement, Verdict, judge
+from workloads.actions.drain_filters import DrainFlags, DrainVerdict, PodDecision, decide
 from workloads.actions.restarts import delete_options
-from workloads.objects.subject import Subject
+from workloads.objects.subject import ObjectRef
 
 PODS = KINDS["pods"]
 TURN_SECONDS = 20.0
-STATES = {Verdict.EVICT: "pending", Verdict.SKIP: "skipped", Verdict.REFUSE: "failed"}
+STATES = {
+    DrainVerdict.EVICT: "pending",
+    DrainVerdict.SKIP: "skipped",
+    DrainVerdict.REFUSE: "failed",
+}
 
 
 # --- asking for it --------------------------------------------------------------------------------------------------
-def preview(subject: Subject, flags: Flags) -> Result:
+def preview(ref: ObjectRef, flags: DrainFlags) -> Result:
     """What a drain would do, without doing it; the cordon is tried with dryRun."""
-    nodes.schedule(subject, schedulable=False, dry_run=True)
-    judged = _judgements(subject, flags)
-    refused = any(one.verdict is Verdict.REFUSE for one in judged)
+    nodes.set_schedulable(ref, schedulable=False, dry_run=True)
+    judged = _judgements(ref, flags)
+    refused = any(one.verdict is DrainVerdict.REFUSE for one in judged)
     listed = [
         {"name": pod_name(one.pod), "action": str(one.verdict), "message": one.message}
         for one in judged
@@ -52,7 +56,7 @@ def preview(subject: Subject, flags: Flags) -> Result:
     return {"status": "dry_run", "would_fail": refused, "pods": listed, "warnings": warnings(flags)}
 
 
-def warnings(flags: Flags) -> list[str]:
+def warnings(flags: DrainFlags) -> list[str]:
     """What the flags override, in words."""
     return (
         ["PodDisruptionBudgets are not respected: pods are deleted, not evicted"]
@@ -61,16 +65,16 @@ def warnings(flags: Flags) -> list[str]:
     )
 
 
-def request(subject: Subject, flags: Flags, *, requested_by: str) -> tuple[Operation, bool]:
+def request(ref: ObjectRef, flags: DrainFlags, *, requested_by: str) -> tuple[Operation, bool]:
     """(a pending operation, whether it is new): the node is cordoned at once, and asking twice for the same joins the first.
 
     Conflict when another drain of the node, with other flags, is going on.
     """
-    uid = subject.read()["metadata"]["uid"]
-    target = Target(subject.cluster, "nodes", "", subject.name)
+    uid = ref.read()["metadata"]["uid"]
+    target = Target(ref.cluster, "nodes", "", ref.name)
     parameters = {"uid": uid, "flags": asdict(flags)}
-    exclusive = f"drain/{subject.cluster.pk}/{uid}"
-    nodes.schedule(subject, schedulable=False)
+    exclusive = f"drain/{ref.cluster.pk}/{uid}"
+    nodes.set_schedulable(ref, schedulable=False)
     try:
         return lifecycle.create(
             "drain", target, requested_by=requested_by, parameters=parameters, exclusive=exclusive
@@ -86,12 +90,12 @@ def request(subject: Subject, flags: Flags, *, requested_by: str) -> tuple[Opera
 def run(operation: Operation) -> Again | Result:
     """One turn: plan first, then evict what may go now and look who has left."""
     assert operation.cluster is not None  # noqa: S101  # drains are made with one
-    subject = Subject(operation.cluster, nodes.NODES, "", operation.name)
-    flags = Flags(**operation.parameters["flags"])
+    ref = ObjectRef(operation.cluster, nodes.NODES, "", operation.name)
+    flags = DrainFlags(**operation.parameters["flags"])
     try:
         if not operation.parameters.get("planned"):
-            _plan(operation, subject, flags)
-        _turn(operation, subject, flags)
+            _plan(operation, ref, flags)
+        _turn(operation, ref, flags)
     except ClusterUnavailable as error:
         _note_waiting(operation, error)
         _check_time(operation, flags, error)
@@ -102,8 +106,10 @@ def run(operation: Operation) -> Again | Result:
     return Again(min(settings.DRAIN_POLL_SECONDS, settings.DRAIN_RETRY_SECONDS))
 
 
-def _judgements(subject: Subject, flags: Flags) -> list[Judgement]:
-    return [judge(subject.client, pod, flags) for pod in nodes.pods(subject, flags.pod_selector)]
+def _judgements(ref: ObjectRef, flags: DrainFlags) -> list[PodDecision]:
+    return [
+        decide(ref.client, pod, flags) for pod in nodes.list_pods(ref, flags.pod_selector)
+    ]
 
 
 def pod_name(pod: Object) -> str:
@@ -111,15 +117,17 @@ def pod_name(pod: Object) -> str:
     return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
 
 
-def _plan(operation: Operation, subject: Subject, flags: Flags) -> None:
+def _plan(operation: Operation, ref: ObjectRef, flags: DrainFlags) -> None:
     """Name every pod's fate; Rejected when one of them forbids the drain."""
-    _check_node(operation, subject)
-    judged = _judgements(subject, flags)
-    refused = any(one.verdict is Verdict.REFUSE for one in judged)
+    _check_node(operation, ref)
+    judged = _judgements(ref, flags)
+    refused = any(one.verdict is DrainVerdict.REFUSE for one in judged)
     lifecycle.plan(operation, [_step(one, held=refused) for one in judged])
     if refused:
         sentences = [
-            f"{pod_name(one.pod)}: {one.message}" for one in judged if one.verdict is Verdict.REFUSE
+            f"{pod_name(one.pod)}: {one.message}"
+            for one in judged
+            if one.verdict is DrainVerdict.REFUSE
         ]
         raise Rejected(
             f"nothing was evicted; the node stays cordoned. {'; '.join(sentences)}"[:4000],
@@ -128,18 +136,18 @@ def _plan(operation: Operation, subject: Subject, flags: Flags) -> None:
     lifecycle.remember(operation, planned=True)
 
 
-def _check_node(operation: Operation, subject: Subject) -> None:
-    node = subject.read()
+def _check_node(operation: Operation, ref: ObjectRef) -> None:
+    node = ref.read()
     if node["metadata"]["uid"] != operation.parameters["uid"]:
         raise Conflict("the node was removed and another of its name has joined", reason="Replaced")
     if not node["spec"].get("unschedulable"):
-        nodes.schedule(subject, schedulable=False)
+        nodes.set_schedulable(ref, schedulable=False)
 
 
-def _step(judgement: Judgement, *, held: bool) -> Step:
+def _step(judgement: PodDecision, *, held: bool) -> Step:
     metadata = judgement.pod["metadata"]
     state, message = STATES[judgement.verdict], judgement.message
-    if held and judgement.verdict is Verdict.EVICT:
+    if held and judgement.verdict is DrainVerdict.EVICT:
         state, message = "skipped", "not evicted: another pod forbids the drain"
     return Step(
         metadata["uid"],
@@ -150,8 +158,8 @@ def _step(judgement: Judgement, *, held: bool) -> Step:
     )
 
 
-def _turn(operation: Operation, subject: Subject, flags: Flags) -> None:
-    there = {pod["metadata"]["uid"]: pod["metadata"] for pod in nodes.pods(subject)}
+def _turn(operation: Operation, ref: ObjectRef, flags: DrainFlags) -> None:
+    there = {pod["metadata"]["uid"]: pod["metadata"] for pod in nodes.list_pods(ref)}
     end = monotonic() + TURN_SECONDS
     for step in lifecycle.steps(operation, *OperationStep.OPEN):
         if step.key not in there:
@@ -160,10 +168,10 @@ def _turn(operation: Operation, subject: Subject, flags: Flags) -> None:
             _wait_for(step, there[step.key], flags)
         elif _is_due(step) and monotonic() < end:
             lifecycle.alive(operation)
-            _evict(subject, step, flags)
+            _evict(ref, step, flags)
 
 
-def _wait_for(step: OperationStep, metadata: Mapping[str, Any], flags: Flags) -> None:
+def _wait_for(step: OperationStep, metadata: Mapping[str, Any], flags: DrainFlags) -> None:
     limit = flags.skip_wait_for_delete_timeout
     age = (timezone.now() - datetime.fromisoformat(metadata["deletionTimestamp"])).total_seconds()
     if limit > 0 and age > limit:
@@ -182,18 +190,18 @@ def _is_due(step: OperationStep) -> bool:
     return not retry_at or datetime.fromisoformat(retry_at) <= timezone.now()
 
 
-def _evict(subject: Subject, step: OperationStep, flags: Flags) -> None:
+def _evict(ref: ObjectRef, step: OperationStep, flags: DrainFlags) -> None:
     """One try; what may pass by itself is tried again later, what will not fails the step."""
     lifecycle.move(step, step.state, step.message, asked_at=timezone.now().isoformat())
     try:
-        _ask(subject, step, flags)
+        _ask(ref, step, flags)
     except NotFound:
         lifecycle.move(step, "succeeded", "it is gone already")
     except TooManyRequests as error:
         hint = (error.details.get("details") or {}).get("retryAfterSeconds") or 0
         _later(step, error.message, "TooManyRequests", float(hint))
     except Conflict as error:
-        _conflicting(subject, step, error)
+        _conflicting(ref, step, error)
     except ClusterUnavailable as error:
         if "status" not in error.details:
             raise
@@ -222,11 +230,11 @@ def _evict(subject: Subject, step: OperationStep, flags: Flags) -> None:
         )
 
 
-def _ask(subject: Subject, step: OperationStep, flags: Flags) -> None:
+def _ask(ref: ObjectRef, step: OperationStep, flags: DrainFlags) -> None:
     options = delete_options(step.key, grace=None if flags.grace_period < 0 else flags.grace_period)
     namespace, name = step.data["namespace"], step.data["name"]
     if flags.disable_eviction:
-        subject.client.delete(PODS, name, namespace=namespace, options=options)
+        ref.client.delete(PODS, name, namespace=namespace, options=options)
         return
     body = {
         "apiVersion": "policy/v1",
@@ -236,7 +244,7 @@ def _ask(subject: Subject, step: OperationStep, flags: Flags) -> None:
             key: value for key, value in options.items() if key not in {"kind", "apiVersion"}
         },
     }
-    subject.client.request(
+    ref.client.request(
         "POST", PODS.path(namespace=namespace, name=name, subresource="eviction"), body=body
     )
 
@@ -257,9 +265,9 @@ def _later(step: OperationStep, message: str, reason: str, seconds: float = 0.0)
     )
 
 
-def _conflicting(subject: Subject, step: OperationStep, error: Conflict) -> None:
+def _conflicting(ref: ObjectRef, step: OperationStep, error: Conflict) -> None:
     """A uid that no longer fits means that our pod has gone and another has its name."""
-    pod = Subject(subject.cluster, PODS, step.data["namespace"], step.data["name"])
+    pod = ObjectRef(ref.cluster, PODS, step.data["namespace"], step.data["name"])
     try:
         replaced = pod.read()["metadata"]["uid"] != step.key
     except NotFound:
@@ -278,7 +286,9 @@ def _note_waiting(operation: Operation, error: ClusterUnavailable) -> None:
         lifecycle.move(step, step.state, f"waiting for the cluster: {error.message}")
 
 
-def _check_time(operation: Operation, flags: Flags, unavailable: ClusterUnavailable | None) -> None:
+def _check_time(
+    operation: Operation, flags: DrainFlags, unavailable: ClusterUnavailable | None
+) -> None:
     """Rejected (reason timeout) or ClusterUnavailable once the time is over; open steps fail with what held them."""
     if not flags.timeout or not operation.started_at:
         return
@@ -295,7 +305,7 @@ def _check_time(operation: Operation, flags: Flags, unavailable: ClusterUnavaila
     )
 
 
-def _end(operation: Operation, flags: Flags) -> Result:
+def _end(operation: Operation, flags: DrainFlags) -> Result:
     steps = lifecycle.steps(operation)
     if failed := [step for step in steps if step.state == "failed"]:
         sentences = "; ".join(f"{step.name}: {step.message}" for step in failed)

@@ -19,7 +19,7 @@ FINISHED = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
-class Flags:
+class DrainFlags:
     """kubectl drain's flags under their own names; times are in seconds, -1 leaves the grace period to each pod."""
 
     ignore_daemonsets: bool = True
@@ -32,7 +32,7 @@ class Flags:
     disable_eviction: bool = False
 
 
-class Verdict(StrEnum):
+class DrainVerdict(StrEnum):
     """What becomes of a pod."""
 
     EVICT = "evict"
@@ -41,47 +41,49 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class PodDecision:
     """The verdict on one pod, and why."""
 
     pod: Object
-    verdict: Verdict
+    verdict: DrainVerdict
     message: str = ""
 
 
-Filter = Callable[[ClusterClient, Object, Flags], tuple[Verdict, str]]
-OKAY = (Verdict.EVICT, "")
+Filter = Callable[[ClusterClient, Object, DrainFlags], tuple[DrainVerdict, str]]
+OKAY = (DrainVerdict.EVICT, "")
 
 
 def _finished(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") in FINISHED
 
 
-def _already_deleted(client: ClusterClient, pod: Object, flags: Flags) -> tuple[Verdict, str]:
+def _already_deleted(
+    client: ClusterClient, pod: Object, flags: DrainFlags
+) -> tuple[DrainVerdict, str]:
     stamp, limit = pod["metadata"].get("deletionTimestamp"), flags.skip_wait_for_delete_timeout
     if (
         limit > 0
         and stamp
         and (timezone.now() - datetime.fromisoformat(stamp)).total_seconds() > limit
     ):
-        return Verdict.SKIP, f"it has been terminating for more than {limit} s"
+        return DrainVerdict.SKIP, f"it has been terminating for more than {limit} s"
     return OKAY
 
 
-def _daemon_set(client: ClusterClient, pod: Object, flags: Flags) -> tuple[Verdict, str]:
+def _daemon_set(client: ClusterClient, pod: Object, flags: DrainFlags) -> tuple[DrainVerdict, str]:
     owner = controller_of(pod)
     if owner.get("kind") != "DaemonSet" or _finished(pod):
         return OKAY
     if not _exists(client, pod, owner):
         if flags.force:
-            return Verdict.EVICT, f"its DaemonSet {owner['name']} does not exist any more"
+            return DrainVerdict.EVICT, f"its DaemonSet {owner['name']} does not exist any more"
         return (
-            Verdict.REFUSE,
+            DrainVerdict.REFUSE,
             f"its DaemonSet {owner['name']} does not exist any more (force deletes it)",
         )
     if flags.ignore_daemonsets:
-        return Verdict.SKIP, "it belongs to a DaemonSet"
-    return Verdict.REFUSE, "it belongs to a DaemonSet (ignore_daemonsets leaves it alone)"
+        return DrainVerdict.SKIP, "it belongs to a DaemonSet"
+    return DrainVerdict.REFUSE, "it belongs to a DaemonSet (ignore_daemonsets leaves it alone)"
 
 
 def _exists(client: ClusterClient, pod: Object, owner: Mapping[str, Any]) -> bool:
@@ -92,27 +94,34 @@ def _exists(client: ClusterClient, pod: Object, owner: Mapping[str, Any]) -> boo
     return True
 
 
-def _mirror(client: ClusterClient, pod: Object, flags: Flags) -> tuple[Verdict, str]:
+def _mirror(client: ClusterClient, pod: Object, flags: DrainFlags) -> tuple[DrainVerdict, str]:
     if MIRROR in (pod["metadata"].get("annotations") or {}):
-        return Verdict.SKIP, "it is a static pod of the node"
+        return DrainVerdict.SKIP, "it is a static pod of the node"
     return OKAY
 
 
-def _local_storage(client: ClusterClient, pod: Object, flags: Flags) -> tuple[Verdict, str]:
+def _local_storage(
+    client: ClusterClient, pod: Object, flags: DrainFlags
+) -> tuple[DrainVerdict, str]:
     local = any("emptyDir" in volume for volume in pod["spec"].get("volumes") or [])
     if not local or _finished(pod):
         return OKAY
     if flags.delete_emptydir_data:
-        return Verdict.EVICT, "its emptyDir data will be lost"
-    return Verdict.REFUSE, "it has local storage in an emptyDir (delete_emptydir_data gives it up)"
+        return DrainVerdict.EVICT, "its emptyDir data will be lost"
+    return (
+        DrainVerdict.REFUSE,
+        "it has local storage in an emptyDir (delete_emptydir_data gives it up)",
+    )
 
 
-def _unreplicated(client: ClusterClient, pod: Object, flags: Flags) -> tuple[Verdict, str]:
+def _unreplicated(
+    client: ClusterClient, pod: Object, flags: DrainFlags
+) -> tuple[DrainVerdict, str]:
     if _finished(pod) or controller_of(pod):
         return OKAY
     if flags.force:
-        return Verdict.EVICT, "no controller will make it again"
-    return Verdict.REFUSE, "no controller would make it again (force deletes it)"
+        return DrainVerdict.EVICT, "no controller will make it again"
+    return DrainVerdict.REFUSE, "no controller would make it again (force deletes it)"
 
 
 FILTERS: tuple[Filter, ...] = (
@@ -124,13 +133,13 @@ FILTERS: tuple[Filter, ...] = (
 )
 
 
-def judge(client: ClusterClient, pod: Object, flags: Flags) -> Judgement:
+def decide(client: ClusterClient, pod: Object, flags: DrainFlags) -> PodDecision:
     """The first filter that does not let the pod go decides."""
     warnings = []
     for check in FILTERS:
         verdict, message = check(client, pod, flags)
-        if verdict is not Verdict.EVICT:
-            return Judgement(pod, verdict, message)
+        if verdict is not DrainVerdict.EVICT:
+            return PodDecision(pod, verdict, message)
         if message:
             warnings.append(message)
-    return Judgement(pod, Verdict.EVICT, "; ".join(warnings))
+    return PodDecision(pod, DrainVerdict.EVICT, "; ".join(warnings))

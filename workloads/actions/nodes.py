@@ -3,23 +3,23 @@
 from clusters.kinds import KINDS
 from clusters.lists import list_all
 from clusters.manifests import Object
-from workloads.objects.subject import Subject
+from workloads.objects.subject import ObjectRef
 
 NODES = KINDS["nodes"]
 
 
-def schedule(subject: Subject, *, schedulable: bool, dry_run: bool = False) -> Object:
+def set_schedulable(ref: ObjectRef, *, schedulable: bool, dry_run: bool = False) -> Object:
     """The node after kubectl cordon or uncordon; doing it twice changes nothing."""
-    return subject.patch(
+    return ref.patch(
         {"spec": {"unschedulable": None if schedulable else True}},
         patch="strategic",
         dry_run=dry_run,
     )
 
 
-def pods(subject: Subject, selector: str = "") -> list[Object]:
+def list_pods(ref: ObjectRef, selector: str = "") -> list[Object]:
     """Every pod bound to the node."""
-    field = f"spec.nodeName={subject.name}"
+    field = f"spec.nodeName={ref.name}"
     return list(
-        list_all(subject.client, KINDS["pods"], "", fieldSelector=field, labelSelector=selector)
+        list_all(ref.client, KINDS["pods"], "", fieldSelector=field, labelSelector=selector)
     )

@@ -14,13 +14,13 @@ from core.errors import ClusterUnavailable, Conflict, Invalid, NotFound, Rejecte
 from operations import lifecycle
 from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation, OperationStep
-from workloads.objects.subject import Subject, controller_of, explaining
+from workloads.objects.subject import ObjectRef, call_with_namespace_check, controller_of
 
 PODS = KINDS["pods"]
 MIRROR = "kubernetes.io/config.mirror"
-MADE_BY = "kubegale.io/recreated-by-operation"
+RECREATED_BY = "kubegale.io/recreated-by-operation"
 TOKEN_VOLUME = "kube-api-access-"  # noqa: S105  # the prefix of a volume's name
-GIVEN_BY_THE_CLUSTER = (
+CLUSTER_SET_FIELDS = (
     "nodeName",
     "ephemeralContainers",
     "priority",
@@ -30,7 +30,7 @@ GIVEN_BY_THE_CLUSTER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RestartOptions:
     """How a pod is to be restarted; `grace` is in seconds, None leaves it to the pod."""
 
     force: bool = False
@@ -46,13 +46,13 @@ def delete_options(uid: str, *, grace: int | None = None, dry_run: bool = False)
     return {**options, "dryRun": ["All"]} if dry_run else options
 
 
-def restart(subject: Subject, wish: Wish) -> tuple[Result, Object | None]:
+def restart(ref: ObjectRef, wish: RestartOptions) -> tuple[Result, Object | None]:
     """(the answer, the manifest to make the pod again from when nothing else does). Invalid for what must not be restarted."""
-    pod = subject.read()
+    pod = ref.read()
     uid, owner = pod["metadata"]["uid"], controller_of(pod)
     data: Result = {
-        "name": subject.name,
-        "namespace": subject.namespace,
+        "name": ref.name,
+        "namespace": ref.namespace,
         "uid": uid,
         "action": "deleted",
         "dry_run": wish.dry_run,
@@ -68,28 +68,28 @@ def restart(subject: Subject, wish: Wish) -> tuple[Result, Object | None]:
             reason="BarePod",
         )
     if owner:
-        _delete(subject, uid, wish)
+        _delete(ref, uid, wish)
         return {**data, "controller": {"kind": owner.get("kind"), "name": owner.get("name")}}, None
     # A refusal should be the caller's answer, but nothing may be deleted before the manifest is safe in a row.
-    _delete(subject, uid, Wish(grace=wish.grace, dry_run=True))
-    return {**data, "action": "recreated"}, None if wish.dry_run else manifest(pod)
+    _delete(ref, uid, RestartOptions(grace=wish.grace, dry_run=True))
+    return {**data, "action": "recreated"}, None if wish.dry_run else recreation_manifest(pod)
 
 
-def _delete(subject: Subject, uid: str, wish: Wish) -> None:
+def _delete(ref: ObjectRef, uid: str, wish: RestartOptions) -> None:
     options = delete_options(uid, grace=wish.grace, dry_run=wish.dry_run)
-    client, space = subject.client, subject.namespace
-    explaining(
+    client, space = ref.client, ref.namespace
+    call_with_namespace_check(
         client,
         PODS,
         space,
-        lambda: client.delete(PODS, subject.name, namespace=space, options=options),
+        lambda: client.delete(PODS, ref.name, namespace=space, options=options),
     )
 
 
-def manifest(pod: Object) -> Object:
+def recreation_manifest(pod: Object) -> Object:
     """The pod as its author wrote it, without what the cluster added."""
     spec = deepcopy(pod["spec"])
-    for name in GIVEN_BY_THE_CLUSTER:
+    for name in CLUSTER_SET_FIELDS:
         spec.pop(name, None)
     spec["volumes"] = [
         volume
@@ -110,7 +110,7 @@ def manifest(pod: Object) -> Object:
 
 
 def create(
-    subject: Subject, uid: str, body: Object, *, grace: int | None, requested_by: str
+    subject: ObjectRef, uid: str, body: Object, *, grace: int | None, requested_by: str
 ) -> Operation:
     """A pending operation that deletes the pod and makes it again; the manifest waits in the row."""
     target = Target(subject.cluster, "pods", subject.namespace, subject.name)
@@ -127,22 +127,22 @@ def create(
 def run(operation: Operation) -> Again | Result:
     """Delete, wait until it is gone, make it again; each step is safe to repeat."""
     assert operation.cluster is not None  # noqa: S101  # made with one
-    subject = Subject(operation.cluster, PODS, operation.namespace, operation.name)
+    ref = ObjectRef(operation.cluster, PODS, operation.namespace, operation.name)
     lifecycle.plan(
         operation, [Step("delete", "delete the old pod"), Step("create", "make the new pod")]
     )
     delete, create_step = lifecycle.steps(operation)
     try:
-        if delete.state in OperationStep.OPEN and not _gone(subject, operation, delete):
+        if delete.state in OperationStep.OPEN and not _gone(ref, operation, delete):
             return Again(settings.ROLLOUT_POLL_SECONDS)
-        made = _make(subject, operation)
+        made = _make(ref, operation)
     except ClusterUnavailable as error:
         lifecycle.move(delete, "running", error.message)
         _check_deadline(operation, error)
         return Again(settings.ROLLOUT_POLL_SECONDS * 5)
     lifecycle.move(create_step, "succeeded", f"uid {made['metadata']['uid']}")
     lifecycle.remember(operation, manifest=None)
-    return {"name": subject.name, "uid": made["metadata"]["uid"], "action": "recreated"}
+    return {"name": ref.name, "uid": made["metadata"]["uid"], "action": "recreated"}
 
 
 def _check_deadline(operation: Operation, error: ClusterUnavailable) -> None:
@@ -152,15 +152,15 @@ def _check_deadline(operation: Operation, error: ClusterUnavailable) -> None:
         raise error
 
 
-def _gone(subject: Subject, operation: Operation, step: OperationStep) -> bool:
+def _gone(ref: ObjectRef, operation: Operation, step: OperationStep) -> bool:
     """Whether the old pod is gone; deletes it when that was not done yet."""
     uid = operation.parameters["uid"]
     try:
-        metadata = subject.read()["metadata"]
+        metadata = ref.read()["metadata"]
         if metadata["uid"] != uid:
             raise Conflict("another pod of that name was made meanwhile", reason="Replaced")
         if not metadata.get("deletionTimestamp"):
-            _delete(subject, uid, Wish(grace=operation.parameters["grace"]))
+            _delete(ref, uid, RestartOptions(grace=operation.parameters["grace"]))
     except NotFound:
         lifecycle.move(step, "succeeded", "it is gone")
         return True
@@ -168,14 +168,14 @@ def _gone(subject: Subject, operation: Operation, step: OperationStep) -> bool:
     return False
 
 
-def _make(subject: Subject, operation: Operation) -> Object:
+def _make(ref: ObjectRef, operation: Operation) -> Object:
     body = deepcopy(operation.parameters["manifest"])
-    body["metadata"].setdefault("annotations", {})[MADE_BY] = str(operation.pk)
+    body["metadata"].setdefault("annotations", {})[RECREATED_BY] = str(operation.pk)
     try:
-        made: Object = orjson.loads(subject.client.create(PODS, body, namespace=subject.namespace))
+        made: Object = orjson.loads(ref.client.create(PODS, body, namespace=ref.namespace))
     except Conflict:
-        made = subject.read()
-        if (made["metadata"].get("annotations") or {}).get(MADE_BY) != str(operation.pk):
+        made = ref.read()
+        if (made["metadata"].get("annotations") or {}).get(RECREATED_BY) != str(operation.pk):
             raise Rejected(
                 "another pod of that name was made meanwhile", reason="AlreadyExists"
             ) from None

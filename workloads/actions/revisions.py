@@ -10,7 +10,7 @@ from clusters.kinds import KINDS
 from clusters.lists import list_all
 from clusters.manifests import Object, to_yaml
 from core.errors import NotFound
-from workloads.objects.subject import Subject, controller_of
+from workloads.objects.subject import ObjectRef, controller_of
 
 REVISION = "deployment.kubernetes.io/revision"
 CHANGE_CAUSE = "kubernetes.io/change-cause"
@@ -44,7 +44,7 @@ class Revision:
         return shown if self.status is None else {**shown, "status": dict(self.status)}
 
 
-def normal(template: Object) -> Object:
+def normalized_template(template: Object) -> Object:
     """A pod template without what controllers add to it, fit to be compared and to be applied."""
     copy = deepcopy(template)
     copy.pop("$patch", None)
@@ -76,62 +76,62 @@ def _expression(key: str, operator: str, values: list[str]) -> str:
     return f"{key} {'in' if operator == 'In' else 'notin'} ({','.join(values)})"
 
 
-def history(subject: Subject, owner: Object | None = None) -> list[Revision]:
+def history(ref: ObjectRef, owner: Object | None = None) -> list[Revision]:
     """Newest first; a Job has none, a CronJob's are its runs."""
-    owner = owner or subject.read()
-    match subject.kind.plural:
+    owner = owner or ref.read()
+    match ref.kind.plural:
         case "deployments":
-            return _of_deployment(subject, owner)
+            return _of_deployment(ref, owner)
         case "statefulsets" | "daemonsets":
-            return _of_controller_revisions(subject, owner)
+            return _of_controller_revisions(ref, owner)
         case "cronjobs":
-            return _runs(subject, owner)
+            return _runs(ref, owner)
     return []
 
 
-def _owned(subject: Subject, plural: str, owner: Object, selector: str = "") -> list[Object]:
+def _owned(ref: ObjectRef, plural: str, owner: Object, selector: str = "") -> list[Object]:
     """The objects of a kind that the owner controls."""
-    found = list_all(subject.client, KINDS[plural], subject.namespace, labelSelector=selector)
+    found = list_all(ref.client, KINDS[plural], ref.namespace, labelSelector=selector)
     return [item for item in found if controller_of(item).get("uid") == owner["metadata"]["uid"]]
 
 
-def replica_sets(subject: Subject, owner: Object) -> list[Object]:
+def list_replica_sets(ref: ObjectRef, owner: Object) -> list[Object]:
     """The ReplicaSets of a Deployment."""
-    return _owned(subject, "replicasets", owner, label_selector(owner["spec"].get("selector")))
+    return _owned(ref, "replicasets", owner, label_selector(owner["spec"].get("selector")))
 
 
-def jobs(subject: Subject, owner: Object) -> list[Object]:
+def list_jobs(ref: ObjectRef, owner: Object) -> list[Object]:
     """The Jobs of a CronJob."""
-    return _owned(subject, "jobs", owner)
+    return _owned(ref, "jobs", owner)
 
 
-def _of_deployment(subject: Subject, owner: Object) -> list[Revision]:
-    wanted, found = normal(owner["spec"]["template"]), []
-    for item in replica_sets(subject, owner):
+def _of_deployment(ref: ObjectRef, owner: Object) -> list[Revision]:
+    wanted, found = normalized_template(owner["spec"]["template"]), []
+    for item in list_replica_sets(ref, owner):
         number = (item["metadata"].get("annotations") or {}).get(REVISION, "")
         if number.isdecimal() and len(number) < 19:
-            template = normal(item["spec"]["template"])
+            template = normalized_template(item["spec"]["template"])
             found.append(Revision(int(number), item, template, template == wanted))
     return sorted(found, key=lambda revision: revision.number, reverse=True)
 
 
-def _of_controller_revisions(subject: Subject, owner: Object) -> list[Revision]:
+def _of_controller_revisions(ref: ObjectRef, owner: Object) -> list[Revision]:
     held = _owned(
-        subject, "controllerrevisions", owner, label_selector(owner["spec"].get("selector"))
+        ref, "controllerrevisions", owner, label_selector(owner["spec"].get("selector"))
     )
     held.sort(key=lambda item: int(item["revision"]), reverse=True)
-    wanted, found, seen = normal(owner["spec"]["template"]), [], False
+    wanted, found, seen = normalized_template(owner["spec"]["template"]), [], False
     for item in held:
-        template = normal(item["data"]["spec"]["template"])
+        template = normalized_template(item["data"]["spec"]["template"])
         current = not seen and template == wanted
         seen = seen or current
         found.append(Revision(int(item["revision"]), item, template, current))
     return found
 
 
-def _runs(subject: Subject, owner: Object) -> list[Revision]:
+def _runs(ref: ObjectRef, owner: Object) -> list[Revision]:
     held = sorted(
-        jobs(subject, owner),
+        list_jobs(ref, owner),
         key=lambda item: (
             item["metadata"].get("creationTimestamp") or "",
             item["metadata"]["name"],
@@ -169,7 +169,7 @@ def find(revisions: list[Revision], number: int) -> Revision:
     )
 
 
-def difference(old: Revision, new: Revision) -> str:
+def template_diff(old: Revision, new: Revision) -> str:
     """A unified diff of the two pod templates as YAML, empty when they are the same."""
     before, after = (
         to_yaml(revision.template, sort_keys=True).splitlines() for revision in (old, new)

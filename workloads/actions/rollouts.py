@@ -13,7 +13,7 @@ from core.errors import ClusterUnavailable, Conflict, NotFound, Rejected
 from operations import lifecycle
 from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation
-from workloads.objects.subject import Subject
+from workloads.objects.subject import ObjectRef
 
 STEP = "rollout"
 
@@ -27,7 +27,7 @@ class Tracking:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RolloutStatus:
     """How far a rollout is: pods ready of pods wanted, and a sentence."""
 
     ready: int
@@ -37,7 +37,7 @@ class Standing:
 
 
 def create(
-    subject: Subject,
+    subject: ObjectRef,
     tracking: Tracking,
     *,
     action: str,
@@ -63,12 +63,12 @@ def create(
 def run(operation: Operation) -> Again | Result:
     """One look; failed when it stands still past its deadline, or when the object is gone or another one."""
     assert operation.cluster is not None  # noqa: S101  # rollouts are made with one
-    subject = Subject(
+    ref = ObjectRef(
         operation.cluster, KINDS[operation.resource], operation.namespace, operation.name
     )
     lifecycle.plan(operation, [Step(STEP, f"{operation.namespace}/{operation.name}")])
     try:
-        item = _same(subject, operation)
+        item = _same(ref, operation)
     except ClusterUnavailable as error:
         _note(operation, f"waiting for the cluster: {error.message}", moved=False)
         _check_deadline(operation, error.message, unavailable=True)
@@ -84,17 +84,17 @@ def run(operation: Operation) -> Again | Result:
     return Again(settings.ROLLOUT_POLL_SECONDS)
 
 
-def _same(subject: Subject, operation: Operation) -> Object:
+def _same(ref: ObjectRef, operation: Operation) -> Object:
     """The object, which must still be the one that was changed."""
     try:
-        item = subject.read()
+        item = ref.read()
     except NotFound as error:
         raise NotFound(
-            f"{subject.kind.name} {subject.name} was deleted meanwhile", reason="Deleted"
+            f"{ref.kind.name} {ref.name} was deleted meanwhile", reason="Deleted"
         ) from error
     if item["metadata"]["uid"] != operation.parameters["uid"]:
         raise Conflict(
-            f"{subject.kind.name} {subject.name} was deleted and made anew meanwhile",
+            f"{ref.kind.name} {ref.name} was deleted and made anew meanwhile",
             reason="Replaced",
         )
     item.setdefault("status", {})
@@ -124,10 +124,10 @@ def _check_deadline(operation: Operation, sentence: str, *, unavailable: bool = 
     raise Rejected(f"no progress for {seconds} s: {sentence}", reason="ProgressDeadlineExceeded")
 
 
-def _standing(item: Object, operation: Operation) -> Standing:
+def _standing(item: Object, operation: Operation) -> RolloutStatus:
     spec, status = item["spec"], item["status"]
     if status.get("observedGeneration", 0) < operation.parameters["generation"]:
-        return Standing(
+        return RolloutStatus(
             0, _wanted(item), False, "waiting for the change to be seen by the cluster's controller"
         )
     if operation.parameters["until"] == "scaled":
@@ -145,16 +145,16 @@ def _wanted(item: Object) -> int:
     return int(wanted)
 
 
-def _scaled(spec: Object, status: Object) -> Standing:
+def _scaled(spec: Object, status: Object) -> RolloutStatus:
     wanted, there = spec.get("replicas", 1), status.get("replicas", 0)
     ready = status.get("readyReplicas", 0)
     finished = there == wanted and ready >= wanted
-    return Standing(
+    return RolloutStatus(
         min(ready, wanted), wanted, finished, f"{ready} of {wanted} pods are ready, {there} exist"
     )
 
 
-def _deployment(spec: Object, status: Object) -> Standing:
+def _deployment(spec: Object, status: Object) -> RolloutStatus:
     """kubectl's DeploymentStatusViewer."""
     conditions = {condition["type"]: condition for condition in status.get("conditions") or []}
     if conditions.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded":
@@ -168,56 +168,56 @@ def _deployment(spec: Object, status: Object) -> Standing:
     wanted, updated = spec.get("replicas", 1), status.get("updatedReplicas", 0)
     there, available = status.get("replicas", 0), status.get("availableReplicas", 0)
     if updated < wanted:
-        return Standing(
+        return RolloutStatus(
             min(available, updated),
             wanted,
             False,
             f"{updated} of {wanted} new pods have been updated",
         )
     if there > updated:
-        return Standing(
+        return RolloutStatus(
             min(available, updated),
             wanted,
             False,
             f"{there - updated} old pods are pending termination",
         )
     if available < updated:
-        return Standing(
+        return RolloutStatus(
             available, wanted, False, f"{available} of {updated} updated pods are available"
         )
-    return Standing(wanted, wanted, True, f"all {wanted} pods are updated and available")
+    return RolloutStatus(wanted, wanted, True, f"all {wanted} pods are updated and available")
 
 
-def _stateful_set(spec: Object, status: Object) -> Standing:
+def _stateful_set(spec: Object, status: Object) -> RolloutStatus:
     """kubectl's StatefulSetStatusViewer."""
     strategy, wanted = spec.get("updateStrategy") or {}, spec.get("replicas", 1)
     ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
     if strategy.get("type") == "OnDelete":
-        return Standing(
+        return RolloutStatus(
             ready,
             wanted,
             True,
             "the update strategy is OnDelete: pods change when they are deleted",
         )
     if ready < wanted:
-        return Standing(ready, wanted, False, f"{ready} of {wanted} pods are ready")
+        return RolloutStatus(ready, wanted, False, f"{ready} of {wanted} pods are ready")
     partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
     if partition:
         due = max(wanted - partition, 0)
-        return Standing(
+        return RolloutStatus(
             ready,
             wanted,
             updated >= due,
             f"{updated} of {due} pods above partition {partition} are updated",
         )
     if status.get("updateRevision") != status.get("currentRevision"):
-        return Standing(
+        return RolloutStatus(
             min(updated, ready), wanted, False, f"{updated} pods are at the new revision"
         )
-    return Standing(ready, wanted, True, f"all {wanted} pods are updated and ready")
+    return RolloutStatus(ready, wanted, True, f"all {wanted} pods are updated and ready")
 
 
-def _daemon_set(spec: Object, status: Object) -> Standing:
+def _daemon_set(spec: Object, status: Object) -> RolloutStatus:
     """kubectl's DaemonSetStatusViewer."""
     wanted, updated = (
         status.get("desiredNumberScheduled", 0),
@@ -225,21 +225,21 @@ def _daemon_set(spec: Object, status: Object) -> Standing:
     )
     available = status.get("numberAvailable", 0)
     if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
-        return Standing(
+        return RolloutStatus(
             available,
             wanted,
             True,
             "the update strategy is OnDelete: pods change when they are deleted",
         )
     if updated < wanted:
-        return Standing(
+        return RolloutStatus(
             min(available, updated),
             wanted,
             False,
             f"{updated} of {wanted} new pods have been updated",
         )
     if available < wanted:
-        return Standing(
+        return RolloutStatus(
             available, wanted, False, f"{available} of {wanted} updated pods are available"
         )
-    return Standing(wanted, wanted, True, f"all {wanted} pods are updated and available")
+    return RolloutStatus(wanted, wanted, True, f"all {wanted} pods are updated and available")

@@ -31,7 +31,7 @@ from operations import tasks
 from workloads.actions import actions, ownership, revisions, rollouts
 from workloads.api.objects import ObjectView, Target
 from workloads.objects import services
-from workloads.objects.subject import Subject
+from workloads.objects.subject import ObjectRef
 
 MAX_REPLICAS = 2**31 - 1
 
@@ -41,7 +41,7 @@ def caller(request: Request) -> str:
     return request.user.get_username() if request.user.is_authenticated else ""
 
 
-def number(
+def optional_integer(
     target: Target, name: str, *, minimum: int = 0, maximum: int = MAX_REPLICAS
 ) -> int | None:
     """A whole number out of body or query, or None."""
@@ -49,7 +49,9 @@ def number(
     return None if value in (None, "") else integer(value, name, minimum=minimum, maximum=maximum)
 
 
-def witness(request: Request, subject: Subject, *, dry_run: bool = False, **said: Any) -> None:
+def record_change(
+    request: Request, ref: ObjectRef, *, dry_run: bool = False, **said: Any
+) -> None:
     """Tell the audit trail what was changed in the object, and of the answer what is a number, a name or yes or no."""
     plain = {
         key: value
@@ -59,18 +61,18 @@ def witness(request: Request, subject: Subject, *, dry_run: bool = False, **said
     note(
         request,
         details={**plain, **({"dry_run": True} if dry_run else {})},
-        **(subject.seen if "after" in subject.seen else {}),
+        **(ref.seen if "after" in ref.seen else {}),
     )
 
 
 class WorkloadView(ObjectView):
     """What the routes of one workload share."""
 
-    def subject(self, request: Request, verb: str, name: str) -> tuple[Target, Subject]:
+    def object_ref(self, request: Request, verb: str, name: str) -> tuple[Target, ObjectRef]:
         """The workload meant; rights first, then the request's sense, then the cluster."""
         target, _ = self.resolve(request, verb, name=name)
         space = self.scoped_kind(target, item=True)
-        return target, Subject(target.cluster(), self.kind, space, name)
+        return target, ObjectRef(target.cluster(), self.kind, space, name)
 
 
 class ActionView(WorkloadView):
@@ -116,13 +118,13 @@ class ActionView(WorkloadView):
 
     def post(self, request: Request, name: str) -> Any:
         """{"kind","name","namespace","changed","warnings","operation_id",…}."""
-        target, subject = self.subject(request, self.verb, name)
+        target, ref = self.object_ref(request, self.verb, name)
         options, deadline = (
             read_options(target),
-            number(target, "deadline_seconds", minimum=1, maximum=86_400),
+            optional_integer(target, "deadline_seconds", minimum=1, maximum=86_400),
         )
-        outcome = actions.run(subject, self.verb, options)
-        witness(request, subject, dry_run=options.dry_run, **outcome.data)
+        outcome = actions.run(ref, self.verb, options)
+        record_change(request, ref, dry_run=options.dry_run, **outcome.data)
         data = {
             **outcome.data,
             "dry_run": options.dry_run,
@@ -132,7 +134,7 @@ class ActionView(WorkloadView):
         if outcome.rollout is None:
             return data
         operation = rollouts.create(
-            subject,
+            ref,
             outcome.rollout,
             action=self.verb,
             requested_by=caller(request),
@@ -142,13 +144,13 @@ class ActionView(WorkloadView):
         return {**data, "operation_id": operation.pk}
 
 
-def read_options(target: Target) -> actions.Options:
+def read_options(target: Target) -> actions.ActionOptions:
     """What the body says about an action."""
-    return actions.Options(
+    return actions.ActionOptions(
         dry_run=target.flag("dry_run"),
-        replicas=number(target, "replicas"),
-        current_replicas=number(target, "current_replicas"),
-        revision=number(target, "revision", maximum=2**63 - 1) or 0,
+        replicas=optional_integer(target, "replicas"),
+        current_replicas=optional_integer(target, "current_replicas"),
+        revision=optional_integer(target, "revision", maximum=2**63 - 1) or 0,
         name=target.option("name"),
     )
 
@@ -194,21 +196,28 @@ class RevisionViewSet(ViewSetMixin, WorkloadView):
 
     def list(self, request: Request, name: str) -> Any:
         """Pages of {"revision","name","created_at","change_cause","images","current","template"}."""
-        _, subject = self.subject(request, "revisions", name)
+        _, ref = self.object_ref(request, "revisions", name)
         page = page_request(request.query_params)
-        found = [revision.represent() for revision in revisions.history(subject)]
+        found = [revision.represent() for revision in revisions.history(ref)]
         return Page(found[page.offset : page.offset + page.size], len(found), page.page, page.size)
 
     def retrieve(self, request: Request, name: str, revision: str) -> Any:
         """One of them; `diff_to=` another adds a unified diff of the two templates as YAML."""
-        target, subject = self.subject(request, "revisions", name)
-        wanted, other = integer(revision, "revision", minimum=0), number(target, "diff_to")
-        found = revisions.history(subject)
+        target, ref = self.object_ref(request, "revisions", name)
+        wanted, other = (
+            integer(revision, "revision", minimum=0),
+            optional_integer(target, "diff_to"),
+        )
+        found = revisions.history(ref)
         one = revisions.find(found, wanted)
         if other is None:
             return one.represent()
         base = revisions.find(found, other)
-        return {**one.represent(), "diff_to": base.number, "diff": revisions.difference(one, base)}
+        return {
+            **one.represent(),
+            "diff_to": base.number,
+            "diff": revisions.template_diff(one, base),
+        }
 
 
 class WorkloadPods(WorkloadView):
@@ -225,10 +234,10 @@ class WorkloadPods(WorkloadView):
 
     def get(self, request: Request, name: str) -> Any:
         """A page of Pods."""
-        target, subject = self.subject(request, "get", name)
-        authorise(self, request, Act("list", "pods", "", target.cluster_text, subject.namespace))
+        target, ref = self.object_ref(request, "get", name)
+        authorise(self, request, Act("list", "pods", "", target.cluster_text, ref.namespace))
         page = page_request(request.query_params)
-        found = ownership.pods(subject)
+        found = ownership.list_pods(ref)
         return Page(found[page.offset : page.offset + page.size], len(found), page.page, page.size)
 
 
@@ -246,11 +255,11 @@ class WorkloadEvents(WorkloadView):
 
     def get(self, request: Request, name: str) -> Any:
         """A page of Events."""
-        _, subject = self.subject(request, "events", name)
+        _, ref = self.object_ref(request, "events", name)
         page = page_request(request.query_params)
-        query = ListQuery(namespace=subject.namespace, offset=page.offset, size=page.size)
+        query = ListQuery(namespace=ref.namespace, offset=page.offset, size=page.size)
         return events_page(
-            services.list_events(subject.cluster, query, uids=ownership.event_uids(subject)),
+            services.list_events(ref.cluster, query, uids=ownership.event_uids(ref)),
             page.page,
             page.size,
         )

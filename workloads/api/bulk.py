@@ -12,10 +12,10 @@ from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
 from core.errors import Invalid
 from operations import tasks
 from workloads.actions import bulk, protection
-from workloads.api.actions import caller, number
+from workloads.api.actions import caller, optional_integer
 from workloads.api.objects import ObjectView, Target
 from workloads.objects.services import PROPAGATION
-from workloads.objects.subject import Subject
+from workloads.objects.subject import ObjectRef
 
 
 class BulkView(ObjectView):
@@ -60,10 +60,10 @@ class BulkView(ObjectView):
         if self.kind.namespaced and "" in (target.given("namespace"), target.body.get("namespace")):
             # A script's empty variable; leaving the member out means every namespace.
             raise Invalid("namespace is empty; leave it out for every namespace", field="namespace")
-        order, cluster = bulk.Order(action, _options(target)), target.cluster()
-        bulk.check(self.kind, order)
+        order, cluster = bulk.BulkAction(action, _options(target)), target.cluster()
+        bulk.check_action(self.kind, order)
         choice = _choice(target)
-        items = bulk.choose(cluster, self.kind, choice)
+        items = bulk.select_objects(cluster, self.kind, choice)
         chosen = [_named(item) for item in items]
         if target.flag("dry_run"):
             return {"status": "dry_run", "total": len(items), "objects": chosen}
@@ -83,7 +83,9 @@ class BulkView(ObjectView):
 
     def _guard(self, request: Request, target: Target, items: list[dict[str, Any]]) -> None:
         cluster = target.cluster()
-        reasons = (protection.why(_subject(cluster, self.kind, item), item) for item in items)
+        reasons = (
+            protection.protection_reason(_subject(cluster, self.kind, item), item) for item in items
+        )
         guarded = Guarded(
             "bulk delete",
             self.kind.name,
@@ -99,8 +101,8 @@ class BulkView(ObjectView):
         confirm(request, guarded)
 
 
-def _subject(cluster: Cluster, kind: Kind, item: dict[str, Any]) -> Subject:
-    return Subject(cluster, kind, item["metadata"].get("namespace", ""), item["metadata"]["name"])
+def _subject(cluster: Cluster, kind: Kind, item: dict[str, Any]) -> ObjectRef:
+    return ObjectRef(cluster, kind, item["metadata"].get("namespace", ""), item["metadata"]["name"])
 
 
 def _named(item: dict[str, Any]) -> str:
@@ -108,14 +110,14 @@ def _named(item: dict[str, Any]) -> str:
     return f"{namespace}/{item['metadata']['name']}" if namespace else str(item["metadata"]["name"])
 
 
-def _choice(target: Target) -> bulk.Choice:
+def _choice(target: Target) -> bulk.ObjectSelection:
     names = target.body.get("names")
     if names is not None and not (
         isinstance(names, list) and names and all(isinstance(name, str) and name for name in names)
     ):
         # An empty list is a mistake of whoever filled it, never a wish for everything.
         raise Invalid("names must be a list of names, at least one", field="names")
-    return bulk.Choice(
+    return bulk.ObjectSelection(
         namespace=target.namespace,
         label_selector=_selector(target, "labelSelector"),
         field_selector=_selector(target, "fieldSelector"),
@@ -139,7 +141,7 @@ def _options(target: Target) -> dict[str, Any]:
     if propagation not in PROPAGATION:
         raise Invalid("propagation must be background, foreground or orphan", field="propagation")
     return {
-        "replicas": number(target, "replicas"),
-        "grace_period": number(target, "grace_period"),
+        "replicas": optional_integer(target, "replicas"),
+        "grace_period": optional_integer(target, "grace_period"),
         "propagation": PROPAGATION[propagation],
     }

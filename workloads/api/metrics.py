@@ -24,7 +24,7 @@ from core.api.schema import (
 from core.errors import Invalid
 from workloads.api.objects import FRESH, Target
 from workloads.metrics import documents, metrics_sources, usage_history
-from workloads.metrics.documents import Holdings
+from workloads.metrics.documents import ClusterCounts
 
 LISTED = record(
     required=("kind", "apiVersion", "items", "available"),
@@ -61,7 +61,7 @@ class MetricsView(DialectView):
         return target, scope
 
 
-def _aged(answer: Object, holdings: Holdings) -> Response:
+def _aged(answer: Object, holdings: ClusterCounts) -> Response:
     return Response(
         answer, headers={} if holdings.age is None else {"X-Data-Age": f"{holdings.age:.3f}"}
     )
@@ -75,7 +75,7 @@ class RawNodeMetrics(MetricsView):
     def get(self, request: Request) -> Any:
         """NodeMetricsList; `available` is false and items are empty without a metrics-server."""
         target, _ = self.target(request, "nodes")
-        return metrics_sources.raw(
+        return metrics_sources.raw_metrics(
             target.cluster(), "nodes", selector=target.option("labelSelector")
         )
 
@@ -90,7 +90,7 @@ class RawPodMetrics(MetricsView):
     def get(self, request: Request) -> Any:
         """PodMetricsList; `available` is false and items are empty without a metrics-server."""
         target, scope = self.target(request, "pods", "list")
-        found = metrics_sources.raw(
+        found = metrics_sources.raw_metrics(
             target.cluster(),
             "pods",
             namespace=target.namespace,
@@ -117,8 +117,8 @@ class ClusterMetrics(MetricsView):
     def get(self, request: Request) -> Any:
         """{"source","metrics":{…}}; null where nobody measures. X-Data-Age tells that counts came out of the store, which had this age."""
         target, _ = self.target(request, "metrics")
-        holdings = Holdings(target.cluster(), live=target.flag("fresh"))
-        return _aged(documents.of_cluster(holdings.cluster, holdings), holdings)
+        holdings = ClusterCounts(target.cluster(), live=target.flag("fresh"))
+        return _aged(documents.cluster_metrics(holdings.cluster, holdings), holdings)
 
 
 class NodeMetrics(MetricsView):
@@ -135,9 +135,9 @@ class NodeMetrics(MetricsView):
     def get(self, request: Request) -> Any:
         """{"source","metrics":[…]}."""
         target, _ = self.target(request, "nodes")
-        holdings = Holdings(target.cluster(), live=target.flag("fresh"))
+        holdings = ClusterCounts(target.cluster(), live=target.flag("fresh"))
         return _aged(
-            documents.of_nodes(holdings.cluster, holdings, target.option("node_name")), holdings
+            documents.node_metrics(holdings.cluster, holdings, target.option("node_name")), holdings
         )
 
 
@@ -156,7 +156,7 @@ class PodMetrics(MetricsView):
         """{"source","metrics":[…]}."""
         target, scope = self.target(request, "pods", "list")
         name = target.option("pod_name")
-        return documents.of_pods(
+        return documents.pod_metrics(
             target.cluster(), namespace=target.namespace, name=name, namespaces=scope.namespaces
         )
 
@@ -186,7 +186,7 @@ class Statistics(MetricsView):
 
     def get(self, request: Request) -> Any:
         """{"time_range","series":{"cpu":[[ts,v]],"memory","pods"},"summary","source"}."""
-        about = usage_history.About(
+        about = usage_history.UsageScope(
             *(request.query_params.get(name, "") for name in ("node_name", "namespace", "pod_name"))
         )
         if about.pod:
@@ -197,7 +197,7 @@ class Statistics(MetricsView):
                 )
         else:
             target, _ = self.target(request, "nodes" if about.node else "metrics")
-            about = usage_history.About(node=about.node)
+            about = usage_history.UsageScope(node=about.node)
         given = {name: target.option(name) for name in ("start", "end", "step")}
         span = usage_history.time_range(span=target.option("time_range"), **given)
         return usage_history.statistics(target.cluster(), span, about)

@@ -23,10 +23,10 @@ from operations import lifecycle as operations
 from operations import tasks
 from operations.models import Operation
 from workloads.actions import drain, nodes
-from workloads.actions.drain_filters import Flags
-from workloads.api.actions import WorkloadView, caller, number, witness
-from workloads.api.objects import Target, guard
-from workloads.api.pods import seconds
+from workloads.actions.drain_filters import DrainFlags
+from workloads.api.actions import WorkloadView, caller, optional_integer, record_change
+from workloads.api.objects import Target, require_confirmation
+from workloads.api.pods import parse_duration
 
 MAX_WAIT = 25
 DAY = 86_400
@@ -59,14 +59,14 @@ class NodeSchedule(NodeView):
 
     def post(self, request: Request, name: str) -> Any:
         """The node."""
-        target, subject = self.subject(request, "schedule", name)
+        target, ref = self.object_ref(request, "schedule", name)
         given = target.given("schedulable")
         if given is None:
             raise Invalid("schedulable is required", field="schedulable")
-        node = nodes.schedule(
-            subject, schedulable=boolean(given, "schedulable"), dry_run=target.flag("dry_run")
+        node = nodes.set_schedulable(
+            ref, schedulable=boolean(given, "schedulable"), dry_run=target.flag("dry_run")
         )
-        witness(request, subject, dry_run=target.flag("dry_run"))
+        record_change(request, ref, dry_run=target.flag("dry_run"))
         return node
 
 
@@ -105,13 +105,13 @@ class NodeDrain(NodeView):
 
     def post(self, request: Request, name: str) -> Any:
         """{"drain_id","operation_id","status","joined","warnings"}; with dry_run every pod's fate, and nothing is changed."""
-        target, subject = self.subject(request, "drain", name)
-        flags, wait = read_flags(target), number(target, "wait", maximum=MAX_WAIT) or 0
+        target, ref = self.object_ref(request, "drain", name)
+        flags, wait = read_flags(target), optional_integer(target, "wait", maximum=MAX_WAIT) or 0
         if target.flag("dry_run"):
-            return drain.preview(subject, flags)
+            return drain.preview(ref, flags)
         overrides = "and PodDisruptionBudgets are overridden" if flags.disable_eviction else ""
-        guard(request, subject, "drain", protected=overrides)
-        row, new = drain.request(subject, flags, requested_by=caller(request))
+        require_confirmation(request, ref, "drain", protected=overrides)
+        row, new = drain.request(ref, flags, requested_by=caller(request))
         note(request, details={"operation_id": row.pk, "warnings": drain.warnings(flags)})
         if new:
             tasks.enqueue(row)
@@ -141,21 +141,21 @@ def _duration(target: Target, name: str, default: int) -> int:
     if value in (None, ""):
         return default
     if isinstance(value, str) and not value.isdecimal():
-        return seconds(value, name)
+        return parse_duration(value, name)
     return integer(value, name, minimum=0, maximum=DAY)
 
 
-def read_flags(target: Target) -> Flags:
+def read_flags(target: Target) -> DrainFlags:
     """kubectl's flags out of the body; Invalid for what makes no sense."""
     grace = target.given("grace_period")
-    return Flags(
+    return DrainFlags(
         ignore_daemonsets=target.flag("ignore_daemonsets", default=True),
         delete_emptydir_data=target.flag("delete_emptydir_data"),
         force=target.flag("force"),
         grace_period=-1
         if grace in (None, "")
         else integer(grace, "grace_period", minimum=-1, maximum=DAY),
-        timeout=_duration(target, "timeout", Flags().timeout),
+        timeout=_duration(target, "timeout", DrainFlags().timeout),
         pod_selector=target.option("pod_selector"),
         skip_wait_for_delete_timeout=_duration(target, "skip_wait_for_delete_timeout", 0),
         disable_eviction=target.flag("disable_eviction"),

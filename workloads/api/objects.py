@@ -46,7 +46,7 @@ from storage_api.query.sorting import ORDERS
 from workloads.actions import protection
 from workloads.objects import services
 from workloads.objects.manifests import content_namespace, is_secret, looks_at_values, masked_secret
-from workloads.objects.subject import Subject, require_namespace
+from workloads.objects.subject import ObjectRef, require_namespace
 
 MAX_GRACE = 2**31 - 1
 
@@ -397,15 +397,15 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
     def destroy(self, request: Request, name: str, namespace: str = "") -> Any:
         """{}: the object is going. With dry_run what would go with it: {"impact","protected","require_name"}."""
         target, _ = self.resolve(request, "delete", name=name, namespace=namespace)
-        subject = Subject(target.cluster(), self.kind, self.scoped_kind(target, item=True), name)
+        ref = ObjectRef(target.cluster(), self.kind, self.scoped_kind(target, item=True), name)
         grace = target.given("grace_period")
         if not target.flag("dry_run"):
-            guard(request, subject, "delete")
+            require_confirmation(request, ref, "delete")
         services.delete_object(
-            subject.cluster,
+            ref.cluster,
             self.kind,
             name,
-            namespace=subject.namespace,
+            namespace=ref.namespace,
             propagation=target.option("propagation") or "background",
             dry_run=target.flag("dry_run"),
             grace=None
@@ -413,41 +413,43 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             else integer(grace, "grace_period", minimum=0, maximum=MAX_GRACE),
         )
         if target.flag("dry_run"):
-            return forecast(subject)
-        note(request, before=subject.seen.get("before"), after=None)
+            return deletion_forecast(ref)
+        note(request, before=ref.seen.get("before"), after=None)
         return {}
 
 
-def forecast(subject: Subject) -> dict[str, Any]:
+def deletion_forecast(ref: ObjectRef) -> dict[str, Any]:
     """What deleting the object would take along, and whether and why it would have to be confirmed."""
-    item = subject.read()
+    item = ref.read()
     return {
         "impact": {
             "pods": None,
             "pvcs": None,
             "children": None,
             "warnings": [],
-            **protection.impact(subject, item),
+            **protection.impact(ref, item),
         },
-        "protected": protection.why(subject, item),
-        "require_name": subject.kind.plural in protection.NEEDS_NAME,
+        "protected": protection.protection_reason(ref, item),
+        "require_name": ref.kind.plural in protection.NEEDS_NAME,
     }
 
 
-def guard(request: Request, subject: Subject, action: str, *, protected: str = "") -> None:
+def require_confirmation(
+    request: Request, ref: ObjectRef, action: str, *, protected: str = ""
+) -> None:
     """ConfirmationRequired unless the action on that object needs no confirmation or has it."""
     if settings.CONFIRMATION_LEVEL == "off":
         return
-    item = subject.read()
+    item = ref.read()
     guarded = Guarded(
         action,
-        subject.kind.name,
-        subject.name,
-        subject.namespace,
+        ref.kind.name,
+        ref.name,
+        ref.namespace,
         identity=item["metadata"].get("uid", ""),
-        protected=protected or protection.why(subject, item),
-        require_name=subject.kind.plural in protection.NEEDS_NAME,
-        impact=lambda: protection.impact(subject, item),
+        protected=protected or protection.protection_reason(ref, item),
+        require_name=ref.kind.plural in protection.NEEDS_NAME,
+        impact=lambda: protection.impact(ref, item),
     )
     confirm(request, guarded)
 

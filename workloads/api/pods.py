@@ -34,12 +34,12 @@ from core.stream_limits import stopping
 from operations import lifecycle as operations
 from operations import tasks
 from workloads.actions import restarts
-from workloads.api.actions import WorkloadView, caller, events_page, number
+from workloads.api.actions import WorkloadView, caller, events_page, optional_integer
 from workloads.api.objects import AT, Target
 from workloads.objects import services
 from workloads.objects.log_lines import Piece
 from workloads.objects.logs import FollowedLog, LogOptions, open_log, pieces_of, read_log_text
-from workloads.objects.subject import Subject, explaining
+from workloads.objects.subject import ObjectRef, call_with_namespace_check
 
 DURATION = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?\Z")
 PAUSE = 15.0
@@ -80,15 +80,15 @@ class PodRestart(PodView):
 
     def post(self, request: Request, name: str) -> Any:
         """{"name","uid","action":"deleted"|"recreated","operation_id"}."""
-        target, subject = self.subject(request, "restart", name)
-        wish = restarts.Wish(
-            target.flag("force"), target.flag("dry_run"), number(target, "grace_period")
+        target, ref = self.object_ref(request, "restart", name)
+        wish = restarts.RestartOptions(
+            target.flag("force"), target.flag("dry_run"), optional_integer(target, "grace_period")
         )
-        data, body = restarts.restart(subject, wish)
+        data, body = restarts.restart(ref, wish)
         if body is None:
             return {**data, "operation_id": None}
         row = restarts.create(
-            subject, data["uid"], body, grace=wish.grace, requested_by=caller(request)
+            ref, data["uid"], body, grace=wish.grace, requested_by=caller(request)
         )
         tasks.enqueue(row)
         return {**data, "operation_id": row.pk, "status": operations.find(row.pk).state}
@@ -109,22 +109,22 @@ class PodEvents(PodView):
 
     def get(self, request: Request, name: str) -> Any:
         """A page of Events."""
-        _, subject = self.subject(request, "events", name)
+        _, ref = self.object_ref(request, "events", name)
         page = page_request(request.query_params)
-        query = ListQuery(namespace=subject.namespace, offset=page.offset, size=page.size)
+        query = ListQuery(namespace=ref.namespace, offset=page.offset, size=page.size)
         about: dict[str, Any] = {"involved_kind": "Pod", "involved_name": name}
         if at := moment(request.query_params.get("at", ""), "at"):
             then = orjson.loads(
                 services.get_past(
-                    subject.cluster, self.kind, name, namespace=subject.namespace, at=at
+                    ref.cluster, self.kind, name, namespace=ref.namespace, at=at
                 )
             )
             listing = services.list_past_events(
-                subject.cluster, query, at, uids=frozenset({then["metadata"]["uid"]}), **about
+                ref.cluster, query, at, uids=frozenset({then["metadata"]["uid"]}), **about
             )
         else:
             listing = services.list_events(
-                subject.cluster, query, uids=frozenset({subject.read()["metadata"]["uid"]}), **about
+                ref.cluster, query, uids=frozenset({ref.read()["metadata"]["uid"]}), **about
             )
         return events_page(listing, page.page, page.size)
 
@@ -156,18 +156,18 @@ class PodLogs(PodView):
 
     def get(self, request: Request, name: str) -> Any:
         """{"logs":"text"}; `download` gives text/plain, `follow` with Accept: text/event-stream a live stream."""
-        target, subject = self.subject(request, "logs", name)
+        target, ref = self.object_ref(request, "logs", name)
         options, follow = _log_options(target), target.flag("follow")
         if target.flag("download"):
-            return _download(subject, options)
+            return _download(ref, options)
         if follow and "text/event-stream" in request.headers.get("Accept", ""):
             self.followed = True
-            return _events(subject, options, int(request.user.pk or 0))
-        text = explaining(
-            subject.client,
+            return _events(ref, options, int(request.user.pk or 0))
+        text = call_with_namespace_check(
+            ref.client,
             self.kind,
-            subject.namespace,
-            lambda: read_log_text(subject.cluster, subject.namespace, name, options),
+            ref.namespace,
+            lambda: read_log_text(ref.cluster, ref.namespace, name, options),
         )
         logs = {"logs": text}
         return {**logs, "hint": HINT} if follow else logs
@@ -185,7 +185,7 @@ def _log_options(target: Target) -> LogOptions:
     return LogOptions(
         container=target.option("container"),
         tail_lines=_either(target, "tail_lines", "tailLines"),
-        since_seconds=seconds(since, "since") if since else None,
+        since_seconds=parse_duration(since, "since") if since else None,
         since_time=since_time,
         previous=target.flag("previous"),
         timestamps=target.flag("timestamps"),
@@ -194,11 +194,11 @@ def _log_options(target: Target) -> LogOptions:
 
 
 def _either(target: Target, *names: str, minimum: int = 0) -> int | None:
-    found = [number(target, name, minimum=minimum) for name in names]
+    found = [optional_integer(target, name, minimum=minimum) for name in names]
     return next((value for value in found if value is not None), None)
 
 
-def seconds(text: str, name: str) -> int:
+def parse_duration(text: str, name: str) -> int:
     """Seconds of `90`, `90s`, `10m` or `1h30m`; at least 1."""
     if text.isdecimal():
         return integer(text, name, minimum=1)
@@ -209,12 +209,12 @@ def seconds(text: str, name: str) -> int:
     raise Invalid(f"{name} must be seconds or a duration such as 10m", field=name)
 
 
-def _download(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
+def _download(ref: ObjectRef, options: LogOptions) -> StreamingHttpResponse:
     """The whole log as a file, streamed."""
-    name = f"{subject.name}-{options.container}.log" if options.container else f"{subject.name}.log"
-    client, space = subject.client, subject.namespace
-    parts = explaining(
-        client, subject.kind, space, lambda: open_log(subject.cluster, space, subject.name, options)
+    name = f"{ref.name}-{options.container}.log" if options.container else f"{ref.name}.log"
+    client, space = ref.client, ref.namespace
+    parts = call_with_namespace_check(
+        client, ref.kind, space, lambda: open_log(ref.cluster, space, ref.name, options)
     )
     response = StreamingHttpResponse(parts, content_type="text/plain; charset=utf-8")
     response["Content-Disposition"] = (
@@ -223,7 +223,7 @@ def _download(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
     return response
 
 
-class Seat:
+class LogSourceSlot:
     """One of the logs that a user follows (LOG_SOURCES_PER_USER over all processes); TooManyRequests when they have enough."""
 
     def __init__(self, user: int) -> None:
@@ -249,7 +249,7 @@ class Seat:
 class _Events:
     """Each line as an event `log` with {"content","timestamp","source"}, at the end an event `close`."""
 
-    def __init__(self, log: FollowedLog, seat: Seat, source: str, stamped: bool) -> None:
+    def __init__(self, log: FollowedLog, seat: LogSourceSlot, source: str, stamped: bool) -> None:
         self.log, self.seat, self.source, self.stamped = log, seat, source, stamped
         # A long line comes in pieces; its stamp is in the first.
         self.stamp = ""
@@ -279,19 +279,19 @@ def _closed(reason: str) -> bytes:
     return b"event: close\ndata: " + orjson.dumps({"reason": reason}) + b"\n\n"
 
 
-def _events(subject: Subject, options: LogOptions, user: int) -> StreamingHttpResponse:
+def _events(ref: ObjectRef, options: LogOptions, user: int) -> StreamingHttpResponse:
     """The log as server-sent events."""
-    source = f"{subject.name}/{options.container}" if options.container else subject.name
-    client, space = subject.client, subject.namespace
+    source = f"{ref.name}/{options.container}" if options.container else ref.name
+    client, space = ref.client, ref.namespace
     pause = min(PAUSE, settings.STREAM_REAUTHORISE_SECONDS)
-    seat = Seat(user)
+    seat = LogSourceSlot(user)
     try:
-        log = explaining(
+        log = call_with_namespace_check(
             client,
-            subject.kind,
+            ref.kind,
             space,
             lambda: FollowedLog(
-                subject.cluster, space, subject.name, options, pause=pause, caller=f"user {user}"
+                ref.cluster, space, ref.name, options, pause=pause, caller=f"user {user}"
             ),
         )
     except BaseException:

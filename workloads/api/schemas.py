@@ -11,7 +11,7 @@ from core.api.dialect import DialectView
 from core.api.schema import CLUSTER, OBJECT, TEXT, Described, Query, record
 from core.errors import Invalid, NotFound
 from workloads.api.objects import Target
-from workloads.objects.schemas import schema_of
+from workloads.objects.schemas import read_schema
 from workloads.objects.services import discover
 
 
@@ -46,7 +46,7 @@ class KindSchema(DialectView):
 def _schema_by_any_name(cluster: Cluster, api_version: str, name: str) -> Object:
     """The schema of a kind that is called by its name, plural, singular or short name."""
     try:
-        return schema_of(cluster, api_version, name)
+        return read_schema(cluster, api_version, name)
     except NotFound:
         group, _, version = api_version.rpartition("/")
         try:
@@ -55,5 +55,5 @@ def _schema_by_any_name(cluster: Cluster, api_version: str, name: str) -> Object
             # The first sentence is the better one.
             pass
         else:
-            return schema_of(cluster, api_version, kind.name)
+            return read_schema(cluster, api_version, kind.name)
         raise

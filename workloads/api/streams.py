@@ -39,9 +39,9 @@ from workloads.objects import services
 from workloads.objects.endpoints import selector_text
 from workloads.objects.log_lines import line_filter
 from workloads.streams import recordings
-from workloads.streams.containers import chosen
+from workloads.streams.containers import select_containers
 from workloads.streams.exec import DEBUG_POD
-from workloads.streams.logs import cursors_of
+from workloads.streams.logs import parse_cursors
 
 PODS, NODES = KINDS["pods"], KINDS["nodes"]
 MAX_OPTION = 8 * 1024
@@ -74,7 +74,7 @@ def _bounded(value: Any, name: str) -> Any:
     return value
 
 
-class Options:
+class TicketOptions:
     """A ticket's options out of body or query, each checked."""
 
     def __init__(self, target: Target, request: Request) -> None:
@@ -172,7 +172,7 @@ class WatchTickets(TicketView):
 
     def get(self, request: Request, name: str = "") -> Any:
         """{"ws_url","token","session","expires_at"}; what cannot be watched is refused here already."""
-        given = Options(Target(self, request), request)
+        given = TicketOptions(Target(self, request), request)
         options = {name: text for name in WATCH_OPTIONS if (text := given.listed(name))}
         ticket = self.ticket(request, "watch", None, options=options)
         try:
@@ -217,14 +217,14 @@ class LogTickets(TicketView):
     def get(self, request: Request, name: str = "") -> Any:
         """{"ws_url","token","session","expires_at"}."""
         target = self._permitted(request, name)
-        given = Options(target, request)
+        given = TicketOptions(target, request)
         namespace = self.scoped_kind(target, item=True)
         options = self._options(given)
         cluster = target.cluster()
         pod = name if self.kind is PODS else ""
         if pod:
             found = orjson.loads(services.get_object(cluster, PODS, name, namespace=namespace))
-            options["containers"] = chosen(found, options["containers"])
+            options["containers"] = select_containers(found, options["containers"])
         else:
             options["selector"] = self._selector(cluster, namespace, name, given)
         ticket = self.ticket(
@@ -250,7 +250,7 @@ class LogTickets(TicketView):
         target.check()
         return target
 
-    def _options(self, given: Options) -> dict[str, Any]:
+    def _options(self, given: TicketOptions) -> dict[str, Any]:
         include, exclude, cursor = (
             given.text("include"),
             given.text("exclude"),
@@ -258,7 +258,7 @@ class LogTickets(TicketView):
         )
         line_filter(include, exclude)
         cursor = cursor if isinstance(cursor, str) else orjson.dumps(cursor).decode()
-        cursors_of(cursor)
+        parse_cursors(cursor)
         query = {
             "tailLines": given.number("tail_lines", "tailLines"),
             "sinceSeconds": given.number("since_seconds", "sinceSeconds"),
@@ -278,7 +278,7 @@ class LogTickets(TicketView):
             "cursor": cursor,
         }
 
-    def _selector(self, cluster: Cluster, namespace: str, name: str, given: Options) -> str:
+    def _selector(self, cluster: Cluster, namespace: str, name: str, given: TicketOptions) -> str:
         """The label selector of a workload, or the one given."""
         if name:
             workload: Object = orjson.loads(
@@ -325,7 +325,7 @@ class TerminalTickets(TicketView):
     def get(self, request: Request, name: str = "") -> Any:
         """{"terminal_url","token","session","expires_at"}."""
         target, _ = self.resolve(request, "exec", name=name)
-        given = Options(target, request)
+        given = TicketOptions(target, request)
         namespace = self.scoped_kind(target, item=True)
         cluster = target.cluster()
         pod = orjson.loads(services.get_object(cluster, PODS, name, namespace=namespace))
@@ -336,7 +336,7 @@ class TerminalTickets(TicketView):
         names = given.words("container")
         if len(names) > 1 or "*" in names:
             raise Invalid("container must be one name", field="container")
-        options = {"container": chosen(pod, names)[0], **_shell(given)}
+        options = {"container": select_containers(pod, names)[0], **_shell(given)}
         ticket = self.ticket(
             request,
             "terminal",
@@ -369,7 +369,7 @@ class NodeTerminalTickets(TicketView):
     def get(self, request: Request, name: str = "") -> Any:
         """{"terminal_url","token","session","expires_at"}; the debug pod is made when the socket opens."""
         target, _ = self.resolve(request, "exec", name=name)
-        given = Options(target, request)
+        given = TicketOptions(target, request)
         cluster = target.cluster()
         services.get_object(cluster, NODES, name)
         options = {"node": name, **_shell(given)}
@@ -379,11 +379,11 @@ class NodeTerminalTickets(TicketView):
         )
 
 
-def _shell(given: Options) -> dict[str, Any]:
+def _shell(given: TicketOptions) -> dict[str, Any]:
     return {"command": given.command(), "record": given.flag("record")}
 
 
-def _session(given: Options) -> Mapping[str, Any]:
+def _session(given: TicketOptions) -> Mapping[str, Any]:
     """A session that the caller names. Its ticket is refused by the socket: ids are the server's, and the token that a session gave
     last is the only way back to it."""
     text = given.text("session")

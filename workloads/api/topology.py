@@ -10,7 +10,7 @@ from core.api.dialect import DialectView
 from core.api.schema import BOOLEAN, CLUSTER, OBJECT, TEXT, Described, Query, array, record
 from core.errors import Invalid
 from workloads.api.objects import Target
-from workloads.topology.builder import topology
+from workloads.topology.builder import build_topology
 from workloads.topology.graph import LAYERS
 
 PRESENCE = {"type": "string", "enum": ["found", "missing", "unread"]}
@@ -61,7 +61,7 @@ class TopologyView(DialectView):
         if not target.namespace:
             raise Invalid("namespace is required", field="namespace")
         kinds = _kinds(target.option("kinds"))
-        graph = topology(
+        graph = build_topology(
             target.cluster(),
             target.namespace,
             kind=target.option("kind"),

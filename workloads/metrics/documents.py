@@ -24,13 +24,13 @@ from clusters.models import Cluster
 from clusters.quantities import number
 from core.errors import Forbidden
 from storage_api.services import snapshot
-from workloads.actions.protection import count
+from workloads.actions.protection import count_objects
 from workloads.metrics import metrics_sources
-from workloads.metrics.metrics_sources import Measured, Use
+from workloads.metrics.metrics_sources import Measurements, ResourceUsage
 from workloads.objects import services
 
 T = TypeVar("T")
-UNMEASURED = Use()
+UNMEASURED = ResourceUsage()
 
 
 class _Status(msgspec.Struct):
@@ -70,7 +70,7 @@ def _shown(census: Census | None, *phases: str) -> dict[str, int | None]:
     return {"total": census.total, **{phase.lower(): census.phases[phase] for phase in phases}}
 
 
-class Holdings:
+class ClusterCounts:
     """What a cluster holds, counted: from the store where its copy is fresh, else (and if `live`) by asking the cluster.
 
     None for kinds that its credentials may not list; with credentials for some namespaces only, what these hold is counted. `refusal` is
@@ -123,7 +123,7 @@ class Holdings:
                 read_accessible(
                     self.cluster,
                     KINDS[plural],
-                    lambda namespace: count(client, plural, namespace),
+                    lambda namespace: count_objects(client, plural, namespace),
                 )
             )
         self._used(kept[1])
@@ -173,7 +173,7 @@ def _census_within(client: ClusterClient, plural: str, namespace: str) -> Census
     return client.read_list(read, KINDS[plural], namespace=namespace or None)
 
 
-def now() -> str:
+def current_timestamp() -> str:
     """RFC 3339, UTC."""
     return f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}"
 
@@ -220,7 +220,7 @@ def is_ready(node: Object) -> bool:
     )
 
 
-def of_cluster(cluster: Cluster, holdings: Holdings) -> Object:
+def cluster_metrics(cluster: Cluster, holdings: ClusterCounts) -> Object:
     """{"source", "metrics":{cpu, memory, storage, nodes, pods, services, ingresses, pvs, pvcs}}; Forbidden when the credentials may look at
     none of these."""
     nodes, measured = holdings.known_nodes(), measured_nodes(cluster)
@@ -233,7 +233,7 @@ def of_cluster(cluster: Cluster, holdings: Holdings) -> Object:
     cpu, memory = _known_capacity(nodes, "cpu"), _known_capacity(nodes, "memory")
     metrics = {
         "cluster_id": cluster.pk,
-        "timestamp": now(),
+        "timestamp": current_timestamp(),
         "cpu": _cpu(_total(use.cpu for use in uses), cpu),
         "memory": _bytes(_total(use.memory for use in uses), memory),
         "storage": _bytes(_total(use.more.get("storage") for use in uses), storage),
@@ -251,7 +251,7 @@ def of_cluster(cluster: Cluster, holdings: Holdings) -> Object:
     return {"source": measured.source, "metrics": metrics}
 
 
-def of_nodes(cluster: Cluster, holdings: Holdings, name: str = "") -> Object:
+def node_metrics(cluster: Cluster, holdings: ClusterCounts, name: str = "") -> Object:
     """{"source", "metrics":[one for each node, or for the named one]}."""
     found = holdings.nodes()
     measured, pods = measured_nodes(cluster), holdings.census("pods")
@@ -263,16 +263,16 @@ def of_nodes(cluster: Cluster, holdings: Holdings, name: str = "") -> Object:
     return {"source": measured.source, "metrics": shown}
 
 
-def measured_nodes(cluster: Cluster) -> Measured:
+def measured_nodes(cluster: Cluster) -> Measurements:
     """Every node's use; none where the credentials may not ask for it."""
-    return _allowed_measures(lambda: metrics_sources.nodes(cluster))
+    return _allowed_measures(lambda: metrics_sources.node_usage(cluster))
 
 
-def _allowed_measures(measure: Callable[[], Measured]) -> Measured:
+def _allowed_measures(measure: Callable[[], Measurements]) -> Measurements:
     try:
         return measure()
     except Forbidden:
-        return Measured("none")
+        return Measurements("none")
 
 
 def _known_capacity(nodes: Iterable[Object] | None, resource: str) -> float | None:
@@ -286,14 +286,14 @@ def _readiness(nodes: Sequence[Object] | None) -> dict[str, int | None]:
     return {"total": len(nodes), "ready": ready, "not_ready": len(nodes) - ready}
 
 
-def _node(cluster: Cluster, node: Object, measured: Measured, pods: Census | None) -> Object:
+def _node(cluster: Cluster, node: Object, measured: Measurements, pods: Census | None) -> Object:
     name = node["metadata"]["name"]
     use, more = measured.uses.get(name, UNMEASURED), measured.uses.get(name, UNMEASURED).more
     storage = more.get("storage_total") or _capacity([node], "ephemeral-storage") or None
     return {
         "node_name": name,
         "cluster_id": cluster.pk,
-        "timestamp": use.at or now(),
+        "timestamp": use.at or current_timestamp(),
         "cpu": _cpu(use.cpu, _capacity([node], "cpu")),
         "memory": _bytes(use.memory, _capacity([node], "memory")),
         "storage": _bytes(more.get("storage"), storage),
@@ -308,7 +308,7 @@ def _node(cluster: Cluster, node: Object, measured: Measured, pods: Census | Non
     }
 
 
-def of_pods(
+def pod_metrics(
     cluster: Cluster,
     *,
     namespace: str = "",
@@ -317,7 +317,7 @@ def of_pods(
 ) -> Object:
     """{"source", "metrics":[one for each pod that may be seen]}."""
     client = registry.client(cluster)
-    measured = _allowed_measures(lambda: metrics_sources.pods(cluster, namespace=namespace))
+    measured = _allowed_measures(lambda: metrics_sources.pod_usage(cluster, namespace=namespace))
     field = f"metadata.name={name}" if name else ""
     kind = KINDS["pods"]
 
@@ -334,14 +334,14 @@ def of_pods(
     return {"source": measured.source, "metrics": shown}
 
 
-def _pod(cluster: Cluster, pod: Object, measured: Measured) -> Object:
+def _pod(cluster: Cluster, pod: Object, measured: Measurements) -> Object:
     metadata, containers = pod["metadata"], pod["spec"]["containers"]
     use = measured.uses.get(f"{metadata['namespace']}/{metadata['name']}", UNMEASURED)
     return {
         "pod_name": metadata["name"],
         "namespace": metadata["namespace"],
         "cluster_id": cluster.pk,
-        "timestamp": use.at or now(),
+        "timestamp": use.at or current_timestamp(),
         **_resources(use, containers),
         "network": None,
         "containers": [
@@ -351,7 +351,7 @@ def _pod(cluster: Cluster, pod: Object, measured: Measured) -> Object:
     }
 
 
-def _resources(use: Use, containers: list[Object]) -> Object:
+def _resources(use: ResourceUsage, containers: list[Object]) -> Object:
     """cpu and memory: used, limit and request; a limit counts only when every container has one."""
     cpu_limit, cpu_request = _set(containers, "limits", "cpu"), _set(containers, "requests", "cpu")
     limit, request = _set(containers, "limits", "memory"), _set(containers, "requests", "memory")

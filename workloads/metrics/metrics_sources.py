@@ -31,25 +31,27 @@ NODE_QUERIES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class ResourceUsage:
     """Cores and bytes in use, and what else is known; null means that nobody measures it."""
 
     cpu: float | None = None
     memory: float | None = None
     more: Mapping[str, float] = field(default_factory=dict)
-    containers: Mapping[str, "Use"] = field(default_factory=dict)
+    containers: Mapping[str, "ResourceUsage"] = field(default_factory=dict)
     at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurements:
     """Uses by name (`namespace/name` for pods), and who measured them: prometheus, metrics-server or none."""
 
     source: str
-    uses: Mapping[str, Use] = field(default_factory=dict)
+    uses: Mapping[str, ResourceUsage] = field(default_factory=dict)
 
 
-def raw(cluster: Cluster, plural: str, *, namespace: str = "", selector: str = "") -> Object:
+def raw_metrics(
+    cluster: Cluster, plural: str, *, namespace: str = "", selector: str = ""
+) -> Object:
     """metrics.k8s.io's own list; empty, with available false, where the cluster has no metrics-server."""
 
     def read(within: str) -> Object:
@@ -87,21 +89,21 @@ def _raw_within(cluster: Cluster, plural: str, namespace: str, selector: str) ->
     return {**found, "available": True}
 
 
-def nodes(cluster: Cluster) -> Measured:
+def node_usage(cluster: Cluster) -> Measurements:
     """Every node's use."""
     return _by_prometheus(cluster, _nodes_of_prometheus) or _by_server(
-        raw(cluster, "nodes"), _node_use
+        raw_metrics(cluster, "nodes"), _node_use
     )
 
 
-def pods(cluster: Cluster, *, namespace: str = "") -> Measured:
+def pod_usage(cluster: Cluster, *, namespace: str = "") -> Measurements:
     """Every pod's use, container by container where that is known."""
     return _by_prometheus(cluster, _pods_of_prometheus, namespace) or _by_server(
-        raw(cluster, "pods", namespace=namespace), _pod_use
+        raw_metrics(cluster, "pods", namespace=namespace), _pod_use
     )
 
 
-def _by_prometheus(cluster: Cluster, read: Any, *arguments: str) -> Measured | None:
+def _by_prometheus(cluster: Cluster, read: Any, *arguments: str) -> Measurements | None:
     """What Prometheus says; None when there is none, when it fails or knows nothing."""
     if not cluster.prometheus:
         return None
@@ -110,36 +112,36 @@ def _by_prometheus(cluster: Cluster, read: Any, *arguments: str) -> Measured | N
     except DomainError as error:
         log.warning("the Prometheus of cluster %s did not answer: %s", cluster.pk, error.message)
         return None
-    return Measured("prometheus", uses) if uses else None
+    return Measurements("prometheus", uses) if uses else None
 
 
-def _by_server(listing: Object, read: Any) -> Measured:
+def _by_server(listing: Object, read: Any) -> Measurements:
     if not listing["available"]:
-        return Measured("none")
-    return Measured("metrics-server", dict(read(item) for item in listing.get("items") or []))
+        return Measurements("none")
+    return Measurements("metrics-server", dict(read(item) for item in listing.get("items") or []))
 
 
-def _amounts(usage: Mapping[str, Any]) -> Use:
-    return Use(number(usage.get("cpu")), number(usage.get("memory")))
+def _amounts(usage: Mapping[str, Any]) -> ResourceUsage:
+    return ResourceUsage(number(usage.get("cpu")), number(usage.get("memory")))
 
 
-def _node_use(item: Object) -> tuple[str, Use]:
+def _node_use(item: Object) -> tuple[str, ResourceUsage]:
     return item["metadata"]["name"], replace(_amounts(item["usage"]), at=item.get("timestamp"))
 
 
-def _pod_use(item: Object) -> tuple[str, Use]:
+def _pod_use(item: Object) -> tuple[str, ResourceUsage]:
     containers = {one["name"]: _amounts(one["usage"]) for one in item.get("containers") or []}
     return f"{item['metadata']['namespace']}/{item['metadata']['name']}", replace(
         _sum(containers), at=item.get("timestamp")
     )
 
 
-def _sum(containers: Mapping[str, Use]) -> Use:
+def _sum(containers: Mapping[str, ResourceUsage]) -> ResourceUsage:
     cpu, memory = (
         sum(use.cpu or 0.0 for use in containers.values()),
         sum(use.memory or 0.0 for use in containers.values()),
     )
-    return Use(cpu, memory, containers=containers)
+    return ResourceUsage(cpu, memory, containers=containers)
 
 
 def _values(
@@ -151,18 +153,18 @@ def _values(
             yield key, float(sample["value"][1])
 
 
-def _nodes_of_prometheus(cluster: Cluster) -> dict[str, Use]:
+def _nodes_of_prometheus(cluster: Cluster) -> dict[str, ResourceUsage]:
     found: dict[str, dict[str, float]] = {}
     for name, expression in NODE_QUERIES.items():
         for (node,), value in _values(cluster, expression, "node"):
             found.setdefault(node, {})[name] = value
     return {
-        node: Use(values.pop("cpu", None), values.pop("memory", None), values)
+        node: ResourceUsage(values.pop("cpu", None), values.pop("memory", None), values)
         for node, values in found.items()
     }
 
 
-def _pods_of_prometheus(cluster: Cluster, namespace: str) -> dict[str, Use]:
+def _pods_of_prometheus(cluster: Cluster, namespace: str) -> dict[str, ResourceUsage]:
     """`namespace` is a DNS label by now: `segment` checked nothing here, so quotes are escaped all the same."""
     space = (
         ""
@@ -172,12 +174,12 @@ def _pods_of_prometheus(cluster: Cluster, namespace: str) -> dict[str, Use]:
         + '"'
     )
     labels, within = ("namespace", "pod", "container"), f'container!="",container!="POD"{space}'
-    found: dict[str, dict[str, Use]] = {}
+    found: dict[str, dict[str, ResourceUsage]] = {}
     cpu = f"sum by ({','.join(labels)}) (rate(container_cpu_usage_seconds_total{{{within}}}[{WINDOW}]))"
     for (space_name, pod, container), value in _values(cluster, cpu, *labels):
-        found.setdefault(f"{space_name}/{pod}", {})[container] = Use(cpu=value)
+        found.setdefault(f"{space_name}/{pod}", {})[container] = ResourceUsage(cpu=value)
     memory = f"sum by ({','.join(labels)}) (container_memory_working_set_bytes{{{within}}})"
     for (space_name, pod, container), value in _values(cluster, memory, *labels):
         containers = found.setdefault(f"{space_name}/{pod}", {})
-        containers[container] = replace(containers.get(container, Use()), memory=value)
+        containers[container] = replace(containers.get(container, ResourceUsage()), memory=value)
     return {pod: _sum(containers) for pod, containers in found.items()}

@@ -29,7 +29,7 @@ QUERIES = {
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class UsageScope:
     """One node, or one pod in its namespace; nothing for the whole cluster."""
 
     node: str = ""
@@ -55,7 +55,7 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
-WHOLE = About()
+WHOLE_CLUSTER = UsageScope()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +114,13 @@ def _step(text: str) -> int:
 
 
 # --- taking ---------------------------------------------------------------------------------------------------------
-def take(cluster: Cluster) -> Sample:
+def take_sample(cluster: Cluster) -> Sample:
     """Note what the cluster uses now; null where nobody measures it, or the credentials may not look at it.
 
     Forbidden when they may look at nothing of it.
     """
     uses = list(documents.measured_nodes(cluster).uses.values())
-    holdings = documents.Holdings(cluster)
+    holdings = documents.ClusterCounts(cluster)
     census = holdings.census("pods")
     if holdings.refusal and not uses:
         raise holdings.refusal
@@ -135,14 +135,16 @@ def take(cluster: Cluster) -> Sample:
     )
 
 
-def forget() -> int:
+def delete_expired() -> int:
     """Drop samples older than METRIC_RETENTION_DAYS; how many."""
     limit = timezone.now() - timedelta(days=settings.METRIC_RETENTION_DAYS)
     return Sample.objects.filter(at__lt=limit).delete()[0]
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
-def statistics(cluster: Cluster, span: TimeRange, about: About = WHOLE) -> dict[str, Any]:
+def statistics(
+    cluster: Cluster, span: TimeRange, about: UsageScope = WHOLE_CLUSTER
+) -> dict[str, Any]:
     """{"time_range", "series":{cpu, memory, pods: [[epoch seconds, value], …]}, "summary", "source"}.
 
     Of one node or pod only a Prometheus knows the past; without one its series are empty and the source is none.
@@ -163,7 +165,7 @@ def _text(moment: datetime) -> str:
 Series = Mapping[str, list[list[float]]]
 
 
-def _series(cluster: Cluster, span: TimeRange, about: About) -> tuple[str, Series]:
+def _series(cluster: Cluster, span: TimeRange, about: UsageScope) -> tuple[str, Series]:
     if cluster.prometheus:
         try:
             found = {
@@ -174,7 +176,7 @@ def _series(cluster: Cluster, span: TimeRange, about: About) -> tuple[str, Serie
             found = {}
         if any(found.values()):
             return "prometheus", found
-    if about != WHOLE:
+    if about != WHOLE_CLUSTER:
         return "none", {name: [] for name in about.queries}
     kept = _kept(cluster, span)
     return ("samples" if any(kept.values()) else "none"), kept

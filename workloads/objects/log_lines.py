@@ -16,7 +16,7 @@ CURSOR = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z)~(\d{1,9})\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class LogCursor:
     """The last line that was delivered: its time, and its number among the lines of that time, from 1."""
 
     time: str
@@ -31,18 +31,18 @@ class Cursor:
         return f"{self.time[:19]}Z"
 
 
-def parse_cursor(text: str) -> Cursor:
+def parse_cursor(text: str) -> LogCursor:
     """A cursor out of a frame; Invalid for anything else."""
     if match := CURSOR.match(text):
-        return Cursor(match[1], int(match[2]))
+        return LogCursor(match[1], int(match[2]))
     raise Invalid("cursor must be one that a log frame carried", field="cursor")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """One line of a container's log."""
 
-    cursor: Cursor
+    cursor: LogCursor
     text: str
 
 
@@ -70,7 +70,7 @@ class Piece:
     ends: bool = True
 
 
-class Splitter:
+class LineSplitter:
     """Bytes in, whole lines out; a line longer than `limit` bytes comes in pieces of whole characters, always the same ones."""
 
     def __init__(self, limit: int = MAX_LINE) -> None:
@@ -113,31 +113,31 @@ def _character_start(line: bytes, place: int) -> int:
     return place
 
 
-class Reader:
+class LineReader:
     """Numbers the lines of one log, and leaves out those up to a cursor when the log is read again."""
 
-    def __init__(self, cursor: Cursor | None = None) -> None:
+    def __init__(self, cursor: LogCursor | None = None) -> None:
         self.cursor = cursor
-        self._splitter = Splitter()
+        self._splitter = LineSplitter()
         self._time, self._count = "", 0
         self._skip_to = cursor
 
     def again(self) -> None:
         """The log will be read again, from the cursor's second on."""
-        self._splitter, self._skip_to = Splitter(), self.cursor
+        self._splitter, self._skip_to = LineSplitter(), self.cursor
         self._time, self._count = "", 0
 
-    def feed(self, data: bytes) -> Iterator[Line]:
+    def feed(self, data: bytes) -> Iterator[LogLine]:
         """The new lines in these bytes."""
         for piece in self._splitter.feed(data):
             yield from self._line(piece)
 
-    def end(self) -> Iterator[Line]:
+    def end(self) -> Iterator[LogLine]:
         """The last line, when it had no line break; only for a log that ended in order."""
         for piece in self._splitter.end():
             yield from self._line(piece)
 
-    def _line(self, piece: Piece) -> Iterator[Line]:
+    def _line(self, piece: Piece) -> Iterator[LogLine]:
         time, text = split_stamp(piece.data) if piece.begins else ("", piece.data)
         time = (
             time
@@ -146,7 +146,7 @@ class Reader:
         )
         self._count = self._count + 1 if time == self._time else 1
         self._time = time
-        place = Cursor(time, self._count)
+        place = LogCursor(time, self._count)
         if self._skip_to:
             if (place.time, place.ordinal) <= (self._skip_to.time, self._skip_to.ordinal):
                 return
@@ -154,10 +154,10 @@ class Reader:
         self.cursor = place
         if piece.ends:
             text = text.removesuffix(b"\r")
-        yield Line(place, text.decode(errors="replace"))
+        yield LogLine(place, text.decode(errors="replace"))
 
 
-class Pattern:
+class LinePattern:
     """A regular expression in the syntax of Rust's engine, which takes linear time whatever a caller writes."""
 
     def __init__(self, text: str) -> None:
@@ -178,11 +178,11 @@ class Pattern:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class LineFilter:
     """Which lines pass: those that hold `include` (when given) and not `exclude`."""
 
-    include: Pattern | None = None
-    exclude: Pattern | None = None
+    include: LinePattern | None = None
+    exclude: LinePattern | None = None
 
     def passes(self, text: str) -> bool:
         """Whether the line is wanted."""
@@ -191,6 +191,8 @@ class Filter:
         )
 
 
-def line_filter(include: str, exclude: str) -> Filter:
+def line_filter(include: str, exclude: str) -> LineFilter:
     """A filter out of two texts, either of which may be empty; Invalid for a pattern that cannot be used."""
-    return Filter(Pattern(include) if include else None, Pattern(exclude) if exclude else None)
+    return LineFilter(
+        LinePattern(include) if include else None, LinePattern(exclude) if exclude else None
+    )

@@ -19,7 +19,7 @@ from clusters.kinds import KINDS
 from clusters.models import Cluster
 from core.errors import ClusterUnavailable, TooManyRequests
 from core.stream_limits import StreamPlace, stopping
-from workloads.objects.log_lines import Piece, Splitter
+from workloads.objects.log_lines import LineSplitter, Piece
 
 MAX_EVENT = 1024 * 1024
 UNENDED_SECONDS = 5.0
@@ -110,7 +110,7 @@ def open_log(cluster: Cluster, namespace: str, pod: str, options: LogOptions) ->
 
 def pieces_of(parts: Iterable[bytes | None]) -> Iterator[list[Piece] | None]:
     """Lines, whole unless they are longer than 1 MiB, a part's at a time; None in a silent time, or when no line ends for a while."""
-    splitter = Splitter(MAX_EVENT)
+    splitter = LineSplitter(MAX_EVENT)
     last = monotonic()
     for part in parts:
         pieces = list(splitter.feed(part or b""))

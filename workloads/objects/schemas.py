@@ -18,7 +18,7 @@ REFERENCE = "#/components/schemas/"
 LEFT_OUT = frozenset({"description", "example", "externalDocs", "default"})
 
 
-def schema_of(cluster: Cluster, api_version: str, kind: str) -> Object:
+def read_schema(cluster: Cluster, api_version: str, kind: str) -> Object:
     """{"root": name, "definitions": {name: schema}}; NotFound when the cluster describes no such kind. Kept for ten minutes."""
     key = f"schema:{cluster.pk}:{api_version}:{kind}"
     kept: Object | None = cache.get(key)

@@ -22,7 +22,7 @@ from storage_api.history import as_of, past_events
 from storage_api.query import problems, sorting
 from storage_api.services import multicluster, snapshot
 from workloads.objects.manifests import complete, is_secret, manifest, masked_secret, patch_body
-from workloads.objects.subject import explaining
+from workloads.objects.subject import call_with_namespace_check
 
 T = TypeVar("T")
 MAX_EVENTS = 20_000
@@ -206,7 +206,7 @@ def _read_chosen(client: ClusterClient, kind: Kind, query: ListQuery, limit: int
 def get_object(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> bytes:
     """One object's bytes; NamespaceNotFound when it is the namespace that is missing."""
     client = registry.client(cluster)
-    return explaining(
+    return call_with_namespace_check(
         client, kind, namespace, lambda: client.get(kind, name, namespace=namespace or None)
     )
 
@@ -298,8 +298,10 @@ def update_object(
         return client.replace(kind, name, body, namespace=namespace or None, **options)
 
     if body["metadata"].get("resourceVersion"):
-        return explaining(client, kind, namespace, put)
-    return explaining(client, kind, namespace, lambda: _put_over_latest(client, kind, body, put))
+        return call_with_namespace_check(client, kind, namespace, put)
+    return call_with_namespace_check(
+        client, kind, namespace, lambda: _put_over_latest(client, kind, body, put)
+    )
 
 
 def _put_over_latest(
@@ -342,8 +344,8 @@ def patch_object(
         return client.patch(kind, name, sent, patch=patch, namespace=namespace or None, query=asked)
 
     if unbounded:
-        return explaining(client, kind, namespace, lambda: send(body, False))
-    return explaining(
+        return call_with_namespace_check(client, kind, namespace, lambda: send(body, False))
+    return call_with_namespace_check(
         client,
         kind,
         namespace,
@@ -376,7 +378,7 @@ def delete_object(
     if grace is not None:
         options["gracePeriodSeconds"] = grace
     client = registry.client(cluster)
-    return explaining(
+    return call_with_namespace_check(
         client,
         kind,
         namespace,

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ObjectRef:
     """The object that an action is about; `namespace` is "" for cluster-wide kinds."""
 
     cluster: Cluster
@@ -37,7 +37,7 @@ class Subject:
         path = self.kind.path(
             namespace=self.namespace or None, name=self.name, subresource=subresource
         )
-        raw = explaining(
+        raw = call_with_namespace_check(
             self.client, self.kind, self.namespace, lambda: self.client.request("GET", path)
         )
         self.seen.setdefault("before", raw)
@@ -53,7 +53,7 @@ class Subject:
     ) -> Object:
         """The object after a merge, strategic or json patch."""
         space, query = self.namespace or None, {"dryRun": "All" if dry_run else ""}
-        raw = explaining(
+        raw = call_with_namespace_check(
             self.client,
             self.kind,
             self.namespace,
@@ -77,7 +77,9 @@ def _object(raw: bytes) -> Object:
     return found
 
 
-def explaining(client: ClusterClient, kind: Kind, namespace: str, call: Callable[[], T]) -> T:
+def call_with_namespace_check(
+    client: ClusterClient, kind: Kind, namespace: str, call: Callable[[], T]
+) -> T:
     """Run the call; when its object is missing, say whether the namespace is."""
     try:
         return call()

@@ -38,7 +38,7 @@ def _specs(pod: Object, *groups: str) -> Iterator[tuple[str, Mapping[str, Any]]]
             yield from ((group, spec) for spec in pod["spec"].get(group) or [])
 
 
-def chosen(pod: Object, names: list[str], *, every: bool = False) -> list[str]:
+def select_containers(pod: Object, names: list[str], *, every: bool = False) -> list[str]:
     """Names of the containers meant: those given, `*` for all, none given for the default one (`every`: all regular ones)."""
     known = [spec["name"] for _, spec in _specs(pod)]
     if "*" in names:
@@ -55,7 +55,7 @@ def chosen(pod: Object, names: list[str], *, every: bool = False) -> list[str]:
     return [name for name in names if name in known]
 
 
-def look(pod: Object, name: str) -> Container:
+def container_status(pod: Object, name: str) -> Container:
     """How a container stands."""
     meta, status = pod["metadata"], pod.get("status") or {}
     for group, statuses in GROUPS:

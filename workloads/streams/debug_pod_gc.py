@@ -19,7 +19,7 @@ from workloads.streams.exec import LABEL, USER
 GRACE = timedelta(minutes=2)
 
 
-def remove(cluster: Cluster) -> int:
+def remove_stale_pods(cluster: Cluster) -> int:
     """Delete the cluster's debug pods that no open terminal holds; how many."""
     client, namespace = registry.client(cluster), settings.NODE_TERMINAL_NAMESPACE
     stale = [

@@ -28,7 +28,7 @@ async def _listed(client: StreamClient, namespace: str, selector: str) -> tuple[
         query["continue"] = page["metadata"]["continue"]
 
 
-async def pods_of(
+async def follow_pods(
     client: StreamClient, namespace: str, selector: str
 ) -> AsyncIterator[list[Object]]:
     """Pods as they are now, then each that comes or changes; ClusterUnavailable when the cluster stays away."""

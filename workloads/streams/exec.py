@@ -50,7 +50,7 @@ def exec_query(container: str, command: list[str]) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def opened(ticket: Ticket, starting: Callable[[str], None]) -> AsyncIterator[Channels]:
+async def open_shell(ticket: Ticket, starting: Callable[[str], None]) -> AsyncIterator[Channels]:
     """The channels of the shell that a ticket is for."""
     async with (
         stream_clients.stream_client(ticket.cluster, ticket.user) as client,
@@ -66,7 +66,7 @@ async def _shell(
     options = ticket.options
     if node := options.get("node"):
         async with _debug_pod(
-            client, debug_pod(str(node), ticket.mark, ticket.user), starting
+            client, debug_pod_manifest(str(node), ticket.mark, ticket.user), starting
         ) as name:
             query = exec_query("shell", list(options.get("command") or NODE_SHELL))
             async with client.exec(
@@ -80,7 +80,7 @@ async def _shell(
 
 
 # --- nodes ----------------------------------------------------------------------------------------------------------
-def debug_pod(node: str, mark: str, user: int) -> Object:
+def debug_pod_manifest(node: str, mark: str, user: int) -> Object:
     """A privileged pod on the node, with its root under /host; the kubelet ends it even if nobody comes to remove it.
 
     `mark` stands for the session, whose id must not be read from a label.

@@ -20,18 +20,18 @@ from core.errors import (
     Rejected,
     TooManyRequests,
 )
-from workloads.objects.log_lines import Cursor, Line, Reader
-from workloads.streams.containers import Container, look
+from workloads.objects.log_lines import LineReader, LogCursor, LogLine
+from workloads.streams.containers import Container, container_status
 
 PODS = KINDS["pods"]
 SLOWEST = 30.0
 SETTLED = 5.0
-Emit = Callable[["Follower", Line], Awaitable[None]]
+Emit = Callable[["LogFollower", LogLine], Awaitable[None]]
 Notify = Callable[[str, str, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LogRequest:
     """Which part of each log is wanted, by the API server's names, and whether to go on when it has been read."""
 
     query: Query
@@ -46,7 +46,7 @@ class _OtherRun(Exception):
         self.found = found
 
 
-class Follower:
+class LogFollower:
     """Reads one container's log to its end. `emit` takes each line, `notify` (state, source, reason) what happens to the log."""
 
     def __init__(
@@ -54,9 +54,9 @@ class Follower:
         client: StreamClient,
         namespace: str,
         container: Container,
-        wanted: Wanted,
+        wanted: LogRequest,
         *,
-        cursor: Cursor | None,
+        cursor: LogCursor | None,
         emit: Emit,
         notify: Notify,
     ) -> None:
@@ -68,7 +68,7 @@ class Follower:
             wanted,
         )
         self._emit, self._notify = emit, notify
-        self._reader = Reader(cursor)
+        self._reader = LineReader(cursor)
         self._opened = False
         self._since = ""
         self._trouble_began: float | None = None
@@ -134,7 +134,7 @@ class Follower:
         pod = await self._client.json(
             "GET", PODS.path(namespace=self._namespace, name=self._container.pod)
         )
-        found = look(pod, self._container.name)
+        found = container_status(pod, self._container.name)
         if found.uid == self._container.uid and found.restarts > self._container.restarts:
             raise _OtherRun(found)
 
@@ -149,7 +149,7 @@ class Follower:
         except (ClusterUnavailable, TooManyRequests) as error:
             await self._keep_trying(error)
             return False
-        found = look(pod, self._container.name)
+        found = container_status(pod, self._container.name)
         if found.uid != self._container.uid:
             return await self._gone("pod_replaced")
         if found.restarts > self._container.restarts:
@@ -200,7 +200,7 @@ class Follower:
         self._pause = min(self._pause * 2, SLOWEST)
 
 
-def frame(line: Line, source: str, *, stamped: bool) -> dict[str, Any]:
+def log_frame(line: LogLine, source: str, *, stamped: bool) -> dict[str, Any]:
     """The body of a log frame."""
     content = f"{line.cursor.time} {line.text}" if stamped else line.text
     data = {

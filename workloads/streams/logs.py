@@ -17,16 +17,16 @@ from core.sockets.handshake import Pongs
 from core.sockets.protocol import Closing, Socket, first_of, now
 from core.sockets.send_buffer import Outbox
 from core.sockets.tickets import Ticket
-from workloads.objects.log_lines import Cursor, Line, line_filter, parse_cursor
-from workloads.streams.containers import Container, chosen, look
-from workloads.streams.discovery import pods_of
-from workloads.streams.log_follower import Follower, Wanted, frame
+from workloads.objects.log_lines import LogCursor, LogLine, line_filter, parse_cursor
+from workloads.streams.containers import Container, container_status, select_containers
+from workloads.streams.discovery import follow_pods
+from workloads.streams.log_follower import LogFollower, LogRequest, log_frame
 
 PODS = KINDS["pods"]
 FLUSH_SECONDS = 10
 
 
-def cursors_of(text: str) -> Mapping[str, Cursor]:
+def parse_cursors(text: str) -> Mapping[str, LogCursor]:
     """Where to go on, by source (`pod/container`); a bare cursor is for every source, under "". Invalid for anything else."""
     if not text:
         return {}
@@ -55,7 +55,7 @@ async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
         stream = LogStream(
             socket,
             ticket,
-            cursors_of(text if isinstance(text, str) else orjson.dumps(text).decode()),
+            parse_cursors(text if isinstance(text, str) else orjson.dumps(text).decode()),
         )
         pongs = Pongs()
         async with stream_clients.stream_client(ticket.cluster, ticket.user) as client:
@@ -74,7 +74,7 @@ async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
 class LogStream:
     """One client's logs: followers put lines into the outbox, one task sends them."""
 
-    def __init__(self, socket: Socket, ticket: Ticket, cursors: Mapping[str, Cursor]) -> None:
+    def __init__(self, socket: Socket, ticket: Ticket, cursors: Mapping[str, LogCursor]) -> None:
         options = ticket.options
         self._socket, self._ticket, self._cursors = socket, ticket, cursors
         self._names = list(options.get("containers") or [])
@@ -82,7 +82,7 @@ class LogStream:
             str(options.get("include") or ""), str(options.get("exclude") or "")
         )
         self._stamped, self._batched = bool(options.get("timestamps")), bool(options.get("batch"))
-        self._wanted = Wanted(options.get("query") or {}, bool(options.get("follow", True)))
+        self._wanted = LogRequest(options.get("query") or {}, bool(options.get("follow", True)))
         self._attached: set[tuple[str, str]] = set()
         self._seats: set[str] = set()
         self.outbox = Outbox(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS)
@@ -166,7 +166,7 @@ class LogStream:
         )
 
     async def _pods(self, client: StreamClient, selector: str) -> AsyncIterator[Object]:
-        async for pods in pods_of(client, self._ticket.namespace, selector):
+        async for pods in follow_pods(client, self._ticket.namespace, selector):
             for pod in pods:
                 yield pod
             if not self._wanted.follow:
@@ -174,7 +174,9 @@ class LogStream:
 
     def _new(self, pod: Object, *, every: bool) -> list[Container]:
         """Containers that have something to read and are not followed yet; of a selector's pods only such that have started."""
-        found = [look(pod, name) for name in chosen(pod, self._names, every=every)]
+        found = [
+            container_status(pod, name) for name in select_containers(pod, self._names, every=every)
+        ]
         fresh = [
             each
             for each in found
@@ -187,9 +189,9 @@ class LogStream:
         self._attached |= {(each.uid, each.name) for each in fresh}
         return fresh[: max(room, 0)]
 
-    def _follower(self, client: StreamClient, container: Container) -> Follower:
+    def _follower(self, client: StreamClient, container: Container) -> LogFollower:
         cursor = self._cursors.get(container.source, self._cursors.get(""))
-        return Follower(
+        return LogFollower(
             client,
             self._ticket.namespace,
             container,
@@ -199,10 +201,10 @@ class LogStream:
             notify=self._notify,
         )
 
-    async def _emit(self, follower: Follower, line: Line) -> None:
+    async def _emit(self, follower: LogFollower, line: LogLine) -> None:
         if self._filter.passes(line.text):
             await self.outbox.put(
-                frame(line, follower.source, stamped=self._stamped), len(line.text) + 200
+                log_frame(line, follower.source, stamped=self._stamped), len(line.text) + 200
             )
 
     async def _notify(self, state: str, source: str, reason: str) -> None:

@@ -115,7 +115,7 @@ class Recorder:
         self._number += 1
         columns = dict(self._columns)
         await _written(
-            recordings.add, self._row, self._number, events, size=self._size, columns=columns
+            recordings.add_chunk, self._row, self._number, events, size=self._size, columns=columns
         )
 
     async def finish(self) -> None:

@@ -36,7 +36,7 @@ def begin(ticket: Ticket) -> int:
     return row.pk
 
 
-def add(pk: int, number: int, events: str, *, size: int, columns: dict[str, Any]) -> None:
+def add_chunk(pk: int, number: int, events: str, *, size: int, columns: dict[str, Any]) -> None:
     """One more chunk, and what is known of the whole."""
     RecordingChunk.objects.create(
         recording_id=pk, number=number, events=events.replace("\\u0000", "")
@@ -114,7 +114,7 @@ def asciicast(row: Recording) -> Iterator[bytes]:
         yield events.encode()
 
 
-def forget() -> int:
+def delete_expired() -> int:
     """Delete recordings older than TERMINAL_RECORDING_DAYS; how many."""
     old = timezone.now() - timedelta(days=settings.TERMINAL_RECORDING_DAYS)
     return Recording.objects.filter(started_at__lt=old).delete()[1].get("workloads.Recording", 0)

@@ -35,16 +35,16 @@ from core.sockets.protocol import (
 )
 from core.sockets.tickets import Ticket
 from workloads.streams import terminal_protocol
-from workloads.streams.exec import STARTING, opened
+from workloads.streams.exec import STARTING, open_shell
 from workloads.streams.recorder import Recorder
-from workloads.streams.terminal_protocol import Input, Ring
+from workloads.streams.terminal_protocol import ClientInput, OutputRing
 
 log = logging.getLogger(__name__)
 PODS = KINDS["pods"]
 TYPED_BYTES = 64 * 1024
 LOST_SECONDS = 5
 Opener = Callable[[Callable[[str], None]], AbstractAsyncContextManager[Channels]]
-LIVE: dict[str, "Session"] = {}
+SESSIONS: dict[str, "TerminalSession"] = {}
 
 
 async def serve_terminal(socket: Socket, arguments: Mapping[str, str]) -> None:
@@ -69,9 +69,9 @@ def _last_seq(socket: Socket, first: Mapping[str, Any]) -> int:
     )
 
 
-async def _session(socket: Socket, token: str, identity: str) -> "Session":
+async def _session(socket: Socket, token: str, identity: str) -> "TerminalSession":
     """The session that the token is for: one that waits for its client, or a new one."""
-    waiting = LIVE.get(identity)
+    waiting = SESSIONS.get(identity)
     if waiting and waiting.claim(token):
         handshake.check_origin(socket, waiting.host)
         await waiting.recheck()
@@ -92,18 +92,18 @@ async def _session(socket: Socket, token: str, identity: str) -> "Session":
         raise Forbidden("only the token that a session gave last brings its shell back")
     guest = handshake.guest_of(ticket, seats="terminals", limit=settings.TERMINALS_PER_USER)
     await connections.take_seat(guest.seats, guest.user, guest.session, guest.limit)
-    LIVE[identity] = session = Session(ticket, guest)
+    SESSIONS[identity] = session = TerminalSession(ticket, guest)
     session.start()
     return session
 
 
-class Session:
+class TerminalSession:
     """One shell: a pump that reads its output into a ring, and at most one socket that shows it."""
 
     def __init__(self, ticket: Ticket, guest: Guest) -> None:
         self.host = ticket.host
         self._ticket, self._guest = ticket, guest
-        self._ring, self._notices = Ring(), deque[dict[str, Any]]()
+        self._ring, self._notices = OutputRing(), deque[dict[str, Any]]()
         self._news, self._read_on = asyncio.Event(), asyncio.Event()
         self._channels: Channels | None = None
         self._announced = False
@@ -135,7 +135,7 @@ class Session:
         try:
             # No shell without its recording: it begins first, and a shell ends when it can no longer be written.
             await self._recorder.start()
-            async with opened(self._ticket, self._starting) as channels:
+            async with open_shell(self._ticket, self._starting) as channels:
                 await self._ready(channels)
                 await first_of(self._pump(channels), self._watch(), self._recorder.failure())
         except (Closing, DomainError) as ending:
@@ -144,8 +144,8 @@ class Session:
             log.exception("terminal failed")
         finally:
             self._ended = self._ended or Closing(1011, "the terminal failed")
-            if LIVE.get(self._ticket.session) is self:
-                del LIVE[self._ticket.session]
+            if SESSIONS.get(self._ticket.session) is self:
+                del SESSIONS[self._ticket.session]
             self._news.set()
             await self._recorder.finish()
             await connections.leave_seat(self._guest.seats, self._guest.user, self._guest.session)
@@ -339,7 +339,7 @@ class Session:
             while self._notices:
                 await socket.send(self._notices.popleft())
             for seq, text in self._ring.after(self._sent):
-                await socket.send(terminal_protocol.output(style, seq, text))
+                await socket.send(terminal_protocol.output_frame(style, seq, text))
                 self._sent = seq
                 self._read_on.set()
             if ended:
@@ -353,16 +353,16 @@ class Session:
             pongs.heard()
             try:
                 given = (
-                    terminal_protocol.keys(message)
+                    terminal_protocol.parse_binary(message)
                     if isinstance(message, bytes)
-                    else terminal_protocol.read(handshake.frame_of(message))
+                    else terminal_protocol.parse_frame(handshake.frame_of(message))
                 )
             except DomainError as error:
                 self._notify(socket.error_frame(error))
                 continue
             await self._obey(given, pongs)
 
-    async def _obey(self, given: Input, pongs: Pongs) -> None:
+    async def _obey(self, given: ClientInput, pongs: Pongs) -> None:
         match given.kind:
             case "stdin":
                 self._active = time.monotonic()
@@ -395,5 +395,5 @@ class Session:
 async def end_all() -> None:
     """End every shell, at the end of the process."""
     await asyncio.gather(
-        *(session.end(Closing(1001, "restart")) for session in list(LIVE.values()))
+        *(session.end(Closing(1001, "restart")) for session in list(SESSIONS.values()))
     )

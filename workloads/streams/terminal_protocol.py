@@ -13,7 +13,7 @@ STYLES = ("data", "write", "stdout")
 SUBPROTOCOLS = {f"kubegale.{style}": style for style in STYLES}
 
 
-def output(style: str, seq: int, text: str) -> dict[str, Any]:
+def output_frame(style: str, seq: int, text: str) -> dict[str, Any]:
     """What the container printed."""
     match style:
         case "write":
@@ -24,7 +24,7 @@ def output(style: str, seq: int, text: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class ClientInput:
     """What a client sent: stdin (`data`), resize (`cols`, `rows`), ping, pong, close or attach."""
 
     kind: str
@@ -45,12 +45,12 @@ ALIASES = {
 PLAIN = {"resize", "ping", "pong", "close", "attach"}
 
 
-def keys(message: bytes) -> Input:
+def parse_binary(message: bytes) -> ClientInput:
     """What was typed, out of a binary frame: bytes as they are, so that a character may come in two frames."""
-    return Input("stdin", message)
+    return ClientInput("stdin", message)
 
 
-def read(frame: Mapping[str, Any]) -> Input:
+def parse_frame(frame: Mapping[str, Any]) -> ClientInput:
     """A client's frame under any of its names; Invalid when it is none."""
     named = {key.lower(): value for key, value in frame.items()}
     word = str(named.get("type") or named.get("op") or "")
@@ -61,12 +61,12 @@ def read(frame: Mapping[str, Any]) -> Input:
         text = data if isinstance(data, str) else inner.get("input", named.get("input"))
         if not isinstance(text, str):
             raise Invalid("input must be text")
-        return Input(kind, text.encode())
+        return ClientInput(kind, text.encode())
     if kind == "resize":
-        return Input(kind, cols=_size(inner, named, "cols"), rows=_size(inner, named, "rows"))
+        return ClientInput(kind, cols=_size(inner, named, "cols"), rows=_size(inner, named, "rows"))
     if not kind:
         raise Invalid("the frame's type must be data (or read, stdin), resize, ping, pong or close")
-    return Input(kind)
+    return ClientInput(kind)
 
 
 def _size(inner: Mapping[str, Any], outer: Mapping[str, Any], name: str) -> int:
@@ -76,7 +76,7 @@ def _size(inner: Mapping[str, Any], outer: Mapping[str, Any], name: str) -> int:
     return value
 
 
-class Ring:
+class OutputRing:
     """The last 256 KiB of a terminal's output, in numbered pieces."""
 
     def __init__(self, limit: int = RING_BYTES) -> None:

@@ -16,12 +16,12 @@ from workloads.topology.graph import LAYERS, Edge, Graph, Vertex
 from workloads.topology.references import (
     Reference,
     backends,
-    configuration,
-    controller,
+    configuration_references,
+    controller_uid,
     mapping,
+    mappings,
     pod_spec,
-    rows,
-    target,
+    scale_target,
     template_labels,
 )
 
@@ -43,7 +43,7 @@ METADATA = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp"
 
 
 @dataclass(slots=True)
-class Namespace:
+class NamespaceObjects:
     """The objects of a namespace by kind and name; kinds that could not be read, and whether some kind has more than was read."""
 
     name: str
@@ -52,9 +52,9 @@ class Namespace:
     truncated: bool = False
 
 
-def read(cluster: Cluster, namespace: str) -> Namespace:
+def read_namespace(cluster: Cluster, namespace: str) -> NamespaceObjects:
     """All that the graph is made of."""
-    found = Namespace(namespace)
+    found = NamespaceObjects(namespace)
     for plural in READ:
         try:
             listing = services.list_objects(
@@ -70,10 +70,10 @@ def read(cluster: Cluster, namespace: str) -> Namespace:
     return found
 
 
-class Drawing:
+class GraphBuilder:
     """Makes the graph of what was read."""
 
-    def __init__(self, found: Namespace) -> None:
+    def __init__(self, found: NamespaceObjects) -> None:
         self._found, self.graph = found, Graph()
         self._by_uid: dict[str, tuple[str, Object]] = {
             item["metadata"].get("uid", ""): (plural, item)
@@ -108,7 +108,7 @@ class Drawing:
     def _top(self, plural: str, item: Object) -> tuple[str, Object]:
         """The workload that people know: the Deployment of a ReplicaSet, the CronJob of a Job, else the controller itself."""
         for _ in range(DEPTH):
-            above = self._by_uid.get(controller(item))
+            above = self._by_uid.get(controller_uid(item))
             if above is None:
                 break
             plural, item = above
@@ -118,20 +118,24 @@ class Drawing:
         top, workload = self._top(plural, item)
         if workload is item:
             vertex = self._vertex(plural, item)
-            self._configured(vertex, configuration(pod_spec(plural, item)))
+            self._configured(vertex, configuration_references(pod_spec(plural, item)))
         elif plural == "jobs":
             self.graph.join(self._vertex(top, workload).id, self._vertex(plural, item).id, "owns")
 
     def _pod(self, pod: Object) -> None:
-        vertex, above, known = self._vertex("pods", pod), self._by_uid.get(controller(pod)), set()
+        vertex, above, known = (
+            self._vertex("pods", pod),
+            self._by_uid.get(controller_uid(pod)),
+            set(),
+        )
         if above is not None:
             plural, workload = above if above[0] == "jobs" else self._top(*above)
             self.graph.join(self._vertex(plural, workload).id, vertex.id, "owns")
-            known = {(one.plural, one.name) for one in configuration(pod_spec(*above))}
+            known = {(one.plural, one.name) for one in configuration_references(pod_spec(*above))}
         # What the template names is drawn from the workload; a pod adds what is its own, as claims of a StatefulSet are.
         own = [
             one
-            for one in configuration(mapping(pod, "spec"))
+            for one in configuration_references(mapping(pod, "spec"))
             if (one.plural, one.name) not in known
         ]
         self._configured(vertex, [one for one in own if not _everywhere(one)])
@@ -177,7 +181,7 @@ class Drawing:
             return
         for pod in self._items("pods"):
             if selector.items() <= template_labels("pods", pod).items():
-                above = self._by_uid.get(controller(pod))
+                above = self._by_uid.get(controller_uid(pod))
                 plural, workload = ("pods", pod) if above is None else self._top(*above)
                 self.graph.join(vertex.id, self._vertex(plural, workload).id, "selects")
         # A workload without pods is behind the Service all the same.
@@ -191,12 +195,12 @@ class Drawing:
 
     def _ingress(self, vertex: Vertex, ingress: Object) -> None:
         self._configured(vertex, backends(ingress))
-        for tls in rows(mapping(ingress, "spec").get("tls")):
+        for tls in mappings(mapping(ingress, "spec").get("tls")):
             if isinstance(tls.get("secretName"), str) and tls["secretName"]:
                 self._configured(vertex, [Reference("secrets", tls["secretName"], "reads")])
 
     def _scaler(self, vertex: Vertex, scaler: Object) -> None:
-        kind, name = target(scaler)
+        kind, name = scale_target(scaler)
         plural = next((one for one in CONTROLLERS if KINDS[one].name == kind), "")
         if plural:
             self._configured(vertex, [Reference(plural, name, "scales")])
@@ -220,7 +224,7 @@ def _everywhere(one: Reference) -> bool:
     return one.plural == "configmaps" and one.name == "kube-root-ca.crt"
 
 
-def topology(cluster: Cluster, namespace: str, *, kind: str = "", name: str = "") -> Object:
+def build_topology(cluster: Cluster, namespace: str, *, kind: str = "", name: str = "") -> Object:
     """{"nodes","edges","refused","truncated"}: of the namespace, or of what belongs to one object in it (else NotFound)."""
     if bool(kind) != bool(name):
         raise Invalid("kind and name go together", field="kind" if name else "name")
@@ -228,8 +232,8 @@ def topology(cluster: Cluster, namespace: str, *, kind: str = "", name: str = ""
         kind = known.plural
     if kind and kind not in LAYERS:
         raise Invalid(f"kind must be one of {', '.join(LAYERS)}", field="kind")
-    found = read(cluster, namespace)
-    drawing = Drawing(found)
+    found = read_namespace(cluster, namespace)
+    drawing = GraphBuilder(found)
     graph = drawing.draw()
     if kind:
         graph = graph.around(drawing.focus(kind, name))
@@ -264,7 +268,8 @@ def _essence(item: Mapping[str, Any]) -> Object:
         return {}
     metadata, spec = mapping(item, "metadata"), mapping(item, "spec")
     containers = [
-        {"name": one.get("name"), "image": one.get("image")} for one in rows(spec.get("containers"))
+        {"name": one.get("name"), "image": one.get("image")}
+        for one in mappings(spec.get("containers"))
     ]
     return {
         "metadata": {name: metadata[name] for name in METADATA if name in metadata},

@@ -24,7 +24,7 @@ def mapping(value: object, *path: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def rows(value: object) -> list[Mapping[str, Any]]:
+def mappings(value: object) -> list[Mapping[str, Any]]:
     """The mappings of a list, or [] for what is none."""
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
@@ -49,8 +49,8 @@ def backends(ingress: Object) -> Iterator[Reference]:
     spec = mapping(ingress, "spec")
     paths = [
         path
-        for rule in rows(spec.get("rules"))
-        for path in rows(mapping(rule, "http").get("paths"))
+        for rule in mappings(spec.get("rules"))
+        for path in mappings(mapping(rule, "http").get("paths"))
     ]
     for backend in (mapping(spec, "defaultBackend"), *(mapping(path, "backend") for path in paths)):
         yield from _named("services", mapping(backend, "service").get("name"), "routes")
@@ -63,10 +63,10 @@ def _named(
         yield Reference(plural, name, relation, optional is True)
 
 
-def configuration(spec: Mapping[str, Any]) -> list[Reference]:
+def configuration_references(spec: Mapping[str, Any]) -> list[Reference]:
     """ConfigMaps, Secrets and claims of a pod's spec, each once."""
-    found = [*_volumes(rows(spec.get("volumes"))), *_environment(spec)]
-    for one in rows(spec.get("imagePullSecrets")):
+    found = [*_volumes(mappings(spec.get("volumes"))), *_environment(spec)]
+    for one in mappings(spec.get("imagePullSecrets")):
         found += _named("secrets", one.get("name"), "pulls with", optional=True)
     kept: dict[tuple[str, str], Reference] = {}
     for reference in found:
@@ -80,7 +80,7 @@ def configuration(spec: Mapping[str, Any]) -> list[Reference]:
 def _volumes(volumes: Iterable[Mapping[str, Any]]) -> Iterator[Reference]:
     for volume in volumes:
         yield from _sources(volume)
-        for source in rows(mapping(volume, "projected").get("sources")):
+        for source in mappings(mapping(volume, "projected").get("sources")):
             yield from _sources(source, name="name")
 
 
@@ -96,10 +96,10 @@ def _sources(source: Mapping[str, Any], *, name: str = "secretName") -> Iterator
 
 
 def _environment(spec: Mapping[str, Any]) -> Iterator[Reference]:
-    for container in (*rows(spec.get("initContainers")), *rows(spec.get("containers"))):
-        for source in rows(container.get("envFrom")):
+    for container in (*mappings(spec.get("initContainers")), *mappings(spec.get("containers"))):
+        for source in mappings(container.get("envFrom")):
             yield from _keys(mapping(source, "configMapRef"), mapping(source, "secretRef"))
-        for variable in rows(container.get("env")):
+        for variable in mappings(container.get("env")):
             value = mapping(variable, "valueFrom")
             yield from _keys(mapping(value, "configMapKeyRef"), mapping(value, "secretKeyRef"))
 
@@ -109,13 +109,13 @@ def _keys(config: Mapping[str, Any], secret: Mapping[str, Any]) -> Iterator[Refe
     yield from _named("secrets", secret.get("name"), "reads", optional=secret.get("optional"))
 
 
-def controller(item: Object) -> str:
+def controller_uid(item: Object) -> str:
     """The uid of the object's controller, or nothing."""
-    owners = rows(mapping(item, "metadata").get("ownerReferences"))
+    owners = mappings(mapping(item, "metadata").get("ownerReferences"))
     return next((str(owner.get("uid")) for owner in owners if owner.get("controller") is True), "")
 
 
-def target(scaler: Object) -> tuple[str, str]:
+def scale_target(scaler: Object) -> tuple[str, str]:
     """(kind, name) that an autoscaler scales."""
     found = mapping(scaler, "spec", "scaleTargetRef")
     return str(found.get("kind", "")), str(found.get("name", ""))

@@ -19,14 +19,14 @@ from core.sockets.tickets import store
 from launcher.ports import free_port
 from tests.socket_server import peer
 from workloads import tasks
-from workloads.streams.exec import debug_pod
+from workloads.streams.exec import debug_pod_manifest
 
 PODS = KINDS["pods"]
 
 
 @pytest.mark.django_db
 def test_debug_pods_that_no_terminal_holds_are_removed(apiserver: Any, cluster: Cluster) -> None:
-    held, lost, fresh = (debug_pod("node-00", name * 32, 7) for name in "abc")
+    held, lost, fresh = (debug_pod_manifest("node-00", name * 32, 7) for name in "abc")
     for pod, age in ((held, "2026-01-01T00:00:00Z"), (lost, "2026-01-01T00:00:00Z"), (fresh, "")):
         pod["metadata"]["creationTimestamp"] = age or time.strftime(
             "%Y-%m-%dT%H:%M:%SZ", time.gmtime()
