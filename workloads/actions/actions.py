@@ -304,9 +304,7 @@ def _new_name(base: str, middle: str, given: str) -> str:
 
 def _made(ref: ObjectRef, job: Object, options: ActionOptions) -> ActionOutcome:
     query = {"dryRun": "All"} if options.dry_run else {}
-    made = orjson.loads(
-        ref.client.create(KINDS["jobs"], job, namespace=ref.namespace, **query)
-    )
+    made = orjson.loads(ref.client.create(KINDS["jobs"], job, namespace=ref.namespace, **query))
     return ActionOutcome(_answer(ref, changed=True, job=made["metadata"]["name"], object=made))
 
 

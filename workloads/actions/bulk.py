@@ -163,9 +163,7 @@ def _delete(ref: ObjectRef, operation: Operation, step: OperationStep) -> str:
     options = restarts.delete_options(step.key, grace=given.get("grace_period"))
     options["propagationPolicy"] = given.get("propagation") or "Background"
     try:
-        ref.client.delete(
-            ref.kind, ref.name, namespace=ref.namespace or None, options=options
-        )
+        ref.client.delete(ref.kind, ref.name, namespace=ref.namespace or None, options=options)
     except NotFound:
         return "gone already"
     except Conflict:

@@ -107,9 +107,7 @@ def run(operation: Operation) -> Again | Result:
 
 
 def _judgements(ref: ObjectRef, flags: DrainFlags) -> list[PodDecision]:
-    return [
-        decide(ref.client, pod, flags) for pod in nodes.list_pods(ref, flags.pod_selector)
-    ]
+    return [decide(ref.client, pod, flags) for pod in nodes.list_pods(ref, flags.pod_selector)]
 
 
 def pod_name(pod: Object) -> str:

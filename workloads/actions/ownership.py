@@ -21,9 +21,7 @@ def list_pods(ref: ObjectRef, known: dict[str, Object] | None = None) -> list[Ob
     """The pods that the workload controls, directly or through its ReplicaSets or Jobs."""
     item = ref.read()
     known = known or owner_chain(ref, item)
-    selector = (
-        "" if ref.kind.plural == "cronjobs" else label_selector(item["spec"].get("selector"))
-    )
+    selector = "" if ref.kind.plural == "cronjobs" else label_selector(item["spec"].get("selector"))
     found = list_all(ref.client, KINDS["pods"], ref.namespace, labelSelector=selector)
     return [pod for pod in found if controller_of(pod).get("uid") in known]
 

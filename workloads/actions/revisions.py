@@ -116,9 +116,7 @@ def _of_deployment(ref: ObjectRef, owner: Object) -> list[Revision]:
 
 
 def _of_controller_revisions(ref: ObjectRef, owner: Object) -> list[Revision]:
-    held = _owned(
-        ref, "controllerrevisions", owner, label_selector(owner["spec"].get("selector"))
-    )
+    held = _owned(ref, "controllerrevisions", owner, label_selector(owner["spec"].get("selector")))
     held.sort(key=lambda item: int(item["revision"]), reverse=True)
     wanted, found, seen = normalized_template(owner["spec"]["template"]), [], False
     for item in held:
