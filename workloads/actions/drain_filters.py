@@ -1,4 +1,4 @@
-"""Which pods leave a node that is drained, which stay and which forbid it: kubectl's filters, in kubectl's order."""
+"""Which pods a drain evicts, skips or is refused by: kubectl's filters, in kubectl's order."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,10 @@ FINISHED = frozenset({"Succeeded", "Failed"})
 
 @dataclass(frozen=True, slots=True)
 class DrainFlags:
-    """kubectl drain's flags under their own names; times are in seconds, -1 leaves the grace period to each pod."""
+    """kubectl drain's flags under their own names.
+
+    Times are in seconds; a grace period of -1 leaves it to each pod, a timeout of 0 is none.
+    """
 
     ignore_daemonsets: bool = True
     delete_emptydir_data: bool = False
@@ -33,7 +36,7 @@ class DrainFlags:
 
 
 class DrainVerdict(StrEnum):
-    """What becomes of a pod."""
+    """What a drain does with a pod."""
 
     EVICT = "evict"
     SKIP = "skip"
@@ -42,7 +45,7 @@ class DrainVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PodDecision:
-    """The verdict on one pod, and why."""
+    """The verdict on one pod, and the reason."""
 
     pod: Object
     verdict: DrainVerdict
@@ -53,40 +56,39 @@ Filter = Callable[[ClusterClient, Object, DrainFlags], tuple[DrainVerdict, str]]
 OKAY = (DrainVerdict.EVICT, "")
 
 
-def _finished(pod: Object) -> bool:
+def _is_finished(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") in FINISHED
 
 
 def _already_deleted(
     client: ClusterClient, pod: Object, flags: DrainFlags
 ) -> tuple[DrainVerdict, str]:
-    stamp, limit = pod["metadata"].get("deletionTimestamp"), flags.skip_wait_for_delete_timeout
-    if (
-        limit > 0
-        and stamp
-        and (timezone.now() - datetime.fromisoformat(stamp)).total_seconds() > limit
-    ):
+    deleted_at = pod["metadata"].get("deletionTimestamp")
+    limit = flags.skip_wait_for_delete_timeout
+    if limit <= 0 or not deleted_at:
+        return OKAY
+    age = (timezone.now() - datetime.fromisoformat(deleted_at)).total_seconds()
+    if age > limit:
         return DrainVerdict.SKIP, f"it has been terminating for more than {limit} s"
     return OKAY
 
 
 def _daemon_set(client: ClusterClient, pod: Object, flags: DrainFlags) -> tuple[DrainVerdict, str]:
     owner = controller_of(pod)
-    if owner.get("kind") != "DaemonSet" or _finished(pod):
+    if owner.get("kind") != "DaemonSet" or _is_finished(pod):
         return OKAY
-    if not _exists(client, pod, owner):
+    # The DaemonSet controller ignores the cordon, so an evicted pod would be back at once.
+    if not _daemon_set_exists(client, pod, owner):
+        message = f"its DaemonSet {owner['name']} does not exist any more"
         if flags.force:
-            return DrainVerdict.EVICT, f"its DaemonSet {owner['name']} does not exist any more"
-        return (
-            DrainVerdict.REFUSE,
-            f"its DaemonSet {owner['name']} does not exist any more (force deletes it)",
-        )
+            return DrainVerdict.EVICT, message
+        return DrainVerdict.REFUSE, f"{message} (force deletes it)"
     if flags.ignore_daemonsets:
         return DrainVerdict.SKIP, "it belongs to a DaemonSet"
     return DrainVerdict.REFUSE, "it belongs to a DaemonSet (ignore_daemonsets leaves it alone)"
 
 
-def _exists(client: ClusterClient, pod: Object, owner: Mapping[str, Any]) -> bool:
+def _daemon_set_exists(client: ClusterClient, pod: Object, owner: Mapping[str, Any]) -> bool:
     try:
         client.get(KINDS["daemonsets"], owner["name"], namespace=pod["metadata"]["namespace"])
     except NotFound:
@@ -94,7 +96,8 @@ def _exists(client: ClusterClient, pod: Object, owner: Mapping[str, Any]) -> boo
     return True
 
 
-def _mirror(client: ClusterClient, pod: Object, flags: DrainFlags) -> tuple[DrainVerdict, str]:
+def _mirror_pod(client: ClusterClient, pod: Object, flags: DrainFlags) -> tuple[DrainVerdict, str]:
+    # The API server only mirrors a static pod; the kubelet runs it from a file.
     if MIRROR in (pod["metadata"].get("annotations") or {}):
         return DrainVerdict.SKIP, "it is a static pod of the node"
     return OKAY
@@ -103,8 +106,9 @@ def _mirror(client: ClusterClient, pod: Object, flags: DrainFlags) -> tuple[Drai
 def _local_storage(
     client: ClusterClient, pod: Object, flags: DrainFlags
 ) -> tuple[DrainVerdict, str]:
-    local = any("emptyDir" in volume for volume in pod["spec"].get("volumes") or [])
-    if not local or _finished(pod):
+    volumes = pod["spec"].get("volumes") or []
+    has_empty_dir = any("emptyDir" in volume for volume in volumes)
+    if not has_empty_dir or _is_finished(pod):
         return OKAY
     if flags.delete_emptydir_data:
         return DrainVerdict.EVICT, "its emptyDir data will be lost"
@@ -117,24 +121,24 @@ def _local_storage(
 def _unreplicated(
     client: ClusterClient, pod: Object, flags: DrainFlags
 ) -> tuple[DrainVerdict, str]:
-    if _finished(pod) or controller_of(pod):
+    if _is_finished(pod) or controller_of(pod):
         return OKAY
     if flags.force:
-        return DrainVerdict.EVICT, "no controller will make it again"
-    return DrainVerdict.REFUSE, "no controller would make it again (force deletes it)"
+        return DrainVerdict.EVICT, "no controller will recreate it"
+    return DrainVerdict.REFUSE, "no controller would recreate it (force deletes it)"
 
 
 FILTERS: tuple[Filter, ...] = (
     _already_deleted,
     _daemon_set,
-    _mirror,
+    _mirror_pod,
     _local_storage,
     _unreplicated,
 )
 
 
 def decide(client: ClusterClient, pod: Object, flags: DrainFlags) -> PodDecision:
-    """The first filter that does not let the pod go decides."""
+    """What to do with a pod: the first filter that does not let it be evicted decides."""
     warnings = []
     for check in FILTERS:
         verdict, message = check(client, pod, flags)

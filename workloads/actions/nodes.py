@@ -1,4 +1,4 @@
-"""Nodes: whether new pods may be put on them, and which pods are there."""
+"""Nodes: cordon and uncordon, and the pods on them."""
 
 from clusters.kinds import KINDS
 from clusters.lists import list_all
@@ -10,16 +10,14 @@ NODES = KINDS["nodes"]
 
 def set_schedulable(ref: ObjectRef, *, schedulable: bool, dry_run: bool = False) -> Object:
     """The node after kubectl cordon or uncordon; doing it twice changes nothing."""
-    return ref.patch(
-        {"spec": {"unschedulable": None if schedulable else True}},
-        patch="strategic",
-        dry_run=dry_run,
-    )
+    # kubectl uncordon removes the field rather than setting it to false.
+    unschedulable = None if schedulable else True
+    body = {"spec": {"unschedulable": unschedulable}}
+    return ref.patch(body, patch="strategic", dry_run=dry_run)
 
 
 def list_pods(ref: ObjectRef, selector: str = "") -> list[Object]:
-    """Every pod bound to the node."""
+    """Every pod bound to the node that matches the label selector."""
     field = f"spec.nodeName={ref.name}"
-    return list(
-        list_all(ref.client, KINDS["pods"], "", fieldSelector=field, labelSelector=selector)
-    )
+    pods = list_all(ref.client, KINDS["pods"], "", fieldSelector=field, labelSelector=selector)
+    return list(pods)

@@ -1,4 +1,6 @@
-"""What belongs to a workload: its pods, and the events about it and them."""
+"""What a workload owns: its ReplicaSets or Jobs, its pods, and the Events about all of them."""
+
+from collections.abc import Mapping
 
 from clusters.kinds import KINDS
 from clusters.lists import list_all
@@ -8,25 +10,32 @@ from workloads.objects.subject import ObjectRef, controller_of
 
 
 def owner_chain(ref: ObjectRef, item: Object) -> dict[str, Object]:
-    """By uid: the workload itself and what stands between it and its pods."""
-    between: list[Object] = []
+    """By uid: the workload itself, and its ReplicaSets or Jobs, which control its pods."""
+    owners = [item]
     if ref.kind.plural == "deployments":
-        between = list_replica_sets(ref, item)
+        owners += list_replica_sets(ref, item)
     elif ref.kind.plural == "cronjobs":
-        between = list_jobs(ref, item)
-    return {one["metadata"]["uid"]: one for one in (item, *between)}
+        owners += list_jobs(ref, item)
+    return {owner["metadata"]["uid"]: owner for owner in owners}
 
 
-def list_pods(ref: ObjectRef, known: dict[str, Object] | None = None) -> list[Object]:
-    """The pods that the workload controls, directly or through its ReplicaSets or Jobs."""
+def list_pods(ref: ObjectRef, owners: Mapping[str, Object] | None = None) -> list[Object]:
+    """The pods that the workload controls, directly or through its ReplicaSets or Jobs.
+
+    `owners` is the workload's `owner_chain` when the caller has it already.
+    """
     item = ref.read()
-    known = known or owner_chain(ref, item)
-    selector = "" if ref.kind.plural == "cronjobs" else label_selector(item["spec"].get("selector"))
-    found = list_all(ref.client, KINDS["pods"], ref.namespace, labelSelector=selector)
-    return [pod for pod in found if controller_of(pod).get("uid") in known]
+    owners = owners or owner_chain(ref, item)
+    # A CronJob has no selector: each of its Jobs has one of its own.
+    selector = ""
+    if ref.kind.plural != "cronjobs":
+        selector = label_selector(item["spec"].get("selector"))
+    pods = list_all(ref.client, KINDS["pods"], ref.namespace, labelSelector=selector)
+    return [pod for pod in pods if controller_of(pod).get("uid") in owners]
 
 
 def event_uids(ref: ObjectRef) -> frozenset[str]:
-    """The uids of the workload, of its pods and of what stands between."""
-    known = owner_chain(ref, ref.read())
-    return frozenset(known) | {pod["metadata"]["uid"] for pod in list_pods(ref, known)}
+    """The uids of the workload, of its ReplicaSets or Jobs, and of its pods."""
+    owners = owner_chain(ref, ref.read())
+    pod_uids = {pod["metadata"]["uid"] for pod in list_pods(ref, owners)}
+    return frozenset(owners) | pod_uids
