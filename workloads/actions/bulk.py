@@ -29,7 +29,7 @@ from workloads.actions.actions import ACTIONS, ActionOptions
 from workloads.objects.subject import ObjectRef
 
 MAX_OBJECTS = 5000
-# An operation's error is a column of limited length.
+# The longest error of an operation: there may be hundreds of failed steps to join.
 MAX_MESSAGE = 4000
 # How long one step of the operation may go on before it lets other operations run.
 STEP_SECONDS = 20.0

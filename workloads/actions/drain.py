@@ -38,7 +38,7 @@ from workloads.objects.subject import ObjectRef
 PODS = KINDS["pods"]
 # How long one step of the operation may keep evicting before it lets other operations run.
 STEP_SECONDS = 20.0
-# An operation's error is a column of limited length.
+# The longest error of an operation: there may be hundreds of failed steps to join.
 MAX_MESSAGE = 4000
 STATES = {
     DrainVerdict.EVICT: "pending",

@@ -100,7 +100,7 @@ def _read_same_object(ref: ObjectRef, operation: Operation) -> Object:
     except NotFound as error:
         raise NotFound(f"{name} was deleted meanwhile", reason="Deleted") from error
     if item["metadata"]["uid"] != operation.parameters["uid"]:
-        raise Conflict(f"{name} was deleted and made anew meanwhile", reason="Replaced")
+        raise Conflict(f"{name} was deleted and recreated meanwhile", reason="Replaced")
     # A new object has no status before its controller has seen it.
     item.setdefault("status", {})
     return item
