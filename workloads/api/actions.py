@@ -1,4 +1,4 @@
-"""Actions on workloads and what belongs to them: scale, rollback, revisions, restart … (contract 1.3)."""
+"""Actions on workloads, and their revisions, pods and Events (contract 1.3)."""
 
 from typing import Any, ClassVar
 
@@ -70,7 +70,10 @@ class WorkloadView(ObjectView):
     """What the routes of one workload share."""
 
     def object_ref(self, request: Request, verb: str, name: str) -> tuple[Target, ObjectRef]:
-        """The request's target and the workload; checks rights, then the request, then the cluster."""
+        """The request's target and the workload.
+
+        Checks the rights first, then the request, then the cluster.
+        """
         target, _ = self.resolve(request, verb, name=name)
         namespace = self.scoped_namespace(target, item=True)
         return target, ObjectRef(target.cluster(), self.kind, namespace, name)
