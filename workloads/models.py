@@ -30,7 +30,10 @@ class Recording(models.Model):
 
     session = models.CharField(max_length=32, unique=True)
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
     )
     username = models.CharField(max_length=150)
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="+")
@@ -61,7 +64,10 @@ class RecordingChunk(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["recording", "number"], name="recording_chunk_unique")
+            models.UniqueConstraint(
+                fields=["recording", "number"],
+                name="recording_chunk_unique",
+            )
         ]
 
     def __str__(self) -> str:

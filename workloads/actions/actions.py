@@ -102,7 +102,7 @@ class UnsupportedAction:
         raise Invalid(f"{ref.kind.name}: {self.reason}", reason="ActionNotSupported")
 
 
-# --- scale -----------------------------------------------------------------------------------
+# --- scale --------------------------------------------------------------------
 def _required_replicas(options: ActionOptions) -> int:
     if options.replicas is None:
         raise Invalid("replicas is required", field="replicas")
@@ -145,7 +145,10 @@ def _autoscaler_warnings(ref: ObjectRef) -> list[str]:
 
 def _scales(spec: Object, ref: ObjectRef) -> bool:
     target = spec.get("scaleTargetRef") or {}
-    return (target.get("kind"), target.get("name")) == (ref.kind.name, ref.name)
+    return (target.get("kind"), target.get("name")) == (
+        ref.kind.name,
+        ref.name,
+    )
 
 
 def _autoscaler_warning(item: Object) -> str:
@@ -166,11 +169,16 @@ def scale_job(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     ref.patch({"spec": {"parallelism": replicas}}, dry_run=options.dry_run)
     changed = previous != replicas
     return ActionOutcome(
-        _answer(ref, changed=changed, replicas=replicas, previous_replicas=previous)
+        _answer(
+            ref,
+            changed=changed,
+            replicas=replicas,
+            previous_replicas=previous,
+        )
     )
 
 
-# --- rollback --------------------------------------------------------------------------------
+# --- rollback -----------------------------------------------------------------
 def rollback(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     """Return to a revision's pod template: kubectl rollout undo; revision 0 is the previous one.
 
@@ -179,7 +187,8 @@ def rollback(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     owner = ref.read()
     if owner["spec"].get("paused"):
         raise Rejected(
-            "a paused Deployment cannot be rolled back; resume it first", reason="Paused"
+            "a paused Deployment cannot be rolled back; resume it first",
+            reason="Paused",
         )
     revision = revisions.find(revisions.history(ref, owner), options.revision)
     current_template = revisions.normalized_template(owner["spec"]["template"])
@@ -199,7 +208,11 @@ def rollback(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
         item = ref.patch(body, patch="json", dry_run=options.dry_run)
     else:
         # The data of a ControllerRevision is a strategic merge patch of its owner.
-        item = ref.patch(revision.holder["data"], patch="strategic", dry_run=options.dry_run)
+        item = ref.patch(
+            revision.holder["data"],
+            patch="strategic",
+            dry_run=options.dry_run,
+        )
     return ActionOutcome(data, _tracking(item, options), _on_delete_warnings(item))
 
 
@@ -211,9 +224,21 @@ def _template_patch(owner: Object, revision: revisions.Revision) -> list[Object]
     annotations |= {key: value for key, value in previous.items() if key not in KEPT_ANNOTATIONS}
     return [
         # Another object may have taken the name meanwhile.
-        {"op": "test", "path": "/metadata/uid", "value": owner["metadata"]["uid"]},
-        {"op": "replace", "path": "/spec/template", "value": revision.template},
-        {"op": "add", "path": "/metadata/annotations", "value": annotations},
+        {
+            "op": "test",
+            "path": "/metadata/uid",
+            "value": owner["metadata"]["uid"],
+        },
+        {
+            "op": "replace",
+            "path": "/spec/template",
+            "value": revision.template,
+        },
+        {
+            "op": "add",
+            "path": "/metadata/annotations",
+            "value": annotations,
+        },
     ]
 
 
@@ -223,12 +248,15 @@ def _on_delete_warnings(item: Object) -> list[str]:
     return []
 
 
-# --- restart, pause, resume ------------------------------------------------------------------
+# --- restart, pause, resume ---------------------------------------------------
 def restart(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     """Replace all pods at the pace of the update strategy: kubectl rollout restart."""
     before = ref.read()
     if before["spec"].get("paused"):
-        raise Rejected("a paused Deployment cannot be restarted; resume it first", reason="Paused")
+        raise Rejected(
+            "a paused Deployment cannot be restarted; resume it first",
+            reason="Paused",
+        )
     # A bulk operation gives its own time, so that a repeated step changes nothing.
     restarted_at = options.at or f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}"
     annotations = {RESTARTED_AT: restarted_at}
@@ -284,7 +312,10 @@ def pause_stateful_set(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     if PAUSED_PARTITION in annotations:
         return ActionOutcome(_answer(ref, changed=False, paused=True))
     previous = (strategy.get("rollingUpdate") or {}).get("partition") or 0
-    ref.patch(_partition_patch(item, EVERYTHING, str(previous)), dry_run=options.dry_run)
+    ref.patch(
+        _partition_patch(item, EVERYTHING, str(previous)),
+        dry_run=options.dry_run,
+    )
     return ActionOutcome(_answer(ref, changed=True, paused=True))
 
 
@@ -309,11 +340,16 @@ def _partition_patch(item: Object, partition: int, previous: str | None) -> Obje
             "resourceVersion": item["metadata"]["resourceVersion"],
             "annotations": {PAUSED_PARTITION: previous},
         },
-        "spec": {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling_update}},
+        "spec": {
+            "updateStrategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": rolling_update,
+            }
+        },
     }
 
 
-# --- jobs ------------------------------------------------------------------------------------
+# --- jobs ---------------------------------------------------------------------
 def _job_name(base: str, middle: str, requested: str) -> str:
     """The requested name, or a generated one; Invalid when it is no DNS label."""
     name = requested
@@ -323,7 +359,8 @@ def _job_name(base: str, middle: str, requested: str) -> str:
         name = f"{start}-{middle}-{secrets.token_hex(3)[:5]}"
     if not NAME.match(name):
         raise Invalid(
-            "name must be a DNS label of at most 63 letters, digits and '-'", field="name"
+            "name must be a DNS label of at most 63 letters, digits and '-'",
+            field="name",
         )
     return name
 
@@ -357,7 +394,12 @@ def trigger(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
         },
         "ownerReferences": [owner_reference],
     }
-    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]}
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": template["spec"],
+    }
     return _create_job(ref, job, options)
 
 
@@ -383,7 +425,12 @@ def rerun(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
         "name": _job_name(ref.name, "rerun", options.name),
     }
     _strip_job_labels(metadata)
-    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": spec,
+    }
     return _create_job(ref, job, options)
 
 
@@ -393,8 +440,17 @@ def _strip_job_labels(metadata: Mapping[str, Any]) -> None:
         labels.pop(name, None)
 
 
-# --- the table -------------------------------------------------------------------------------
-VERBS = ("scale", "rollback", "restart", "pause", "resume", "suspend", "trigger", "rerun")
+# --- the table ----------------------------------------------------------------
+VERBS = (
+    "scale",
+    "rollback",
+    "restart",
+    "pause",
+    "resume",
+    "suspend",
+    "trigger",
+    "rerun",
+)
 _NOT_A_CRONJOB = UnsupportedAction("only a CronJob can be triggered")
 _NOT_A_JOB = UnsupportedAction("only a Job can be run again")
 _NOT_SUSPENDED = UnsupportedAction("it cannot be suspended; only Jobs and CronJobs can")

@@ -20,7 +20,14 @@ from clusters.kinds import KINDS, Kind
 from clusters.lists import list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
-from core.errors import ClusterUnavailable, Conflict, DomainError, Invalid, NotFound, Rejected
+from core.errors import (
+    ClusterUnavailable,
+    Conflict,
+    DomainError,
+    Invalid,
+    NotFound,
+    Rejected,
+)
 from operations import lifecycle
 from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation, OperationStep
@@ -62,7 +69,10 @@ def check_action(kind: Kind, action: BulkAction) -> None:
     if kind.plural == "pods":
         possible.add("restart")
     if action.action not in possible:
-        raise Invalid(f"action must be one of {', '.join(sorted(possible))}", field="action")
+        raise Invalid(
+            f"action must be one of {', '.join(sorted(possible))}",
+            field="action",
+        )
     if action.action == "scale" and action.options.get("replicas") is None:
         raise Invalid("replicas is required", field="replicas")
 
@@ -75,7 +85,8 @@ def select_objects(cluster: Cluster, kind: Kind, selection: ObjectSelection) -> 
     is_narrowed = selection.label_selector or selection.field_selector or selection.names
     if not is_narrowed and not selection.everything:
         raise Invalid(
-            "give labelSelector, fieldSelector or names, or say all=true", field="labelSelector"
+            "give labelSelector, fieldSelector or names, or say all=true",
+            field="labelSelector",
         )
     items = list_all(
         registry.client(cluster),
@@ -135,7 +146,11 @@ def _step(item: Object) -> Step:
     metadata = item["metadata"]
     namespace = metadata.get("namespace", "")
     name = f"{namespace}/{metadata['name']}" if namespace else metadata["name"]
-    return Step(metadata["uid"], name, data={"namespace": namespace, "name": metadata["name"]})
+    return Step(
+        metadata["uid"],
+        name,
+        data={"namespace": namespace, "name": metadata["name"]},
+    )
 
 
 def run(operation: Operation) -> Again | Result:
@@ -175,7 +190,12 @@ def _delete(ref: ObjectRef, operation: Operation, step: OperationStep) -> str:
     options = restarts.delete_options(step.key, grace=parameters.get("grace_period"))
     options["propagationPolicy"] = parameters.get("propagation") or "Background"
     try:
-        ref.client.delete(ref.kind, ref.name, namespace=ref.namespace or None, options=options)
+        ref.client.delete(
+            ref.kind,
+            ref.name,
+            namespace=ref.namespace or None,
+            options=options,
+        )
     except NotFound:
         return "deleted already"
     except Conflict:
@@ -198,7 +218,10 @@ def _restart_pod(ref: ObjectRef, operation: Operation, step: OperationStep) -> s
 
 def _run_action(ref: ObjectRef, operation: Operation, step: OperationStep) -> str:
     if ref.read()["metadata"]["uid"] != step.key:
-        raise Conflict("it was deleted, and a new object has its name", reason="Replaced")
+        raise Conflict(
+            "it was deleted, and a new object has its name",
+            reason="Replaced",
+        )
     action = operation.parameters["action"]
     # A fixed name: a repeated step meets its own Job instead of creating a second one.
     job_name = ""

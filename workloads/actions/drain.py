@@ -31,7 +31,12 @@ from operations import lifecycle
 from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation, OperationStep
 from workloads.actions import nodes
-from workloads.actions.drain_filters import DrainFlags, DrainVerdict, PodDecision, decide
+from workloads.actions.drain_filters import (
+    DrainFlags,
+    DrainVerdict,
+    PodDecision,
+    decide,
+)
 from workloads.actions.restarts import delete_options
 from workloads.objects.subject import ObjectRef
 
@@ -47,7 +52,7 @@ STATES = {
 }
 
 
-# --- starting a drain ------------------------------------------------------------------------
+# --- starting a drain ---------------------------------------------------------
 def preview(ref: ObjectRef, flags: DrainFlags) -> Result:
     """{"status","would_fail","pods","warnings"} of a drain, without doing it.
 
@@ -103,7 +108,7 @@ def request(ref: ObjectRef, flags: DrainFlags, *, requested_by: str) -> tuple[Op
     return operation, True
 
 
-# --- draining --------------------------------------------------------------------------------
+# --- draining -----------------------------------------------------------------
 def run(operation: Operation) -> Again | Result:
     """Plan first, then evict what may go now and look which pods have terminated.
 
@@ -159,7 +164,10 @@ def _check_node(operation: Operation, ref: ObjectRef) -> None:
     """Conflict when the node was replaced; cordons it again when it was uncordoned meanwhile."""
     node = ref.read()
     if node["metadata"]["uid"] != operation.parameters["uid"]:
-        raise Conflict("the node was removed and another of its name has joined", reason="Replaced")
+        raise Conflict(
+            "the node was removed and another of its name has joined",
+            reason="Replaced",
+        )
     if not node["spec"].get("unschedulable"):
         nodes.set_schedulable(ref, schedulable=False)
 
@@ -172,7 +180,10 @@ def _step(decision: PodDecision, *, is_refused: bool) -> Step:
     if is_refused and decision.verdict is DrainVerdict.EVICT:
         state = "skipped"
         message = "not evicted: another pod forbids the drain"
-    data = {"namespace": metadata["namespace"], "name": metadata["name"]}
+    data = {
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+    }
     return Step(metadata["uid"], pod_name(decision.pod), state, message, data)
 
 
@@ -192,16 +203,27 @@ def _evict_pods(operation: Operation, ref: ObjectRef, flags: DrainFlags) -> None
 
 
 def _wait_for_termination(
-    step: OperationStep, metadata: Mapping[str, Any], flags: DrainFlags
+    step: OperationStep,
+    metadata: Mapping[str, Any],
+    flags: DrainFlags,
 ) -> None:
     limit = flags.skip_wait_for_delete_timeout
     deleted_at = datetime.fromisoformat(metadata["deletionTimestamp"])
     age = (timezone.now() - deleted_at).total_seconds()
     if limit > 0 and age > limit:
-        lifecycle.move(step, "skipped", f"evicted, but terminating for more than {limit} s")
+        lifecycle.move(
+            step,
+            "skipped",
+            f"evicted, but terminating for more than {limit} s",
+        )
     elif step.state != "running" or not step.data.get("evicted"):
         # Someone else deleted it, or the answer to our own eviction was lost.
-        lifecycle.move(step, "running", "evicted, waiting for it to terminate", evicted=True)
+        lifecycle.move(
+            step,
+            "running",
+            "evicted, waiting for it to terminate",
+            evicted=True,
+        )
 
 
 def _is_due(step: OperationStep) -> bool:
@@ -225,7 +247,12 @@ def _is_due(step: OperationStep) -> bool:
 def _evict(ref: ObjectRef, step: OperationStep, flags: DrainFlags) -> None:
     """Try once: a refusal that may pass is tried again later, any other fails the step."""
     # Stored before the request, see `_is_due`.
-    lifecycle.move(step, step.state, step.message, asked_at=timezone.now().isoformat())
+    lifecycle.move(
+        step,
+        step.state,
+        step.message,
+        asked_at=timezone.now().isoformat(),
+    )
     try:
         _send_eviction(ref, step, flags)
     except NotFound:
@@ -240,7 +267,11 @@ def _evict(ref: ObjectRef, step: OperationStep, flags: DrainFlags) -> None:
         # Only an answer tells that the request had no effect; without one the step stays unknown.
         if "status" not in error.details:
             raise
-        _retry_later(step, error.message, str(error.details.get("reason") or "server_error"))
+        _retry_later(
+            step,
+            error.message,
+            str(error.details.get("reason") or "server_error"),
+        )
     except Forbidden as error:
         # A namespace that is being deleted deletes its pods itself.
         if "NamespaceTerminating" in str(error.details.get("details")):
@@ -285,7 +316,12 @@ def _send_eviction(ref: ObjectRef, step: OperationStep, flags: DrainFlags) -> No
     ref.client.request("POST", path, body=body)
 
 
-def _retry_later(step: OperationStep, message: str, reason: str, seconds: float = 0.0) -> None:
+def _retry_later(
+    step: OperationStep,
+    message: str,
+    reason: str,
+    seconds: float = 0.0,
+) -> None:
     """Try again after as many seconds as the API server asks for, a minute at most."""
     delay = max(min(seconds, 60.0), settings.DRAIN_RETRY_SECONDS)
     retry_at = timezone.now() + timedelta(seconds=delay)
@@ -314,14 +350,20 @@ def _handle_conflict(ref: ObjectRef, step: OperationStep, error: Conflict) -> No
         _retry_later(step, error.message, "Conflict")
 
 
-# --- ending ----------------------------------------------------------------------------------
+# --- ending -------------------------------------------------------------------
 def _report_waiting(operation: Operation, error: ClusterUnavailable) -> None:
     for step in lifecycle.steps(operation, *OperationStep.OPEN):
-        lifecycle.move(step, step.state, f"waiting for the cluster: {error.message}")
+        lifecycle.move(
+            step,
+            step.state,
+            f"waiting for the cluster: {error.message}",
+        )
 
 
 def _check_timeout(
-    operation: Operation, flags: DrainFlags, unavailable: ClusterUnavailable | None
+    operation: Operation,
+    flags: DrainFlags,
+    unavailable: ClusterUnavailable | None,
 ) -> None:
     """Rejected (reason timeout) or ClusterUnavailable once the time is over.
 

@@ -69,7 +69,10 @@ def _already_deleted(
         return OKAY
     age = (timezone.now() - datetime.fromisoformat(deleted_at)).total_seconds()
     if age > limit:
-        return DrainVerdict.SKIP, f"it has been terminating for more than {limit} s"
+        return (
+            DrainVerdict.SKIP,
+            f"it has been terminating for more than {limit} s",
+        )
     return OKAY
 
 
@@ -85,12 +88,19 @@ def _daemon_set(client: ClusterClient, pod: Object, flags: DrainFlags) -> tuple[
         return DrainVerdict.REFUSE, f"{message} (force deletes it)"
     if flags.ignore_daemonsets:
         return DrainVerdict.SKIP, "it belongs to a DaemonSet"
-    return DrainVerdict.REFUSE, "it belongs to a DaemonSet (ignore_daemonsets leaves it alone)"
+    return (
+        DrainVerdict.REFUSE,
+        "it belongs to a DaemonSet (ignore_daemonsets leaves it alone)",
+    )
 
 
 def _daemon_set_exists(client: ClusterClient, pod: Object, owner: Mapping[str, Any]) -> bool:
     try:
-        client.get(KINDS["daemonsets"], owner["name"], namespace=pod["metadata"]["namespace"])
+        client.get(
+            KINDS["daemonsets"],
+            owner["name"],
+            namespace=pod["metadata"]["namespace"],
+        )
     except NotFound:
         return False
     return True
@@ -125,7 +135,10 @@ def _unreplicated(
         return OKAY
     if flags.force:
         return DrainVerdict.EVICT, "no controller will recreate it"
-    return DrainVerdict.REFUSE, "no controller would recreate it (force deletes it)"
+    return (
+        DrainVerdict.REFUSE,
+        "no controller would recreate it (force deletes it)",
+    )
 
 
 FILTERS: tuple[Filter, ...] = (

@@ -19,5 +19,11 @@ def set_schedulable(ref: ObjectRef, *, schedulable: bool, dry_run: bool = False)
 def list_pods(ref: ObjectRef, selector: str = "") -> list[Object]:
     """Every pod bound to the node that matches the label selector."""
     field = f"spec.nodeName={ref.name}"
-    pods = list_all(ref.client, KINDS["pods"], "", fieldSelector=field, labelSelector=selector)
+    pods = list_all(
+        ref.client,
+        KINDS["pods"],
+        "",
+        fieldSelector=field,
+        labelSelector=selector,
+    )
     return list(pods)

@@ -5,7 +5,11 @@ from collections.abc import Mapping
 from clusters.kinds import KINDS
 from clusters.lists import list_all
 from clusters.manifests import Object
-from workloads.actions.revisions import label_selector, list_jobs, list_replica_sets
+from workloads.actions.revisions import (
+    label_selector,
+    list_jobs,
+    list_replica_sets,
+)
 from workloads.objects.subject import ObjectRef, controller_of
 
 

@@ -17,7 +17,13 @@ SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", 
 ANNOTATION = "kubegale.io/protected"
 # Kinds whose deletion is confirmed by typing the object's name.
 NEEDS_NAME = frozenset(
-    {"namespaces", "nodes", "persistentvolumes", "persistentvolumeclaims", "clusterrolebindings"}
+    {
+        "namespaces",
+        "nodes",
+        "persistentvolumes",
+        "persistentvolumeclaims",
+        "clusterrolebindings",
+    }
 )
 
 
@@ -55,7 +61,10 @@ def _counts(ref: ObjectRef, item: Object) -> Iterator[tuple[str, Any]]:
     plural = ref.kind.plural
     if plural == "namespaces":
         yield "pods", count_objects(ref.client, "pods", ref.name)
-        yield "pvcs", count_objects(ref.client, "persistentvolumeclaims", ref.name)
+        yield (
+            "pvcs",
+            count_objects(ref.client, "persistentvolumeclaims", ref.name),
+        )
         counts = [count_objects(ref.client, workload, ref.name) for workload in ACTIONS]
         yield "children", sum(counts)
     elif plural == "nodes":

@@ -14,11 +14,21 @@ from django.utils import timezone
 
 from clusters.kinds import KINDS
 from clusters.manifests import Object
-from core.errors import ClusterUnavailable, Conflict, Invalid, NotFound, Rejected
+from core.errors import (
+    ClusterUnavailable,
+    Conflict,
+    Invalid,
+    NotFound,
+    Rejected,
+)
 from operations import lifecycle
 from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation, OperationStep
-from workloads.objects.subject import ObjectRef, call_with_namespace_check, controller_of
+from workloads.objects.subject import (
+    ObjectRef,
+    call_with_namespace_check,
+    controller_of,
+)
 
 PODS = KINDS["pods"]
 MIRROR = "kubernetes.io/config.mirror"
@@ -45,7 +55,11 @@ class RestartOptions:
 
 def delete_options(uid: str, *, grace: int | None = None, dry_run: bool = False) -> Object:
     """DeleteOptions that match this very pod and no later one of its name."""
-    options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}}
+    options: Object = {
+        "kind": "DeleteOptions",
+        "apiVersion": "v1",
+        "preconditions": {"uid": uid},
+    }
     if grace is not None:
         options["gracePeriodSeconds"] = grace
     if dry_run:
@@ -71,7 +85,13 @@ def restart(ref: ObjectRef, options: RestartOptions) -> tuple[Result, Object | N
     }
     if owner:
         _delete(ref, uid, options)
-        return {**data, "controller": {"kind": owner.get("kind"), "name": owner.get("name")}}, None
+        return {
+            **data,
+            "controller": {
+                "kind": owner.get("kind"),
+                "name": owner.get("name"),
+            },
+        }, None
     # A dry run first: a refusal should be the caller's answer, but nothing may be deleted before
     # the manifest is stored in the operation's row.
     _delete(ref, uid, RestartOptions(grace=options.grace, dry_run=True))
@@ -109,14 +129,22 @@ def recreation_manifest(pod: Object) -> Object:
         spec.pop(name, None)
     # Admission adds a fresh volume with the service account's token, and its mounts.
     spec["volumes"] = _without_token(spec.get("volumes") or [])
-    for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
+    for container in [
+        *(spec.get("initContainers") or []),
+        *spec["containers"],
+    ]:
         container["volumeMounts"] = _without_token(container.get("volumeMounts") or [])
     metadata = {
         key: pod["metadata"][key]
         for key in ("name", "namespace", "labels", "annotations")
         if pod["metadata"].get(key)
     }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": spec,
+    }
 
 
 def _without_token(volumes: list[Object]) -> list[Object]:
@@ -124,7 +152,12 @@ def _without_token(volumes: list[Object]) -> list[Object]:
 
 
 def create(
-    ref: ObjectRef, uid: str, body: Object, *, grace: int | None, requested_by: str
+    ref: ObjectRef,
+    uid: str,
+    body: Object,
+    *,
+    grace: int | None,
+    requested_by: str,
 ) -> Operation:
     """A pending operation that recreates the pod; its manifest is stored in the row.
 
@@ -149,7 +182,11 @@ def run(operation: Operation) -> Again | Result:
     assert operation.cluster is not None  # noqa: S101  # created with one
     ref = ObjectRef(operation.cluster, PODS, operation.namespace, operation.name)
     lifecycle.plan(
-        operation, [Step("delete", "delete the old pod"), Step("create", "create the new pod")]
+        operation,
+        [
+            Step("delete", "delete the old pod"),
+            Step("create", "create the new pod"),
+        ],
     )
     delete_step, create_step = lifecycle.steps(operation)
     try:
@@ -164,7 +201,11 @@ def run(operation: Operation) -> Again | Result:
     lifecycle.move(create_step, "succeeded", f"uid {pod['metadata']['uid']}")
     # The manifest may contain secrets: it stays in the row only as long as it is needed.
     lifecycle.remember(operation, manifest=None)
-    return {"name": ref.name, "uid": pod["metadata"]["uid"], "action": "recreated"}
+    return {
+        "name": ref.name,
+        "uid": pod["metadata"]["uid"],
+        "action": "recreated",
+    }
 
 
 def _check_deadline(operation: Operation, error: ClusterUnavailable) -> None:
@@ -181,9 +222,16 @@ def _is_deleted(ref: ObjectRef, operation: Operation, step: OperationStep) -> bo
     try:
         metadata = ref.read()["metadata"]
         if metadata["uid"] != uid:
-            raise Conflict("another pod of that name was created meanwhile", reason="Replaced")
+            raise Conflict(
+                "another pod of that name was created meanwhile",
+                reason="Replaced",
+            )
         if not metadata.get("deletionTimestamp"):
-            _delete(ref, uid, RestartOptions(grace=operation.parameters["grace"]))
+            _delete(
+                ref,
+                uid,
+                RestartOptions(grace=operation.parameters["grace"]),
+            )
     except NotFound:
         lifecycle.move(step, "succeeded", "deleted")
         return True
@@ -203,6 +251,7 @@ def _recreate(ref: ObjectRef, operation: Operation) -> Object:
         annotations = pod["metadata"].get("annotations") or {}
         if annotations.get(RECREATED_BY) != str(operation.pk):
             raise Rejected(
-                "another pod of that name was created meanwhile", reason="AlreadyExists"
+                "another pod of that name was created meanwhile",
+                reason="AlreadyExists",
             ) from None
     return pod

@@ -34,7 +34,10 @@ class Revision:
         """As the KubeGale document shows it (contract 1.3)."""
         metadata = self.holder["metadata"]
         spec = self.template.get("spec") or {}
-        containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
+        containers = [
+            *(spec.get("initContainers") or []),
+            *(spec.get("containers") or []),
+        ]
         representation: Object = {
             "revision": self.number,
             "name": metadata["name"],
@@ -103,7 +106,12 @@ def _list_controlled(
     ref: ObjectRef, plural: str, owner: Object, selector: str = ""
 ) -> list[Object]:
     """The objects of a kind that the owner controls."""
-    items = list_all(ref.client, KINDS[plural], ref.namespace, labelSelector=selector)
+    items = list_all(
+        ref.client,
+        KINDS[plural],
+        ref.namespace,
+        labelSelector=selector,
+    )
     uid = owner["metadata"]["uid"]
     return [item for item in items if controller_of(item).get("uid") == uid]
 
@@ -181,14 +189,18 @@ def find(revisions: list[Revision], number: int) -> Revision:
     """
     if number == 0:
         if len(revisions) < 2:
-            raise NotFound("there is no earlier revision to go back to", reason="NotFound")
+            raise NotFound(
+                "there is no earlier revision to go back to",
+                reason="NotFound",
+            )
         return revisions[1]
     for revision in revisions:
         if revision.number == number:
             return revision
     numbers = ", ".join(str(revision.number) for revision in revisions) or "none"
     raise NotFound(
-        f"revision {number} does not exist (any more); kept are: {numbers}", reason="NotFound"
+        f"revision {number} does not exist (any more); kept are: {numbers}",
+        reason="NotFound",
     )
 
 
@@ -197,6 +209,10 @@ def template_diff(old: Revision, new: Revision) -> str:
     before = to_yaml(old.template, sort_keys=True).splitlines()
     after = to_yaml(new.template, sort_keys=True).splitlines()
     lines = difflib.unified_diff(
-        before, after, f"revision {old.number}", f"revision {new.number}", lineterm=""
+        before,
+        after,
+        f"revision {old.number}",
+        f"revision {new.number}",
+        lineterm="",
     )
     return "\n".join(lines)

@@ -9,7 +9,12 @@ from django.utils import timezone
 
 from clusters.kinds import KINDS
 from clusters.manifests import Object
-from core.errors import ClusterUnavailable, Conflict, NotFound, Rejected
+from core.errors import (
+    ClusterUnavailable,
+    Conflict,
+    NotFound,
+    Rejected,
+)
 from operations import lifecycle
 from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation
@@ -61,7 +66,12 @@ def create(
         "deadline": deadline or own_deadline or settings.ROLLOUT_DEADLINE_SECONDS,
     }
     target = Target(ref.cluster, ref.kind.plural, ref.namespace, ref.name)
-    return lifecycle.create("rollout", target, requested_by=requested_by, parameters=parameters)
+    return lifecycle.create(
+        "rollout",
+        target,
+        requested_by=requested_by,
+        parameters=parameters,
+    )
 
 
 def run(operation: Operation) -> Again | Result:
@@ -73,11 +83,18 @@ def run(operation: Operation) -> Again | Result:
     assert operation.cluster is not None  # noqa: S101  # rollouts are created with one
     kind = KINDS[operation.resource]
     ref = ObjectRef(operation.cluster, kind, operation.namespace, operation.name)
-    lifecycle.plan(operation, [Step(STEP, f"{operation.namespace}/{operation.name}")])
+    lifecycle.plan(
+        operation,
+        [Step(STEP, f"{operation.namespace}/{operation.name}")],
+    )
     try:
         item = _read_same_object(ref, operation)
     except ClusterUnavailable as error:
-        _report(operation, f"waiting for the cluster: {error.message}", progress=False)
+        _report(
+            operation,
+            f"waiting for the cluster: {error.message}",
+            progress=False,
+        )
         _check_deadline(operation, error.message, unavailable=True)
         # A cluster that does not answer is asked less often.
         return Again(settings.ROLLOUT_POLL_SECONDS * 5)
@@ -87,7 +104,11 @@ def run(operation: Operation) -> Again | Result:
     if status.finished:
         lifecycle.move(lifecycle.steps(operation)[0], "succeeded", status.message)
         lifecycle.advance(operation, done=status.desired, total=status.desired)
-        return {"ready": status.ready, "wanted": status.desired, "message": status.message}
+        return {
+            "ready": status.ready,
+            "wanted": status.desired,
+            "message": status.message,
+        }
     _check_deadline(operation, status.message)
     return Again(settings.ROLLOUT_POLL_SECONDS)
 
@@ -100,7 +121,10 @@ def _read_same_object(ref: ObjectRef, operation: Operation) -> Object:
     except NotFound as error:
         raise NotFound(f"{name} was deleted meanwhile", reason="Deleted") from error
     if item["metadata"]["uid"] != operation.parameters["uid"]:
-        raise Conflict(f"{name} was deleted and recreated meanwhile", reason="Replaced")
+        raise Conflict(
+            f"{name} was deleted and recreated meanwhile",
+            reason="Replaced",
+        )
     # A new object has no status before its controller has seen it.
     item.setdefault("status", {})
     return item

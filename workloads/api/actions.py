@@ -42,7 +42,11 @@ def caller(request: Request) -> str:
 
 
 def optional_integer(
-    target: Target, name: str, *, minimum: int = 0, maximum: int = MAX_REPLICAS
+    target: Target,
+    name: str,
+    *,
+    minimum: int = 0,
+    maximum: int = MAX_REPLICAS,
 ) -> int | None:
     """A whole number out of body or query; None without one, Invalid out of bounds."""
     value = target.parameter(name)
@@ -50,7 +54,11 @@ def optional_integer(
 
 
 def record_change(
-    request: Request, ref: ObjectRef, *, dry_run: bool = False, **answer: Any
+    request: Request,
+    ref: ObjectRef,
+    *,
+    dry_run: bool = False,
+    **answer: Any,
 ) -> None:
     """Tell the audit trail how the object changed, and the simple members of the answer."""
     # The audit line names the object itself; lists and objects would be too long for it.
@@ -86,9 +94,17 @@ class ActionView(WorkloadView):
     refused_as = "PUT"
     operations = {
         "post": Described(
-            "Act on a workload; a change that takes time is followed by the operation in the answer",
+            "Act on a workload; "
+            "a change that takes time is followed by the operation in the answer",
             record(
-                required=("kind", "name", "namespace", "changed", "warnings", "operation_id"),
+                required=(
+                    "kind",
+                    "name",
+                    "namespace",
+                    "changed",
+                    "warnings",
+                    "operation_id",
+                ),
                 kind=TEXT,
                 name=TEXT,
                 namespace=TEXT,
@@ -117,7 +133,7 @@ class ActionView(WorkloadView):
 
     @classmethod
     def is_offered(cls, **values: Any) -> bool:
-        """Only actions that the kind has are in the OpenAPI document; the others explain why not."""
+        """Whether the action is in the OpenAPI document: it is for kinds that have the action."""
         return actions.is_possible(values["kind"].plural, values["verb"])
 
     def post(self, request: Request, name: str) -> Any:
@@ -159,7 +175,15 @@ def read_options(target: Target) -> actions.ActionOptions:
 
 
 REVISION_SCHEMA = record(
-    required=("revision", "name", "created_at", "change_cause", "images", "current", "template"),
+    required=(
+        "revision",
+        "name",
+        "created_at",
+        "change_cause",
+        "images",
+        "current",
+        "template",
+    ),
     revision=INTEGER,
     name=TEXT,
     created_at=nullable(TEXT),
@@ -198,11 +222,16 @@ class RevisionViewSet(ViewSetMixin, WorkloadView):
         return bool(values["kind"].plural != "jobs")
 
     def list(self, request: Request, name: str) -> Any:
-        """Pages of {"revision","name","created_at","change_cause","images","current","template"}."""
+        """A page of revisions, newest first, as REVISION_SCHEMA has them."""
         _, ref = self.object_ref(request, "revisions", name)
         page = page_request(request.query_params)
         rows = [revision.represent() for revision in revisions.history(ref)]
-        return Page(rows[page.offset : page.offset + page.size], len(rows), page.page, page.size)
+        return Page(
+            rows[page.offset : page.offset + page.size],
+            len(rows),
+            page.page,
+            page.size,
+        )
 
     def retrieve(self, request: Request, name: str, revision: str) -> Any:
         """One revision; with `diff_to` also a unified diff to that revision, as YAML."""
@@ -237,10 +266,19 @@ class WorkloadPods(WorkloadView):
         """A page of Pods."""
         target, ref = self.object_ref(request, "get", name)
         # Seeing the workload does not include seeing its pods.
-        authorise(self, request, Act("list", "pods", "", target.cluster_text, ref.namespace))
+        authorise(
+            self,
+            request,
+            Act("list", "pods", "", target.cluster_text, ref.namespace),
+        )
         page = page_request(request.query_params)
         pods = ownership.list_pods(ref)
-        return Page(pods[page.offset : page.offset + page.size], len(pods), page.page, page.size)
+        return Page(
+            pods[page.offset : page.offset + page.size],
+            len(pods),
+            page.page,
+            page.size,
+        )
 
 
 class WorkloadEvents(WorkloadView):

@@ -59,10 +59,16 @@ class BulkView(ObjectView):
         # The right depends on the action, so it is read before the rest is checked.
         verb = str(Target(self, request).parameter("action") or "")
         target, _ = self.resolve(request, verb or "bulk")
-        namespaces = (target.parameter("namespace"), target.body.get("namespace"))
+        namespaces = (
+            target.parameter("namespace"),
+            target.body.get("namespace"),
+        )
         if self.kind.namespaced and "" in namespaces:
             # A script's empty variable; leaving the member out means every namespace.
-            raise Invalid("namespace is empty; leave it out for every namespace", field="namespace")
+            raise Invalid(
+                "namespace is empty; leave it out for every namespace",
+                field="namespace",
+            )
         action = bulk.BulkAction(verb, _action_options(target))
         cluster = target.cluster()
         bulk.check_action(self.kind, action)
@@ -70,7 +76,11 @@ class BulkView(ObjectView):
         items = bulk.select_objects(cluster, self.kind, selection)
         names = [_qualified_name(item) for item in items]
         if target.flag("dry_run"):
-            return {"status": "dry_run", "total": len(items), "objects": names}
+            return {
+                "status": "dry_run",
+                "total": len(items),
+                "objects": names,
+            }
         if verb == "delete":
             self._require_confirmation(request, target, items)
         row = bulk.create(
@@ -83,7 +93,12 @@ class BulkView(ObjectView):
         )
         note(request, details={"operation_id": row.pk, "total": len(items)})
         tasks.enqueue(row)
-        return {"operation_id": row.pk, "status": row.state, "total": len(items), "objects": names}
+        return {
+            "operation_id": row.pk,
+            "status": row.state,
+            "total": len(items),
+            "objects": names,
+        }
 
     def _require_confirmation(
         self, request: Request, target: Target, items: list[dict[str, Any]]
@@ -151,14 +166,20 @@ def _selector(target: Target, name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) or not value.strip(" \t\r\n,"):
-        raise Invalid(f"{name} must select something; say all=true for all", field=name)
+        raise Invalid(
+            f"{name} must select something; say all=true for all",
+            field=name,
+        )
     return value
 
 
 def _action_options(target: Target) -> dict[str, Any]:
     propagation = (target.option("propagation") or "background").lower()
     if propagation not in PROPAGATION:
-        raise Invalid("propagation must be background, foreground or orphan", field="propagation")
+        raise Invalid(
+            "propagation must be background, foreground or orphan",
+            field="propagation",
+        )
     return {
         "replicas": optional_integer(target, "replicas"),
         "grace_period": optional_integer(target, "grace_period"),

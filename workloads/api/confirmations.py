@@ -16,7 +16,12 @@ def deletion_forecast(ref: ObjectRef) -> dict[str, Any]:
     `impact` has the counts of what would be deleted too, `protected` the reason or "".
     """
     item = ref.read()
-    no_impact: dict[str, Any] = {"pods": None, "pvcs": None, "children": None, "warnings": []}
+    no_impact: dict[str, Any] = {
+        "pods": None,
+        "pvcs": None,
+        "children": None,
+        "warnings": [],
+    }
     return {
         "impact": {**no_impact, **protection.impact(ref, item)},
         "protected": protection.protection_reason(ref, item),

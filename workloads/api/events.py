@@ -6,7 +6,14 @@ from rest_framework.request import Request
 
 from core.api.pagination import page_request
 from core.api.parsing import moment
-from core.api.schema import KUBERNETES_OBJECT, PAGING, SELECTORS, TEXT, Described, Query
+from core.api.schema import (
+    KUBERNETES_OBJECT,
+    PAGING,
+    SELECTORS,
+    TEXT,
+    Described,
+    Query,
+)
 from workloads.api.objects import AT, ITEM, ObjectViewSet, raw_page
 from workloads.objects import events, past
 

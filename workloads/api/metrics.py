@@ -34,7 +34,10 @@ LISTED = record(
     items=array(OBJECT),
     available=BOOLEAN,
 )
-SOURCE = {"type": "string", "enum": ["prometheus", "metrics-server", "none"]}
+SOURCE = {
+    "type": "string",
+    "enum": ["prometheus", "metrics-server", "none"],
+}
 
 
 class MetricsView(DialectView):
@@ -58,7 +61,8 @@ class MetricsView(DialectView):
         target.check()
         if request.query_params.get("at"):
             raise Invalid(
-                "at: what is used is measured now; /metrics/stats knows earlier times", field="at"
+                "at: what is used is measured now; /metrics/stats knows earlier times",
+                field="at",
             )
         return target, scope
 
@@ -77,7 +81,9 @@ class RawNodeMetrics(MetricsView):
         """NodeMetricsList; `available` is false and items are empty without a metrics-server."""
         target, _ = self.target(request, "nodes")
         return metrics_sources.raw_metrics(
-            target.cluster(), "nodes", selector=target.option("labelSelector")
+            target.cluster(),
+            "nodes",
+            selector=target.option("labelSelector"),
         )
 
 
@@ -85,7 +91,11 @@ class RawPodMetrics(MetricsView):
     """GET /pods/metrics."""
 
     operations = {
-        "get": Described("metrics.k8s.io's PodMetricsList", LISTED, query=(CLUSTER, NAMESPACE))
+        "get": Described(
+            "metrics.k8s.io's PodMetricsList",
+            LISTED,
+            query=(CLUSTER, NAMESPACE),
+        )
     }
 
     def get(self, request: Request) -> Any:
@@ -143,7 +153,8 @@ class NodeMetrics(MetricsView):
         target, _ = self.target(request, "nodes")
         counts = ClusterCounts(target.cluster(), live=target.flag("fresh"))
         return _response_with_age(
-            documents.node_metrics(counts.cluster, counts, target.option("node_name")), counts
+            documents.node_metrics(counts.cluster, counts, target.option("node_name")),
+            counts,
         )
 
 
@@ -163,7 +174,10 @@ class PodMetrics(MetricsView):
         target, scope = self.target(request, "pods", "list")
         name = target.option("pod_name")
         return documents.pod_metrics(
-            target.cluster(), namespace=target.namespace, name=name, namespaces=scope.namespaces
+            target.cluster(),
+            namespace=target.namespace,
+            name=name,
+            namespaces=scope.namespaces,
         )
 
 
@@ -185,7 +199,14 @@ class Statistics(MetricsView):
                 Query("time_range", TEXT, description="15m, 1h, 6h, 24h, 7d …"),
                 *(
                     Query(name, TEXT)
-                    for name in ("start", "end", "step", "node_name", "namespace", "pod_name")
+                    for name in (
+                        "start",
+                        "end",
+                        "step",
+                        "node_name",
+                        "namespace",
+                        "pod_name",
+                    )
                 ),
             ),
         )
@@ -203,7 +224,8 @@ class Statistics(MetricsView):
             target, _ = self.target(request, "pods", "get")
             if usage_scope.node or not usage_scope.namespace:
                 raise Invalid(
-                    "pod_name needs a namespace, and excludes node_name", field="pod_name"
+                    "pod_name needs a namespace, and excludes node_name",
+                    field="pod_name",
                 )
         else:
             target, _ = self.target(request, "nodes" if usage_scope.node else "metrics")

@@ -1,4 +1,4 @@
-"""The namespaces of a cluster, and the quotas and limit ranges of a namespace (contract 1.1, 1.9)."""
+"""A cluster's namespaces, and a namespace's quotas and limit ranges (contract 1.1, 1.9)."""
 
 from typing import Any
 
@@ -11,7 +11,14 @@ from clusters.lists import ListQuery
 from core.api.auth import Act, authorise
 from core.api.dialect import Page
 from core.api.parsing import integer, moment
-from core.api.schema import CLUSTER, KUBERNETES_OBJECT, OBJECT, Described, array, record
+from core.api.schema import (
+    CLUSTER,
+    KUBERNETES_OBJECT,
+    OBJECT,
+    Described,
+    array,
+    record,
+)
 from workloads.api.objects import AT, ObjectView
 from workloads.objects import past, services
 from workloads.objects.subject import require_namespace
@@ -23,7 +30,9 @@ class NamespaceNames(ObjectView):
     kind = KINDS["namespaces"]
     operations = {
         "get": Described(
-            "Every namespace of a cluster", record(namespaces=array(OBJECT)), query=(AT,)
+            "Every namespace of a cluster",
+            record(namespaces=array(OBJECT)),
+            query=(AT,),
         )
     }
 
@@ -62,7 +71,10 @@ class NamespaceContents(ObjectView):
     historic_verbs = ("list",)
     operations = {
         "get": Described(
-            "What is set on a namespace", KUBERNETES_OBJECT, query=(CLUSTER, AT), paged=True
+            "What is set on a namespace",
+            KUBERNETES_OBJECT,
+            query=(CLUSTER, AT),
+            paged=True,
         )
     }
 

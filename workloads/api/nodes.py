@@ -24,7 +24,12 @@ from operations import tasks
 from operations.models import Operation
 from workloads.actions import drain, nodes
 from workloads.actions.drain_filters import DrainFlags
-from workloads.api.actions import WorkloadView, caller, optional_integer, record_change
+from workloads.api.actions import (
+    WorkloadView,
+    caller,
+    optional_integer,
+    record_change,
+)
 from workloads.api.confirmations import require_confirmation
 from workloads.api.pods import parse_duration
 from workloads.api.request_target import Target
@@ -32,7 +37,10 @@ from workloads.api.request_target import Target
 # Seconds; shorter than what a web server gives a request.
 MAX_WAIT = 25
 DAY = 86_400
-DRAINED_POD = titled("DrainedPod", {**record(name=TEXT), "description": "A pod that has to go."})
+DRAINED_POD = titled(
+    "DrainedPod",
+    {**record(name=TEXT), "description": "A pod that has to go."},
+)
 
 
 class NodeView(WorkloadView):
@@ -67,7 +75,9 @@ class NodeSchedule(NodeView):
             raise Invalid("schedulable is required", field="schedulable")
         dry_run = target.flag("dry_run")
         node = nodes.set_schedulable(
-            ref, schedulable=boolean(schedulable, "schedulable"), dry_run=dry_run
+            ref,
+            schedulable=boolean(schedulable, "schedulable"),
+            dry_run=dry_run,
         )
         record_change(request, ref, dry_run=dry_run)
         return node
@@ -119,7 +129,13 @@ class NodeDrain(NodeView):
         overrides = "and PodDisruptionBudgets are overridden" if flags.disable_eviction else ""
         require_confirmation(request, ref, "drain", protected=overrides)
         row, is_new = drain.request(ref, flags, requested_by=caller(request))
-        note(request, details={"operation_id": row.pk, "warnings": drain.warnings(flags)})
+        note(
+            request,
+            details={
+                "operation_id": row.pk,
+                "warnings": drain.warnings(flags),
+            },
+        )
         if is_new:
             tasks.enqueue(row)
         row = _wait_until_final(row, wait_seconds)

@@ -35,18 +35,29 @@ from core.errors import Forbidden, Invalid, UnclearInput
 from core.jsontext import Unrepresentable, loads
 from storage_api.query.problems import TROUBLES
 from storage_api.query.sorting import ORDERS
-from workloads.api.confirmations import deletion_forecast, require_confirmation
+from workloads.api.confirmations import (
+    deletion_forecast,
+    require_confirmation,
+)
 from workloads.api.request_target import WRITE, Target
 from workloads.objects import past, services, writes
 from workloads.objects.discovery import discover
-from workloads.objects.manifests import content_namespace, is_secret, looks_at_values, masked_secret
+from workloads.objects.manifests import (
+    content_namespace,
+    is_secret,
+    looks_at_values,
+    masked_secret,
+)
 from workloads.objects.subject import ObjectRef
 
 MAX_GRACE = 2**31 - 1
 
 
 class ObjectView(DialectView):
-    """What every route about objects shares: it checks rights, then the request, then the cluster."""
+    """What every route about objects shares.
+
+    It checks the rights first, then the request, then the cluster.
+    """
 
     either = True
     aliases = {
@@ -64,7 +75,12 @@ class ObjectView(DialectView):
     historic_verbs: ClassVar[tuple[str, ...]] = ()
 
     def resolve(
-        self, request: Request, verb: str, *, name: str = "", namespace: str = ""
+        self,
+        request: Request,
+        verb: str,
+        *,
+        name: str = "",
+        namespace: str = "",
     ) -> tuple[Target, Scope]:
         """The request's target and what of it the caller may see.
 
@@ -118,8 +134,16 @@ def raw_page(listing: ObjectPage, page: PageRequest) -> Page:
 
 ITEM = (CLUSTER, NAMESPACE)
 VALIDATION = Query("field_validation", WRITE["properties"]["field_validation"])
-MANAGER = Query("fieldManager", TEXT, description="Who owns the fields; of a server-side apply.")
-FORCE = Query("force", BOOLEAN, description="Take fields from others; of a server-side apply.")
+MANAGER = Query(
+    "fieldManager",
+    TEXT,
+    description="Who owns the fields; of a server-side apply.",
+)
+FORCE = Query(
+    "force",
+    BOOLEAN,
+    description="Take fields from others; of a server-side apply.",
+)
 AT = Query(
     "at",
     TEXT,
@@ -138,12 +162,17 @@ ORDERBY = Query(
     "The cluster's own order when absent.",
 )
 TROUBLED = Query(
-    "troubled", BOOLEAN, description=f"Only what is in trouble now: {', '.join(TROUBLES)}."
+    "troubled",
+    BOOLEAN,
+    description=f"Only what is in trouble now: {', '.join(TROUBLES)}.",
 )
 DELETE = (
     *ITEM,
     DRY_RUN,
-    Query("propagation", {"type": "string", "enum": ["background", "foreground", "orphan"]}),
+    Query(
+        "propagation",
+        {"type": "string", "enum": ["background", "foreground", "orphan"]},
+    ),
     Query("grace_period", {"type": "integer", "minimum": 0}),
 )
 
@@ -157,7 +186,15 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         "list": Described(
             "List objects",
             KUBERNETES_OBJECT,
-            query=(*ITEM, *PAGING, *SELECTORS, FRESH, AT, ORDERBY, TROUBLED),
+            query=(
+                *ITEM,
+                *PAGING,
+                *SELECTORS,
+                FRESH,
+                AT,
+                ORDERBY,
+                TROUBLED,
+            ),
             paged=True,
             generic=True,
         ),
@@ -206,7 +243,10 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             listing = past.list_past(target.cluster(), self.kind, query, at)
         else:
             listing = services.list_objects(
-                target.cluster(), self.kind, query, live=target.flag("fresh")
+                target.cluster(),
+                self.kind,
+                query,
+                live=target.flag("fresh"),
             )
         answer = raw_page(listing, page)
         if listing.age is None:
@@ -214,7 +254,12 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         return Response(answer, headers={"X-Data-Age": f"{listing.age:.3f}"})
 
     def query(
-        self, request: Request, target: Target, scope: Scope, offset: int, size: int
+        self,
+        request: Request,
+        target: Target,
+        scope: Scope,
+        offset: int,
+        size: int,
     ) -> ListQuery:
         """The list parameters of the contract's LIST convention."""
         parameters = request.query_params
@@ -236,7 +281,13 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         namespace = self.scoped_namespace(target, item=True)
         if at := moment(request.query_params.get("at", ""), "at"):
             return orjson.Fragment(
-                past.get_past(target.cluster(), self.kind, name, namespace=namespace, at=at)
+                past.get_past(
+                    target.cluster(),
+                    self.kind,
+                    name,
+                    namespace=namespace,
+                    at=at,
+                )
             )
         raw = services.get_object(target.cluster(), self.kind, name, namespace=namespace)
         return self.visible_object(raw, scope)
@@ -255,7 +306,12 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             validation=target.option("field_validation"),
             unbounded=scope.unbounded,
         )
-        note(request, name=services.name_of(created), before=None, after=created)
+        note(
+            request,
+            name=services.name_of(created),
+            before=None,
+            after=created,
+        )
         return self.visible_object(created, scope)
 
     def update(self, request: Request, name: str, namespace: str = "") -> Any:
@@ -378,7 +434,13 @@ class AnyObjectViewSet(ObjectViewSet):
     """Any kind that the cluster serves: /resources/{group}/{version}/{plural}."""
 
     def dispatch(
-        self, request: HttpRequest, *args: Any, group: str, version: str, plural: str, **kwargs: Any
+        self,
+        request: HttpRequest,
+        *args: Any,
+        group: str,
+        version: str,
+        plural: str,
+        **kwargs: Any,
     ) -> HttpResponseBase:
         """Take the kind's address out of the arguments: the methods of all kinds have the same."""
         self.address = (group, version, plural)

@@ -39,7 +39,13 @@ from workloads.api.objects import AT, raw_page
 from workloads.api.request_target import Target
 from workloads.objects import events, past
 from workloads.objects.log_lines import Piece
-from workloads.objects.logs import FollowedLog, LogOptions, open_log, pieces_of, read_log_text
+from workloads.objects.logs import (
+    FollowedLog,
+    LogOptions,
+    open_log,
+    pieces_of,
+    read_log_text,
+)
 from workloads.objects.subject import ObjectRef, call_with_namespace_check
 
 DURATION = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?\Z")
@@ -95,11 +101,19 @@ class PodRestart(PodView):
         if manifest is None:
             return {**data, "operation_id": None}
         row = restarts.create(
-            ref, data["uid"], manifest, grace=options.grace, requested_by=caller(request)
+            ref,
+            data["uid"],
+            manifest,
+            grace=options.grace,
+            requested_by=caller(request),
         )
         tasks.enqueue(row)
         # Read again: an eager worker may be done with it already.
-        return {**data, "operation_id": row.pk, "status": operations.find(row.pk).state}
+        return {
+            **data,
+            "operation_id": row.pk,
+            "status": operations.find(row.pk).state,
+        }
 
 
 class PodEvents(PodView):
@@ -120,7 +134,10 @@ class PodEvents(PodView):
         _, ref = self.object_ref(request, "events", name)
         page = page_request(request.query_params)
         query = ListQuery(namespace=ref.namespace, offset=page.offset, size=page.size)
-        involved: dict[str, Any] = {"involved_kind": "Pod", "involved_name": name}
+        involved: dict[str, Any] = {
+            "involved_kind": "Pod",
+            "involved_name": name,
+        }
         # By uid too, as an earlier pod of the same name (of a StatefulSet) has Events as well.
         if at := moment(request.query_params.get("at", ""), "at"):
             raw = past.get_past(ref.cluster, self.kind, name, namespace=ref.namespace, at=at)
@@ -137,7 +154,11 @@ LOG_QUERY = (
     NAMESPACE,
     Query("container", TEXT),
     Query("tail_lines", INTEGER),
-    Query("since", TEXT, description="A duration such as 10m or 1h30m, or seconds."),
+    Query(
+        "since",
+        TEXT,
+        description="A duration such as 10m or 1h30m, or seconds.",
+    ),
     Query("since_time", TEXT, description="RFC 3339."),
     *(Query(name, BOOLEAN) for name in ("previous", "timestamps", "follow", "download")),
     Query("limit_bytes", INTEGER),
@@ -153,7 +174,13 @@ class PodLogs(PodView):
             "The log of a container",
             record(required=("logs",), logs=TEXT, hint=TEXT),
             query=LOG_QUERY,
-            also_query=("tailLines", "sinceTime", "since_seconds", "sinceSeconds", "limitBytes"),
+            also_query=(
+                "tailLines",
+                "sinceTime",
+                "since_seconds",
+                "sinceSeconds",
+                "limitBytes",
+            ),
         )
     }
 
@@ -268,7 +295,11 @@ class _LogEvents:
     """
 
     def __init__(
-        self, log: FollowedLog, slot: LogSourceSlot, source: str, timestamps: bool
+        self,
+        log: FollowedLog,
+        slot: LogSourceSlot,
+        source: str,
+        timestamps: bool,
     ) -> None:
         self.log = log
         self.slot = slot
@@ -297,7 +328,11 @@ class _LogEvents:
         content = piece.data.decode(errors="replace")
         if self.timestamps and piece.begins:
             self.stamp, _, content = content.partition(" ")
-        entry = {"content": content, "timestamp": self.stamp, "source": self.source}
+        entry = {
+            "content": content,
+            "timestamp": self.stamp,
+            "source": self.source,
+        }
         return b"event: log\ndata: " + orjson.dumps(entry) + b"\n\n"
 
 
@@ -314,7 +349,12 @@ def _event_stream(ref: ObjectRef, options: LogOptions, user: int) -> StreamingHt
 
     def follow() -> FollowedLog:
         return FollowedLog(
-            ref.cluster, ref.namespace, ref.name, options, pause=pause, caller=f"user {user}"
+            ref.cluster,
+            ref.namespace,
+            ref.name,
+            options,
+            pause=pause,
+            caller=f"user {user}",
         )
 
     try:
@@ -323,7 +363,8 @@ def _event_stream(ref: ObjectRef, options: LogOptions, user: int) -> StreamingHt
         slot.release()
         raise
     response = StreamingHttpResponse(
-        _LogEvents(log, slot, source, options.timestamps), content_type="text/event-stream"
+        _LogEvents(log, slot, source, options.timestamps),
+        content_type="text/event-stream",
     )
     response["Cache-Control"] = "no-store"
     # nginx would buffer the events otherwise.

@@ -46,7 +46,9 @@ class Target:
         self.namespace = self._value("namespace")
 
     @staticmethod
-    def _read_body(request: Request) -> tuple[dict[str, Any], DomainError | None]:
+    def _read_body(
+        request: Request,
+    ) -> tuple[dict[str, Any], DomainError | None]:
         """The body and None, or {} and the error that `check` raises."""
         # The body of a patch is no set of parameters.
         if request.method == "PATCH":
@@ -73,7 +75,10 @@ class Target:
             raise self.problem
         for parameter in ("cluster", "namespace"):
             if len(self._values(parameter)) > 1:
-                raise Invalid(f"{parameter} is given twice, and differently", field=parameter)
+                raise Invalid(
+                    f"{parameter} is given twice, and differently",
+                    field=parameter,
+                )
         if "\x00" in self.namespace:
             # It goes into rows of operations, and PostgreSQL stores no NUL in text. For kinds
             # without namespaces no cluster would refuse it first.

@@ -24,7 +24,12 @@ class KindSchema(DialectView):
             record(root=TEXT, definitions=OBJECT),
             query=(
                 CLUSTER,
-                Query("api_version", TEXT, required=True, description="v1, apps/v1 …"),
+                Query(
+                    "api_version",
+                    TEXT,
+                    required=True,
+                    description="v1, apps/v1 …",
+                ),
                 Query("kind", TEXT, required=True),
             ),
         )
@@ -36,7 +41,11 @@ class KindSchema(DialectView):
         `$ref` names another of the definitions.
         """
         target = Target(self, request)
-        authorise(self, request, Act("get", "clusters", cluster=target.cluster_text))
+        authorise(
+            self,
+            request,
+            Act("get", "clusters", cluster=target.cluster_text),
+        )
         target.check()
         api_version = target.option("api_version")
         kind = target.option("kind")

@@ -15,7 +15,6 @@ from core.api.auth import Act, authorise, stream_policy
 from core.api.client_ip import socket_base
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
-from core.api.parsing import boolean, integer
 from core.api.schema import (
     CLUSTER,
     INTEGER,
@@ -36,6 +35,7 @@ from operations.sockets import act_on
 from storage_api.api.watching import Following
 from workloads.api.objects import ObjectView
 from workloads.api.request_target import Target
+from workloads.api.ticket_options import TicketOptions
 from workloads.models import Recording
 from workloads.objects import services
 from workloads.objects.endpoints import selector_text
@@ -47,9 +47,13 @@ from workloads.streams.logs import parse_cursors
 
 PODS = KINDS["pods"]
 NODES = KINDS["nodes"]
-# Tickets are kept in Redis, so what a caller puts into one is bounded.
-MAX_OPTION = 8 * 1024
-FOLLOWED = ("deployments", "statefulsets", "daemonsets", "replicasets", "jobs")
+FOLLOWED = (
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "replicasets",
+    "jobs",
+)
 
 
 def _ticket_response(
@@ -68,78 +72,13 @@ def _ticket_response(
 def ticket_schema(url_key: str) -> Schema:
     """The OpenAPI schema of a ticket; `url_key` names the member with the socket's URL."""
     name = "TerminalTicket" if url_key == "terminal_url" else "StreamTicket"
-    members = {url_key: TEXT, "token": TEXT, "session": TEXT, "expires_at": TEXT}
+    members = {
+        url_key: TEXT,
+        "token": TEXT,
+        "session": TEXT,
+        "expires_at": TEXT,
+    }
     return titled(name, record(**members))
-
-
-def _bounded(value: Any, name: str) -> Any:
-    """The value of an option; Invalid when it is too long for a ticket."""
-    parts = value if isinstance(value, list) else [value]
-    length = len(parts) + sum(len(part) for part in parts if isinstance(part, str | list | dict))
-    if length > MAX_OPTION:
-        raise Invalid(f"{name} is longer than {MAX_OPTION} letters", field=name)
-    return value
-
-
-class TicketOptions:
-    """A ticket's options out of body or query, each checked; Invalid for a wrong type."""
-
-    def __init__(self, target: Target, request: Request) -> None:
-        self._body = target.body
-        self._query = request.query_params
-
-    def value(self, *names: str) -> Any:
-        """The first option that is set; None when none is."""
-        for name in names:
-            value = self._body.get(name, self._query.get(name))
-            if value not in (None, ""):
-                return _bounded(value, name)
-        return None
-
-    def text(self, *names: str) -> str:
-        """An option as text; "" without one."""
-        value = self.value(*names)
-        if value is not None and not isinstance(value, str | int | float):
-            raise Invalid(f"{names[0]} must be text", field=names[0])
-        return "" if value is None else str(value)
-
-    def comma_list(self, name: str) -> str:
-        """Words joined by commas, from such a text or from a list; a number as text."""
-        if isinstance(self.value(name), list):
-            return ",".join(self.words(name))
-        return self.text(name)
-
-    def number(self, name: str, *aliases: str) -> int | None:
-        """A whole number from 0 on."""
-        value = self.value(name, *aliases)
-        return None if value is None else integer(value, name, minimum=0, maximum=10**9)
-
-    def flag(self, name: str, default: bool = False) -> bool:
-        """A boolean."""
-        value = self.value(name)
-        return default if value is None else boolean(value, name)
-
-    def words(self, *names: str) -> list[str]:
-        """The words of a list, or of a text with commas."""
-        value = self.value(*names)
-        words = value.split(",") if isinstance(value, str) else value or []
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise Invalid(f"{names[0]} must be names", field=names[0])
-        return [word.strip() for word in words if word.strip()]
-
-    def command(self) -> list[str]:
-        """What to run instead of the default shell; [] for the default.
-
-        `command` is a list of arguments, `shell` the name of one program.
-        """
-        command = self.value("command")
-        is_word_list = isinstance(command, list) and all(isinstance(part, str) for part in command)
-        if is_word_list and command:
-            return list(command)
-        if command is not None:
-            raise Invalid("command must be a list of texts", field="command")
-        shell = self.text("shell")
-        return [shell] if shell else []
 
 
 class TicketView(ObjectView):
@@ -153,7 +92,13 @@ class TicketView(ObjectView):
         """Implemented by each kind of ticket."""
         raise NotImplementedError
 
-    def ticket(self, request: Request, kind: str, cluster: Cluster | None, **fields: Any) -> Ticket:
+    def ticket(
+        self,
+        request: Request,
+        kind: str,
+        cluster: Cluster | None,
+        **fields: Any,
+    ) -> Ticket:
         """A ticket for this caller."""
         # The socket checks the rights again with this credential, and the Origin with the host.
         credential = stream_policy().credential(request)
@@ -162,8 +107,14 @@ class TicketView(ObjectView):
         return Ticket(kind, user, credential, request.get_host(), cluster_id, **fields)
 
 
-# --- changes --------------------------------------------------------------------------------------------------------
-WATCH_OPTIONS = ("clusters", "kinds", "namespaces", "labelSelector", "after")
+# --- changes ------------------------------------------------------------------
+WATCH_OPTIONS = (
+    "clusters",
+    "kinds",
+    "namespaces",
+    "labelSelector",
+    "after",
+)
 
 
 class WatchTickets(TicketView):
@@ -196,11 +147,14 @@ class WatchTickets(TicketView):
             pass
         self.check_input(request)
         return _ticket_response(
-            request, ticket, url_key="ws_url", path=f"/ws/watch/{ticket.session}"
+            request,
+            ticket,
+            url_key="ws_url",
+            path=f"/ws/watch/{ticket.session}",
         )
 
 
-# --- logs -----------------------------------------------------------------------------------------------------------
+# --- logs ---------------------------------------------------------------------
 LOG_QUERY = (
     CLUSTER,
     NAMESPACE,
@@ -213,12 +167,19 @@ LOG_QUERY = (
     *(Query(name, INTEGER) for name in ("tail_lines", "since_seconds")),
     *(Query(name, TEXT) for name in ("since_time", "include", "exclude", "cursor")),
     *(Query(name, {"type": "boolean"}) for name in ("previous", "timestamps", "follow", "batch")),
-    Query("labelSelector", TEXT, description="Which pods, where the address names none."),
+    Query(
+        "labelSelector",
+        TEXT,
+        description="Which pods, where the address names none.",
+    ),
 )
 
 
 class LogTickets(TicketView):
-    """GET|POST /pods/{name}/logs/stream, /pods/logs/stream?labelSelector=, /{workload}/{name}/logs/stream."""
+    """GET|POST /pods/{name}/logs/stream, and the same for workloads and selectors.
+
+    /{workload}/{name}/logs/stream and /pods/logs/stream?labelSelector=.
+    """
 
     kind: ClassVar[Kind] = PODS
     operations = {
@@ -226,7 +187,12 @@ class LogTickets(TicketView):
             "A ticket for a log stream",
             ticket_schema("ws_url"),
             LOG_QUERY,
-            also_query=("container", "tailLines", "sinceSeconds", "sinceTime"),
+            also_query=(
+                "container",
+                "tailLines",
+                "sinceSeconds",
+                "sinceTime",
+            ),
         )
         for method in ("get", "post")
     }
@@ -245,7 +211,12 @@ class LogTickets(TicketView):
         else:
             options["selector"] = self._selector(cluster, namespace, name, ticket_options)
         ticket = self.ticket(
-            request, "logs", cluster, namespace=namespace, name=pod_name, options=options
+            request,
+            "logs",
+            cluster,
+            namespace=namespace,
+            name=pod_name,
+            options=options,
         )
         path = f"/ws/logs/{ticket.session}"
         return _ticket_response(request, ticket, url_key="ws_url", path=path)
@@ -254,7 +225,14 @@ class LogTickets(TicketView):
         """The request's target; reading logs is a right on pods, whatever the workload."""
         target = Target(self, request)
         pod_name = name if self.kind is PODS else ""
-        act = Act("logs", "pods", "", target.cluster_text, target.namespace, pod_name)
+        act = Act(
+            "logs",
+            "pods",
+            "",
+            target.cluster_text,
+            target.namespace,
+            pod_name,
+        )
         authorise(self, request, act)
         target.check()
         return target
@@ -274,7 +252,10 @@ class LogTickets(TicketView):
             "previous": "true" if ticket_options.flag("previous") else None,
         }
         if query["sinceSeconds"] and query["sinceTime"]:
-            raise Invalid("since_seconds and since_time cannot both be given", field="since_time")
+            raise Invalid(
+                "since_seconds and since_time cannot both be given",
+                field="since_time",
+            )
         return {
             "containers": ticket_options.words("containers", "container"),
             "query": {key: value for key, value in query.items() if value not in (None, "")},
@@ -288,7 +269,11 @@ class LogTickets(TicketView):
         }
 
     def _selector(
-        self, cluster: Cluster, namespace: str, name: str, ticket_options: TicketOptions
+        self,
+        cluster: Cluster,
+        namespace: str,
+        name: str,
+        ticket_options: TicketOptions,
     ) -> str:
         """The label selector of a workload, else the request's; Invalid when it is empty."""
         if name:
@@ -304,7 +289,7 @@ class LogTickets(TicketView):
         return text
 
 
-# --- terminals ------------------------------------------------------------------------------------------------------
+# --- terminals ----------------------------------------------------------------
 SHELL_QUERY = (
     Query(
         "shell",
@@ -345,7 +330,11 @@ class TerminalTickets(TicketView):
         if namespace == settings.NODE_TERMINAL_NAMESPACE and name.startswith(DEBUG_POD):
             # A shell in the debug pod of a node terminal is a shell on the node.
             node = str(pod["spec"]["nodeName"])
-            authorise(self, request, Act("exec", "nodes", "", target.cluster_text, "", node))
+            authorise(
+                self,
+                request,
+                Act("exec", "nodes", "", target.cluster_text, "", node),
+            )
         names = ticket_options.words("container")
         if len(names) > 1 or "*" in names:
             raise Invalid("container must be one name", field="container")
@@ -356,7 +345,10 @@ class TerminalTickets(TicketView):
             cluster,
             namespace=namespace,
             name=name,
-            options={"container": container, **_shell_options(ticket_options)},
+            options={
+                "container": container,
+                **_shell_options(ticket_options),
+            },
             **_session_fields(ticket_options),
         )
         path = f"/ws/terminal/{ticket.session}"
@@ -396,7 +388,10 @@ class NodeTerminalTickets(TicketView):
 
 
 def _shell_options(ticket_options: TicketOptions) -> dict[str, Any]:
-    return {"command": ticket_options.command(), "record": ticket_options.flag("record")}
+    return {
+        "command": ticket_options.command(),
+        "record": ticket_options.flag("record"),
+    }
 
 
 def _session_fields(ticket_options: TicketOptions) -> Mapping[str, Any]:
@@ -413,13 +408,16 @@ def _session_fields(ticket_options: TicketOptions) -> Mapping[str, Any]:
     return {"session": session, "claimed": True}
 
 
-# --- operations -----------------------------------------------------------------------------------------------------
+# --- operations ---------------------------------------------------------------
 class OperationTickets(TicketView):
     """GET|POST /operations/{id}/stream."""
 
     kind: ClassVar[Kind] = PODS
     operations = {
-        method: Described("A ticket for the progress of an operation", ticket_schema("ws_url"))
+        method: Described(
+            "A ticket for the progress of an operation",
+            ticket_schema("ws_url"),
+        )
         for method in ("get", "post")
     }
 
@@ -436,21 +434,28 @@ class OperationTickets(TicketView):
         return _ticket_response(request, ticket, url_key="ws_url", path=f"/ws/operations/{name}")
 
 
-# --- recordings -----------------------------------------------------------------------------------------------------
+# --- recordings ---------------------------------------------------------------
 class Recordings(ObjectView):
     """GET /terminal-recordings: of one cluster, newest first."""
 
     kind: ClassVar[Kind] = PODS
     operations = {
         "get": Described(
-            "Recordings of terminals", OBJECT, (CLUSTER, NAMESPACE, *PAGING[:2]), paged=True
+            "Recordings of terminals",
+            OBJECT,
+            (CLUSTER, NAMESPACE, *PAGING[:2]),
+            paged=True,
         )
     }
 
     def get(self, request: Request) -> Any:
         """One page."""
         target = Target(self, request)
-        authorise(self, request, Act("exec", "pods", "", target.cluster_text, target.namespace))
+        authorise(
+            self,
+            request,
+            Act("exec", "pods", "", target.cluster_text, target.namespace),
+        )
         target.check()
         page = page_request(request.query_params)
         rows = recordings.search(
@@ -489,7 +494,8 @@ class OneRecording(DialectView):
         if not self.replay:
             return recordings.represent(row)
         response = StreamingHttpResponse(
-            recordings.asciicast(row), content_type="application/x-asciicast"
+            recordings.asciicast(row),
+            content_type="application/x-asciicast",
         )
         response["Content-Disposition"] = f'attachment; filename="terminal-{row.pk}.cast"'
         return response

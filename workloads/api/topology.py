@@ -7,7 +7,16 @@ from rest_framework.request import Request
 from clusters.kinds import known_kind
 from core.api.auth import Act, authorise
 from core.api.dialect import DialectView
-from core.api.schema import BOOLEAN, CLUSTER, OBJECT, TEXT, Described, Query, array, record
+from core.api.schema import (
+    BOOLEAN,
+    CLUSTER,
+    OBJECT,
+    TEXT,
+    Described,
+    Query,
+    array,
+    record,
+)
 from core.errors import Invalid
 from workloads.api.request_target import Target
 from workloads.topology.builder import build_topology
@@ -37,7 +46,12 @@ class TopologyView(DialectView):
     operations = {
         "get": Described(
             "What belongs together in a namespace",
-            record(nodes=array(VERTEX), edges=array(EDGE), refused=array(TEXT), truncated=BOOLEAN),
+            record(
+                nodes=array(VERTEX),
+                edges=array(EDGE),
+                refused=array(TEXT),
+                truncated=BOOLEAN,
+            ),
             query=(
                 CLUSTER,
                 Query("namespace", TEXT, required=True),
@@ -63,7 +77,17 @@ class TopologyView(DialectView):
         (not looked at).
         """
         target = Target(self, request)
-        authorise(self, request, Act("topology", "pods", "", target.cluster_text, target.namespace))
+        authorise(
+            self,
+            request,
+            Act(
+                "topology",
+                "pods",
+                "",
+                target.cluster_text,
+                target.namespace,
+            ),
+        )
         target.check()
         if not target.namespace:
             raise Invalid("namespace is required", field="namespace")
@@ -85,7 +109,10 @@ def _kinds(text: str) -> frozenset[str]:
         plurals.append(kind.plural if kind else word)
     kinds = frozenset(plurals)
     if unknown := kinds - set(LAYERS):
-        raise Invalid(f"kinds knows {', '.join(LAYERS)}, not {min(unknown)[:100]}", field="kinds")
+        raise Invalid(
+            f"kinds knows {', '.join(LAYERS)}, not {min(unknown)[:100]}",
+            field="kinds",
+        )
     return kinds
 
 

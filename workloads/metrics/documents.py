@@ -26,7 +26,10 @@ from core.errors import Forbidden
 from storage_api.services import snapshot
 from workloads.actions.protection import count_objects
 from workloads.metrics import metrics_sources
-from workloads.metrics.metrics_sources import Measurements, ResourceUsage
+from workloads.metrics.metrics_sources import (
+    Measurements,
+    ResourceUsage,
+)
 from workloads.objects import services
 
 T = TypeVar("T")
@@ -160,7 +163,10 @@ class ClusterCounts:
     def nodes(self) -> list[Object]:
         """Every node; Forbidden when the credentials may not list them."""
         listing = services.list_objects(
-            self.cluster, KINDS["nodes"], ListQuery(size=100_000), live=self._live
+            self.cluster,
+            KINDS["nodes"],
+            ListQuery(size=100_000),
+            live=self._live,
         )
         if listing.age is not None:
             self._note_age(listing.age)
@@ -173,7 +179,9 @@ class ClusterCounts:
 def _live_census(cluster: Cluster, plural: str) -> Census:
     client = registry.client(cluster)
     parts = read_accessible(
-        cluster, KINDS[plural], lambda namespace: _namespace_census(client, plural, namespace)
+        cluster,
+        KINDS[plural],
+        lambda namespace: _namespace_census(client, plural, namespace),
     )
     census = Census()
     for part in parts:
@@ -229,7 +237,7 @@ def _capacity(nodes: Iterable[Object], resource: str) -> float:
     return sum(number((node["status"].get("capacity") or {}).get(resource)) for node in nodes)
 
 
-def _capacity_if_known(nodes: Iterable[Object] | None, resource: str) -> float | None:
+def _optional_capacity(nodes: Iterable[Object] | None, resource: str) -> float | None:
     return None if nodes is None else _capacity(nodes, resource)
 
 
@@ -258,24 +266,43 @@ def cluster_metrics(cluster: Cluster, counts: ClusterCounts) -> Object:
     usage = [measured.usage.get(node["metadata"]["name"], UNMEASURED) for node in nodes or []]
     # The file systems' sizes as measured; else what the nodes report, which is less precise.
     storage = _total(node.more.get("storage_total") for node in usage)
-    storage = storage or _capacity_if_known(nodes, "ephemeral-storage") or None
+    storage = storage or _optional_capacity(nodes, "ephemeral-storage") or None
     used_storage = _total(node.more.get("storage") for node in usage)
     metrics = {
         "cluster_id": cluster.pk,
         "timestamp": current_timestamp(),
-        "cpu": _cpu(_total(node.cpu for node in usage), _capacity_if_known(nodes, "cpu")),
+        "cpu": _cpu(
+            _total(node.cpu for node in usage),
+            _optional_capacity(nodes, "cpu"),
+        ),
         "memory": _bytes(
-            _total(node.memory for node in usage), _capacity_if_known(nodes, "memory")
+            _total(node.memory for node in usage),
+            _optional_capacity(nodes, "memory"),
         ),
         "storage": _bytes(used_storage, storage),
         "nodes": _readiness(nodes),
-        "pods": _phase_counts(counts.census("pods"), "Running", "Pending", "Failed", "Succeeded"),
+        "pods": _phase_counts(
+            counts.census("pods"),
+            "Running",
+            "Pending",
+            "Failed",
+            "Succeeded",
+        ),
         "services": {"total": counts.count("services")},
         "ingresses": {"total": counts.count("ingresses")},
         "pvs": _phase_counts(
-            counts.census("persistentvolumes"), "Available", "Bound", "Released", "Failed"
+            counts.census("persistentvolumes"),
+            "Available",
+            "Bound",
+            "Released",
+            "Failed",
         ),
-        "pvcs": _phase_counts(counts.census("persistentvolumeclaims"), "Pending", "Bound", "Lost"),
+        "pvcs": _phase_counts(
+            counts.census("persistentvolumeclaims"),
+            "Pending",
+            "Bound",
+            "Lost",
+        ),
     }
     if counts.refusal and not counts.is_known:
         raise counts.refusal
@@ -303,21 +330,34 @@ def measured_nodes(cluster: Cluster) -> Measurements:
     return _measure_if_allowed(lambda: metrics_sources.node_usage(cluster))
 
 
-def _measure_if_allowed(measure: Callable[[], Measurements]) -> Measurements:
+def _measure_if_allowed(
+    measure: Callable[[], Measurements],
+) -> Measurements:
     try:
         return measure()
     except Forbidden:
         return Measurements("none")
 
 
-def _readiness(nodes: Sequence[Object] | None) -> dict[str, int | None]:
+def _readiness(
+    nodes: Sequence[Object] | None,
+) -> dict[str, int | None]:
     if nodes is None:
         return {"total": None, "ready": None, "not_ready": None}
     ready = sum(is_ready(node) for node in nodes)
-    return {"total": len(nodes), "ready": ready, "not_ready": len(nodes) - ready}
+    return {
+        "total": len(nodes),
+        "ready": ready,
+        "not_ready": len(nodes) - ready,
+    }
 
 
-def _node(cluster: Cluster, node: Object, measured: Measurements, pods: Census | None) -> Object:
+def _node(
+    cluster: Cluster,
+    node: Object,
+    measured: Measurements,
+    pods: Census | None,
+) -> Object:
     name = node["metadata"]["name"]
     usage = measured.usage.get(name, UNMEASURED)
     more = usage.more
@@ -330,7 +370,13 @@ def _node(cluster: Cluster, node: Object, measured: Measurements, pods: Census |
         "memory": _bytes(usage.memory, _capacity([node], "memory")),
         "storage": _bytes(more.get("storage"), storage),
         "network": {
-            key: more.get(key) for key in ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")
+            key: more.get(key)
+            for key in (
+                "rx_bytes",
+                "tx_bytes",
+                "rx_packets",
+                "tx_packets",
+            )
         },
         "pods": {
             "total": None if pods is None else pods.on_nodes[name],
@@ -354,7 +400,12 @@ def pod_metrics(
     measured = _measure_if_allowed(lambda: metrics_sources.pod_usage(cluster, namespace=namespace))
 
     def read(accessible_namespace: str) -> list[Object]:
-        return list_all(client, kind, accessible_namespace, fieldSelector=field_selector)
+        return list_all(
+            client,
+            kind,
+            accessible_namespace,
+            fieldSelector=field_selector,
+        )
 
     parts = [read(namespace)] if namespace else read_accessible(cluster, kind, read)
     pods = [pod for part in parts for pod in part]
@@ -385,7 +436,10 @@ def _pod(cluster: Cluster, pod: Object, measured: Measurements) -> Object:
 
 
 def _resources(usage: ResourceUsage, containers: list[Object]) -> Object:
-    """{"cpu", "memory"}: used, limit, request, and the percentage of the limit, else the request."""
+    """{"cpu", "memory"}, each with usage, limit, request and percentage.
+
+    The percentage is of the limit, else of the request.
+    """
     cpu_limit = _sum_resource(containers, "limits", "cpu")
     cpu_request = _sum_resource(containers, "requests", "cpu")
     memory_limit = _sum_resource(containers, "limits", "memory")

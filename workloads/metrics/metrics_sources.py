@@ -57,7 +57,11 @@ class Measurements:
 
 
 def raw_metrics(
-    cluster: Cluster, plural: str, *, namespace: str = "", selector: str = ""
+    cluster: Cluster,
+    plural: str,
+    *,
+    namespace: str = "",
+    selector: str = "",
 ) -> Object:
     """The list of metrics.k8s.io for nodes or pods, with an additional member `available`.
 
@@ -92,7 +96,8 @@ def _read_metrics(cluster: Cluster, plural: str, namespace: str, selector: str) 
         return _no_metrics(plural)
     if not isinstance(listing, dict):
         raise ClusterUnavailable(
-            "the cluster's answer is no list of measurements", reason="bad_answer"
+            "the cluster's answer is no list of measurements",
+            reason="bad_answer",
         )
     return {**listing, "available": True}
 
@@ -133,13 +138,18 @@ def _from_prometheus(
     try:
         usage = read()
     except DomainError as error:
-        log.warning("the Prometheus of cluster %s did not answer: %s", cluster.pk, error.message)
+        log.warning(
+            "the Prometheus of cluster %s did not answer: %s",
+            cluster.pk,
+            error.message,
+        )
         return None
     return Measurements("prometheus", usage) if usage else None
 
 
 def _from_metrics_server(
-    listing: Object, entry: Callable[[Object], tuple[str, ResourceUsage]]
+    listing: Object,
+    entry: Callable[[Object], tuple[str, ResourceUsage]],
 ) -> Measurements:
     if not listing["available"]:
         return Measurements("none")
@@ -165,7 +175,9 @@ def _pod_entry(item: Object) -> tuple[str, ResourceUsage]:
     return name, replace(_sum_containers(containers), at=item.get("timestamp"))
 
 
-def _sum_containers(containers: Mapping[str, ResourceUsage]) -> ResourceUsage:
+def _sum_containers(
+    containers: Mapping[str, ResourceUsage],
+) -> ResourceUsage:
     cpu = sum(usage.cpu or 0.0 for usage in containers.values())
     memory = sum(usage.memory or 0.0 for usage in containers.values())
     return ResourceUsage(cpu, memory, containers=containers)

@@ -77,7 +77,10 @@ class TimeRange:
 def _duration_seconds(text: str, name: str) -> int:
     match = DURATION.match(text)
     if match is None:
-        raise Invalid(f"{name} must look like 15m, 1h, 6h, 24h or 7d", field=name)
+        raise Invalid(
+            f"{name} must look like 15m, 1h, 6h, 24h or 7d",
+            field=name,
+        )
     return int(match[1]) * UNITS[match[2]]
 
 
@@ -90,7 +93,10 @@ def _parse_time(text: str, name: str) -> datetime:
     except (ValueError, OverflowError):
         time = None
     if time is None or time.tzinfo is None:
-        raise Invalid(f"{name} must be epoch seconds or an RFC 3339 time with a zone", field=name)
+        raise Invalid(
+            f"{name} must be epoch seconds or an RFC 3339 time with a zone",
+            field=name,
+        )
     try:
         return time.astimezone(UTC)
     except OverflowError:
@@ -105,7 +111,10 @@ def time_range(*, span: str = "", start: str = "", end: str = "", step: str = ""
     a duration. Invalid for a range without points, of more than a year or with too many points.
     """
     if span and (start or end):
-        raise Invalid("time_range and start/end exclude one another", field="time_range")
+        raise Invalid(
+            "time_range and start/end exclude one another",
+            field="time_range",
+        )
     last = _parse_time(end, "end") if end else timezone.now().astimezone(UTC)
     first = _first_time(last, span, start)
     seconds = (last - first).total_seconds()
@@ -115,8 +124,15 @@ def time_range(*, span: str = "", start: str = "", end: str = "", step: str = ""
     step_seconds = _step_seconds(step) if step else max(round(seconds / DEFAULT_POINTS), 15)
     # Prometheus refuses more points than this in a series.
     if seconds / step_seconds > MAX_POINTS:
-        raise Invalid(f"step is too small: more than {MAX_POINTS} points", field="step")
-    return TimeRange(first.replace(microsecond=0), last.replace(microsecond=0), step_seconds)
+        raise Invalid(
+            f"step is too small: more than {MAX_POINTS} points",
+            field="step",
+        )
+    return TimeRange(
+        first.replace(microsecond=0),
+        last.replace(microsecond=0),
+        step_seconds,
+    )
 
 
 def _first_time(last: datetime, span: str, start: str) -> datetime:
@@ -136,7 +152,7 @@ def _step_seconds(text: str) -> int:
     return _duration_seconds(text, "step")
 
 
-# --- samples ---------------------------------------------------------------------------------
+# --- samples ------------------------------------------------------------------
 def take_sample(cluster: Cluster) -> Sample:
     """Store what the cluster uses now; null for what is not measured or may not be read.
 
@@ -167,11 +183,15 @@ def delete_expired() -> int:
     return Sample.objects.filter(at__lt=limit).delete()[0]
 
 
-# --- statistics ------------------------------------------------------------------------------
+# --- statistics ---------------------------------------------------------------
 def statistics(
-    cluster: Cluster, time_range: TimeRange, scope: UsageScope = WHOLE_CLUSTER
+    cluster: Cluster,
+    time_range: TimeRange,
+    scope: UsageScope = WHOLE_CLUSTER,
 ) -> dict[str, Any]:
-    """{"time_range", "series":{cpu, memory, pods: [[epoch seconds, value], …]}, "summary", "source"}.
+    """{"time_range","series","summary","source"}.
+
+    The series are cpu, memory and pods, each a list of [epoch seconds, value].
 
     Only a Prometheus has the history of a node or pod; without one their series are empty and the
     source is none.
@@ -241,7 +261,13 @@ SAMPLES_SQL = """
 def _read_samples(cluster: Cluster, time_range: TimeRange) -> Series:
     """Our samples, averaged over each step."""
     start = time_range.start
-    parameters = [time_range.step, start, cluster.pk, start, time_range.end]
+    parameters = [
+        time_range.step,
+        start,
+        cluster.pk,
+        start,
+        time_range.end,
+    ]
     with connection.cursor() as cursor:
         cursor.execute(SAMPLES_SQL, parameters)
         rows = cursor.fetchall()
@@ -256,4 +282,8 @@ def _summary(points: list[list[float]]) -> dict[str, float | None]:
     values = [value for _, value in points]
     if not values:
         return {"avg": None, "max": None, "min": None}
-    return {"avg": sum(values) / len(values), "max": max(values), "min": min(values)}
+    return {
+        "avg": sum(values) / len(values),
+        "max": max(values),
+        "min": min(values),
+    }

@@ -17,7 +17,14 @@ CLAIMS = KINDS["persistentvolumeclaims"]
 
 def claims(cluster: Cluster, namespace: str, selector: str = "") -> list[Object]:
     """The claims of a namespace that match a label selector."""
-    return list(list_all(registry.client(cluster), CLAIMS, namespace, labelSelector=selector))
+    return list(
+        list_all(
+            registry.client(cluster),
+            CLAIMS,
+            namespace,
+            labelSelector=selector,
+        )
+    )
 
 
 def claim(cluster: Cluster, namespace: str, name: str) -> Object:
@@ -29,14 +36,22 @@ def claim(cluster: Cluster, namespace: str, name: str) -> Object:
 def remove(cluster: Cluster, namespace: str, name: str) -> None:
     """Delete a claim; nothing when there is none. Rejected when a StatefulSet uses it."""
     try:
-        _delete_unused(registry.client(cluster), namespace, [claim(cluster, namespace, name)])
+        _delete_unused(
+            registry.client(cluster),
+            namespace,
+            [claim(cluster, namespace, name)],
+        )
     except NotFound:
         return
 
 
 def remove_selected(cluster: Cluster, namespace: str, selector: str) -> None:
     """Delete all claims that match; Rejected, and none deleted, when one of them is used."""
-    _delete_unused(registry.client(cluster), namespace, claims(cluster, namespace, selector))
+    _delete_unused(
+        registry.client(cluster),
+        namespace,
+        claims(cluster, namespace, selector),
+    )
 
 
 def _delete_unused(client: ClusterClient, namespace: str, items: Iterable[Object]) -> None:

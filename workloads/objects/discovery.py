@@ -25,7 +25,8 @@ def discover(cluster: Cluster, group: str, version: str, plural: str) -> Kind:
     resource = _find_resource(_served_resources(cluster, address), plural)
     if resource is None:
         raise NotFound(
-            f"the cluster serves no {plural} in {group or 'core'}/{version}", reason="NotFound"
+            f"the cluster serves no {plural} in {group or 'core'}/{version}",
+            reason="NotFound",
         )
     return custom(
         group,

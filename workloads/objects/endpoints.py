@@ -26,7 +26,10 @@ class Endpoints:
 
 
 def behind(cluster: Cluster, namespace: str, selector: str) -> Endpoints:
-    """What a label selector matches; a bare word without a match is tried as a Deployment's name."""
+    """What a label selector matches.
+
+    A bare word that matches nothing is tried as a Deployment's name.
+    """
     client = registry.client(cluster)
     endpoints = _select(client, namespace, selector)
     if endpoints.pods or endpoints.service is not None:
@@ -58,7 +61,11 @@ def _service_of_pods(client: ClusterClient, namespace: str, pods: list[Object]) 
         selector = (service.get("spec") or {}).get("selector") or {}
         if _selects_any(selector, pod_labels):
             matching.append(service)
-    return min(matching, key=lambda service: str(service["metadata"]["name"]), default=None)
+    return min(
+        matching,
+        key=lambda service: str(service["metadata"]["name"]),
+        default=None,
+    )
 
 
 def _selects_any(selector: Mapping[str, str], pod_labels: list[Mapping[str, str]]) -> bool:
@@ -76,7 +83,7 @@ def _deployment_selector(client: ClusterClient, namespace: str, name: str) -> st
 
 
 def selector_text(selector: Mapping[str, object]) -> str:
-    """A LabelSelector (matchLabels, matchExpressions) in the syntax of the labelSelector parameter."""
+    """A LabelSelector (matchLabels, matchExpressions) in the syntax of the labelSelector query."""
     labels = selector.get("matchLabels") or {}
     expressions = selector.get("matchExpressions") or []
     parts = []
@@ -106,7 +113,11 @@ def set_replicas(cluster: Cluster, namespace: str, name: str, replicas: int) -> 
     body = orjson.dumps({"spec": {"replicas": replicas}})
     deployment = orjson.loads(
         registry.client(cluster).patch(
-            KINDS["deployments"], name, body, patch="merge", namespace=namespace
+            KINDS["deployments"],
+            name,
+            body,
+            patch="merge",
+            namespace=namespace,
         )
     )
     current = (deployment.get("spec") or {}).get("replicas")

@@ -71,12 +71,18 @@ def _read_events(
         read,
         KINDS["events"],
         namespace=query.namespace or None,
-        query={"labelSelector": query.label_selector, "fieldSelector": query.field_selector},
+        query={
+            "labelSelector": query.label_selector,
+            "fieldSelector": query.field_selector,
+        },
     )
 
 
 def involved_selector(
-    cluster: Cluster, query: ListQuery, involved_kind: str, involved_name: str
+    cluster: Cluster,
+    query: ListQuery,
+    involved_kind: str,
+    involved_name: str,
 ) -> str:
     """The query's field selector, narrowed to Events about a kind or an object.
 
@@ -129,6 +135,7 @@ def _kind_name(text: str, cluster: str) -> str:
     except (NotFound, Invalid):
         if not text.isalnum():
             raise Invalid(
-                "resource_type must be the name of a kind", field="resource_type"
+                "resource_type must be the name of a kind",
+                field="resource_type",
             ) from None
     return text

@@ -176,7 +176,10 @@ class LineReader:
         self._time = time
         cursor = LogCursor(time, self._count)
         if self._skip_to:
-            if (time, self._count) <= (self._skip_to.time, self._skip_to.ordinal):
+            if (time, self._count) <= (
+                self._skip_to.time,
+                self._skip_to.ordinal,
+            ):
                 return
             self._skip_to = None
         self.cursor = cursor
@@ -221,5 +224,6 @@ class LineFilter:
 def line_filter(include: str, exclude: str) -> LineFilter:
     """A filter out of two patterns, either of which may be ""; Invalid for an unusable one."""
     return LineFilter(
-        LinePattern(include) if include else None, LinePattern(exclude) if exclude else None
+        LinePattern(include) if include else None,
+        LinePattern(exclude) if exclude else None,
     )

@@ -83,7 +83,12 @@ def read_log_text(cluster: Cluster, namespace: str, pod: str, options: LogOption
 
 
 def _open(
-    cluster: Cluster, namespace: str, pod: str, options: LogOptions, *, follow: bool = False
+    cluster: Cluster,
+    namespace: str,
+    pod: str,
+    options: LogOptions,
+    *,
+    follow: bool = False,
 ) -> Any:
     """The open response of a log request; raises its error when it is refused."""
     path = KINDS["pods"].path(namespace=namespace, name=pod, subresource="log")
@@ -117,7 +122,9 @@ def open_log(cluster: Cluster, namespace: str, pod: str, options: LogOptions) ->
     return _read_parts(_open(cluster, namespace, pod, options))
 
 
-def pieces_of(parts: Iterable[bytes | None]) -> Iterator[list[Piece] | None]:
+def pieces_of(
+    parts: Iterable[bytes | None],
+) -> Iterator[list[Piece] | None]:
     """The lines of each part, whole unless they exceed 1 MiB.
 
     None in silent times (a part that is None) and when no line ends for a while.
@@ -176,7 +183,10 @@ class FollowedLog:
         # The context holds the user on whose behalf the cluster is asked.
         run_in_context = copy_context().run
         Thread(
-            target=run_in_context, args=(self._pump, opener), name="log-follower", daemon=True
+            target=run_in_context,
+            args=(self._pump, opener),
+            name="log-follower",
+            daemon=True,
         ).start()
         self._opened.wait(OPEN_SECONDS)
         if self._errors:

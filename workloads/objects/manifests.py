@@ -6,7 +6,13 @@ from typing import Any
 import orjson
 
 from clusters.kinds import Kind
-from clusters.manifests import LAST_APPLIED, MASK, Object, as_object, from_yaml
+from clusters.manifests import (
+    LAST_APPLIED,
+    MASK,
+    Object,
+    as_object,
+    from_yaml,
+)
 from core.errors import Invalid
 from core.jsontext import loads
 
@@ -56,12 +62,17 @@ def _check_agreement(value: object, expected: str, field: str) -> None:
         raise Invalid(f"{field} of the content must be a text", field=field)
     if value not in (None, "", expected):
         raise Invalid(
-            f"{field} {str(value)[:100]!r} of the content is not {expected!r}", field=field
+            f"{field} {str(value)[:100]!r} of the content is not {expected!r}",
+            field=field,
         )
 
 
 def complete(
-    body: Object, kind: Kind, *, namespace: str | None = None, name: str | None = None
+    body: Object,
+    kind: Kind,
+    *,
+    namespace: str | None = None,
+    name: str | None = None,
 ) -> Object:
     """The manifest with kind, apiVersion, name and namespace filled in.
 

@@ -18,7 +18,11 @@ def events(cluster: Cluster, namespace: str, pod: str) -> list[Object]:
     """
     client = registry.client(cluster)
     item = orjson.loads(client.get(PODS, pod, namespace=namespace))
-    involved = {"name": pod, "namespace": namespace, "uid": item["metadata"].get("uid", "")}
+    involved = {
+        "name": pod,
+        "namespace": namespace,
+        "uid": item["metadata"].get("uid", ""),
+    }
     selector = ",".join(f"involvedObject.{field}={value}" for field, value in involved.items())
     return list(list_all(client, KINDS["events"], namespace, fieldSelector=selector))
 

@@ -46,8 +46,14 @@ def _download_schema(client: ClusterClient, api_version: str, kind: str) -> Obje
     identity = {"group": group, "version": version, "kind": kind}
     for root, schema in schemas.items():
         if identity in (schema.get("x-kubernetes-group-version-kind") or []):
-            return {"root": root, "definitions": _referenced_schemas(schemas, root)}
-    raise NotFound(f"the cluster does not describe {kind} of {api_version}", reason="NotFound")
+            return {
+                "root": root,
+                "definitions": _referenced_schemas(schemas, root),
+            }
+    raise NotFound(
+        f"the cluster does not describe {kind} of {api_version}",
+        reason="NotFound",
+    )
 
 
 def _referenced_schemas(schemas: Object, root: str) -> Object:

@@ -27,7 +27,12 @@ def secret(cluster: Cluster, namespace: str, name: str) -> Object:
 
 
 def create(
-    cluster: Cluster, namespace: str, name: str, *, kind: str, data: Mapping[str, str]
+    cluster: Cluster,
+    namespace: str,
+    name: str,
+    *,
+    kind: str,
+    data: Mapping[str, str],
 ) -> None:
     """Create a Secret of a type (`kind`, "" for Opaque) with base64 data.
 
@@ -45,7 +50,12 @@ def create(
 
 
 def replace(
-    cluster: Cluster, namespace: str, name: str, *, kind: str, data: Mapping[str, str]
+    cluster: Cluster,
+    namespace: str,
+    name: str,
+    *,
+    kind: str,
+    data: Mapping[str, str],
 ) -> None:
     """Replace all data of a Secret; labels and annotations stay. NotFound when there is none."""
     client = registry.client(cluster)

@@ -65,7 +65,10 @@ def _read_list(client: ClusterClient, kind: Kind, query: ListQuery) -> ObjectPag
 
 
 def _read_by_namespace(
-    client: ClusterClient, kind: Kind, query: ListQuery, namespaces: Sequence[str]
+    client: ClusterClient,
+    kind: Kind,
+    query: ListQuery,
+    namespaces: Sequence[str],
 ) -> ObjectPage:
     """A list over the namespaces that the credentials may read, ordered like a cluster-wide list.
 
@@ -125,9 +128,16 @@ def _list_chunks(
     first = limit
     if not (_filters_items(query) or query.order or query.troubled):
         first = min(limit, query.offset + query.size)
-    selectors = {"labelSelector": query.label_selector, "fieldSelector": query.field_selector}
+    selectors = {
+        "labelSelector": query.label_selector,
+        "fieldSelector": query.field_selector,
+    }
     return client.chunks(
-        kind, namespace=query.namespace or None, limit=limit, first=first, query=selectors
+        kind,
+        namespace=query.namespace or None,
+        limit=limit,
+        first=first,
+        query=selectors,
     )
 
 
@@ -204,7 +214,10 @@ def get_object(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") 
     """
     client = registry.client(cluster)
     return call_with_namespace_check(
-        client, kind, namespace, lambda: client.get(kind, name, namespace=namespace or None)
+        client,
+        kind,
+        namespace,
+        lambda: client.get(kind, name, namespace=namespace or None),
     )
 
 

@@ -38,10 +38,15 @@ class ObjectRef:
         NotFound without it, NamespaceNotFound when it is the namespace that does not exist.
         """
         path = self.kind.path(
-            namespace=self.namespace or None, name=self.name, subresource=subresource
+            namespace=self.namespace or None,
+            name=self.name,
+            subresource=subresource,
         )
         raw = call_with_namespace_check(
-            self.client, self.kind, self.namespace, lambda: self.client.request("GET", path)
+            self.client,
+            self.kind,
+            self.namespace,
+            lambda: self.client.request("GET", path),
         )
         # The audit trail compares with the state before the first change, however often it is read.
         self.versions.setdefault("before", raw)

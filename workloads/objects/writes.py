@@ -15,7 +15,11 @@ from workloads.objects.manifests import complete, manifest, patch_body
 from workloads.objects.subject import call_with_namespace_check
 
 # Kubernetes' values of propagationPolicy, by the words of the API.
-PROPAGATION = {"background": "Background", "foreground": "Foreground", "orphan": "Orphan"}
+PROPAGATION = {
+    "background": "Background",
+    "foreground": "Foreground",
+    "orphan": "Orphan",
+}
 VALIDATIONS = ("Strict", "Warn", "Ignore")
 
 
@@ -26,7 +30,8 @@ def check_validation(validation: str) -> str:
     """
     if validation and validation not in VALIDATIONS:
         raise Invalid(
-            f"field_validation must be one of {', '.join(VALIDATIONS)}", field="field_validation"
+            f"field_validation must be one of {', '.join(VALIDATIONS)}",
+            field="field_validation",
         )
     return validation
 
@@ -105,12 +110,18 @@ def update_object(
     if body["metadata"].get("resourceVersion"):
         return call_with_namespace_check(client, kind, namespace, put)
     return call_with_namespace_check(
-        client, kind, namespace, lambda: _put_over_latest(client, kind, body, put)
+        client,
+        kind,
+        namespace,
+        lambda: _put_over_latest(client, kind, body, put),
     )
 
 
 def _put_over_latest(
-    client: ClusterClient, kind: Kind, body: Object, put: Callable[[], bytes]
+    client: ClusterClient,
+    kind: Kind,
+    body: Object,
+    put: Callable[[], bytes],
 ) -> bytes:
     metadata = body["metadata"]
 
@@ -185,7 +196,10 @@ def delete_object(
     """
     policy = PROPAGATION.get(propagation.lower())
     if policy is None:
-        raise Invalid("propagation must be background, foreground or orphan", field="propagation")
+        raise Invalid(
+            "propagation must be background, foreground or orphan",
+            field="propagation",
+        )
     options: Object = {
         "kind": "DeleteOptions",
         "apiVersion": "v1",

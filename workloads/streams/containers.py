@@ -73,7 +73,14 @@ def container_status(pod: Object, name: str) -> Container:
                 continue
             state, reason = _state(pod, group, entry)
             restarts = entry.get("restartCount", 0)
-            return Container(metadata["name"], name, metadata["uid"], state, restarts, reason)
+            return Container(
+                metadata["name"],
+                name,
+                metadata["uid"],
+                state,
+                restarts,
+                reason,
+            )
     # Without an entry the kubelet has not seen the pod, or the pod ended before it started.
     state = "ended" if status.get("phase") in FINISHED else "waiting"
     reason = status.get("reason") or ""

@@ -65,7 +65,10 @@ async def _watch_pods(
     }
     # The server ends the watch itself; the read time-out is only for a server that does not.
     async with client.open(
-        "GET", PODS.path(namespace=namespace), query=query, read=WATCH_SECONDS + 30
+        "GET",
+        PODS.path(namespace=namespace),
+        query=query,
+        read=WATCH_SECONDS + 30,
     ) as response:
         rest = b""
         async for data in response.content.iter_any():

@@ -84,7 +84,7 @@ async def _exec_channels(
         yield channels
 
 
-# --- nodes -----------------------------------------------------------------------------------
+# --- nodes --------------------------------------------------------------------
 def debug_pod_manifest(node: str, mark: str, user: int) -> Object:
     """A privileged pod on the node, with the node's root file system under /host.
 
@@ -98,8 +98,14 @@ def debug_pod_manifest(node: str, mark: str, user: int) -> Object:
         "metadata": {
             "name": f"{DEBUG_POD}{mark[:12]}",
             "namespace": settings.NODE_TERMINAL_NAMESPACE,
-            "labels": {LABEL: mark, "app.kubernetes.io/managed-by": "kubegale"},
-            "annotations": {EXPIRES: f"{expires:%Y-%m-%dT%H:%M:%SZ}", USER: str(user)},
+            "labels": {
+                LABEL: mark,
+                "app.kubernetes.io/managed-by": "kubegale",
+            },
+            "annotations": {
+                EXPIRES: f"{expires:%Y-%m-%dT%H:%M:%SZ}",
+                USER: str(user),
+            },
         },
         "spec": {
             # Bypasses the scheduler, so that it runs on cordoned and full nodes too.
@@ -117,7 +123,10 @@ def debug_pod_manifest(node: str, mark: str, user: int) -> Object:
                 {
                     "name": "shell",
                     "image": settings.NODE_TERMINAL_IMAGE,
-                    "command": ["sleep", str(settings.NODE_TERMINAL_SECONDS)],
+                    "command": [
+                        "sleep",
+                        str(settings.NODE_TERMINAL_SECONDS),
+                    ],
                     "securityContext": {"privileged": True},
                     "volumeMounts": [{"name": "host", "mountPath": "/host"}],
                 }
@@ -178,7 +187,11 @@ def _pod_reason(pod: Mapping[str, Any]) -> str:
 async def _delete_pod(client: StreamClient, name: str) -> None:
     """Delete the debug pod, in three tries; `debug_pod_gc` finds what is left."""
     path = PODS.path(namespace=settings.NODE_TERMINAL_NAMESPACE, name=name)
-    options = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
+    options = {
+        "kind": "DeleteOptions",
+        "apiVersion": "v1",
+        "gracePeriodSeconds": 0,
+    }
     for pause in (0.5, 2.0, 0.0):
         try:
             await client.json("DELETE", path, body=options)
@@ -186,7 +199,8 @@ async def _delete_pod(client: StreamClient, name: str) -> None:
             return
         except DomainError as error:
             log.warning(
-                "a debug pod could not be removed yet", extra={"pod": name, "error": error.message}
+                "a debug pod could not be removed yet",
+                extra={"pod": name, "error": error.message},
             )
             await asyncio.sleep(pause)
         else:

@@ -112,7 +112,10 @@ class LogFollower:
     def _query(self) -> dict[str, object]:
         """The first time the caller's query, later everything since the last line."""
         # The time stamps are needed to recognise lines that were sent already.
-        query: dict[str, object] = {"container": self._container.name, "timestamps": "true"}
+        query: dict[str, object] = {
+            "container": self._container.name,
+            "timestamps": "true",
+        }
         if self._reader.cursor:
             self._reader.restart()
             query["sinceTime"] = self._reader.cursor.since
@@ -123,7 +126,11 @@ class LogFollower:
         return query
 
     async def _read(self, query: Query, *, follow: bool) -> None:
-        path = PODS.path(namespace=self._namespace, name=self._container.pod, subresource="log")
+        path = PODS.path(
+            namespace=self._namespace,
+            name=self._container.pod,
+            subresource="log",
+        )
         query = {**query, "follow": "true"} if follow else query
         # A followed log may be silent for hours.
         read_timeout = None if follow else self._client.limits.read

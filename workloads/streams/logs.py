@@ -17,10 +17,23 @@ from core.sockets.handshake import Pongs
 from core.sockets.protocol import Closing, Socket, first_of, now
 from core.sockets.send_buffer import Outbox
 from core.sockets.tickets import Ticket
-from workloads.objects.log_lines import LogCursor, LogLine, line_filter, parse_cursor
-from workloads.streams.containers import Container, container_status, select_containers
+from workloads.objects.log_lines import (
+    LogCursor,
+    LogLine,
+    line_filter,
+    parse_cursor,
+)
+from workloads.streams.containers import (
+    Container,
+    container_status,
+    select_containers,
+)
 from workloads.streams.discovery import follow_pods
-from workloads.streams.log_follower import LogFollower, LogRequest, log_frame
+from workloads.streams.log_follower import (
+    LogFollower,
+    LogRequest,
+    log_frame,
+)
 
 PODS = KINDS["pods"]
 FLUSH_SECONDS = 10
@@ -77,26 +90,33 @@ async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
 class LogStream:
     """One client's logs: followers put lines into the outbox, one task sends them."""
 
-    def __init__(self, socket: Socket, ticket: Ticket, cursors: Mapping[str, LogCursor]) -> None:
+    def __init__(
+        self,
+        socket: Socket,
+        ticket: Ticket,
+        cursors: Mapping[str, LogCursor],
+    ) -> None:
         options = ticket.options
         self._socket = socket
         self._ticket = ticket
         self._cursors = cursors
         self._names = list(options.get("containers") or [])
         self._filter = line_filter(
-            str(options.get("include") or ""), str(options.get("exclude") or "")
+            str(options.get("include") or ""),
+            str(options.get("exclude") or ""),
         )
         self._timestamps = bool(options.get("timestamps"))
         self._batched = bool(options.get("batch"))
         self._log_request = LogRequest(
-            options.get("query") or {}, bool(options.get("follow", True))
+            options.get("query") or {},
+            bool(options.get("follow", True)),
         )
         # (pod uid, container name) of every container that was followed.
         self._attached: set[tuple[str, str]] = set()
         self._seats: set[str] = set()
         self.outbox = Outbox(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS)
 
-    # --- reading -----------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------
     async def read(self, client: StreamClient) -> None:
         """Follow every container until all have ended, then report that."""
         selector = self._ticket.options.get("selector")
@@ -142,7 +162,10 @@ class LogStream:
         seat = self._seat(container)
         try:
             await connections.take_seat(
-                connections.LOG_SOURCES, self._ticket.user, seat, settings.LOG_SOURCES_PER_USER
+                connections.LOG_SOURCES,
+                self._ticket.user,
+                seat,
+                settings.LOG_SOURCES_PER_USER,
             )
         except TooManyRequests:
             if not self._seats and self._ticket.options.get("selector") is None:
@@ -156,7 +179,11 @@ class LogStream:
         """Renew the seats of all logs that are followed: they expire when their process dies."""
         while True:
             await asyncio.sleep(settings.STREAM_PING_SECONDS)
-            await connections.renew_seats(connections.LOG_SOURCES, self._ticket.user, self._seats)
+            await connections.renew_seats(
+                connections.LOG_SOURCES,
+                self._ticket.user,
+                self._seats,
+            )
 
     async def leave_seats(self) -> None:
         """Give all seats back."""
@@ -201,7 +228,10 @@ class LogStream:
         names = select_containers(pod, self._names, every=every)
         new = []
         for container in [container_status(pod, name) for name in names]:
-            is_attached = (container.uid, container.name) in self._attached
+            is_attached = (
+                container.uid,
+                container.name,
+            ) in self._attached
             is_too_early = every and container.state == "waiting"
             if not is_attached and not is_too_early:
                 new.append(container)
@@ -240,7 +270,7 @@ class LogStream:
         }
         await self.outbox.put(frame, 0)
 
-    # --- the client --------------------------------------------------------------------------
+    # --- the client -----------------------------------------------------------
     async def send(self) -> None:
         """Send until all was read and sent."""
         await self.outbox.drain(self._socket, batched=self._batched)
@@ -282,5 +312,6 @@ class LogStream:
         data = frame.get("data")
         patterns = data if isinstance(data, dict) else frame
         self._filter = line_filter(
-            str(patterns.get("include") or ""), str(patterns.get("exclude") or "")
+            str(patterns.get("include") or ""),
+            str(patterns.get("exclude") or ""),
         )

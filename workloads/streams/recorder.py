@@ -128,7 +128,12 @@ class Recorder:
         self._number += 1
         columns = dict(self._columns)
         await _run_in_database(
-            recordings.add_chunk, self._row, self._number, events, size=self._size, columns=columns
+            recordings.add_chunk,
+            self._row,
+            self._number,
+            events,
+            size=self._size,
+            columns=columns,
         )
 
     async def finish(self) -> None:

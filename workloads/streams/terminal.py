@@ -19,7 +19,14 @@ from django.conf import settings
 
 from clusters import stream_clients
 from clusters.kinds import KINDS
-from clusters.streams import OUTCOME, RESIZE, STDERR, STDIN, STDOUT, Channels
+from clusters.streams import (
+    OUTCOME,
+    RESIZE,
+    STDERR,
+    STDIN,
+    STDOUT,
+    Channels,
+)
 from core.errors import DomainError, Forbidden, Unauthenticated
 from core.sockets import connections, handshake
 from core.sockets.handshake import Guest, Pongs
@@ -40,7 +47,10 @@ from core.sockets.tickets import Ticket
 from workloads.streams import terminal_protocol
 from workloads.streams.exec import STARTING, open_shell
 from workloads.streams.recorder import Recorder
-from workloads.streams.terminal_protocol import ClientInput, OutputRing
+from workloads.streams.terminal_protocol import (
+    ClientInput,
+    OutputRing,
+)
 
 log = logging.getLogger(__name__)
 PODS = KINDS["pods"]
@@ -91,7 +101,13 @@ async def _find_session(socket: Socket, token: str, session_id: str) -> "Termina
     except Unauthenticated:
         reason = "the session is over or the ticket is not good"
         with suppress(Disconnected):
-            await socket.send({"type": "closed", "reason": reason, "timestamp": now()})
+            await socket.send(
+                {
+                    "type": "closed",
+                    "reason": reason,
+                    "timestamp": now(),
+                }
+            )
         raise
     if ticket.claimed or waiting:
         raise Forbidden("only the token that a session gave last brings its shell back")
@@ -130,7 +146,7 @@ class TerminalSession:
         self._close_frame: dict[str, Any] | None = None
         self._task: asyncio.Task[None] | None = None
 
-    # --- the shell ---------------------------------------------------------------------------
+    # --- the shell ------------------------------------------------------------
     def start(self) -> None:
         """Start the shell."""
         # asyncio holds tasks weakly: without the attribute it could be collected.
@@ -150,7 +166,11 @@ class TerminalSession:
             await self._recorder.start()
             async with open_shell(self._ticket, self._announce_start) as channels:
                 await self._connect(channels)
-                await first_of(self._pump(channels), self._watch(), self._recorder.failure())
+                await first_of(
+                    self._pump(channels),
+                    self._watch(),
+                    self._recorder.failure(),
+                )
         except (Closing, DomainError) as ending:
             self._ended = self._ended or ending
         except Exception:
@@ -161,7 +181,11 @@ class TerminalSession:
                 del SESSIONS[self._ticket.session]
             self._has_news.set()
             await self._recorder.finish()
-            await connections.leave_seat(self._guest.seats, self._guest.user, self._guest.session)
+            await connections.leave_seat(
+                self._guest.seats,
+                self._guest.user,
+                self._guest.session,
+            )
 
     async def _connect(self, channels: Channels) -> None:
         """The shell has started: send it its size, and what was typed meanwhile."""
@@ -210,7 +234,7 @@ class TerminalSession:
                     raise self._outcome(data)
                 if channel in decoders and (text := decoders[channel].decode(data)):
                     await self._show(text)
-            raise await self._lost_connection()
+            raise await self._connection_error()
         finally:
             for decoder in decoders.values():
                 if text := decoder.decode(b"", final=True):
@@ -236,21 +260,31 @@ class TerminalSession:
         try:
             status = orjson.loads(data)
         except orjson.JSONDecodeError:
-            status = {"status": "Failure", "message": data.decode(errors="replace")}
+            status = {
+                "status": "Failure",
+                "message": data.decode(errors="replace"),
+            }
         code = _exit_code(status)
         reason = "failed" if code is None else "exited"
         message = "" if code == 0 else str(status.get("message") or "")[:500]
         self._close_frame = {
             "type": "close",
-            "data": {"reason": reason, "exit_code": code, "error": message},
+            "data": {
+                "reason": reason,
+                "exit_code": code,
+                "error": message,
+            },
             "timestamp": now(),
         }
         return Closing(1000, reason if code is None else f"{reason} ({code})")
 
-    async def _lost_connection(self) -> Closing:
+    async def _connection_error(self) -> Closing:
         """Why the connection to the shell broke off."""
         if self._ticket.options.get("node"):
-            return Closing(CLUSTER_LOST, "the connection to the node's shell was lost")
+            return Closing(
+                CLUSTER_LOST,
+                "the connection to the node's shell was lost",
+            )
         path = PODS.path(namespace=self._ticket.namespace, name=self._ticket.name)
         try:
             async with (
@@ -271,7 +305,11 @@ class TerminalSession:
     async def _watch(self) -> None:
         """End a shell that is idle, whose client does not return, or may no longer return."""
         checked_at = time.monotonic()
-        pause = min(1.0, settings.TERMINAL_HOLD_SECONDS / 4, settings.TERMINAL_IDLE_SECONDS / 4)
+        pause = min(
+            1.0,
+            settings.TERMINAL_HOLD_SECONDS / 4,
+            settings.TERMINAL_IDLE_SECONDS / 4,
+        )
         while True:
             await asyncio.sleep(pause)
             moment = time.monotonic()
@@ -286,7 +324,7 @@ class TerminalSession:
                 checked_at = moment
                 await self._guest.recheck()
 
-    # --- the socket --------------------------------------------------------------------------
+    # --- the socket -----------------------------------------------------------
     def claim(self, token: str) -> bool:
         """Whether this is the token that leads back to the session; it works once."""
         is_valid = bool(self._token) and hmac.compare_digest(self._token.encode(), token.encode())

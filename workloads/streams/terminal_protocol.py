@@ -17,10 +17,20 @@ def output_frame(style: str, seq: int, text: str) -> dict[str, Any]:
     """A frame with output of the container, in the client's style."""
     match style:
         case "write":
-            return {"type": "write", "seq": seq, "data": text, "timestamp": now()}
+            return {
+                "type": "write",
+                "seq": seq,
+                "data": text,
+                "timestamp": now(),
+            }
         case "stdout":
             return {"Op": "stdout", "Data": text, "seq": seq}
-    return {"type": "data", "seq": seq, "data": {"output": text}, "timestamp": now()}
+    return {
+        "type": "data",
+        "seq": seq,
+        "data": {"output": text},
+        "timestamp": now(),
+    }
 
 
 @dataclass(frozen=True, slots=True)

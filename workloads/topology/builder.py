@@ -31,7 +31,14 @@ from workloads.topology.references import (
 LIMIT = 2000
 # Owner references may form a circle: the API server does not check them.
 MAX_OWNER_DEPTH = 4
-CONTROLLERS = ("deployments", "statefulsets", "daemonsets", "replicasets", "cronjobs", "jobs")
+CONTROLLERS = (
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "replicasets",
+    "cronjobs",
+    "jobs",
+)
 READ = (
     "ingresses",
     "services",
@@ -42,7 +49,13 @@ READ = (
     "persistentvolumeclaims",
 )
 SPEC = ("replicas", "paused", "suspend", "unschedulable", "type")
-METADATA = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp")
+METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
 
 
 @dataclass(slots=True)
@@ -67,7 +80,7 @@ def read_namespace(cluster: Cluster, namespace: str) -> NamespaceObjects:
         try:
             listing = services.list_objects(cluster, KINDS[plural], query)
         except (Forbidden, NotFound):
-            # The caller or the credentials may not list this kind, or the cluster is too old for it.
+            # The caller may not list this kind, or the cluster is too old for it.
             objects.refused.append(plural)
             continue
         items: list[Object] = [orjson.loads(item) for item in listing.items]
@@ -86,7 +99,10 @@ class GraphBuilder:
         self._controllers: dict[str, tuple[str, Object]] = {}
         for plural in CONTROLLERS:
             for item in objects.kinds.get(plural, {}).values():
-                self._controllers[item["metadata"].get("uid", "")] = (plural, item)
+                self._controllers[item["metadata"].get("uid", "")] = (
+                    plural,
+                    item,
+                )
 
     def build(self) -> Graph:
         """The graph of the whole namespace, without configuration that nothing refers to."""
@@ -101,7 +117,10 @@ class GraphBuilder:
         for ingress in self._items("ingresses"):
             self._add_ingress(self._add_vertex("ingresses", ingress), ingress)
         for scaler in self._items("horizontalpodautoscalers"):
-            self._add_scaler(self._add_vertex("horizontalpodautoscalers", scaler), scaler)
+            self._add_scaler(
+                self._add_vertex("horizontalpodautoscalers", scaler),
+                scaler,
+            )
         return self.graph
 
     def _items(self, plural: str) -> Iterable[Object]:
@@ -127,7 +146,10 @@ class GraphBuilder:
         top_plural, workload = self._top_workload(plural, item)
         if workload is item:
             vertex = self._add_vertex(plural, item)
-            self._add_references(vertex, configuration_references(pod_spec(plural, item)))
+            self._add_references(
+                vertex,
+                configuration_references(pod_spec(plural, item)),
+            )
         elif plural == "jobs":
             # Runs of a CronJob have vertices of their own; ReplicaSets do not.
             owner = self._add_vertex(top_plural, workload)
@@ -139,7 +161,11 @@ class GraphBuilder:
         owner = self._controllers.get(controller_uid(pod))
         if owner is not None:
             plural, workload = owner if owner[0] == "jobs" else self._top_workload(*owner)
-            self.graph.join(self._add_vertex(plural, workload).id, vertex.id, "owns")
+            self.graph.join(
+                self._add_vertex(plural, workload).id,
+                vertex.id,
+                "owns",
+            )
             for reference in configuration_references(pod_spec(*owner)):
                 template_references.add((reference.plural, reference.name))
         # What the template refers to hangs on the workload; on the pod only what is its own, such
@@ -167,7 +193,14 @@ class GraphBuilder:
     def _add_volume(self, claim: Vertex) -> None:
         """The PersistentVolume that a claim is bound to, when it is."""
         if volume_name := mapping(claim.item, "spec").get("volumeName"):
-            volume = self.graph.add(Vertex("persistentvolumes", str(volume_name), "", "unread"))
+            volume = self.graph.add(
+                Vertex(
+                    "persistentvolumes",
+                    str(volume_name),
+                    "",
+                    "unread",
+                )
+            )
             self.graph.join(claim.id, volume.id, "bound to")
 
     def _referenced_vertex(self, reference: Reference) -> Vertex | None:
@@ -182,7 +215,12 @@ class GraphBuilder:
             return None
         presence = "missing" if is_missing else "unread"
         return self.graph.add(
-            Vertex(reference.plural, reference.name, self._objects.name, presence)
+            Vertex(
+                reference.plural,
+                reference.name,
+                self._objects.name,
+                presence,
+            )
         )
 
     def _add_service(self, vertex: Vertex, service: Object) -> None:
@@ -193,7 +231,11 @@ class GraphBuilder:
             if selector.items() <= template_labels("pods", pod).items():
                 owner = self._controllers.get(controller_uid(pod))
                 plural, workload = ("pods", pod) if owner is None else self._top_workload(*owner)
-                self.graph.join(vertex.id, self._add_vertex(plural, workload).id, "selects")
+                self.graph.join(
+                    vertex.id,
+                    self._add_vertex(plural, workload).id,
+                    "selects",
+                )
         # A workload without pods is behind the Service all the same.
         for workload_vertex in self._workload_vertices():
             labels = template_labels(workload_vertex.plural, workload_vertex.item)
@@ -212,7 +254,10 @@ class GraphBuilder:
         for tls in mappings(mapping(ingress, "spec").get("tls")):
             secret_name = tls.get("secretName")
             if isinstance(secret_name, str) and secret_name:
-                self._add_references(vertex, [Reference("secrets", secret_name, "reads")])
+                self._add_references(
+                    vertex,
+                    [Reference("secrets", secret_name, "reads")],
+                )
 
     def _add_scaler(self, vertex: Vertex, scaler: Object) -> None:
         kind_name, name = scale_target(scaler)
@@ -232,7 +277,8 @@ class GraphBuilder:
         item = self._objects.kinds.get(plural, {}).get(name)
         if item is None:
             raise NotFound(
-                f"{plural} {name!r} is not in namespace {self._objects.name!r}", reason="NotFound"
+                f"{plural} {name!r} is not in namespace {self._objects.name!r}",
+                reason="NotFound",
             )
         if plural in CONTROLLERS:
             plural, item = self._top_workload(plural, item)
@@ -244,13 +290,22 @@ def _is_in_every_pod(reference: Reference) -> bool:
     return reference.plural == "configmaps" and reference.name == "kube-root-ca.crt"
 
 
-def build_topology(cluster: Cluster, namespace: str, *, kind: str = "", name: str = "") -> Object:
+def build_topology(
+    cluster: Cluster,
+    namespace: str,
+    *,
+    kind: str = "",
+    name: str = "",
+) -> Object:
     """{"nodes","edges","refused","truncated"} of a namespace, or around one object in it.
 
     NotFound when that object is not there, Invalid for a kind that is in no graph.
     """
     if bool(kind) != bool(name):
-        raise Invalid("kind and name go together", field="kind" if name else "name")
+        raise Invalid(
+            "kind and name go together",
+            field="kind" if name else "name",
+        )
     if table_kind := known_kind(kind):
         kind = table_kind.plural
     if kind and kind not in LAYERS:
@@ -269,7 +324,11 @@ def build_topology(cluster: Cluster, namespace: str, *, kind: str = "", name: st
 
 
 def _represent_edge(edge: Edge) -> Object:
-    return {"from": edge.source, "to": edge.target, "relation": edge.relation}
+    return {
+        "from": edge.source,
+        "to": edge.target,
+        "relation": edge.relation,
+    }
 
 
 def _represent_vertex(vertex: Vertex) -> Object:
@@ -293,7 +352,10 @@ def _summary(item: Mapping[str, Any]) -> Object:
     spec = mapping(item, "spec")
     spec_summary = {name: spec[name] for name in SPEC if name in spec}
     containers = [
-        {"name": container.get("name"), "image": container.get("image")}
+        {
+            "name": container.get("name"),
+            "image": container.get("image"),
+        }
         for container in mappings(spec.get("containers"))
     ]
     if containers:

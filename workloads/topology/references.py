@@ -1,4 +1,7 @@
-"""What one object refers to by name. Pure; manifests may contain anything that a cluster accepts."""
+"""What one object refers to by name.
+
+Pure; manifests may contain anything that a cluster accepts.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,14 +36,24 @@ def mappings(value: object) -> list[Mapping[str, Any]]:
 
 def pod_spec(plural: str, item: Object) -> Mapping[str, Any]:
     """The pod's spec, or that of the workload's template."""
-    path = {"pods": ("spec",), "cronjobs": ("spec", "jobTemplate", "spec", "template", "spec")}
+    path = {
+        "pods": ("spec",),
+        "cronjobs": ("spec", "jobTemplate", "spec", "template", "spec"),
+    }
     return mapping(item, *path.get(plural, ("spec", "template", "spec")))
 
 
 def template_labels(plural: str, item: Object) -> Mapping[str, Any]:
     """The labels that the workload's pods get."""
     path = {
-        "cronjobs": ("spec", "jobTemplate", "spec", "template", "metadata", "labels"),
+        "cronjobs": (
+            "spec",
+            "jobTemplate",
+            "spec",
+            "template",
+            "metadata",
+            "labels",
+        ),
         "pods": ("metadata", "labels"),
     }
     return mapping(item, *path.get(plural, ("spec", "template", "metadata", "labels")))
@@ -67,7 +80,10 @@ def _references(
 
 def configuration_references(spec: Mapping[str, Any]) -> list[Reference]:
     """ConfigMaps, Secrets and claims of a pod's spec, each once."""
-    references = [*_volumes(mappings(spec.get("volumes"))), *_environment(spec)]
+    references = [
+        *_volumes(mappings(spec.get("volumes"))),
+        *_environment(spec),
+    ]
     for pull_secret in mappings(spec.get("imagePullSecrets")):
         name = pull_secret.get("name")
         references += _references("secrets", name, "pulls with", optional=True)
@@ -93,9 +109,17 @@ def _sources(source: Mapping[str, Any], *, name: str = "secretName") -> Iterator
     config = mapping(source, "configMap")
     secret = mapping(source, "secret")
     yield from _references(
-        "configmaps", config.get("name"), "mounts", optional=config.get("optional")
+        "configmaps",
+        config.get("name"),
+        "mounts",
+        optional=config.get("optional"),
     )
-    yield from _references("secrets", secret.get(name), "mounts", optional=secret.get("optional"))
+    yield from _references(
+        "secrets",
+        secret.get(name),
+        "mounts",
+        optional=secret.get("optional"),
+    )
     yield from _references(
         "persistentvolumeclaims",
         mapping(source, "persistentVolumeClaim").get("claimName"),
@@ -104,19 +128,36 @@ def _sources(source: Mapping[str, Any], *, name: str = "secretName") -> Iterator
 
 
 def _environment(spec: Mapping[str, Any]) -> Iterator[Reference]:
-    for container in (*mappings(spec.get("initContainers")), *mappings(spec.get("containers"))):
+    for container in (
+        *mappings(spec.get("initContainers")),
+        *mappings(spec.get("containers")),
+    ):
         for source in mappings(container.get("envFrom")):
-            yield from _keys(mapping(source, "configMapRef"), mapping(source, "secretRef"))
+            yield from _keys(
+                mapping(source, "configMapRef"),
+                mapping(source, "secretRef"),
+            )
         for variable in mappings(container.get("env")):
             value = mapping(variable, "valueFrom")
-            yield from _keys(mapping(value, "configMapKeyRef"), mapping(value, "secretKeyRef"))
+            yield from _keys(
+                mapping(value, "configMapKeyRef"),
+                mapping(value, "secretKeyRef"),
+            )
 
 
 def _keys(config: Mapping[str, Any], secret: Mapping[str, Any]) -> Iterator[Reference]:
     yield from _references(
-        "configmaps", config.get("name"), "reads", optional=config.get("optional")
+        "configmaps",
+        config.get("name"),
+        "reads",
+        optional=config.get("optional"),
     )
-    yield from _references("secrets", secret.get("name"), "reads", optional=secret.get("optional"))
+    yield from _references(
+        "secrets",
+        secret.get("name"),
+        "reads",
+        optional=secret.get("optional"),
+    )
 
 
 def controller_uid(item: Object) -> str:
