@@ -261,15 +261,11 @@ SAMPLES_SQL = """
 def _read_samples(cluster: Cluster, time_range: TimeRange) -> Series:
     """Our samples, averaged over each step."""
     start = time_range.start
-    parameters = [
-        time_range.step,
-        start,
-        cluster.pk,
-        start,
-        time_range.end,
-    ]
     with connection.cursor() as cursor:
-        cursor.execute(SAMPLES_SQL, parameters)
+        cursor.execute(
+            SAMPLES_SQL,
+            [time_range.step, start, cluster.pk, start, time_range.end],
+        )
         rows = cursor.fetchall()
     columns = {"cpu": 1, "memory": 2, "pods": 3}
     return {

@@ -152,7 +152,8 @@ class LogFollower:
 
     async def _read_pod(self) -> Object:
         path = PODS.path(namespace=self._namespace, name=self._container.pod)
-        return await self._client.json("GET", path)
+        pod: Object = await self._client.json("GET", path)
+        return pod
 
     async def _check_restart(self) -> None:
         """_ContainerRestarted when the container restarted while we were disconnected.
