@@ -59,6 +59,7 @@ def normalized_template(template: Object) -> Object:
     copy.pop("$patch", None)
     metadata = copy.get("metadata")
     if isinstance(metadata, dict):
+        # The Deployment controller labels the template of each ReplicaSet with its hash.
         (metadata.get("labels") or {}).pop(HASH, None)
         empty_fields = [name for name, value in metadata.items() if value in (None, {})]
         for name in empty_fields:
@@ -112,6 +113,7 @@ def _list_controlled(
         ref.namespace,
         labelSelector=selector,
     )
+    # By uid: the selector may match objects of an earlier owner of the same name.
     uid = owner["metadata"]["uid"]
     return [item for item in items if controller_of(item).get("uid") == uid]
 

@@ -107,6 +107,7 @@ class RawPodMetrics(MetricsView):
             namespace=target.namespace,
             selector=target.option("labelSelector"),
         )
+        # metrics.k8s.io has no selector for namespaces.
         if scope.namespaces is not None:
             listing["items"] = [
                 item

@@ -136,6 +136,7 @@ class NodeDrain(NodeView):
                 "warnings": drain.warnings(flags),
             },
         )
+        # A drain that was joined is in its queue already.
         if is_new:
             tasks.enqueue(row)
         row = _wait_until_final(row, wait_seconds)
@@ -153,6 +154,7 @@ def _wait_until_final(row: Operation, wait_seconds: int) -> Operation:
     """The operation once it is final, or as it is after so many seconds."""
     end = time.monotonic() + wait_seconds
     while time.monotonic() < end and not row.is_final:
+        # The worker is another process: its progress is only visible in the row.
         time.sleep(0.2)
         row = operations.find(row.pk)
     return row

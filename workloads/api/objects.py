@@ -113,6 +113,7 @@ class ObjectView(DialectView):
 
     def visible_object(self, raw: bytes, scope: Scope) -> orjson.Fragment:
         """The object as it goes out: the values of a Secret only to callers who may see them."""
+        # The caller may write Secrets without the right to read their values.
         if is_secret(self.kind) and not scope.reveals:
             raw = masked_secret(raw)
         return orjson.Fragment(raw)
@@ -249,6 +250,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
                 live=target.flag("fresh"),
             )
         answer = raw_page(listing, page)
+        # Only the store's copy has an age.
         if listing.age is None:
             return answer
         return Response(answer, headers={"X-Data-Age": f"{listing.age:.3f}"})
@@ -319,6 +321,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         target, scope = self.resolve(request, "update", name=name, namespace=namespace)
         content = target.content()
         namespace = self.scoped_namespace(target, item=False)
+        # Read before the write: its answer has only the new state, and the audit trail has both.
         before = services.peek(target.cluster(), self.kind, name, namespace=namespace)
         updated = writes.update_object(
             target.cluster(),
@@ -467,6 +470,7 @@ class AnyObjectViewSet(ObjectViewSet):
             target.namespace,
             kwargs.get("name", ""),
         )
+        # Before discovery, which would tell which kinds the cluster serves.
         authorise(self, request, act)
         target.check()
         self.kind = discover(target.cluster(), group, version, plural)  # type: ignore[misc]

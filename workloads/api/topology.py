@@ -119,6 +119,7 @@ def _kinds(text: str) -> frozenset[str]:
 def _reduced(graph: dict[str, Any], kinds: frozenset[str]) -> dict[str, Any]:
     """The graph's vertices of some kinds and the edges between them."""
     vertices = [vertex for vertex in graph["nodes"] if vertex["plural"] in kinds]
+    # An edge needs both of its ends.
     ids = {vertex["id"] for vertex in vertices}
     edges = [edge for edge in graph["edges"] if {edge["from"], edge["to"]} <= ids]
     return {**graph, "nodes": vertices, "edges": edges}

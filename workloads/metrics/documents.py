@@ -304,6 +304,7 @@ def cluster_metrics(cluster: Cluster, counts: ClusterCounts) -> Object:
             "Lost",
         ),
     }
+    # A document of nulls only would hide that the credentials are the reason.
     if counts.refusal and not counts.is_known:
         raise counts.refusal
     return {"source": measured.source, "metrics": metrics}
@@ -396,6 +397,7 @@ def pod_metrics(
     """{"source", "metrics": a list with each pod in the namespaces that the caller may see}."""
     client = registry.client(cluster)
     kind = KINDS["pods"]
+    # A field selector rather than a get, so that several namespaces may have a pod of that name.
     field_selector = f"metadata.name={name}" if name else ""
     measured = _measure_if_allowed(lambda: metrics_sources.pod_usage(cluster, namespace=namespace))
 

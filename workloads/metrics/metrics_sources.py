@@ -17,7 +17,9 @@ from core.errors import ClusterUnavailable, DomainError, NotFound
 
 log = logging.getLogger(__name__)
 METRICS_API = "/apis/metrics.k8s.io/v1beta1"
+# rate() needs two samples: this is enough for scrapes every minute, also when one fails.
 WINDOW = "5m"
+# The cgroup "/" is the sum of everything on a node.
 NODE_QUERIES = {
     "cpu": f'sum by (node) (rate(container_cpu_usage_seconds_total{{id="/"}}[{WINDOW}]))',
     "memory": 'sum by (node) (container_memory_working_set_bytes{id="/"})',
@@ -199,6 +201,7 @@ def _prometheus_nodes(cluster: Cluster) -> dict[str, ResourceUsage]:
         for (node,), value in _labelled_values(cluster, expression, "node"):
             numbers.setdefault(node, {})[name] = value
     usage = {}
+    # What is left after cpu and memory is `more`.
     for node, more in numbers.items():
         cpu = more.pop("cpu", None)
         memory = more.pop("memory", None)

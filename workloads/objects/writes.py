@@ -66,6 +66,7 @@ def create_object(
     body = complete(manifest(content), kind, namespace=namespace)
     namespace = _target_namespace(kind, body, namespace)
     client = registry.client(cluster)
+    # Kubernetes compares a new role with the rights of our credentials, not with the caller's.
     if not unbounded:
         escalation.check(client, kind, body, namespace)
     return client.create(kind, body, namespace=namespace or None, **query)
@@ -207,6 +208,7 @@ def delete_object(
     }
     if dry_run:
         options["dryRun"] = ["All"]
+    # 0 is a value too: it deletes at once.
     if grace is not None:
         options["gracePeriodSeconds"] = grace
     client = registry.client(cluster)

@@ -84,6 +84,7 @@ def configuration_references(spec: Mapping[str, Any]) -> list[Reference]:
         *_volumes(mappings(spec.get("volumes"))),
         *_environment(spec),
     ]
+    # A kubelet without the pull secret tries to pull the image all the same.
     for pull_secret in mappings(spec.get("imagePullSecrets")):
         name = pull_secret.get("name")
         references += _references("secrets", name, "pulls with", optional=True)
@@ -99,6 +100,7 @@ def configuration_references(spec: Mapping[str, Any]) -> list[Reference]:
 
 def _volumes(volumes: Iterable[Mapping[str, Any]]) -> Iterator[Reference]:
     for volume in volumes:
+        # A volume is one source itself, or projects several.
         yield from _sources(volume)
         for source in mappings(mapping(volume, "projected").get("sources")):
             yield from _sources(source, name="name")
@@ -163,6 +165,7 @@ def _keys(config: Mapping[str, Any], secret: Mapping[str, Any]) -> Iterator[Refe
 def controller_uid(item: Object) -> str:
     """The uid of the object's controller; "" without one."""
     for owner in mappings(mapping(item, "metadata").get("ownerReferences")):
+        # Other owners only matter to garbage collection.
         if owner.get("controller") is True:
             return str(owner.get("uid"))
     return ""
