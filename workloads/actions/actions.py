@@ -201,7 +201,7 @@ def rollback(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
         revision_name=revision.holder["metadata"]["name"],
     )
     if is_current:
-        message = f"the current template is that of revision {revision.number} already"
+        message = f"the current template is already that of revision {revision.number}"
         return ActionOutcome({**data, "message": message})
     if ref.kind.plural == "deployments":
         body = _template_patch(owner, revision)
@@ -490,7 +490,7 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
     "jobs": {
         **_COMMON,
         "scale": scale_job,
-        "rollback": UnsupportedAction("it has no revisions to go back to"),
+        "rollback": UnsupportedAction("it has no revisions to roll back to"),
         "restart": rerun,
         "pause": _SUSPEND,
         "resume": _UNSUSPEND,
@@ -499,8 +499,8 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
     },
     "cronjobs": {
         **_COMMON,
-        "scale": UnsupportedAction("it cannot be scaled, it makes one Job at a time"),
-        "rollback": UnsupportedAction("it has no revisions to go back to"),
+        "scale": UnsupportedAction("it cannot be scaled, it creates one Job at a time"),
+        "rollback": UnsupportedAction("it has no revisions to roll back to"),
         "restart": UnsupportedAction("it is not restarted; trigger it instead"),
         "pause": _SUSPEND,
         "resume": _UNSUSPEND,

@@ -192,7 +192,7 @@ def find(revisions: list[Revision], number: int) -> Revision:
     if number == 0:
         if len(revisions) < 2:
             raise NotFound(
-                "there is no earlier revision to go back to",
+                "there is no earlier revision to roll back to",
                 reason="NotFound",
             )
         return revisions[1]
@@ -201,7 +201,7 @@ def find(revisions: list[Revision], number: int) -> Revision:
             return revision
     numbers = ", ".join(str(revision.number) for revision in revisions) or "none"
     raise NotFound(
-        f"revision {number} does not exist (any more); kept are: {numbers}",
+        f"revision {number} does not exist (any more); the history has: {numbers}",
         reason="NotFound",
     )
 

@@ -69,7 +69,7 @@ class Recorder:
         try:
             self._row = await _run_in_database(recordings.begin, self._ticket)
         except Exception as error:
-            log.exception("a recording could not be begun")
+            log.exception("a recording could not be started")
             raise self._closing from error
 
     async def failure(self) -> None:

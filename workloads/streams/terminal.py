@@ -99,7 +99,7 @@ async def _find_session(socket: Socket, token: str, session_id: str) -> "Termina
     try:
         ticket = await handshake.redeem(socket, token, "terminal", session_id)
     except Unauthenticated:
-        reason = "the session is over or the ticket is not good"
+        reason = "the session has ended or the ticket is invalid"
         with suppress(Disconnected):
             await socket.send(
                 {
@@ -110,7 +110,7 @@ async def _find_session(socket: Socket, token: str, session_id: str) -> "Termina
             )
         raise
     if ticket.claimed or waiting:
-        raise Forbidden("only the token that a session gave last brings its shell back")
+        raise Forbidden("only the latest token of a session leads back to its shell")
     guest = handshake.guest_of(ticket, seats="terminals", limit=settings.TERMINALS_PER_USER)
     await connections.take_seat(guest.seats, guest.user, guest.session, guest.limit)
     session = TerminalSession(ticket, guest)
