@@ -1,4 +1,4 @@
-"""Recordings of terminals and samples of use in the admin: that they are, never what was typed."""
+"""Recordings of terminals and samples of usage in the admin, without what was recorded."""
 
 from django.contrib import admin
 
@@ -7,7 +7,7 @@ from workloads.models import Recording, RecordingChunk, Sample
 
 
 class ChunkInline(ReadOnly, TabularInline[RecordingChunk, Recording]):
-    """The parts of a recording. What is in them is replayed over the API, where looking is written down."""
+    """The chunks of a recording, without their content: replays over the API are audited."""
 
     model = RecordingChunk
     fields = ("number",)
@@ -38,7 +38,7 @@ class RecordingAdmin(ReadOnly, ModelAdmin[Recording]):
 
 @admin.register(Sample)
 class SampleAdmin(ReadOnly, ModelAdmin[Sample]):
-    """What clusters used, moment by moment."""
+    """The usage of clusters over time."""
 
     list_display = ("cluster", "at", "cpu", "memory", "pods")
     list_filter = ("cluster",)

@@ -1,4 +1,4 @@
-"""What of live clusters is kept over time."""
+"""What is stored about live clusters: samples of usage, and recordings of terminals."""
 
 from django.conf import settings
 from django.db import models
@@ -7,7 +7,10 @@ from clusters.models import Cluster
 
 
 class Sample(models.Model):
-    """What a cluster used at one moment: cores, bytes, pods; null where nothing measured it or nobody may count."""
+    """What a cluster used at one moment: cores, bytes, pods.
+
+    Null is what nothing measured, or what the credentials may not read.
+    """
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="+")
     at = models.DateTimeField()
@@ -23,11 +26,14 @@ class Sample(models.Model):
 
 
 class Recording(models.Model):
-    """One recorded terminal; its output is in chunks, in the order of asciicast v2."""
+    """One recorded terminal; its output is in chunks."""
 
     session = models.CharField(max_length=32, unique=True)
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
     )
     username = models.CharField(max_length=150)
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="+")
@@ -50,7 +56,7 @@ class Recording(models.Model):
 
 
 class RecordingChunk(models.Model):
-    """Some events of a recording: JSON lines."""
+    """Some events of a recording: JSON lines of asciicast v2."""
 
     recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="chunks")
     number = models.PositiveIntegerField()
@@ -58,7 +64,10 @@ class RecordingChunk(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["recording", "number"], name="recording_chunk_unique")
+            models.UniqueConstraint(
+                fields=["recording", "number"],
+                name="recording_chunk_unique",
+            )
         ]
 
     def __str__(self) -> str:

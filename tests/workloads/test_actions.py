@@ -43,9 +43,9 @@ class Acting:
 
     def stored(self, storage: str, name: str) -> dict[str, Any]:
         """The object as the API server has it."""
-        found = self.apiserver.get(storage, name, self.space)
-        assert found is not None
-        return found
+        item = self.apiserver.get(storage, name, self.space)
+        assert item is not None
+        return item
 
     def followed(self, answer: dict[str, Any]) -> Operation:
         """The operation of an answer, at its end."""
@@ -214,10 +214,10 @@ def test_two_revisions_are_compared(act: Acting, put: Put) -> None:
     put("deployments", workload())
     act.apiserver.wait(lambda: images(act) == {"nginx:1"})
     change_image(act, "deployments", "nginx:2")
-    shown = act.get("deployments/web/revisions/1", diff_to=2)
-    assert (shown["revision"], shown["diff_to"]) == (1, 2)
-    assert "-  - image: nginx:1" in shown["diff"]
-    assert "+  - image: nginx:2" in shown["diff"]
+    answer = act.get("deployments/web/revisions/1", diff_to=2)
+    assert (answer["revision"], answer["diff_to"]) == (1, 2)
+    assert "-  - image: nginx:1" in answer["diff"]
+    assert "+  - image: nginx:2" in answer["diff"]
     assert (
         act.admin.code(
             "GET", "deployments/web/revisions/7", cluster_id=act.cluster.pk, namespace=act.space
@@ -236,25 +236,25 @@ def test_jobs_have_no_revisions_and_cronjobs_show_their_runs(act: Acting, put: P
     )
     assert act.get("jobs/sum/revisions")["items"] == []
     put("cronjobs", cron_job())
-    made = act.data("cronjobs/nightly/trigger")
+    created = act.data("cronjobs/nightly/trigger")
     runs = act.get("cronjobs/nightly/revisions")["items"]
-    assert [(run["revision"], run["name"]) for run in runs] == [(1, made["job"])]
+    assert [(run["revision"], run["name"]) for run in runs] == [(1, created["job"])]
 
 
 # --- restart, pause, resume -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("plural", ["deployments", "statefulsets", "daemonsets"])
 def test_restarting_replaces_every_pod(act: Acting, put: Put, plural: str) -> None:
     put(plural, workload(replicas=None if plural == "daemonsets" else 2))
-    wanted = 3 if plural == "daemonsets" else 2
-    before = {pod["metadata"]["uid"] for pod in act.apiserver.wait(lambda: _all_ready(act, wanted))}
+    count = 3 if plural == "daemonsets" else 2
+    before = {pod["metadata"]["uid"] for pod in act.apiserver.wait(lambda: _all_ready(act, count))}
     row = act.followed(act.data(f"{plural}/web/restart"))
     assert row.state == "succeeded", row.error
     assert not before & {pod["metadata"]["uid"] for pod in pods_of(act.apiserver, act.space)}
 
 
-def _all_ready(act: Acting, wanted: int) -> list[dict[str, Any]]:
-    found = pods_of(act.apiserver, act.space)
-    return found if len(found) == wanted else []
+def _all_ready(act: Acting, count: int) -> list[dict[str, Any]]:
+    pods = pods_of(act.apiserver, act.space)
+    return pods if len(pods) == count else []
 
 
 def test_a_paused_deployment_is_neither_restarted_nor_rolled_back(act: Acting, put: Put) -> None:
@@ -290,18 +290,18 @@ def test_annotations_that_are_no_numbers_are_no_revision_and_no_partition(
     act.data("statefulsets/web/resume")
     resumed = act.stored("statefulsets.apps", "web")
     assert resumed["spec"]["updateStrategy"]["rollingUpdate"]["partition"] == 0
-    made = put("deployments", workload())
+    created = put("deployments", workload())
     owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "controller": True}
     for number, text in enumerate(("²", "9" * 5000)):
         metadata = {
             "name": f"odd-{number}",
             "labels": {"app": "web"},
             "annotations": {"deployment.kubernetes.io/revision": text},
-            "ownerReferences": [{**owner, "uid": made["metadata"]["uid"]}],
+            "ownerReferences": [{**owner, "uid": created["metadata"]["uid"]}],
         }
         put("replicasets", {**workload(replicas=0), "metadata": metadata})
-    shown = act.get("deployments/web/revisions")["items"]
-    assert all(one["revision"] < 10 for one in shown)
+    answer = act.get("deployments/web/revisions")["items"]
+    assert all(revision["revision"] < 10 for revision in answer)
 
 
 def test_a_rollout_that_cannot_become_ready_fails_at_its_deadline(act: Acting, put: Put) -> None:
@@ -384,8 +384,8 @@ def test_pods_and_events_are_those_of_the_workload(act: Acting, put: Put) -> Non
         {"metadata": {"name": "stray", "labels": {"app": "web"}}, "spec": template()["spec"]},
     )
     act.apiserver.wait(lambda: len(pods_of(act.apiserver, act.space)) == 3)
-    shown = act.get("deployments/web/pods", pageSize=1)
-    assert (shown["total"], len(shown["items"])) == (2, 1)
+    answer = act.get("deployments/web/pods", pageSize=1)
+    assert (answer["total"], len(answer["items"])) == (2, 1)
     events = act.get("deployments/web/events", pageSize=100)["items"]
     about = {event["involvedObject"]["kind"] for event in events}
     assert {"Deployment", "ReplicaSet", "Pod"} <= about

@@ -109,9 +109,9 @@ def spread(
     return [pod["metadata"]["name"] for pod in found]
 
 
-def _all(apiserver: RunningCluster, space: str, wanted: int) -> list[dict[str, Any]]:
-    found = pods_of(apiserver, space)
-    return found if len(found) == wanted else []
+def _all(apiserver: RunningCluster, space: str, count: int) -> list[dict[str, Any]]:
+    pods = pods_of(apiserver, space)
+    return pods if len(pods) == count else []
 
 
 def bare(

@@ -71,21 +71,21 @@ def test_a_cluster_is_counted_and_measured(
         },
     )
     data = admin.data("GET", "metrics/cluster", cluster_id=cluster.pk)
-    found = data["metrics"]
+    metrics = data["metrics"]
     assert data["source"] == "metrics-server"
-    assert found["nodes"] == {
+    assert metrics["nodes"] == {
         "total": len(apiserver.list("nodes")),
         "ready": len(apiserver.list("nodes")),
         "not_ready": 0,
     }
-    assert found["services"]["total"] == len(apiserver.list("services"))
-    assert 0 < found["cpu"]["used_cores"] < found["cpu"]["total_cores"]
-    assert found["cpu"]["usage_percentage"] == pytest.approx(
-        100 * found["cpu"]["used_cores"] / found["cpu"]["total_cores"], abs=0.01
+    assert metrics["services"]["total"] == len(apiserver.list("services"))
+    assert 0 < metrics["cpu"]["used_cores"] < metrics["cpu"]["total_cores"]
+    assert metrics["cpu"]["usage_percentage"] == pytest.approx(
+        100 * metrics["cpu"]["used_cores"] / metrics["cpu"]["total_cores"], abs=0.01
     )
-    assert found["storage"]["used_bytes"] is None
-    assert set(found["pods"]) == {"total", "running", "pending", "failed", "succeeded"}
-    assert set(found["pvcs"]) == {"total", "pending", "bound", "lost"}
+    assert metrics["storage"]["used_bytes"] is None
+    assert set(metrics["pods"]) == {"total", "running", "pending", "failed", "succeeded"}
+    assert set(metrics["pvcs"]) == {"total", "pending", "bound", "lost"}
 
 
 def test_a_pod_is_measured_against_its_limits(
@@ -112,8 +112,8 @@ def test_a_pod_is_measured_against_its_limits(
 
 
 def _measured(admin: Caller, query: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = admin.data("GET", "metrics/pods", **query)["metrics"]
-    return found if found and found[0]["cpu"]["used_cores"] else []
+    metrics: list[dict[str, Any]] = admin.data("GET", "metrics/pods", **query)["metrics"]
+    return metrics if metrics and metrics[0]["cpu"]["used_cores"] else []
 
 
 # --- nobody measures ------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def test_without_anybody_who_measures_the_numbers_are_null(admin: Caller) -> Non
             ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")
         )
         assert data["metrics"][0]["memory"]["total_bytes"] > 0
-        assert usage_history.take(Cluster.objects.get(pk=pk)).cpu is None
+        assert usage_history.take_sample(Cluster.objects.get(pk=pk)).cpu is None
 
 
 # --- Prometheus -----------------------------------------------------------------------------------------------------
@@ -251,14 +251,14 @@ def test_samples_are_averaged_over_each_step_and_forgotten_in_time(
         2.0,
     )
     settings.METRIC_RETENTION_DAYS = 0
-    usage_history.forget()
+    usage_history.delete_expired()
     assert not Sample.objects.exists()
 
 
 def test_a_sample_notes_what_is_used_now(cluster: Cluster) -> None:
-    taken = usage_history.take(cluster)
-    assert taken.cpu
-    assert taken.memory
+    sample = usage_history.take_sample(cluster)
+    assert sample.cpu
+    assert sample.memory
 
 
 def test_a_bad_time_is_refused(admin: Caller, cluster: Cluster) -> None:

@@ -36,28 +36,28 @@ def configmap(name: str, **data: str) -> dict[str, Any]:
 
 def make(admin: Caller, cluster: Cluster, space: str, name: str, **data: str) -> dict[str, Any]:
     """A ConfigMap made over the API."""
-    made: dict[str, Any] = admin.data(
+    created: dict[str, Any] = admin.data(
         "POST",
         "configmaps",
         {"cluster_id": cluster.pk, "namespace": space, "content": configmap(name, **data)},
     )
-    return made
+    return created
 
 
 def test_an_object_lives_from_creation_to_deletion(
     admin: Caller, cluster: Cluster, space: str
 ) -> None:
     where = {"cluster_id": cluster.pk, "namespace": space}
-    made = make(admin, cluster, space, "one", key="a")
-    assert (made["kind"], made["apiVersion"], made["metadata"]["namespace"]) == (
+    created = make(admin, cluster, space, "one", key="a")
+    assert (created["kind"], created["apiVersion"], created["metadata"]["namespace"]) == (
         "ConfigMap",
         "v1",
         space,
     )
-    assert admin.data("GET", "configmaps/one", **where) == made
+    assert admin.data("GET", "configmaps/one", **where) == created
     changed = admin.data("PUT", "configmaps/one", {**where, "content": configmap("one", key="b")})
     assert changed["data"] == {"key": "b"}
-    assert changed["metadata"]["uid"] == made["metadata"]["uid"]
+    assert changed["metadata"]["uid"] == created["metadata"]["uid"]
     assert admin.data("DELETE", "configmaps/one", **where) == {}
     assert admin.code("GET", "configmaps/one", **where) == 1004
 
@@ -75,10 +75,10 @@ def test_content_may_be_yaml_text_or_the_bare_manifest(
 
 def test_kubernetes_text_in_yaml_stays_text(admin: Caller, cluster: Cluster, space: str) -> None:
     text = "metadata: {name: plain}\ndata: {day: 2024-01-01, time: 12:30:45, big: '0777'}\n"
-    made = admin.data(
+    created = admin.data(
         "POST", "configmaps", {"cluster_id": cluster.pk, "namespace": space, "content": text}
     )
-    assert made["data"] == {"day": "2024-01-01", "time": "12:30:45", "big": "0777"}
+    assert created["data"] == {"day": "2024-01-01", "time": "12:30:45", "big": "0777"}
 
 
 def test_pages_have_exact_totals_and_a_stable_order(
@@ -106,7 +106,7 @@ def test_a_keyword_is_part_of_a_name_whatever_its_case(
 ) -> None:
     for name in ("web-front", "web-back", "db"):
         make(admin, cluster, space, name)
-    found = admin.data(
+    listing = admin.data(
         "GET",
         "configmaps",
         cluster_id=cluster.pk,
@@ -115,7 +115,7 @@ def test_a_keyword_is_part_of_a_name_whatever_its_case(
         pageSize=1,
         page=2,
     )
-    assert (found["total"], [item["metadata"]["name"] for item in found["items"]]) == (
+    assert (listing["total"], [item["metadata"]["name"] for item in listing["items"]]) == (
         2,
         ["web-front"],
     )
@@ -240,7 +240,7 @@ def test_secrets_are_masked_in_lists_and_whole_for_those_who_may_read_one(
 
 
 def test_what_is_missing_is_named(admin: Caller, cluster: Cluster, space: str) -> None:
-    here = {"cluster_id": cluster.pk, "namespace": space}
+    where = {"cluster_id": cluster.pk, "namespace": space}
     nowhere = {"cluster_id": cluster.pk, "namespace": "no-such-namespace"}
     assert admin.code("GET", "configmaps/x", cluster_id=999_999, namespace=space) == 1002
     assert admin.code("GET", "configmaps/x", **nowhere) == 1003
@@ -250,8 +250,8 @@ def test_what_is_missing_is_named(admin: Caller, cluster: Cluster, space: str) -
     assert (
         admin.code("GET", "namespaces/no-such-namespace/limitranges", cluster_id=cluster.pk) == 1003
     )
-    assert admin.code("GET", "configmaps/x", **here) == 1004
-    assert admin.code("PUT", "configmaps/x", {**here, "content": configmap("x")}) == 1004
+    assert admin.code("GET", "configmaps/x", **where) == 1004
+    assert admin.code("PUT", "configmaps/x", {**where, "content": configmap("x")}) == 1004
     assert admin.data("GET", "configmaps", **nowhere) == {
         "items": [],
         "total": 0,
@@ -359,14 +359,17 @@ def test_numbers_reach_the_cluster_as_kubernetes_clients_send_them(
           securityContext: {runAsUser: 1.00065e+09}
           containers: [{name: app, image: "nginx:1", args: [=, "<<"]}]
     """
-    made = admin.data("POST", "deployments", {**where, "content": text})
-    pod = made["spec"]["template"]["spec"]
-    assert (str(made["spec"]["replicas"]), str(pod["terminationGracePeriodSeconds"])) == ("0", "3")
+    created = admin.data("POST", "deployments", {**where, "content": text})
+    pod = created["spec"]["template"]["spec"]
+    assert (str(created["spec"]["replicas"]), str(pod["terminationGracePeriodSeconds"])) == (
+        "0",
+        "3",
+    )
     assert str(pod["securityContext"]["runAsUser"]) == "1000650000"
     assert pod["containers"][0]["args"] == ["=", "<<"]
-    made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 4.0
-    made["metadata"].pop("resourceVersion")
-    changed = admin.data("PUT", "deployments/web", {**where, "content": made})
+    created["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 4.0
+    created["metadata"].pop("resourceVersion")
+    changed = admin.data("PUT", "deployments/web", {**where, "content": created})
     assert str(changed["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]) == "4"
     patched = admin.raw(
         "PATCH",
@@ -507,8 +510,8 @@ def test_events_are_newest_first_and_found_by_what_they_are_about(
             "POST", "events", {"cluster_id": cluster.pk, "namespace": space, "content": event}
         )
     where = {"cluster_id": cluster.pk, "namespace": space}
-    found = admin.data("GET", "events", resource_type="pods", resource_name="web", **where)
-    assert (found["total"], [item["metadata"]["name"] for item in found["items"]]) == (
+    listing = admin.data("GET", "events", resource_type="pods", resource_name="web", **where)
+    assert (listing["total"], [item["metadata"]["name"] for item in listing["items"]]) == (
         2,
         ["e2", "e1"],
     )
@@ -593,12 +596,12 @@ def test_a_custom_resource_goes_the_same_way(admin: Caller, cluster: Cluster, sp
     admin.data("POST", "customresourcedefinitions", {"cluster_id": cluster.pk, "content": crd})
     where = {"cluster_id": cluster.pk, "namespace": space}
     base = f"resources/{group}/v1/widgets"
-    made = _eventually(
+    created = _eventually(
         lambda: admin(
             "POST", base, {**where, "content": {"metadata": {"name": "w"}, "spec": {"size": 1}}}
         )
     )["data"]
-    assert made["kind"] == "Widget"
+    assert created["kind"] == "Widget"
     for word in ("widgets", "widget", "Widget", "wd"):
         assert admin.data("GET", f"resources/{group}/v1/{word}", **where)["total"] == 1, word
     assert admin.data("DELETE", f"{base}/w", **where) == {}

@@ -45,7 +45,11 @@ def test_a_controlled_pod_is_deleted_by_its_uid(
     sent = next(request for request in apiserver.requests if request.method == "DELETE")
     assert pod["uid"].encode() in sent.body
     assert apiserver.wait(
-        lambda: [one for one in pods_of(apiserver, space) if one["metadata"]["uid"] != pod["uid"]]
+        lambda: [
+            pod_item
+            for pod_item in pods_of(apiserver, space)
+            if pod_item["metadata"]["uid"] != pod["uid"]
+        ]
     )
 
 
@@ -163,9 +167,9 @@ def test_events_are_about_this_very_pod(
     admin: Caller, apiserver: RunningCluster, put: Put, space: str, where: dict[str, Any]
 ) -> None:
     bare_pod(put)
-    shown = apiserver.wait(lambda: admin.data("GET", "pods/bare/events", **where)["items"])
+    events = apiserver.wait(lambda: admin.data("GET", "pods/bare/events", **where)["items"])
     uid = (apiserver.get("pods", "bare", space) or {})["metadata"]["uid"]
-    assert {event["involvedObject"]["uid"] for event in shown} == {uid}
+    assert {event["involvedObject"]["uid"] for event in events} == {uid}
     assert admin.code("GET", "pods/none/events", **where) == 1004
 
 

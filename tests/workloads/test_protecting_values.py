@@ -91,7 +91,7 @@ def test_grace_of_zero_in_a_body_is_zero(
     # With what a DeleteOptions says about itself.
     options = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
     admin.data("DELETE", "configmaps/c", {**where, **options})
-    (sent,) = [one for one in apiserver.requests if one.method == "DELETE"]
+    (sent,) = [request for request in apiserver.requests if request.method == "DELETE"]
     assert b'"gracePeriodSeconds":0' in bytes(sent.body).replace(b" ", b"")
 
 

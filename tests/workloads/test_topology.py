@@ -12,11 +12,13 @@ from tests.workloads.conftest import Put, pods_of, template, workload
 
 
 def ids(graph: dict[str, Any], layer: str = "") -> list[str]:
-    return sorted(one["id"] for one in graph["nodes"] if not layer or one["layer"] == layer)
+    return sorted(
+        vertex["id"] for vertex in graph["nodes"] if not layer or vertex["layer"] == layer
+    )
 
 
 def edges(graph: dict[str, Any]) -> set[tuple[str, str, str]]:
-    return {(one["from"], one["relation"], one["to"]) for one in graph["edges"]}
+    return {(edge["from"], edge["relation"], edge["to"]) for edge in graph["edges"]}
 
 
 @pytest.fixture
@@ -94,7 +96,10 @@ def test_the_graph_leads_from_the_entry_to_nodes_configuration_and_volumes(
     admin: Caller, cluster: Cluster, shop: str, apiserver: RunningCluster
 ) -> None:
     graph = admin.data("GET", "topology", cluster_id=cluster.pk, namespace=shop)
-    found, pods = edges(graph), [one for one in ids(graph, "pod") if one.startswith("pods/shop")]
+    found, pods = (
+        edges(graph),
+        [vertex for vertex in ids(graph, "pod") if vertex.startswith("pods/shop")],
+    )
     assert {
         ("ingresses/shop", "routes", "services/shop"),
         ("services/shop", "selects", "deployments/shop"),
@@ -123,12 +128,12 @@ def test_what_is_named_but_not_there_is_missing_and_secrets_are_not_read(
 ) -> None:
     apiserver.requests.clear()
     graph = admin.data("GET", "topology", cluster_id=cluster.pk, namespace=shop)
-    presence = {one["id"]: one["presence"] for one in graph["nodes"]}
+    presence = {vertex["id"]: vertex["presence"] for vertex in graph["nodes"]}
     assert presence["configmaps/forgotten"] == "missing"
     assert presence["configmaps/settings"] == presence["deployments/shop"] == "found"
     assert presence["secrets/shop-secret"] == "unread"
     assert not [request for request in apiserver.requests if "secrets" in request.path]
-    objects = {one["id"]: one["object"] for one in graph["nodes"]}
+    objects = {vertex["id"]: vertex["object"] for vertex in graph["nodes"]}
     assert objects["deployments/shop"]["spec"]["replicas"] == 2
     assert set(objects["configmaps/settings"]) == {"metadata", "spec", "status"}
 

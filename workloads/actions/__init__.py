@@ -1,1 +1,1 @@
-"""Verbs on live objects: rollouts, restarts, node maintenance, bulk changes, and what protects objects from them."""
+"""Actions on live objects: rollouts, restarts, drains, bulk changes, and protected objects."""

@@ -1,10 +1,11 @@
-"""One action on many objects, chosen by selector or by name: an operation with a step for each object.
+"""One action on many objects, selected by selector or by name.
 
-Every step may be done twice without harm: deletes carry the uid, restarts the operation's own time, new Jobs the operation's number.
+An operation has a step for each object. Every step may be repeated without harm: deletions carry
+the uid, restarts the operation's own time, new Jobs the operation's number.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic
@@ -19,23 +20,33 @@ from clusters.kinds import KINDS, Kind
 from clusters.lists import list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
-from core.errors import ClusterUnavailable, Conflict, DomainError, Invalid, NotFound, Rejected
+from core.errors import (
+    ClusterUnavailable,
+    Conflict,
+    DomainError,
+    Invalid,
+    NotFound,
+    Rejected,
+)
 from operations import lifecycle
 from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation, OperationStep
 from workloads.actions import actions, restarts
-from workloads.actions.actions import ACTIONS, Options
-from workloads.objects.subject import Subject
+from workloads.actions.actions import ACTIONS, ActionOptions
+from workloads.objects.subject import ObjectRef
 
 MAX_OBJECTS = 5000
-TURN_SECONDS = 20.0
-# Going back to "the previous" revision twice ends where it began.
+# The longest error of an operation: there may be hundreds of failed steps to join.
+MAX_MESSAGE = 4000
+# How long one step of the operation may go on before it lets other operations run.
+STEP_SECONDS = 20.0
+# Returning to "the previous" revision twice ends where it began, so it cannot be repeated.
 NOT_IN_BULK = frozenset({"rollback"})
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Which objects: by selectors, by names, or really all of them."""
+class ObjectSelection:
+    """Which objects: by selectors, by names, or explicitly all of them (`everything`)."""
 
     namespace: str = ""
     label_selector: str = ""
@@ -45,64 +56,73 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BulkAction:
     """What to do with each of them."""
 
     action: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def check(kind: Kind, order: Order) -> None:
-    """Invalid, naming what there is, when the kind cannot have the action done to many."""
-    known = {
-        "delete",
-        *(set(ACTIONS.get(kind.plural, {})) - NOT_IN_BULK),
-        *(["restart"] if kind.plural == "pods" else []),
-    }
-    if order.action not in known:
-        raise Invalid(f"action must be one of {', '.join(sorted(known))}", field="action")
-    if order.action == "scale" and order.options.get("replicas") is None:
+def check_action(kind: Kind, action: BulkAction) -> None:
+    """Invalid, with the possible actions, when objects of the kind cannot have it in bulk."""
+    possible = {"delete"} | set(ACTIONS.get(kind.plural, {})) - NOT_IN_BULK
+    if kind.plural == "pods":
+        possible.add("restart")
+    if action.action not in possible:
+        raise Invalid(
+            f"action must be one of {', '.join(sorted(possible))}",
+            field="action",
+        )
+    if action.action == "scale" and action.options.get("replicas") is None:
         raise Invalid("replicas is required", field="replicas")
 
 
-def choose(cluster: Cluster, kind: Kind, choice: Choice) -> list[Object]:
-    """The objects meant. Invalid when nothing narrows the choice and `all` was not said, or when they are too many."""
-    if not (choice.label_selector or choice.field_selector or choice.names or choice.everything):
+def select_objects(cluster: Cluster, kind: Kind, selection: ObjectSelection) -> list[Object]:
+    """The selected objects.
+
+    Invalid when nothing narrows the selection and `all` is not set, and for too many objects.
+    """
+    is_narrowed = selection.label_selector or selection.field_selector or selection.names
+    if not is_narrowed and not selection.everything:
         raise Invalid(
-            "give labelSelector, fieldSelector or names, or say all=true", field="labelSelector"
+            "give labelSelector, fieldSelector or names, or say all=true",
+            field="labelSelector",
         )
-    selectors = {"labelSelector": choice.label_selector, "fieldSelector": choice.field_selector}
-    found = []
-    for item in list_all(
-        registry.client(cluster), kind, choice.namespace if kind.namespaced else "", **selectors
-    ):
+    items = list_all(
+        registry.client(cluster),
+        kind,
+        selection.namespace if kind.namespaced else "",
+        labelSelector=selection.label_selector,
+        fieldSelector=selection.field_selector,
+    )
+    objects = []
+    for item in items:
         name = item["metadata"]["name"]
-        if not choice.names or name in choice.names:
-            # Kubernetes lets roles have such names; no row of an operation does.
+        if not selection.names or name in selection.names:
+            # Kubernetes accepts a NUL in the names of roles; PostgreSQL does not.
             if "\x00" in name:
                 raise Invalid(
                     f"{name!r} holds a NUL character; narrow the selector to leave it out"
                 )
-            found.append(item)
-        if len(found) > MAX_OBJECTS:
+            objects.append(item)
+        if len(objects) > MAX_OBJECTS:
             raise Invalid(
                 f"more than {MAX_OBJECTS} objects at once; narrow the selector",
                 field="labelSelector",
             )
-    return found
+    return objects
 
 
 def fingerprint(items: list[Object]) -> str:
-    """A digest of exactly these objects."""
-    return hashlib.sha256(
-        "".join(sorted(item["metadata"]["uid"] for item in items)).encode()
-    ).hexdigest()
+    """A SHA-256 digest of exactly these objects, in any order."""
+    uids = sorted(item["metadata"]["uid"] for item in items)
+    return hashlib.sha256("".join(uids).encode()).hexdigest()
 
 
 def create(
     cluster: Cluster,
     kind: Kind,
-    order: Order,
+    action: BulkAction,
     items: list[Object],
     *,
     namespace: str,
@@ -110,10 +130,11 @@ def create(
 ) -> Operation:
     """A pending operation with a step for each object."""
     parameters = {
-        "action": order.action,
-        "options": dict(order.options),
+        "action": action.action,
+        "options": dict(action.options),
         "at": f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}",
     }
+    # No worker may see the operation without its steps: it would be finished at once.
     with transaction.atomic():
         target = Target(cluster, kind.plural, namespace)
         row = lifecycle.create("bulk", target, requested_by=requested_by, parameters=parameters)
@@ -125,104 +146,116 @@ def _step(item: Object) -> Step:
     metadata = item["metadata"]
     namespace = metadata.get("namespace", "")
     name = f"{namespace}/{metadata['name']}" if namespace else metadata["name"]
-    return Step(metadata["uid"], name, data={"namespace": namespace, "name": metadata["name"]})
+    return Step(
+        metadata["uid"],
+        name,
+        data={"namespace": namespace, "name": metadata["name"]},
+    )
 
 
 def run(operation: Operation) -> Again | Result:
-    """As many steps as fit into a turn."""
-    end = monotonic() + TURN_SECONDS
+    """As many steps as fit into STEP_SECONDS; {"action","objects"} at the end.
+
+    Rejected when some of them failed, ClusterUnavailable when the cluster was away for too long.
+    """
+    end = monotonic() + STEP_SECONDS
     for step in lifecycle.steps(operation, *OperationStep.OPEN):
         lifecycle.alive(operation)
         try:
-            _do(operation, step)
+            _run_step(operation, step)
         except ClusterUnavailable as error:
-            return _later(operation, step, error)
+            return _retry_later(operation, step, error)
         except DomainError as error:
             lifecycle.move(step, "failed", error.message)
         if monotonic() > end:
             return Again(0)
-    return _end(operation)
+    return _finish(operation)
 
 
-def _do(operation: Operation, step: OperationStep) -> None:
-    assert operation.cluster is not None  # noqa: S101  # made with one
-    subject = Subject(
-        operation.cluster, KINDS[operation.resource], step.data["namespace"], step.data["name"]
-    )
-    action: str = operation.parameters["action"]
-    known: Callable[[Subject, Operation, OperationStep], str] = _act
-    if action == "delete":
-        known = _delete
-    elif subject.kind.plural == "pods":
-        known = _restart_pod
-    lifecycle.move(step, "succeeded", known(subject, operation, step))
+def _run_step(operation: Operation, step: OperationStep) -> None:
+    assert operation.cluster is not None  # noqa: S101  # created with one
+    kind = KINDS[operation.resource]
+    ref = ObjectRef(operation.cluster, kind, step.data["namespace"], step.data["name"])
+    if operation.parameters["action"] == "delete":
+        message = _delete(ref, operation, step)
+    elif kind.plural == "pods":
+        message = _restart_pod(ref, operation, step)
+    else:
+        message = _run_action(ref, operation, step)
+    lifecycle.move(step, "succeeded", message)
 
 
-def _delete(subject: Subject, operation: Operation, step: OperationStep) -> str:
-    given = operation.parameters["options"]
-    options = restarts.delete_options(step.key, grace=given.get("grace_period"))
-    options["propagationPolicy"] = given.get("propagation") or "Background"
+def _delete(ref: ObjectRef, operation: Operation, step: OperationStep) -> str:
+    parameters = operation.parameters["options"]
+    options = restarts.delete_options(step.key, grace=parameters.get("grace_period"))
+    options["propagationPolicy"] = parameters.get("propagation") or "Background"
     try:
-        subject.client.delete(
-            subject.kind, subject.name, namespace=subject.namespace or None, options=options
+        ref.client.delete(
+            ref.kind,
+            ref.name,
+            namespace=ref.namespace or None,
+            options=options,
         )
     except NotFound:
-        return "gone already"
+        return "deleted already"
     except Conflict:
-        return "gone already; another of its name was made and left alone"
+        # The precondition on the uid failed.
+        return "deleted already; a new object of its name was left alone"
     return "deleted"
 
 
-def _restart_pod(subject: Subject, operation: Operation, step: OperationStep) -> str:
+def _restart_pod(ref: ObjectRef, operation: Operation, step: OperationStep) -> str:
     try:
-        pod = subject.read()
+        pod = ref.read()
     except NotFound:
-        return "gone already"
+        return "deleted already"
     if pod["metadata"]["uid"] != step.key or pod["metadata"].get("deletionTimestamp"):
         return "restarted already"
-    restarts.restart(
-        subject, restarts.Wish(grace=operation.parameters["options"].get("grace_period"))
-    )
-    return "deleted, its controller makes another"
+    grace = operation.parameters["options"].get("grace_period")
+    restarts.restart(ref, restarts.RestartOptions(grace=grace))
+    return "deleted, its controller creates another"
 
 
-def _act(subject: Subject, operation: Operation, step: OperationStep) -> str:
-    if subject.read()["metadata"]["uid"] != step.key:
-        raise Conflict("it was deleted, and another of its name was made", reason="Replaced")
-    given, action = operation.parameters["options"], operation.parameters["action"]
-    name = (
-        f"{subject.name[:40].rstrip('-')}-op{operation.pk}"
-        if action in {"trigger", "rerun", "restart"}
-        else ""
+def _run_action(ref: ObjectRef, operation: Operation, step: OperationStep) -> str:
+    if ref.read()["metadata"]["uid"] != step.key:
+        raise Conflict(
+            "it was deleted, and a new object has its name",
+            reason="Replaced",
+        )
+    action = operation.parameters["action"]
+    # A fixed name: a repeated step meets its own Job instead of creating a second one.
+    job_name = ""
+    if action in {"trigger", "rerun", "restart"}:
+        job_name = f"{ref.name[:40].rstrip('-')}-op{operation.pk}"
+    options = ActionOptions(
+        replicas=operation.parameters["options"].get("replicas"),
+        name=job_name,
+        at=operation.parameters["at"],
     )
-    options = Options(replicas=given.get("replicas"), name=name, at=operation.parameters["at"])
     try:
-        outcome = actions.run(subject, action, options)
+        outcome = actions.run(ref, action, options)
     except Conflict as error:
-        if name and error.details.get("reason") == "AlreadyExists":
+        if job_name and error.details.get("reason") == "AlreadyExists":
             return "done already"
         raise
-    return "; ".join(
-        ["done" if outcome.data["changed"] else "nothing to change", *outcome.warnings]
-    )
+    message = "done" if outcome.data["changed"] else "nothing to change"
+    return "; ".join([message, *outcome.warnings])
 
 
-def _later(operation: Operation, step: OperationStep, error: ClusterUnavailable) -> Again:
-    """Try the same step again, until the cluster was away for too long."""
-    since = step.data.get("away_since") or timezone.now().isoformat()
-    lifecycle.move(step, "running", error.message, away_since=since)
-    if timezone.now() - datetime.fromisoformat(since) > timedelta(
-        seconds=settings.ROLLOUT_DEADLINE_SECONDS
-    ):
+def _retry_later(operation: Operation, step: OperationStep, error: ClusterUnavailable) -> Again:
+    """Try the same step again; raises the error when the cluster has been away for too long."""
+    unavailable_since = step.data.get("away_since") or timezone.now().isoformat()
+    lifecycle.move(step, "running", error.message, away_since=unavailable_since)
+    deadline = timedelta(seconds=settings.ROLLOUT_DEADLINE_SECONDS)
+    if timezone.now() - datetime.fromisoformat(unavailable_since) > deadline:
         raise error
     return Again(settings.DRAIN_RETRY_SECONDS)
 
 
-def _end(operation: Operation) -> Result:
+def _finish(operation: Operation) -> Result:
     steps = lifecycle.steps(operation)
     failed = [f"{step.name}: {step.message}" for step in steps if step.state == "failed"]
     if failed:
-        raise Rejected(
-            f"{len(failed)} of {len(steps)} failed. {'; '.join(failed)}"[:4000], reason="SomeFailed"
-        )
+        text = f"{len(failed)} of {len(steps)} failed. {'; '.join(failed)}"
+        raise Rejected(text[:MAX_MESSAGE], reason="SomeFailed")
     return {"action": operation.parameters["action"], "objects": len(steps)}

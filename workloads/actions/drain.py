@@ -1,9 +1,10 @@
 """Draining a node: kubectl drain as an operation that survives its worker.
 
-Turns: the first names every pod's fate and refuses before anything is evicted; the following evict what may go, through the
-Eviction API with the pod's uid as precondition, and watch it leave. What was evicted is seen in the cluster itself
-(deletionTimestamp, or gone), so a turn that was broken off is repeated without evicting a pod twice. The node stays cordoned
-whatever the end, as kubectl leaves it.
+The first step of the operation decides about every pod and refuses before anything is evicted.
+Each further step evicts what may go, through the Eviction API with the pod's uid as precondition,
+and looks which pods have terminated. What was evicted is visible in the cluster itself
+(deletionTimestamp, or no such pod), so a step that broke off is repeated without evicting a pod
+twice. The node stays cordoned however the drain ends, as with kubectl.
 """
 
 from collections.abc import Mapping
@@ -30,80 +31,114 @@ from operations import lifecycle
 from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation, OperationStep
 from workloads.actions import nodes
-from workloads.actions.drain_filters import Flags, Judgement, Verdict, judge
+from workloads.actions.drain_filters import (
+    DrainFlags,
+    DrainVerdict,
+    PodDecision,
+    decide,
+)
 from workloads.actions.restarts import delete_options
-from workloads.objects.subject import Subject
+from workloads.objects.subject import ObjectRef
 
 PODS = KINDS["pods"]
-TURN_SECONDS = 20.0
-STATES = {Verdict.EVICT: "pending", Verdict.SKIP: "skipped", Verdict.REFUSE: "failed"}
+# How long one step of the operation may keep evicting before it lets other operations run.
+STEP_SECONDS = 20.0
+# The longest error of an operation: there may be hundreds of failed steps to join.
+MAX_MESSAGE = 4000
+STATES = {
+    DrainVerdict.EVICT: "pending",
+    DrainVerdict.SKIP: "skipped",
+    DrainVerdict.REFUSE: "failed",
+}
 
 
-# --- asking for it --------------------------------------------------------------------------------------------------
-def preview(subject: Subject, flags: Flags) -> Result:
-    """What a drain would do, without doing it; the cordon is tried with dryRun."""
-    nodes.schedule(subject, schedulable=False, dry_run=True)
-    judged = _judgements(subject, flags)
-    refused = any(one.verdict is Verdict.REFUSE for one in judged)
-    listed = [
-        {"name": pod_name(one.pod), "action": str(one.verdict), "message": one.message}
-        for one in judged
-    ]
-    return {"status": "dry_run", "would_fail": refused, "pods": listed, "warnings": warnings(flags)}
+# --- starting a drain ---------------------------------------------------------
+def preview(ref: ObjectRef, flags: DrainFlags) -> Result:
+    """{"status","would_fail","pods","warnings"} of a drain, without doing it.
 
-
-def warnings(flags: Flags) -> list[str]:
-    """What the flags override, in words."""
-    return (
-        ["PodDisruptionBudgets are not respected: pods are deleted, not evicted"]
-        if flags.disable_eviction
-        else []
-    )
-
-
-def request(subject: Subject, flags: Flags, *, requested_by: str) -> tuple[Operation, bool]:
-    """(a pending operation, whether it is new): the node is cordoned at once, and asking twice for the same joins the first.
-
-    Conflict when another drain of the node, with other flags, is going on.
+    The cordon is sent with dryRun, so that a missing right shows.
     """
-    uid = subject.read()["metadata"]["uid"]
-    target = Target(subject.cluster, "nodes", "", subject.name)
+    nodes.set_schedulable(ref, schedulable=False, dry_run=True)
+    decisions = _decisions(ref, flags)
+    pods = [
+        {
+            "name": pod_name(decision.pod),
+            "action": str(decision.verdict),
+            "message": decision.message,
+        }
+        for decision in decisions
+    ]
+    return {
+        "status": "dry_run",
+        "would_fail": bool(_refusals(decisions)),
+        "pods": pods,
+        "warnings": warnings(flags),
+    }
+
+
+def warnings(flags: DrainFlags) -> list[str]:
+    """Sentences about what the flags override."""
+    if flags.disable_eviction:
+        return ["PodDisruptionBudgets are not respected: pods are deleted, not evicted"]
+    return []
+
+
+def request(ref: ObjectRef, flags: DrainFlags, *, requested_by: str) -> tuple[Operation, bool]:
+    """(a drain operation of the node, whether it is new); the node is cordoned at once.
+
+    The same request joins a running drain. Conflict when one with other flags is running.
+    """
+    uid = ref.read()["metadata"]["uid"]
+    target = Target(ref.cluster, "nodes", "", ref.name)
     parameters = {"uid": uid, "flags": asdict(flags)}
-    exclusive = f"drain/{subject.cluster.pk}/{uid}"
-    nodes.schedule(subject, schedulable=False)
+    nodes.set_schedulable(ref, schedulable=False)
     try:
-        return lifecycle.create(
-            "drain", target, requested_by=requested_by, parameters=parameters, exclusive=exclusive
-        ), True
+        operation = lifecycle.create(
+            "drain",
+            target,
+            requested_by=requested_by,
+            parameters=parameters,
+            exclusive=f"drain/{ref.cluster.pk}/{uid}",
+        )
     except Conflict as error:
         running = lifecycle.find(error.details["operation_id"])
         if running.parameters["flags"] != asdict(flags):
             raise
         return running, False
+    return operation, True
 
 
-# --- doing it -------------------------------------------------------------------------------------------------------
+# --- draining -----------------------------------------------------------------
 def run(operation: Operation) -> Again | Result:
-    """One turn: plan first, then evict what may go now and look who has left."""
-    assert operation.cluster is not None  # noqa: S101  # drains are made with one
-    subject = Subject(operation.cluster, nodes.NODES, "", operation.name)
-    flags = Flags(**operation.parameters["flags"])
+    """Plan first, then evict what may go now and look which pods have terminated.
+
+    {"node","evicted","skipped","warnings"} at the end. Rejected when a pod refuses the drain, when
+    evictions failed or the time is over.
+    """
+    assert operation.cluster is not None  # noqa: S101  # drains are created with one
+    ref = ObjectRef(operation.cluster, nodes.NODES, "", operation.name)
+    flags = DrainFlags(**operation.parameters["flags"])
     try:
         if not operation.parameters.get("planned"):
-            _plan(operation, subject, flags)
-        _turn(operation, subject, flags)
+            _plan(operation, ref, flags)
+        _evict_pods(operation, ref, flags)
     except ClusterUnavailable as error:
-        _note_waiting(operation, error)
-        _check_time(operation, flags, error)
+        _report_waiting(operation, error)
+        _check_timeout(operation, flags, error)
         return Again(settings.DRAIN_RETRY_SECONDS)
     if not lifecycle.steps(operation, *OperationStep.OPEN):
-        return _end(operation, flags)
-    _check_time(operation, flags, None)
+        return _finish(operation, flags)
+    _check_timeout(operation, flags, None)
     return Again(min(settings.DRAIN_POLL_SECONDS, settings.DRAIN_RETRY_SECONDS))
 
 
-def _judgements(subject: Subject, flags: Flags) -> list[Judgement]:
-    return [judge(subject.client, pod, flags) for pod in nodes.pods(subject, flags.pod_selector)]
+def _decisions(ref: ObjectRef, flags: DrainFlags) -> list[PodDecision]:
+    pods = nodes.list_pods(ref, flags.pod_selector)
+    return [decide(ref.client, pod, flags) for pod in pods]
+
+
+def _refusals(decisions: list[PodDecision]) -> list[PodDecision]:
+    return [decision for decision in decisions if decision.verdict is DrainVerdict.REFUSE]
 
 
 def pod_name(pod: Object) -> str:
@@ -111,204 +146,256 @@ def pod_name(pod: Object) -> str:
     return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
 
 
-def _plan(operation: Operation, subject: Subject, flags: Flags) -> None:
-    """Name every pod's fate; Rejected when one of them forbids the drain."""
-    _check_node(operation, subject)
-    judged = _judgements(subject, flags)
-    refused = any(one.verdict is Verdict.REFUSE for one in judged)
-    lifecycle.plan(operation, [_step(one, held=refused) for one in judged])
-    if refused:
-        sentences = [
-            f"{pod_name(one.pod)}: {one.message}" for one in judged if one.verdict is Verdict.REFUSE
-        ]
-        raise Rejected(
-            f"nothing was evicted; the node stays cordoned. {'; '.join(sentences)}"[:4000],
-            reason="DrainRefused",
-        )
+def _plan(operation: Operation, ref: ObjectRef, flags: DrainFlags) -> None:
+    """One step for each pod; Rejected when one of them forbids the drain."""
+    _check_node(operation, ref)
+    decisions = _decisions(ref, flags)
+    refusals = _refusals(decisions)
+    steps = [_step(decision, is_refused=bool(refusals)) for decision in decisions]
+    lifecycle.plan(operation, steps)
+    if refusals:
+        sentences = [f"{pod_name(refusal.pod)}: {refusal.message}" for refusal in refusals]
+        text = f"nothing was evicted; the node stays cordoned. {'; '.join(sentences)}"
+        raise Rejected(text[:MAX_MESSAGE], reason="DrainRefused")
     lifecycle.remember(operation, planned=True)
 
 
-def _check_node(operation: Operation, subject: Subject) -> None:
-    node = subject.read()
+def _check_node(operation: Operation, ref: ObjectRef) -> None:
+    """Conflict when the node was replaced; cordons it again when it was uncordoned meanwhile."""
+    node = ref.read()
     if node["metadata"]["uid"] != operation.parameters["uid"]:
-        raise Conflict("the node was removed and another of its name has joined", reason="Replaced")
+        raise Conflict(
+            "the node was removed and another of its name has joined",
+            reason="Replaced",
+        )
     if not node["spec"].get("unschedulable"):
-        nodes.schedule(subject, schedulable=False)
+        nodes.set_schedulable(ref, schedulable=False)
 
 
-def _step(judgement: Judgement, *, held: bool) -> Step:
-    metadata = judgement.pod["metadata"]
-    state, message = STATES[judgement.verdict], judgement.message
-    if held and judgement.verdict is Verdict.EVICT:
-        state, message = "skipped", "not evicted: another pod forbids the drain"
-    return Step(
-        metadata["uid"],
-        pod_name(judgement.pod),
-        state,
-        message,
-        {"namespace": metadata["namespace"], "name": metadata["name"]},
-    )
+def _step(decision: PodDecision, *, is_refused: bool) -> Step:
+    """The step of one pod; `is_refused` tells that some pod forbids the whole drain."""
+    metadata = decision.pod["metadata"]
+    state = STATES[decision.verdict]
+    message = decision.message
+    if is_refused and decision.verdict is DrainVerdict.EVICT:
+        state = "skipped"
+        message = "not evicted: another pod forbids the drain"
+    data = {
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+    }
+    return Step(metadata["uid"], pod_name(decision.pod), state, message, data)
 
 
-def _turn(operation: Operation, subject: Subject, flags: Flags) -> None:
-    there = {pod["metadata"]["uid"]: pod["metadata"] for pod in nodes.pods(subject)}
-    end = monotonic() + TURN_SECONDS
+def _evict_pods(operation: Operation, ref: ObjectRef, flags: DrainFlags) -> None:
+    """Bring every open step as far as it goes now."""
+    pods = {pod["metadata"]["uid"]: pod["metadata"] for pod in nodes.list_pods(ref)}
+    end = monotonic() + STEP_SECONDS
     for step in lifecycle.steps(operation, *OperationStep.OPEN):
-        if step.key not in there:
+        metadata = pods.get(step.key)
+        if metadata is None:
             lifecycle.move(step, "succeeded", "it has left the node")
-        elif there[step.key].get("deletionTimestamp"):
-            _wait_for(step, there[step.key], flags)
+        elif metadata.get("deletionTimestamp"):
+            _wait_for_termination(step, metadata, flags)
         elif _is_due(step) and monotonic() < end:
             lifecycle.alive(operation)
-            _evict(subject, step, flags)
+            _evict(ref, step, flags)
 
 
-def _wait_for(step: OperationStep, metadata: Mapping[str, Any], flags: Flags) -> None:
+def _wait_for_termination(
+    step: OperationStep,
+    metadata: Mapping[str, Any],
+    flags: DrainFlags,
+) -> None:
     limit = flags.skip_wait_for_delete_timeout
-    age = (timezone.now() - datetime.fromisoformat(metadata["deletionTimestamp"])).total_seconds()
+    deleted_at = datetime.fromisoformat(metadata["deletionTimestamp"])
+    age = (timezone.now() - deleted_at).total_seconds()
     if limit > 0 and age > limit:
-        lifecycle.move(step, "skipped", f"evicted, but terminating for more than {limit} s")
+        lifecycle.move(
+            step,
+            "skipped",
+            f"evicted, but terminating for more than {limit} s",
+        )
     elif step.state != "running" or not step.data.get("evicted"):
-        lifecycle.move(step, "running", "evicted, waiting for it to end", evicted=True)
+        # Someone else deleted it, or the answer to our own eviction was lost.
+        lifecycle.move(
+            step,
+            "running",
+            "evicted, waiting for it to terminate",
+            evicted=True,
+        )
 
 
 def _is_due(step: OperationStep) -> bool:
-    """Not while a request may still be under way whose outcome was lost with its worker or its connection."""
-    retry_at, asked_at = step.data.get("retry_at"), step.data.get("asked_at")
-    if asked_at and timezone.now() - datetime.fromisoformat(asked_at) < timedelta(
-        seconds=settings.DRAIN_UNKNOWN_SECONDS
-    ):
-        return False
-    return not retry_at or datetime.fromisoformat(retry_at) <= timezone.now()
+    """Whether the pod may be evicted now.
+
+    Not while an earlier request may still be running whose outcome was lost, with its worker or
+    its connection: a second eviction could exceed a PodDisruptionBudget.
+    """
+    now = timezone.now()
+    requested_at = step.data.get("asked_at")
+    if requested_at:
+        unknown_until = datetime.fromisoformat(requested_at) + timedelta(
+            seconds=settings.DRAIN_UNKNOWN_SECONDS
+        )
+        if now < unknown_until:
+            return False
+    retry_at = step.data.get("retry_at")
+    return not retry_at or datetime.fromisoformat(retry_at) <= now
 
 
-def _evict(subject: Subject, step: OperationStep, flags: Flags) -> None:
-    """One try; what may pass by itself is tried again later, what will not fails the step."""
-    lifecycle.move(step, step.state, step.message, asked_at=timezone.now().isoformat())
+def _evict(ref: ObjectRef, step: OperationStep, flags: DrainFlags) -> None:
+    """Try once: a refusal that may pass is tried again later, any other fails the step."""
+    # Stored before the request, see `_is_due`.
+    lifecycle.move(
+        step,
+        step.state,
+        step.message,
+        asked_at=timezone.now().isoformat(),
+    )
     try:
-        _ask(subject, step, flags)
+        _send_eviction(ref, step, flags)
     except NotFound:
-        lifecycle.move(step, "succeeded", "it is gone already")
+        lifecycle.move(step, "succeeded", "it does not exist any more")
     except TooManyRequests as error:
-        hint = (error.details.get("details") or {}).get("retryAfterSeconds") or 0
-        _later(step, error.message, "TooManyRequests", float(hint))
+        # 429: a PodDisruptionBudget does not allow the disruption now.
+        seconds = (error.details.get("details") or {}).get("retryAfterSeconds") or 0
+        _retry_later(step, error.message, "TooManyRequests", float(seconds))
     except Conflict as error:
-        _conflicting(subject, step, error)
+        _handle_conflict(ref, step, error)
     except ClusterUnavailable as error:
+        # Only an answer tells that the request had no effect; without one the step stays unknown.
         if "status" not in error.details:
             raise
-        _later(step, error.message, str(error.details.get("reason") or "server_error"))
+        _retry_later(
+            step,
+            error.message,
+            str(error.details.get("reason") or "server_error"),
+        )
     except Forbidden as error:
-        # A namespace that is being deleted takes its pods along.
+        # A namespace that is being deleted deletes its pods itself.
         if "NamespaceTerminating" in str(error.details.get("details")):
-            _later(step, error.message, "NamespaceTerminating")
+            _retry_later(step, error.message, "NamespaceTerminating")
         else:
             lifecycle.move(step, "failed", error.message)
     except DomainError as error:
         lifecycle.move(step, "failed", error.message)
     else:
-        told = (
-            "deleted without regard to PodDisruptionBudgets"
-            if flags.disable_eviction
-            else "evicted"
-        )
+        action = "evicted"
+        if flags.disable_eviction:
+            action = "deleted without regard to PodDisruptionBudgets"
         lifecycle.move(
             step,
             "running",
-            f"{told}, waiting for it to end",
+            f"{action}, waiting for it to terminate",
             evicted=True,
             asked_at=None,
             retry_at=None,
         )
 
 
-def _ask(subject: Subject, step: OperationStep, flags: Flags) -> None:
-    options = delete_options(step.key, grace=None if flags.grace_period < 0 else flags.grace_period)
-    namespace, name = step.data["namespace"], step.data["name"]
+def _send_eviction(ref: ObjectRef, step: OperationStep, flags: DrainFlags) -> None:
+    grace = None if flags.grace_period < 0 else flags.grace_period
+    options = delete_options(step.key, grace=grace)
+    namespace = step.data["namespace"]
+    name = step.data["name"]
     if flags.disable_eviction:
-        subject.client.delete(PODS, name, namespace=namespace, options=options)
+        ref.client.delete(PODS, name, namespace=namespace, options=options)
         return
+    # Inside an Eviction the DeleteOptions have no type of their own.
+    embedded_options = {
+        key: value for key, value in options.items() if key not in {"kind", "apiVersion"}
+    }
     body = {
         "apiVersion": "policy/v1",
         "kind": "Eviction",
         "metadata": {"name": name, "namespace": namespace},
-        "deleteOptions": {
-            key: value for key, value in options.items() if key not in {"kind", "apiVersion"}
-        },
+        "deleteOptions": embedded_options,
     }
-    subject.client.request(
-        "POST", PODS.path(namespace=namespace, name=name, subresource="eviction"), body=body
-    )
+    path = PODS.path(namespace=namespace, name=name, subresource="eviction")
+    ref.client.request("POST", path, body=body)
 
 
-def _later(step: OperationStep, message: str, reason: str, seconds: float = 0.0) -> None:
-    retry_at = timezone.now() + timedelta(
-        seconds=max(min(seconds, 60.0), settings.DRAIN_RETRY_SECONDS)
-    )
-    tries = step.data.get("tries", 0) + 1
+def _retry_later(
+    step: OperationStep,
+    message: str,
+    reason: str,
+    seconds: float = 0.0,
+) -> None:
+    """Try again after as many seconds as the API server asks for, a minute at most."""
+    delay = max(min(seconds, 60.0), settings.DRAIN_RETRY_SECONDS)
+    retry_at = timezone.now() + timedelta(seconds=delay)
     lifecycle.move(
         step,
         "pending",
         message,
         asked_at=None,
         retry_at=retry_at.isoformat(),
-        tries=tries,
+        tries=step.data.get("tries", 0) + 1,
         reason=reason,
     )
 
 
-def _conflicting(subject: Subject, step: OperationStep, error: Conflict) -> None:
-    """A uid that no longer fits means that our pod has gone and another has its name."""
-    pod = Subject(subject.cluster, PODS, step.data["namespace"], step.data["name"])
+def _handle_conflict(ref: ObjectRef, step: OperationStep, error: Conflict) -> None:
+    """A conflict about the uid means that our pod is gone and another has its name."""
+    pod = ObjectRef(ref.cluster, PODS, step.data["namespace"], step.data["name"])
     try:
-        replaced = pod.read()["metadata"]["uid"] != step.key
+        is_replaced = pod.read()["metadata"]["uid"] != step.key
     except NotFound:
-        replaced = True
-    if replaced:
-        lifecycle.move(
-            step, "succeeded", "it is gone; another pod of its name was made and left alone"
-        )
+        is_replaced = True
+    if is_replaced:
+        message = "it does not exist any more; a new pod of its name was left alone"
+        lifecycle.move(step, "succeeded", message)
     else:
-        _later(step, error.message, "Conflict")
+        _retry_later(step, error.message, "Conflict")
 
 
-# --- ending ---------------------------------------------------------------------------------------------------------
-def _note_waiting(operation: Operation, error: ClusterUnavailable) -> None:
+# --- ending -------------------------------------------------------------------
+def _report_waiting(operation: Operation, error: ClusterUnavailable) -> None:
     for step in lifecycle.steps(operation, *OperationStep.OPEN):
-        lifecycle.move(step, step.state, f"waiting for the cluster: {error.message}")
+        lifecycle.move(
+            step,
+            step.state,
+            f"waiting for the cluster: {error.message}",
+        )
 
 
-def _check_time(operation: Operation, flags: Flags, unavailable: ClusterUnavailable | None) -> None:
-    """Rejected (reason timeout) or ClusterUnavailable once the time is over; open steps fail with what held them."""
+def _check_timeout(
+    operation: Operation,
+    flags: DrainFlags,
+    unavailable: ClusterUnavailable | None,
+) -> None:
+    """Rejected (reason timeout) or ClusterUnavailable once the time is over.
+
+    Open steps fail with what kept their pods.
+    """
     if not flags.timeout or not operation.started_at:
         return
     if timezone.now() - operation.started_at <= timedelta(seconds=flags.timeout):
         return
-    held = lifecycle.steps(operation, *OperationStep.OPEN)
-    for step in held:
+    open_steps = lifecycle.steps(operation, *OperationStep.OPEN)
+    for step in open_steps:
         lifecycle.move(step, "failed", step.message or "not evicted in time")
     text = f"not drained within {flags.timeout} s; the node stays cordoned. "
     if unavailable is not None:
         raise ClusterUnavailable(text + unavailable.message, reason="cluster_unavailable")
-    raise Rejected(
-        (text + "; ".join(f"{step.name}: {step.message}" for step in held))[:4000], reason="timeout"
-    )
+    text += _join_messages(open_steps)
+    raise Rejected(text[:MAX_MESSAGE], reason="timeout")
 
 
-def _end(operation: Operation, flags: Flags) -> Result:
+def _join_messages(steps: list[OperationStep]) -> str:
+    return "; ".join(f"{step.name}: {step.message}" for step in steps)
+
+
+def _finish(operation: Operation, flags: DrainFlags) -> Result:
     steps = lifecycle.steps(operation)
-    if failed := [step for step in steps if step.state == "failed"]:
-        sentences = "; ".join(f"{step.name}: {step.message}" for step in failed)
-        raise Rejected(
-            f"some pods were not evicted; the node stays cordoned. {sentences}"[:4000],
-            reason="EvictionFailed",
-        )
-    counts = {
-        state: sum(step.state == state for step in steps) for state in ("succeeded", "skipped")
-    }
+    failed = [step for step in steps if step.state == "failed"]
+    if failed:
+        text = f"some pods were not evicted; the node stays cordoned. {_join_messages(failed)}"
+        raise Rejected(text[:MAX_MESSAGE], reason="EvictionFailed")
     return {
         "node": operation.name,
-        "evicted": counts["succeeded"],
-        "skipped": counts["skipped"],
+        "evicted": sum(step.state == "succeeded" for step in steps),
+        "skipped": sum(step.state == "skipped" for step in steps),
         "warnings": warnings(flags),
     }

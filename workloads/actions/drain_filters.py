@@ -1,4 +1,4 @@
-"""Which pods leave a node that is drained, which stay and which forbid it: kubectl's filters, in kubectl's order."""
+"""Which pods a drain evicts, skips or is refused by: kubectl's filters, in kubectl's order."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,8 +19,11 @@ FINISHED = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
-class Flags:
-    """kubectl drain's flags under their own names; times are in seconds, -1 leaves the grace period to each pod."""
+class DrainFlags:
+    """kubectl drain's flags under their own names.
+
+    Times are in seconds; a grace period of -1 leaves it to each pod, a timeout of 0 is none.
+    """
 
     ignore_daemonsets: bool = True
     delete_emptydir_data: bool = False
@@ -32,8 +35,8 @@ class Flags:
     disable_eviction: bool = False
 
 
-class Verdict(StrEnum):
-    """What becomes of a pod."""
+class DrainVerdict(StrEnum):
+    """What a drain does with a pod."""
 
     EVICT = "evict"
     SKIP = "skip"
@@ -41,96 +44,119 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """The verdict on one pod, and why."""
+class PodDecision:
+    """The verdict on one pod, and the reason."""
 
     pod: Object
-    verdict: Verdict
+    verdict: DrainVerdict
     message: str = ""
 
 
-Filter = Callable[[ClusterClient, Object, Flags], tuple[Verdict, str]]
-OKAY = (Verdict.EVICT, "")
+Filter = Callable[[ClusterClient, Object, DrainFlags], tuple[DrainVerdict, str]]
+OKAY = (DrainVerdict.EVICT, "")
 
 
-def _finished(pod: Object) -> bool:
+def _is_finished(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") in FINISHED
 
 
-def _already_deleted(client: ClusterClient, pod: Object, flags: Flags) -> tuple[Verdict, str]:
-    stamp, limit = pod["metadata"].get("deletionTimestamp"), flags.skip_wait_for_delete_timeout
-    if (
-        limit > 0
-        and stamp
-        and (timezone.now() - datetime.fromisoformat(stamp)).total_seconds() > limit
-    ):
-        return Verdict.SKIP, f"it has been terminating for more than {limit} s"
+def _already_deleted(
+    client: ClusterClient, pod: Object, flags: DrainFlags
+) -> tuple[DrainVerdict, str]:
+    deleted_at = pod["metadata"].get("deletionTimestamp")
+    limit = flags.skip_wait_for_delete_timeout
+    if limit <= 0 or not deleted_at:
+        return OKAY
+    age = (timezone.now() - datetime.fromisoformat(deleted_at)).total_seconds()
+    if age > limit:
+        return (
+            DrainVerdict.SKIP,
+            f"it has been terminating for more than {limit} s",
+        )
     return OKAY
 
 
-def _daemon_set(client: ClusterClient, pod: Object, flags: Flags) -> tuple[Verdict, str]:
+def _daemon_set(client: ClusterClient, pod: Object, flags: DrainFlags) -> tuple[DrainVerdict, str]:
     owner = controller_of(pod)
-    if owner.get("kind") != "DaemonSet" or _finished(pod):
+    if owner.get("kind") != "DaemonSet" or _is_finished(pod):
         return OKAY
-    if not _exists(client, pod, owner):
+    # The DaemonSet controller ignores the cordon, so an evicted pod would be back at once.
+    if not _daemon_set_exists(client, pod, owner):
+        message = f"its DaemonSet {owner['name']} does not exist any more"
         if flags.force:
-            return Verdict.EVICT, f"its DaemonSet {owner['name']} does not exist any more"
-        return (
-            Verdict.REFUSE,
-            f"its DaemonSet {owner['name']} does not exist any more (force deletes it)",
-        )
+            return DrainVerdict.EVICT, message
+        return DrainVerdict.REFUSE, f"{message} (force deletes it)"
     if flags.ignore_daemonsets:
-        return Verdict.SKIP, "it belongs to a DaemonSet"
-    return Verdict.REFUSE, "it belongs to a DaemonSet (ignore_daemonsets leaves it alone)"
+        return DrainVerdict.SKIP, "it belongs to a DaemonSet"
+    return (
+        DrainVerdict.REFUSE,
+        "it belongs to a DaemonSet (ignore_daemonsets leaves it alone)",
+    )
 
 
-def _exists(client: ClusterClient, pod: Object, owner: Mapping[str, Any]) -> bool:
+def _daemon_set_exists(client: ClusterClient, pod: Object, owner: Mapping[str, Any]) -> bool:
     try:
-        client.get(KINDS["daemonsets"], owner["name"], namespace=pod["metadata"]["namespace"])
+        client.get(
+            KINDS["daemonsets"],
+            owner["name"],
+            namespace=pod["metadata"]["namespace"],
+        )
     except NotFound:
         return False
     return True
 
 
-def _mirror(client: ClusterClient, pod: Object, flags: Flags) -> tuple[Verdict, str]:
+def _mirror_pod(client: ClusterClient, pod: Object, flags: DrainFlags) -> tuple[DrainVerdict, str]:
+    # The API server only mirrors a static pod; the kubelet runs it from a file.
     if MIRROR in (pod["metadata"].get("annotations") or {}):
-        return Verdict.SKIP, "it is a static pod of the node"
+        return DrainVerdict.SKIP, "it is a static pod of the node"
     return OKAY
 
 
-def _local_storage(client: ClusterClient, pod: Object, flags: Flags) -> tuple[Verdict, str]:
-    local = any("emptyDir" in volume for volume in pod["spec"].get("volumes") or [])
-    if not local or _finished(pod):
+def _local_storage(
+    client: ClusterClient, pod: Object, flags: DrainFlags
+) -> tuple[DrainVerdict, str]:
+    volumes = pod["spec"].get("volumes") or []
+    has_empty_dir = any("emptyDir" in volume for volume in volumes)
+    if not has_empty_dir or _is_finished(pod):
         return OKAY
     if flags.delete_emptydir_data:
-        return Verdict.EVICT, "its emptyDir data will be lost"
-    return Verdict.REFUSE, "it has local storage in an emptyDir (delete_emptydir_data gives it up)"
+        return DrainVerdict.EVICT, "its emptyDir data will be lost"
+    return (
+        DrainVerdict.REFUSE,
+        "it has local storage in an emptyDir (delete_emptydir_data gives it up)",
+    )
 
 
-def _unreplicated(client: ClusterClient, pod: Object, flags: Flags) -> tuple[Verdict, str]:
-    if _finished(pod) or controller_of(pod):
+def _unreplicated(
+    client: ClusterClient, pod: Object, flags: DrainFlags
+) -> tuple[DrainVerdict, str]:
+    if _is_finished(pod) or controller_of(pod):
         return OKAY
     if flags.force:
-        return Verdict.EVICT, "no controller will make it again"
-    return Verdict.REFUSE, "no controller would make it again (force deletes it)"
+        return DrainVerdict.EVICT, "no controller will recreate it"
+    return (
+        DrainVerdict.REFUSE,
+        "no controller would recreate it (force deletes it)",
+    )
 
 
 FILTERS: tuple[Filter, ...] = (
     _already_deleted,
     _daemon_set,
-    _mirror,
+    _mirror_pod,
     _local_storage,
     _unreplicated,
 )
 
 
-def judge(client: ClusterClient, pod: Object, flags: Flags) -> Judgement:
-    """The first filter that does not let the pod go decides."""
+def decide(client: ClusterClient, pod: Object, flags: DrainFlags) -> PodDecision:
+    """What to do with a pod: the first filter that does not let it be evicted decides."""
     warnings = []
     for check in FILTERS:
         verdict, message = check(client, pod, flags)
-        if verdict is not Verdict.EVICT:
-            return Judgement(pod, verdict, message)
+        if verdict is not DrainVerdict.EVICT:
+            return PodDecision(pod, verdict, message)
         if message:
             warnings.append(message)
-    return Judgement(pod, Verdict.EVICT, "; ".join(warnings))
+    return PodDecision(pod, DrainVerdict.EVICT, "; ".join(warnings))

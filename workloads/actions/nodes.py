@@ -1,25 +1,29 @@
-"""Nodes: whether new pods may be put on them, and which pods are there."""
+"""Nodes: cordon and uncordon, and the pods on them."""
 
 from clusters.kinds import KINDS
 from clusters.lists import list_all
 from clusters.manifests import Object
-from workloads.objects.subject import Subject
+from workloads.objects.subject import ObjectRef
 
 NODES = KINDS["nodes"]
 
 
-def schedule(subject: Subject, *, schedulable: bool, dry_run: bool = False) -> Object:
+def set_schedulable(ref: ObjectRef, *, schedulable: bool, dry_run: bool = False) -> Object:
     """The node after kubectl cordon or uncordon; doing it twice changes nothing."""
-    return subject.patch(
-        {"spec": {"unschedulable": None if schedulable else True}},
-        patch="strategic",
-        dry_run=dry_run,
-    )
+    # kubectl uncordon removes the field rather than setting it to false.
+    unschedulable = None if schedulable else True
+    body = {"spec": {"unschedulable": unschedulable}}
+    return ref.patch(body, patch="strategic", dry_run=dry_run)
 
 
-def pods(subject: Subject, selector: str = "") -> list[Object]:
-    """Every pod bound to the node."""
-    field = f"spec.nodeName={subject.name}"
-    return list(
-        list_all(subject.client, KINDS["pods"], "", fieldSelector=field, labelSelector=selector)
+def list_pods(ref: ObjectRef, selector: str = "") -> list[Object]:
+    """Every pod bound to the node that matches the label selector."""
+    field = f"spec.nodeName={ref.name}"
+    pods = list_all(
+        ref.client,
+        KINDS["pods"],
+        "",
+        fieldSelector=field,
+        labelSelector=selector,
     )
+    return list(pods)

@@ -1,34 +1,45 @@
-"""What belongs to a workload: its pods, and the events about it and them."""
+"""What a workload owns: its ReplicaSets or Jobs, its pods, and the Events about all of them."""
+
+from collections.abc import Mapping
 
 from clusters.kinds import KINDS
 from clusters.lists import list_all
 from clusters.manifests import Object
-from workloads.actions.revisions import jobs, label_selector, replica_sets
-from workloads.objects.subject import Subject, controller_of
+from workloads.actions.revisions import (
+    label_selector,
+    list_jobs,
+    list_replica_sets,
+)
+from workloads.objects.subject import ObjectRef, controller_of
 
 
-def owners(subject: Subject, item: Object) -> dict[str, Object]:
-    """By uid: the workload itself and what stands between it and its pods."""
-    between: list[Object] = []
-    if subject.kind.plural == "deployments":
-        between = replica_sets(subject, item)
-    elif subject.kind.plural == "cronjobs":
-        between = jobs(subject, item)
-    return {one["metadata"]["uid"]: one for one in (item, *between)}
+def owner_chain(ref: ObjectRef, item: Object) -> dict[str, Object]:
+    """By uid: the workload itself, and its ReplicaSets or Jobs, which control its pods."""
+    owners = [item]
+    if ref.kind.plural == "deployments":
+        owners += list_replica_sets(ref, item)
+    elif ref.kind.plural == "cronjobs":
+        owners += list_jobs(ref, item)
+    return {owner["metadata"]["uid"]: owner for owner in owners}
 
 
-def pods(subject: Subject, known: dict[str, Object] | None = None) -> list[Object]:
-    """The pods that the workload controls, directly or through its ReplicaSets or Jobs."""
-    item = subject.read()
-    known = known or owners(subject, item)
-    selector = (
-        "" if subject.kind.plural == "cronjobs" else label_selector(item["spec"].get("selector"))
-    )
-    found = list_all(subject.client, KINDS["pods"], subject.namespace, labelSelector=selector)
-    return [pod for pod in found if controller_of(pod).get("uid") in known]
+def list_pods(ref: ObjectRef, owners: Mapping[str, Object] | None = None) -> list[Object]:
+    """The pods that the workload controls, directly or through its ReplicaSets or Jobs.
+
+    `owners` is the workload's `owner_chain` when the caller has it already.
+    """
+    item = ref.read()
+    owners = owners or owner_chain(ref, item)
+    # A CronJob has no selector: each of its Jobs has one of its own.
+    selector = ""
+    if ref.kind.plural != "cronjobs":
+        selector = label_selector(item["spec"].get("selector"))
+    pods = list_all(ref.client, KINDS["pods"], ref.namespace, labelSelector=selector)
+    return [pod for pod in pods if controller_of(pod).get("uid") in owners]
 
 
-def event_uids(subject: Subject) -> frozenset[str]:
-    """The uids of the workload, of its pods and of what stands between."""
-    known = owners(subject, subject.read())
-    return frozenset(known) | {pod["metadata"]["uid"] for pod in pods(subject, known)}
+def event_uids(ref: ObjectRef) -> frozenset[str]:
+    """The uids of the workload, of its ReplicaSets or Jobs, and of its pods."""
+    owners = owner_chain(ref, ref.read())
+    pod_uids = {pod["metadata"]["uid"] for pod in list_pods(ref, owners)}
+    return frozenset(owners) | pod_uids

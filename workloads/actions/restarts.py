@@ -1,4 +1,8 @@
-"""Restarting a pod: a controlled one is deleted and its controller makes another; a bare one is made again by us, as an operation."""
+"""Restarting a pod.
+
+A controlled pod is deleted and its controller creates another. A bare pod is recreated by an
+operation, which keeps its manifest.
+"""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,17 +14,28 @@ from django.utils import timezone
 
 from clusters.kinds import KINDS
 from clusters.manifests import Object
-from core.errors import ClusterUnavailable, Conflict, Invalid, NotFound, Rejected
+from core.errors import (
+    ClusterUnavailable,
+    Conflict,
+    Invalid,
+    NotFound,
+    Rejected,
+)
 from operations import lifecycle
 from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation, OperationStep
-from workloads.objects.subject import Subject, controller_of, explaining
+from workloads.objects.subject import (
+    ObjectRef,
+    call_with_namespace_check,
+    controller_of,
+)
 
 PODS = KINDS["pods"]
 MIRROR = "kubernetes.io/config.mirror"
-MADE_BY = "kubegale.io/recreated-by-operation"
+RECREATED_BY = "kubegale.io/recreated-by-operation"
 TOKEN_VOLUME = "kube-api-access-"  # noqa: S105  # the prefix of a volume's name
-GIVEN_BY_THE_CLUSTER = (
+# Fields of a pod's spec that scheduler and admission fill in.
+CLUSTER_SET_FIELDS = (
     "nodeName",
     "ephemeralContainers",
     "priority",
@@ -30,7 +45,7 @@ GIVEN_BY_THE_CLUSTER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RestartOptions:
     """How a pod is to be restarted; `grace` is in seconds, None leaves it to the pod."""
 
     force: bool = False
@@ -39,81 +54,116 @@ class Wish:
 
 
 def delete_options(uid: str, *, grace: int | None = None, dry_run: bool = False) -> Object:
-    """DeleteOptions that hit this very pod and no later one of its name."""
-    options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}}
+    """DeleteOptions that match this very pod and no later one of its name."""
+    options: Object = {
+        "kind": "DeleteOptions",
+        "apiVersion": "v1",
+        "preconditions": {"uid": uid},
+    }
     if grace is not None:
         options["gracePeriodSeconds"] = grace
-    return {**options, "dryRun": ["All"]} if dry_run else options
+    if dry_run:
+        options["dryRun"] = ["All"]
+    return options
 
 
-def restart(subject: Subject, wish: Wish) -> tuple[Result, Object | None]:
-    """(the answer, the manifest to make the pod again from when nothing else does). Invalid for what must not be restarted."""
-    pod = subject.read()
-    uid, owner = pod["metadata"]["uid"], controller_of(pod)
+def restart(ref: ObjectRef, options: RestartOptions) -> tuple[Result, Object | None]:
+    """(the answer, the manifest to recreate the pod from when no controller does).
+
+    Invalid for a static pod, and for a bare pod without `force`.
+    """
+    pod = ref.read()
+    uid = pod["metadata"]["uid"]
+    owner = controller_of(pod)
+    _check_restartable(pod, is_bare=not owner, force=options.force)
     data: Result = {
-        "name": subject.name,
-        "namespace": subject.namespace,
+        "name": ref.name,
+        "namespace": ref.namespace,
         "uid": uid,
         "action": "deleted",
-        "dry_run": wish.dry_run,
+        "dry_run": options.dry_run,
     }
+    if owner:
+        _delete(ref, uid, options)
+        return {
+            **data,
+            "controller": {
+                "kind": owner.get("kind"),
+                "name": owner.get("name"),
+            },
+        }, None
+    # A dry run first: a refusal should be the caller's answer, but nothing may be deleted before
+    # the manifest is stored in the operation's row.
+    _delete(ref, uid, RestartOptions(grace=options.grace, dry_run=True))
+    manifest = None if options.dry_run else recreation_manifest(pod)
+    return {**data, "action": "recreated"}, manifest
+
+
+def _check_restartable(pod: Object, *, is_bare: bool, force: bool) -> None:
     if MIRROR in (pod["metadata"].get("annotations") or {}):
         raise Invalid(
             "a static pod belongs to its node's kubelet and cannot be restarted from here",
             reason="MirrorPod",
         )
-    if not owner and not wish.force:
+    if is_bare and not force:
         raise Invalid(
-            "no controller would make this pod again; force=true deletes it and makes it again",
+            "no controller would recreate this pod; force=true deletes and recreates it",
             reason="BarePod",
         )
-    if owner:
-        _delete(subject, uid, wish)
-        return {**data, "controller": {"kind": owner.get("kind"), "name": owner.get("name")}}, None
-    # A refusal should be the caller's answer, but nothing may be deleted before the manifest is safe in a row.
-    _delete(subject, uid, Wish(grace=wish.grace, dry_run=True))
-    return {**data, "action": "recreated"}, None if wish.dry_run else manifest(pod)
 
 
-def _delete(subject: Subject, uid: str, wish: Wish) -> None:
-    options = delete_options(uid, grace=wish.grace, dry_run=wish.dry_run)
-    client, space = subject.client, subject.namespace
-    explaining(
-        client,
+def _delete(ref: ObjectRef, uid: str, options: RestartOptions) -> None:
+    body = delete_options(uid, grace=options.grace, dry_run=options.dry_run)
+    call_with_namespace_check(
+        ref.client,
         PODS,
-        space,
-        lambda: client.delete(PODS, subject.name, namespace=space, options=options),
+        ref.namespace,
+        lambda: ref.client.delete(PODS, ref.name, namespace=ref.namespace, options=body),
     )
 
 
-def manifest(pod: Object) -> Object:
+def recreation_manifest(pod: Object) -> Object:
     """The pod as its author wrote it, without what the cluster added."""
     spec = deepcopy(pod["spec"])
-    for name in GIVEN_BY_THE_CLUSTER:
+    for name in CLUSTER_SET_FIELDS:
         spec.pop(name, None)
-    spec["volumes"] = [
-        volume
-        for volume in spec.get("volumes") or []
-        if not volume["name"].startswith(TOKEN_VOLUME)
-    ]
-    for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
-        mounts = container.get("volumeMounts") or []
-        container["volumeMounts"] = [
-            mount for mount in mounts if not mount["name"].startswith(TOKEN_VOLUME)
-        ]
-    kept = {
+    # Admission adds a fresh volume with the service account's token, and its mounts.
+    spec["volumes"] = _without_token(spec.get("volumes") or [])
+    for container in [
+        *(spec.get("initContainers") or []),
+        *spec["containers"],
+    ]:
+        container["volumeMounts"] = _without_token(container.get("volumeMounts") or [])
+    metadata = {
         key: pod["metadata"][key]
         for key in ("name", "namespace", "labels", "annotations")
         if pod["metadata"].get(key)
     }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": kept, "spec": spec}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": spec,
+    }
+
+
+def _without_token(volumes: list[Object]) -> list[Object]:
+    return [volume for volume in volumes if not volume["name"].startswith(TOKEN_VOLUME)]
 
 
 def create(
-    subject: Subject, uid: str, body: Object, *, grace: int | None, requested_by: str
+    ref: ObjectRef,
+    uid: str,
+    body: Object,
+    *,
+    grace: int | None,
+    requested_by: str,
 ) -> Operation:
-    """A pending operation that deletes the pod and makes it again; the manifest waits in the row."""
-    target = Target(subject.cluster, "pods", subject.namespace, subject.name)
+    """A pending operation that recreates the pod; its manifest is stored in the row.
+
+    Conflict while another restart of the pod is running.
+    """
+    target = Target(ref.cluster, "pods", ref.namespace, ref.name)
     parameters = {"uid": uid, "manifest": body, "grace": grace}
     return lifecycle.create(
         "recreate",
@@ -125,58 +175,83 @@ def create(
 
 
 def run(operation: Operation) -> Again | Result:
-    """Delete, wait until it is gone, make it again; each step is safe to repeat."""
-    assert operation.cluster is not None  # noqa: S101  # made with one
-    subject = Subject(operation.cluster, PODS, operation.namespace, operation.name)
+    """Delete the pod, wait until it is gone, create it again; each step is safe to repeat.
+
+    {"name", "uid", "action"} at the end; ClusterUnavailable after ROLLOUT_DEADLINE_SECONDS.
+    """
+    assert operation.cluster is not None  # noqa: S101  # created with one
+    ref = ObjectRef(operation.cluster, PODS, operation.namespace, operation.name)
     lifecycle.plan(
-        operation, [Step("delete", "delete the old pod"), Step("create", "make the new pod")]
+        operation,
+        [
+            Step("delete", "delete the old pod"),
+            Step("create", "create the new pod"),
+        ],
     )
-    delete, create_step = lifecycle.steps(operation)
+    delete_step, create_step = lifecycle.steps(operation)
     try:
-        if delete.state in OperationStep.OPEN and not _gone(subject, operation, delete):
+        if delete_step.state in OperationStep.OPEN and not _is_deleted(ref, operation, delete_step):
             return Again(settings.ROLLOUT_POLL_SECONDS)
-        made = _make(subject, operation)
+        pod = _recreate(ref, operation)
     except ClusterUnavailable as error:
-        lifecycle.move(delete, "running", error.message)
+        lifecycle.move(delete_step, "running", error.message)
         _check_deadline(operation, error)
+        # A cluster that does not answer is asked less often.
         return Again(settings.ROLLOUT_POLL_SECONDS * 5)
-    lifecycle.move(create_step, "succeeded", f"uid {made['metadata']['uid']}")
+    lifecycle.move(create_step, "succeeded", f"uid {pod['metadata']['uid']}")
+    # The manifest may contain secrets: it stays in the row only as long as it is needed.
     lifecycle.remember(operation, manifest=None)
-    return {"name": subject.name, "uid": made["metadata"]["uid"], "action": "recreated"}
+    return {
+        "name": ref.name,
+        "uid": pod["metadata"]["uid"],
+        "action": "recreated",
+    }
 
 
 def _check_deadline(operation: Operation, error: ClusterUnavailable) -> None:
-    if operation.started_at and timezone.now() - operation.started_at > timedelta(
-        seconds=settings.ROLLOUT_DEADLINE_SECONDS
-    ):
+    if operation.started_at is None:
+        return
+    deadline = timedelta(seconds=settings.ROLLOUT_DEADLINE_SECONDS)
+    if timezone.now() - operation.started_at > deadline:
         raise error
 
 
-def _gone(subject: Subject, operation: Operation, step: OperationStep) -> bool:
-    """Whether the old pod is gone; deletes it when that was not done yet."""
+def _is_deleted(ref: ObjectRef, operation: Operation, step: OperationStep) -> bool:
+    """Whether the old pod no longer exists; deletes it unless its deletion has begun."""
     uid = operation.parameters["uid"]
     try:
-        metadata = subject.read()["metadata"]
+        metadata = ref.read()["metadata"]
         if metadata["uid"] != uid:
-            raise Conflict("another pod of that name was made meanwhile", reason="Replaced")
+            raise Conflict(
+                "another pod of that name was created meanwhile",
+                reason="Replaced",
+            )
         if not metadata.get("deletionTimestamp"):
-            _delete(subject, uid, Wish(grace=operation.parameters["grace"]))
+            _delete(
+                ref,
+                uid,
+                RestartOptions(grace=operation.parameters["grace"]),
+            )
     except NotFound:
-        lifecycle.move(step, "succeeded", "it is gone")
+        lifecycle.move(step, "succeeded", "deleted")
         return True
-    lifecycle.move(step, "running", "waiting for it to end")
+    lifecycle.move(step, "running", "waiting for the pod to terminate")
     return False
 
 
-def _make(subject: Subject, operation: Operation) -> Object:
+def _recreate(ref: ObjectRef, operation: Operation) -> Object:
+    """The new pod; Rejected when there is another of its name."""
     body = deepcopy(operation.parameters["manifest"])
-    body["metadata"].setdefault("annotations", {})[MADE_BY] = str(operation.pk)
+    body["metadata"].setdefault("annotations", {})[RECREATED_BY] = str(operation.pk)
     try:
-        made: Object = orjson.loads(subject.client.create(PODS, body, namespace=subject.namespace))
+        pod: Object = orjson.loads(ref.client.create(PODS, body, namespace=ref.namespace))
     except Conflict:
-        made = subject.read()
-        if (made["metadata"].get("annotations") or {}).get(MADE_BY) != str(operation.pk):
+        # Our own pod, when an earlier attempt's answer was lost: its annotation tells.
+        pod = ref.read()
+        annotations = pod["metadata"].get("annotations") or {}
+        if annotations.get(RECREATED_BY) != str(operation.pk):
             raise Rejected(
-                "another pod of that name was made meanwhile", reason="AlreadyExists"
+                "another pod of that name was created meanwhile",
+                reason="AlreadyExists",
             ) from None
-    return made
+    return pod

@@ -1,4 +1,4 @@
-"""Following a change until its pods are ready: kubectl's rollout status as an operation."""
+"""Following a change until its pods are ready: kubectl rollout status as an operation."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,237 +9,248 @@ from django.utils import timezone
 
 from clusters.kinds import KINDS
 from clusters.manifests import Object
-from core.errors import ClusterUnavailable, Conflict, NotFound, Rejected
+from core.errors import (
+    ClusterUnavailable,
+    Conflict,
+    NotFound,
+    Rejected,
+)
 from operations import lifecycle
 from operations.lifecycle import Again, Result, Step, Target
 from operations.models import Operation
-from workloads.objects.subject import Subject
+from workloads.objects.subject import ObjectRef
 
 STEP = "rollout"
+ON_DELETE = "the update strategy is OnDelete: pods change when they are deleted"
 
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """What to wait for: `scaled` looks at the number of pods only, `rolled_out` at their template too."""
+    """What to wait for: `scaled` is about the number of pods, `rolled_out` about their template."""
 
     item: Object
     until: str = "rolled_out"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How far a rollout is: pods ready of pods wanted, and a sentence."""
+class RolloutStatus:
+    """How far a rollout is: ready pods of desired pods, and a sentence for people."""
 
     ready: int
-    wanted: int
-    finished: bool
-    sentence: str
+    desired: int
+    message: str
+    finished: bool = False
 
 
 def create(
-    subject: Subject,
+    ref: ObjectRef,
     tracking: Tracking,
     *,
     action: str,
     requested_by: str,
     deadline: int | None = None,
 ) -> Operation:
-    """A pending operation that follows the change; `deadline` is how long it may stand still (seconds)."""
+    """A pending operation that follows the change.
+
+    `deadline` is how long it may make no progress, in seconds; without one the Deployment's own
+    progressDeadlineSeconds counts, else ROLLOUT_DEADLINE_SECONDS.
+    """
     metadata = tracking.item["metadata"]
     spec = tracking.item.get("spec") or {}
+    own_deadline = spec.get("progressDeadlineSeconds")
     parameters = {
         "uid": metadata["uid"],
         "generation": metadata.get("generation", 0),
         "until": tracking.until,
         "action": action,
-        "deadline": deadline
-        or spec.get("progressDeadlineSeconds")
-        or settings.ROLLOUT_DEADLINE_SECONDS,
+        "deadline": deadline or own_deadline or settings.ROLLOUT_DEADLINE_SECONDS,
     }
-    target = Target(subject.cluster, subject.kind.plural, subject.namespace, subject.name)
-    return lifecycle.create("rollout", target, requested_by=requested_by, parameters=parameters)
+    target = Target(ref.cluster, ref.kind.plural, ref.namespace, ref.name)
+    return lifecycle.create(
+        "rollout",
+        target,
+        requested_by=requested_by,
+        parameters=parameters,
+    )
 
 
 def run(operation: Operation) -> Again | Result:
-    """One look; failed when it stands still past its deadline, or when the object is gone or another one."""
-    assert operation.cluster is not None  # noqa: S101  # rollouts are made with one
-    subject = Subject(
-        operation.cluster, KINDS[operation.resource], operation.namespace, operation.name
+    """Look once at the object; {"ready", "wanted", "message"} when the rollout is complete.
+
+    Rejected when it makes no progress within its deadline, NotFound or Conflict when the object
+    was deleted or replaced.
+    """
+    assert operation.cluster is not None  # noqa: S101  # rollouts are created with one
+    kind = KINDS[operation.resource]
+    ref = ObjectRef(operation.cluster, kind, operation.namespace, operation.name)
+    lifecycle.plan(
+        operation,
+        [Step(STEP, f"{operation.namespace}/{operation.name}")],
     )
-    lifecycle.plan(operation, [Step(STEP, f"{operation.namespace}/{operation.name}")])
     try:
-        item = _same(subject, operation)
+        item = _read_same_object(ref, operation)
     except ClusterUnavailable as error:
-        _note(operation, f"waiting for the cluster: {error.message}", moved=False)
+        _report(
+            operation,
+            f"waiting for the cluster: {error.message}",
+            progress=False,
+        )
         _check_deadline(operation, error.message, unavailable=True)
+        # A cluster that does not answer is asked less often.
         return Again(settings.ROLLOUT_POLL_SECONDS * 5)
-    standing = _standing(item, operation)
-    _note(operation, standing.sentence)
-    lifecycle.advance(operation, done=standing.ready, total=standing.wanted)
-    if standing.finished:
-        lifecycle.move(lifecycle.steps(operation)[0], "succeeded", standing.sentence)
-        lifecycle.advance(operation, done=standing.wanted, total=standing.wanted)
-        return {"ready": standing.ready, "wanted": standing.wanted, "message": standing.sentence}
-    _check_deadline(operation, standing.sentence)
+    status = _rollout_status(item, operation)
+    _report(operation, status.message)
+    lifecycle.advance(operation, done=status.ready, total=status.desired)
+    if status.finished:
+        lifecycle.move(lifecycle.steps(operation)[0], "succeeded", status.message)
+        lifecycle.advance(operation, done=status.desired, total=status.desired)
+        return {
+            "ready": status.ready,
+            "wanted": status.desired,
+            "message": status.message,
+        }
+    _check_deadline(operation, status.message)
     return Again(settings.ROLLOUT_POLL_SECONDS)
 
 
-def _same(subject: Subject, operation: Operation) -> Object:
+def _read_same_object(ref: ObjectRef, operation: Operation) -> Object:
     """The object, which must still be the one that was changed."""
+    name = f"{ref.kind.name} {ref.name}"
     try:
-        item = subject.read()
+        item = ref.read()
     except NotFound as error:
-        raise NotFound(
-            f"{subject.kind.name} {subject.name} was deleted meanwhile", reason="Deleted"
-        ) from error
+        raise NotFound(f"{name} was deleted meanwhile", reason="Deleted") from error
     if item["metadata"]["uid"] != operation.parameters["uid"]:
         raise Conflict(
-            f"{subject.kind.name} {subject.name} was deleted and made anew meanwhile",
+            f"{name} was deleted and recreated meanwhile",
             reason="Replaced",
         )
+    # A new object has no status before its controller has seen it.
     item.setdefault("status", {})
     return item
 
 
-def _note(operation: Operation, sentence: str, *, moved: bool = True) -> None:
-    """Write the sentence into the step, and remember when things last moved."""
+def _report(operation: Operation, message: str, *, progress: bool = True) -> None:
+    """Write the message into the step; a new one counts as progress unless told otherwise."""
     step = lifecycle.steps(operation)[0]
-    if step.message != sentence:
-        before = step.data.get("moved_at") or timezone.now().isoformat()
-        lifecycle.move(
-            step, "running", sentence, moved_at=timezone.now().isoformat() if moved else before
-        )
+    if step.message == message:
+        return
+    now = timezone.now().isoformat()
+    moved_at = now if progress else step.data.get("moved_at") or now
+    lifecycle.move(step, "running", message, moved_at=moved_at)
 
 
-def _check_deadline(operation: Operation, sentence: str, *, unavailable: bool = False) -> None:
+def _check_deadline(operation: Operation, message: str, *, unavailable: bool = False) -> None:
+    """Rejected, or ClusterUnavailable, when nothing has moved for the operation's deadline."""
     step = lifecycle.steps(operation)[0]
     seconds = operation.parameters["deadline"]
-    if timezone.now() - datetime.fromisoformat(step.data["moved_at"]) <= timedelta(seconds=seconds):
+    moved_at = datetime.fromisoformat(step.data["moved_at"])
+    if timezone.now() - moved_at <= timedelta(seconds=seconds):
         return
-    lifecycle.move(step, "failed", sentence)
+    lifecycle.move(step, "failed", message)
+    text = f"no progress for {seconds} s: {message}"
     if unavailable:
-        raise ClusterUnavailable(
-            f"no progress for {seconds} s: {sentence}", reason="cluster_unavailable"
-        )
-    raise Rejected(f"no progress for {seconds} s: {sentence}", reason="ProgressDeadlineExceeded")
+        raise ClusterUnavailable(text, reason="cluster_unavailable")
+    raise Rejected(text, reason="ProgressDeadlineExceeded")
 
 
-def _standing(item: Object, operation: Operation) -> Standing:
-    spec, status = item["spec"], item["status"]
+def _rollout_status(item: Object, operation: Operation) -> RolloutStatus:
+    spec = item["spec"]
+    status = item["status"]
+    # Until the controller has observed this generation, its status is about the one before.
     if status.get("observedGeneration", 0) < operation.parameters["generation"]:
-        return Standing(
-            0, _wanted(item), False, "waiting for the change to be seen by the cluster's controller"
-        )
+        message = "waiting for the change to be seen by the cluster's controller"
+        return RolloutStatus(0, _desired_pods(item), message)
     if operation.parameters["until"] == "scaled":
-        return _scaled(spec, status)
+        return _scale_status(spec, status)
     match operation.resource:
         case "deployments":
-            return _deployment(spec, status)
+            return _deployment_status(spec, status)
         case "statefulsets":
-            return _stateful_set(spec, status)
-    return _daemon_set(spec, status)
+            return _stateful_set_status(spec, status)
+    return _daemon_set_status(spec, status)
 
 
-def _wanted(item: Object) -> int:
-    wanted: Any = item["spec"].get("replicas", item["status"].get("desiredNumberScheduled", 1))
-    return int(wanted)
+def _desired_pods(item: Object) -> int:
+    # A DaemonSet has no replicas: its status says how many nodes should run a pod.
+    count: Any = item["spec"].get("replicas", item["status"].get("desiredNumberScheduled", 1))
+    return int(count)
 
 
-def _scaled(spec: Object, status: Object) -> Standing:
-    wanted, there = spec.get("replicas", 1), status.get("replicas", 0)
+def _scale_status(spec: Object, status: Object) -> RolloutStatus:
+    desired = spec.get("replicas", 1)
+    existing = status.get("replicas", 0)
     ready = status.get("readyReplicas", 0)
-    finished = there == wanted and ready >= wanted
-    return Standing(
-        min(ready, wanted), wanted, finished, f"{ready} of {wanted} pods are ready, {there} exist"
-    )
+    message = f"{ready} of {desired} pods are ready, {existing} exist"
+    finished = existing == desired and ready >= desired
+    return RolloutStatus(min(ready, desired), desired, message, finished)
 
 
-def _deployment(spec: Object, status: Object) -> Standing:
+def _deployment_status(spec: Object, status: Object) -> RolloutStatus:
     """kubectl's DeploymentStatusViewer."""
-    conditions = {condition["type"]: condition for condition in status.get("conditions") or []}
-    if conditions.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded":
-        raise Rejected(
-            str(
-                conditions["Progressing"].get("message")
-                or "the rollout exceeded its progress deadline"
-            ),
-            reason="ProgressDeadlineExceeded",
-        )
-    wanted, updated = spec.get("replicas", 1), status.get("updatedReplicas", 0)
-    there, available = status.get("replicas", 0), status.get("availableReplicas", 0)
-    if updated < wanted:
-        return Standing(
-            min(available, updated),
-            wanted,
-            False,
-            f"{updated} of {wanted} new pods have been updated",
-        )
-    if there > updated:
-        return Standing(
-            min(available, updated),
-            wanted,
-            False,
-            f"{there - updated} old pods are pending termination",
-        )
+    _check_progressing(status)
+    desired = spec.get("replicas", 1)
+    existing = status.get("replicas", 0)
+    updated = status.get("updatedReplicas", 0)
+    available = status.get("availableReplicas", 0)
+    if updated < desired:
+        message = f"{updated} of {desired} new pods have been updated"
+        return RolloutStatus(min(available, updated), desired, message)
+    if existing > updated:
+        message = f"{existing - updated} old pods are pending termination"
+        return RolloutStatus(min(available, updated), desired, message)
     if available < updated:
-        return Standing(
-            available, wanted, False, f"{available} of {updated} updated pods are available"
-        )
-    return Standing(wanted, wanted, True, f"all {wanted} pods are updated and available")
+        message = f"{available} of {updated} updated pods are available"
+        return RolloutStatus(available, desired, message)
+    message = f"all {desired} pods are updated and available"
+    return RolloutStatus(desired, desired, message, finished=True)
 
 
-def _stateful_set(spec: Object, status: Object) -> Standing:
+def _check_progressing(status: Object) -> None:
+    """Rejected when the Deployment's controller has given the rollout up."""
+    for condition in status.get("conditions") or []:
+        if condition["type"] != "Progressing":
+            continue
+        if condition.get("reason") == "ProgressDeadlineExceeded":
+            message = condition.get("message") or "the rollout exceeded its progress deadline"
+            raise Rejected(str(message), reason="ProgressDeadlineExceeded")
+
+
+def _stateful_set_status(spec: Object, status: Object) -> RolloutStatus:
     """kubectl's StatefulSetStatusViewer."""
-    strategy, wanted = spec.get("updateStrategy") or {}, spec.get("replicas", 1)
-    ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
+    strategy = spec.get("updateStrategy") or {}
+    desired = spec.get("replicas", 1)
+    ready = status.get("readyReplicas", 0)
+    updated = status.get("updatedReplicas", 0)
     if strategy.get("type") == "OnDelete":
-        return Standing(
-            ready,
-            wanted,
-            True,
-            "the update strategy is OnDelete: pods change when they are deleted",
-        )
-    if ready < wanted:
-        return Standing(ready, wanted, False, f"{ready} of {wanted} pods are ready")
+        return RolloutStatus(ready, desired, ON_DELETE, finished=True)
+    if ready < desired:
+        return RolloutStatus(ready, desired, f"{ready} of {desired} pods are ready")
     partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
     if partition:
-        due = max(wanted - partition, 0)
-        return Standing(
-            ready,
-            wanted,
-            updated >= due,
-            f"{updated} of {due} pods above partition {partition} are updated",
-        )
+        # Pods with an ordinal below the partition keep the old template.
+        due = max(desired - partition, 0)
+        message = f"{updated} of {due} pods above partition {partition} are updated"
+        return RolloutStatus(ready, desired, message, finished=updated >= due)
     if status.get("updateRevision") != status.get("currentRevision"):
-        return Standing(
-            min(updated, ready), wanted, False, f"{updated} pods are at the new revision"
-        )
-    return Standing(ready, wanted, True, f"all {wanted} pods are updated and ready")
+        message = f"{updated} pods are at the new revision"
+        return RolloutStatus(min(updated, ready), desired, message)
+    message = f"all {desired} pods are updated and ready"
+    return RolloutStatus(ready, desired, message, finished=True)
 
 
-def _daemon_set(spec: Object, status: Object) -> Standing:
+def _daemon_set_status(spec: Object, status: Object) -> RolloutStatus:
     """kubectl's DaemonSetStatusViewer."""
-    wanted, updated = (
-        status.get("desiredNumberScheduled", 0),
-        status.get("updatedNumberScheduled", 0),
-    )
+    desired = status.get("desiredNumberScheduled", 0)
+    updated = status.get("updatedNumberScheduled", 0)
     available = status.get("numberAvailable", 0)
     if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
-        return Standing(
-            available,
-            wanted,
-            True,
-            "the update strategy is OnDelete: pods change when they are deleted",
-        )
-    if updated < wanted:
-        return Standing(
-            min(available, updated),
-            wanted,
-            False,
-            f"{updated} of {wanted} new pods have been updated",
-        )
-    if available < wanted:
-        return Standing(
-            available, wanted, False, f"{available} of {wanted} updated pods are available"
-        )
-    return Standing(wanted, wanted, True, f"all {wanted} pods are updated and available")
+        return RolloutStatus(available, desired, ON_DELETE, finished=True)
+    if updated < desired:
+        message = f"{updated} of {desired} new pods have been updated"
+        return RolloutStatus(min(available, updated), desired, message)
+    if available < desired:
+        message = f"{available} of {desired} updated pods are available"
+        return RolloutStatus(available, desired, message)
+    message = f"all {desired} pods are updated and available"
+    return RolloutStatus(desired, desired, message, finished=True)

@@ -1,7 +1,13 @@
 """Objects and what is done to them over JSON: CRUD of every kind, actions, pods, nodes, metrics."""
 
-from workloads.api.actions import ActionView, RevisionViewSet, WorkloadEvents, WorkloadPods
+from workloads.api.actions import (
+    ActionView,
+    RevisionViewSet,
+    WorkloadEvents,
+    WorkloadPods,
+)
 from workloads.api.bulk import BulkView
+from workloads.api.events import EventViewSet
 from workloads.api.metrics import (
     ClusterMetrics,
     NodeMetrics,
@@ -10,17 +16,15 @@ from workloads.api.metrics import (
     RawPodMetrics,
     Statistics,
 )
+from workloads.api.namespaces import NamespaceContents, NamespaceNames
 from workloads.api.nodes import NodeDrain, NodeSchedule
 from workloads.api.objects import (
     AnyObjectViewSet,
-    EventViewSet,
-    NamespaceContents,
-    NamespaceNames,
     ObjectView,
     ObjectViewSet,
-    Target,
 )
 from workloads.api.pods import PodEvents, PodLogs, PodRestart
+from workloads.api.request_target import Target
 
 __all__ = [
     "ActionView",

@@ -1,12 +1,11 @@
-"""Actions on workloads and what belongs to them: scale, rollback, revisions, restart … (contract 1.3)."""
+"""Actions on workloads, and their revisions, pods and Events (contract 1.3)."""
 
 from typing import Any, ClassVar
 
-import orjson
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
-from clusters.lists import ListQuery, ObjectPage
+from clusters.lists import ListQuery
 from core.api.audit import note
 from core.api.auth import Act, authorise
 from core.api.dialect import Page
@@ -29,60 +28,83 @@ from core.api.schema import (
 )
 from operations import tasks
 from workloads.actions import actions, ownership, revisions, rollouts
-from workloads.api.objects import ObjectView, Target
-from workloads.objects import services
-from workloads.objects.subject import Subject
+from workloads.api.objects import ObjectView, raw_page
+from workloads.api.request_target import Target
+from workloads.objects import events
+from workloads.objects.subject import ObjectRef
 
 MAX_REPLICAS = 2**31 - 1
 
 
 def caller(request: Request) -> str:
-    """Who asks, as operations and audit name them."""
+    """The user's name, as operations and audit record it; "" without a user."""
     return request.user.get_username() if request.user.is_authenticated else ""
 
 
-def number(
-    target: Target, name: str, *, minimum: int = 0, maximum: int = MAX_REPLICAS
+def optional_integer(
+    target: Target,
+    name: str,
+    *,
+    minimum: int = 0,
+    maximum: int = MAX_REPLICAS,
 ) -> int | None:
-    """A whole number out of body or query, or None."""
-    value = target.given(name)
+    """A whole number out of body or query; None without one, Invalid out of bounds."""
+    value = target.parameter(name)
     return None if value in (None, "") else integer(value, name, minimum=minimum, maximum=maximum)
 
 
-def witness(request: Request, subject: Subject, *, dry_run: bool = False, **said: Any) -> None:
-    """Tell the audit trail what was changed in the object, and of the answer what is a number, a name or yes or no."""
-    plain = {
+def record_change(
+    request: Request,
+    ref: ObjectRef,
+    *,
+    dry_run: bool = False,
+    **answer: Any,
+) -> None:
+    """Tell the audit trail how the object changed, and the simple members of the answer."""
+    # The audit line names the object itself; lists and objects would be too long for it.
+    details = {
         key: value
-        for key, value in said.items()
+        for key, value in answer.items()
         if isinstance(value, str | int) and key not in {"kind", "name", "namespace"}
     }
-    note(
-        request,
-        details={**plain, **({"dry_run": True} if dry_run else {})},
-        **(subject.seen if "after" in subject.seen else {}),
-    )
+    if dry_run:
+        details["dry_run"] = True
+    # Without "after" nothing was changed, so there is nothing to compare.
+    versions = ref.versions if "after" in ref.versions else {}
+    note(request, details=details, **versions)
 
 
 class WorkloadView(ObjectView):
     """What the routes of one workload share."""
 
-    def subject(self, request: Request, verb: str, name: str) -> tuple[Target, Subject]:
-        """The workload meant; rights first, then the request's sense, then the cluster."""
+    def object_ref(self, request: Request, verb: str, name: str) -> tuple[Target, ObjectRef]:
+        """The request's target and the workload.
+
+        Checks the rights first, then the request, then the cluster.
+        """
         target, _ = self.resolve(request, verb, name=name)
-        space = self.scoped_kind(target, item=True)
-        return target, Subject(target.cluster(), self.kind, space, name)
+        namespace = self.scoped_namespace(target, item=True)
+        return target, ObjectRef(target.cluster(), self.kind, namespace, name)
 
 
 class ActionView(WorkloadView):
-    """POST /{plural}/{name}/{verb}; what a kind cannot do is answered with the reason."""
+    """POST /{plural}/{name}/{verb}; for an action that a kind does not have, the reason."""
 
     verb: ClassVar[str] = ""
     refused_as = "PUT"
     operations = {
         "post": Described(
-            "Act on a workload; a change that takes time is followed by the operation in the answer",
+            "Act on a workload; "
+            "a change that takes time is followed by the operation in the answer",
             record(
-                required=("kind", "name", "namespace", "changed", "warnings", "operation_id"),
+                required=(
+                    "kind",
+                    "name",
+                    "namespace",
+                    "changed",
+                    "warnings",
+                    "operation_id",
+                ),
                 kind=TEXT,
                 name=TEXT,
                 namespace=TEXT,
@@ -111,18 +133,16 @@ class ActionView(WorkloadView):
 
     @classmethod
     def is_offered(cls, **values: Any) -> bool:
-        """The OpenAPI document has the actions that a kind has; the others are routed to tell why it has not."""
+        """Whether the action is in the OpenAPI document: it is for kinds that have the action."""
         return actions.is_possible(values["kind"].plural, values["verb"])
 
     def post(self, request: Request, name: str) -> Any:
         """{"kind","name","namespace","changed","warnings","operation_id",…}."""
-        target, subject = self.subject(request, self.verb, name)
-        options, deadline = (
-            read_options(target),
-            number(target, "deadline_seconds", minimum=1, maximum=86_400),
-        )
-        outcome = actions.run(subject, self.verb, options)
-        witness(request, subject, dry_run=options.dry_run, **outcome.data)
+        target, ref = self.object_ref(request, self.verb, name)
+        options = read_options(target)
+        deadline = optional_integer(target, "deadline_seconds", minimum=1, maximum=86_400)
+        outcome = actions.run(ref, self.verb, options)
+        record_change(request, ref, dry_run=options.dry_run, **outcome.data)
         data = {
             **outcome.data,
             "dry_run": options.dry_run,
@@ -132,7 +152,7 @@ class ActionView(WorkloadView):
         if outcome.rollout is None:
             return data
         operation = rollouts.create(
-            subject,
+            ref,
             outcome.rollout,
             action=self.verb,
             requested_by=caller(request),
@@ -142,19 +162,28 @@ class ActionView(WorkloadView):
         return {**data, "operation_id": operation.pk}
 
 
-def read_options(target: Target) -> actions.Options:
-    """What the body says about an action."""
-    return actions.Options(
+def read_options(target: Target) -> actions.ActionOptions:
+    """The options of an action out of the request; Invalid for numbers out of bounds."""
+    return actions.ActionOptions(
         dry_run=target.flag("dry_run"),
-        replicas=number(target, "replicas"),
-        current_replicas=number(target, "current_replicas"),
-        revision=number(target, "revision", maximum=2**63 - 1) or 0,
+        replicas=optional_integer(target, "replicas"),
+        current_replicas=optional_integer(target, "current_replicas"),
+        # Revisions are int64 in Kubernetes.
+        revision=optional_integer(target, "revision", maximum=2**63 - 1) or 0,
         name=target.option("name"),
     )
 
 
 REVISION_SCHEMA = record(
-    required=("revision", "name", "created_at", "change_cause", "images", "current", "template"),
+    required=(
+        "revision",
+        "name",
+        "created_at",
+        "change_cause",
+        "images",
+        "current",
+        "template",
+    ),
     revision=INTEGER,
     name=TEXT,
     created_at=nullable(TEXT),
@@ -193,22 +222,32 @@ class RevisionViewSet(ViewSetMixin, WorkloadView):
         return bool(values["kind"].plural != "jobs")
 
     def list(self, request: Request, name: str) -> Any:
-        """Pages of {"revision","name","created_at","change_cause","images","current","template"}."""
-        _, subject = self.subject(request, "revisions", name)
+        """A page of revisions, newest first, as REVISION_SCHEMA has them."""
+        _, ref = self.object_ref(request, "revisions", name)
         page = page_request(request.query_params)
-        found = [revision.represent() for revision in revisions.history(subject)]
-        return Page(found[page.offset : page.offset + page.size], len(found), page.page, page.size)
+        rows = [revision.represent() for revision in revisions.history(ref)]
+        return Page(
+            rows[page.offset : page.offset + page.size],
+            len(rows),
+            page.page,
+            page.size,
+        )
 
     def retrieve(self, request: Request, name: str, revision: str) -> Any:
-        """One of them; `diff_to=` another adds a unified diff of the two templates as YAML."""
-        target, subject = self.subject(request, "revisions", name)
-        wanted, other = integer(revision, "revision", minimum=0), number(target, "diff_to")
-        found = revisions.history(subject)
-        one = revisions.find(found, wanted)
-        if other is None:
-            return one.represent()
-        base = revisions.find(found, other)
-        return {**one.represent(), "diff_to": base.number, "diff": revisions.difference(one, base)}
+        """One revision; with `diff_to` also a unified diff to that revision, as YAML."""
+        target, ref = self.object_ref(request, "revisions", name)
+        number = integer(revision, "revision", minimum=0)
+        base_number = optional_integer(target, "diff_to")
+        history = revisions.history(ref)
+        row = revisions.find(history, number)
+        if base_number is None:
+            return row.represent()
+        base = revisions.find(history, base_number)
+        return {
+            **row.represent(),
+            "diff_to": base.number,
+            "diff": revisions.template_diff(row, base),
+        }
 
 
 class WorkloadPods(WorkloadView):
@@ -225,15 +264,25 @@ class WorkloadPods(WorkloadView):
 
     def get(self, request: Request, name: str) -> Any:
         """A page of Pods."""
-        target, subject = self.subject(request, "get", name)
-        authorise(self, request, Act("list", "pods", "", target.cluster_text, subject.namespace))
+        target, ref = self.object_ref(request, "get", name)
+        # Seeing the workload does not include seeing its pods.
+        authorise(
+            self,
+            request,
+            Act("list", "pods", "", target.cluster_text, ref.namespace),
+        )
         page = page_request(request.query_params)
-        found = ownership.pods(subject)
-        return Page(found[page.offset : page.offset + page.size], len(found), page.page, page.size)
+        pods = ownership.list_pods(ref)
+        return Page(
+            pods[page.offset : page.offset + page.size],
+            len(pods),
+            page.page,
+            page.size,
+        )
 
 
 class WorkloadEvents(WorkloadView):
-    """GET /{plural}/{name}/events: about the workload, its pods and what stands between; newest first."""
+    """GET /{plural}/{name}/events: about the workload and all that it owns, newest first."""
 
     operations = {
         "get": Described(
@@ -246,16 +295,8 @@ class WorkloadEvents(WorkloadView):
 
     def get(self, request: Request, name: str) -> Any:
         """A page of Events."""
-        _, subject = self.subject(request, "events", name)
+        _, ref = self.object_ref(request, "events", name)
         page = page_request(request.query_params)
-        query = ListQuery(namespace=subject.namespace, offset=page.offset, size=page.size)
-        return events_page(
-            services.list_events(subject.cluster, query, uids=ownership.event_uids(subject)),
-            page.page,
-            page.size,
-        )
-
-
-def events_page(listing: ObjectPage, page: int, size: int) -> Page:
-    """A page of raw events."""
-    return Page([orjson.Fragment(item) for item in listing.items], listing.total, page, size)
+        query = ListQuery(namespace=ref.namespace, offset=page.offset, size=page.size)
+        listing = events.list_events(ref.cluster, query, uids=ownership.event_uids(ref))
+        return raw_page(listing, page)

@@ -12,14 +12,15 @@ from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
 from core.errors import Invalid
 from operations import tasks
 from workloads.actions import bulk, protection
-from workloads.api.actions import caller, number
-from workloads.api.objects import ObjectView, Target
-from workloads.objects.services import PROPAGATION
-from workloads.objects.subject import Subject
+from workloads.api.actions import caller, optional_integer
+from workloads.api.objects import ObjectView
+from workloads.api.request_target import Target
+from workloads.objects.subject import ObjectRef
+from workloads.objects.writes import PROPAGATION
 
 
 class BulkView(ObjectView):
-    """Delete, restart, scale … what a selector finds."""
+    """Delete, restart, scale … the objects that a selector matches."""
 
     refused_as = "PUT"
     operations = {
@@ -54,68 +55,100 @@ class BulkView(ObjectView):
     }
 
     def post(self, request: Request) -> Any:
-        """{"operation_id","status","total","objects"}; with dry_run only what would be chosen."""
-        action = str(Target(self, request).given("action") or "")
-        target, _ = self.resolve(request, action or "bulk")
-        if self.kind.namespaced and "" in (target.given("namespace"), target.body.get("namespace")):
+        """{"operation_id","status","total","objects"}; with dry_run only what would be selected."""
+        # The right depends on the action, so it is read before the rest is checked.
+        verb = str(Target(self, request).parameter("action") or "")
+        target, _ = self.resolve(request, verb or "bulk")
+        namespaces = (
+            target.parameter("namespace"),
+            target.body.get("namespace"),
+        )
+        if self.kind.namespaced and "" in namespaces:
             # A script's empty variable; leaving the member out means every namespace.
-            raise Invalid("namespace is empty; leave it out for every namespace", field="namespace")
-        order, cluster = bulk.Order(action, _options(target)), target.cluster()
-        bulk.check(self.kind, order)
-        choice = _choice(target)
-        items = bulk.choose(cluster, self.kind, choice)
-        chosen = [_named(item) for item in items]
+            raise Invalid(
+                "namespace is empty; leave it out for every namespace",
+                field="namespace",
+            )
+        action = bulk.BulkAction(verb, _action_options(target))
+        cluster = target.cluster()
+        bulk.check_action(self.kind, action)
+        selection = _selection(target)
+        items = bulk.select_objects(cluster, self.kind, selection)
+        names = [_qualified_name(item) for item in items]
         if target.flag("dry_run"):
-            return {"status": "dry_run", "total": len(items), "objects": chosen}
-        if action == "delete":
-            self._guard(request, target, items)
+            return {
+                "status": "dry_run",
+                "total": len(items),
+                "objects": names,
+            }
+        if verb == "delete":
+            self._require_confirmation(request, target, items)
         row = bulk.create(
             cluster,
             self.kind,
-            order,
+            action,
             items,
-            namespace=choice.namespace,
+            namespace=selection.namespace,
             requested_by=caller(request),
         )
         note(request, details={"operation_id": row.pk, "total": len(items)})
         tasks.enqueue(row)
-        return {"operation_id": row.pk, "status": row.state, "total": len(items), "objects": chosen}
+        return {
+            "operation_id": row.pk,
+            "status": row.state,
+            "total": len(items),
+            "objects": names,
+        }
 
-    def _guard(self, request: Request, target: Target, items: list[dict[str, Any]]) -> None:
+    def _require_confirmation(
+        self, request: Request, target: Target, items: list[dict[str, Any]]
+    ) -> None:
+        """ConfirmationRequired unless the deletion of exactly these objects is confirmed."""
         cluster = target.cluster()
-        reasons = (protection.why(_subject(cluster, self.kind, item), item) for item in items)
+        reasons = (
+            protection.protection_reason(_object_ref(cluster, self.kind, item), item)
+            for item in items
+        )
         guarded = Guarded(
             "bulk delete",
             self.kind.name,
             self.kind.plural,
             target.namespace,
+            # The confirmation is void when the selector matches other objects by then.
             identity=bulk.fingerprint(items),
             protected=next(filter(None, reasons), ""),
             impact=lambda: {
                 "children": len(items),
-                "warnings": [_named(item) for item in items[:20]],
+                "warnings": [_qualified_name(item) for item in items[:20]],
             },
         )
         confirm(request, guarded)
 
 
-def _subject(cluster: Cluster, kind: Kind, item: dict[str, Any]) -> Subject:
-    return Subject(cluster, kind, item["metadata"].get("namespace", ""), item["metadata"]["name"])
+def _object_ref(cluster: Cluster, kind: Kind, item: dict[str, Any]) -> ObjectRef:
+    metadata = item["metadata"]
+    return ObjectRef(cluster, kind, metadata.get("namespace", ""), metadata["name"])
 
 
-def _named(item: dict[str, Any]) -> str:
+def _qualified_name(item: dict[str, Any]) -> str:
+    """`namespace/name`, or `name` of a cluster-wide object."""
     namespace = item["metadata"].get("namespace", "")
-    return f"{namespace}/{item['metadata']['name']}" if namespace else str(item["metadata"]["name"])
+    name = str(item["metadata"]["name"])
+    return f"{namespace}/{name}" if namespace else name
 
 
-def _choice(target: Target) -> bulk.Choice:
+def _is_name_list(value: object) -> bool:
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(name, str) and name for name in value)
+
+
+def _selection(target: Target) -> bulk.ObjectSelection:
     names = target.body.get("names")
-    if names is not None and not (
-        isinstance(names, list) and names and all(isinstance(name, str) and name for name in names)
-    ):
-        # An empty list is a mistake of whoever filled it, never a wish for everything.
+    # An empty list is a mistake of the sender, never a request for everything.
+    if names is not None and not _is_name_list(names):
         raise Invalid("names must be a list of names, at least one", field="names")
-    return bulk.Choice(
+    return bulk.ObjectSelection(
         namespace=target.namespace,
         label_selector=_selector(target, "labelSelector"),
         field_selector=_selector(target, "fieldSelector"),
@@ -125,21 +158,30 @@ def _choice(target: Target) -> bulk.Choice:
 
 
 def _selector(target: Target, name: str) -> str:
-    """A selector out of query or body; Invalid for one that says nothing, which Kubernetes reads as everything."""
-    value = target.given(name)
+    """A selector out of query or body; "" without one.
+
+    Invalid for a blank one, which Kubernetes would read as everything.
+    """
+    value = target.parameter(name)
     if value is None:
         return ""
     if not isinstance(value, str) or not value.strip(" \t\r\n,"):
-        raise Invalid(f"{name} must select something; say all=true for all", field=name)
+        raise Invalid(
+            f"{name} must select something; say all=true for all",
+            field=name,
+        )
     return value
 
 
-def _options(target: Target) -> dict[str, Any]:
+def _action_options(target: Target) -> dict[str, Any]:
     propagation = (target.option("propagation") or "background").lower()
     if propagation not in PROPAGATION:
-        raise Invalid("propagation must be background, foreground or orphan", field="propagation")
+        raise Invalid(
+            "propagation must be background, foreground or orphan",
+            field="propagation",
+        )
     return {
-        "replicas": number(target, "replicas"),
-        "grace_period": number(target, "grace_period"),
+        "replicas": optional_integer(target, "replicas"),
+        "grace_period": optional_integer(target, "grace_period"),
         "propagation": PROPAGATION[propagation],
     }

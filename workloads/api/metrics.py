@@ -22,9 +22,10 @@ from core.api.schema import (
     record,
 )
 from core.errors import Invalid
-from workloads.api.objects import FRESH, Target
+from workloads.api.objects import FRESH
+from workloads.api.request_target import Target
 from workloads.metrics import documents, metrics_sources, usage_history
-from workloads.metrics.documents import Holdings
+from workloads.metrics.documents import ClusterCounts
 
 LISTED = record(
     required=("kind", "apiVersion", "items", "available"),
@@ -33,38 +34,42 @@ LISTED = record(
     items=array(OBJECT),
     available=BOOLEAN,
 )
-SOURCE = {"type": "string", "enum": ["prometheus", "metrics-server", "none"]}
+SOURCE = {
+    "type": "string",
+    "enum": ["prometheus", "metrics-server", "none"],
+}
 
 
 class MetricsView(DialectView):
     """What the metrics routes share."""
 
-    def target(self, request: Request, kind: str, verb: str = "metrics") -> tuple[Target, Scope]:
-        """The target and what of it the caller may see; `kind` is what the numbers are about."""
-        target, known = Target(self, request), KINDS.get(kind)
-        scoped = bool(known and known.namespaced)
-        space = target.namespace if scoped else ""
+    def target(self, request: Request, plural: str, verb: str = "metrics") -> tuple[Target, Scope]:
+        """The target and what of it the caller may see; `plural` is what the numbers are about."""
+        target = Target(self, request)
+        # "metrics" is about the whole cluster and no kind of object.
+        kind = KINDS.get(plural)
+        namespaced = kind is not None and kind.namespaced
         act = Act(
             verb,
-            kind,
-            known.group if known else "",
+            plural,
+            kind.group if kind else "",
             target.cluster_text,
-            space,
-            cluster_scoped=bool(known) and not scoped,
+            target.namespace if namespaced else "",
+            cluster_scoped=kind is not None and not namespaced,
         )
         scope = authorise(self, request, act)
         target.check()
         if request.query_params.get("at"):
             raise Invalid(
-                "at: what is used is measured now; /metrics/stats knows earlier times", field="at"
+                "at: what is used is measured now; /metrics/stats knows earlier times",
+                field="at",
             )
         return target, scope
 
 
-def _aged(answer: Object, holdings: Holdings) -> Response:
-    return Response(
-        answer, headers={} if holdings.age is None else {"X-Data-Age": f"{holdings.age:.3f}"}
-    )
+def _response_with_age(answer: Object, counts: ClusterCounts) -> Response:
+    headers = {} if counts.age is None else {"X-Data-Age": f"{counts.age:.3f}"}
+    return Response(answer, headers=headers)
 
 
 class RawNodeMetrics(MetricsView):
@@ -75,8 +80,10 @@ class RawNodeMetrics(MetricsView):
     def get(self, request: Request) -> Any:
         """NodeMetricsList; `available` is false and items are empty without a metrics-server."""
         target, _ = self.target(request, "nodes")
-        return metrics_sources.raw(
-            target.cluster(), "nodes", selector=target.option("labelSelector")
+        return metrics_sources.raw_metrics(
+            target.cluster(),
+            "nodes",
+            selector=target.option("labelSelector"),
         )
 
 
@@ -84,23 +91,30 @@ class RawPodMetrics(MetricsView):
     """GET /pods/metrics."""
 
     operations = {
-        "get": Described("metrics.k8s.io's PodMetricsList", LISTED, query=(CLUSTER, NAMESPACE))
+        "get": Described(
+            "metrics.k8s.io's PodMetricsList",
+            LISTED,
+            query=(CLUSTER, NAMESPACE),
+        )
     }
 
     def get(self, request: Request) -> Any:
         """PodMetricsList; `available` is false and items are empty without a metrics-server."""
         target, scope = self.target(request, "pods", "list")
-        found = metrics_sources.raw(
+        listing = metrics_sources.raw_metrics(
             target.cluster(),
             "pods",
             namespace=target.namespace,
             selector=target.option("labelSelector"),
         )
+        # metrics.k8s.io has no selector for namespaces.
         if scope.namespaces is not None:
-            found["items"] = [
-                item for item in found["items"] if item["metadata"]["namespace"] in scope.namespaces
+            listing["items"] = [
+                item
+                for item in listing["items"]
+                if item["metadata"]["namespace"] in scope.namespaces
             ]
-        return found
+        return listing
 
 
 class ClusterMetrics(MetricsView):
@@ -115,10 +129,13 @@ class ClusterMetrics(MetricsView):
     }
 
     def get(self, request: Request) -> Any:
-        """{"source","metrics":{…}}; null where nobody measures. X-Data-Age tells that counts came out of the store, which had this age."""
+        """{"source","metrics":{…}}; null where there is no metrics source.
+
+        X-Data-Age is the age in seconds of the store's copy, when counts came from the store.
+        """
         target, _ = self.target(request, "metrics")
-        holdings = Holdings(target.cluster(), live=target.flag("fresh"))
-        return _aged(documents.of_cluster(holdings.cluster, holdings), holdings)
+        counts = ClusterCounts(target.cluster(), live=target.flag("fresh"))
+        return _response_with_age(documents.cluster_metrics(counts.cluster, counts), counts)
 
 
 class NodeMetrics(MetricsView):
@@ -135,9 +152,10 @@ class NodeMetrics(MetricsView):
     def get(self, request: Request) -> Any:
         """{"source","metrics":[…]}."""
         target, _ = self.target(request, "nodes")
-        holdings = Holdings(target.cluster(), live=target.flag("fresh"))
-        return _aged(
-            documents.of_nodes(holdings.cluster, holdings, target.option("node_name")), holdings
+        counts = ClusterCounts(target.cluster(), live=target.flag("fresh"))
+        return _response_with_age(
+            documents.node_metrics(counts.cluster, counts, target.option("node_name")),
+            counts,
         )
 
 
@@ -156,8 +174,11 @@ class PodMetrics(MetricsView):
         """{"source","metrics":[…]}."""
         target, scope = self.target(request, "pods", "list")
         name = target.option("pod_name")
-        return documents.of_pods(
-            target.cluster(), namespace=target.namespace, name=name, namespaces=scope.namespaces
+        return documents.pod_metrics(
+            target.cluster(),
+            namespace=target.namespace,
+            name=name,
+            namespaces=scope.namespaces,
         )
 
 
@@ -166,7 +187,8 @@ class Statistics(MetricsView):
 
     operations = {
         "get": Described(
-            "What a cluster used over time; what one node or pod used, out of the cluster's Prometheus",
+            "What a cluster used over time; what one node or pod used, "
+            "out of the cluster's Prometheus",
             record(
                 source=TEXT,
                 time_range=record(start=TEXT, end=TEXT, step=INTEGER),
@@ -178,7 +200,14 @@ class Statistics(MetricsView):
                 Query("time_range", TEXT, description="15m, 1h, 6h, 24h, 7d …"),
                 *(
                     Query(name, TEXT)
-                    for name in ("start", "end", "step", "node_name", "namespace", "pod_name")
+                    for name in (
+                        "start",
+                        "end",
+                        "step",
+                        "node_name",
+                        "namespace",
+                        "pod_name",
+                    )
                 ),
             ),
         )
@@ -186,18 +215,27 @@ class Statistics(MetricsView):
 
     def get(self, request: Request) -> Any:
         """{"time_range","series":{"cpu":[[ts,v]],"memory","pods"},"summary","source"}."""
-        about = usage_history.About(
-            *(request.query_params.get(name, "") for name in ("node_name", "namespace", "pod_name"))
+        parameters = request.query_params
+        usage_scope = usage_history.UsageScope(
+            node=parameters.get("node_name", ""),
+            namespace=parameters.get("namespace", ""),
+            pod=parameters.get("pod_name", ""),
         )
-        if about.pod:
+        if usage_scope.pod:
             target, _ = self.target(request, "pods", "get")
-            if about.node or not about.namespace:
+            if usage_scope.node or not usage_scope.namespace:
                 raise Invalid(
-                    "pod_name needs a namespace, and excludes node_name", field="pod_name"
+                    "pod_name needs a namespace, and excludes node_name",
+                    field="pod_name",
                 )
         else:
-            target, _ = self.target(request, "nodes" if about.node else "metrics")
-            about = usage_history.About(node=about.node)
-        given = {name: target.option(name) for name in ("start", "end", "step")}
-        span = usage_history.time_range(span=target.option("time_range"), **given)
-        return usage_history.statistics(target.cluster(), span, about)
+            target, _ = self.target(request, "nodes" if usage_scope.node else "metrics")
+            # A namespace without a pod means nothing here.
+            usage_scope = usage_history.UsageScope(node=usage_scope.node)
+        time_range = usage_history.time_range(
+            span=target.option("time_range"),
+            start=target.option("start"),
+            end=target.option("end"),
+            step=target.option("step"),
+        )
+        return usage_history.statistics(target.cluster(), time_range, usage_scope)

@@ -23,14 +23,24 @@ from operations import lifecycle as operations
 from operations import tasks
 from operations.models import Operation
 from workloads.actions import drain, nodes
-from workloads.actions.drain_filters import Flags
-from workloads.api.actions import WorkloadView, caller, number, witness
-from workloads.api.objects import Target, guard
-from workloads.api.pods import seconds
+from workloads.actions.drain_filters import DrainFlags
+from workloads.api.actions import (
+    WorkloadView,
+    caller,
+    optional_integer,
+    record_change,
+)
+from workloads.api.confirmations import require_confirmation
+from workloads.api.pods import parse_duration
+from workloads.api.request_target import Target
 
+# Seconds; shorter than what a web server gives a request.
 MAX_WAIT = 25
 DAY = 86_400
-DRAINED_POD = titled("DrainedPod", {**record(name=TEXT), "description": "A pod that has to go."})
+DRAINED_POD = titled(
+    "DrainedPod",
+    {**record(name=TEXT), "description": "A pod that has to go."},
+)
 
 
 class NodeView(WorkloadView):
@@ -59,14 +69,17 @@ class NodeSchedule(NodeView):
 
     def post(self, request: Request, name: str) -> Any:
         """The node."""
-        target, subject = self.subject(request, "schedule", name)
-        given = target.given("schedulable")
-        if given is None:
+        target, ref = self.object_ref(request, "schedule", name)
+        schedulable = target.parameter("schedulable")
+        if schedulable is None:
             raise Invalid("schedulable is required", field="schedulable")
-        node = nodes.schedule(
-            subject, schedulable=boolean(given, "schedulable"), dry_run=target.flag("dry_run")
+        dry_run = target.flag("dry_run")
+        node = nodes.set_schedulable(
+            ref,
+            schedulable=boolean(schedulable, "schedulable"),
+            dry_run=dry_run,
         )
-        witness(request, subject, dry_run=target.flag("dry_run"))
+        record_change(request, ref, dry_run=dry_run)
         return node
 
 
@@ -104,32 +117,44 @@ class NodeDrain(NodeView):
     }
 
     def post(self, request: Request, name: str) -> Any:
-        """{"drain_id","operation_id","status","joined","warnings"}; with dry_run every pod's fate, and nothing is changed."""
-        target, subject = self.subject(request, "drain", name)
-        flags, wait = read_flags(target), number(target, "wait", maximum=MAX_WAIT) or 0
+        """{"drain_id","operation_id","status","joined","warnings"}.
+
+        With dry_run {"status","would_fail","pods","warnings"}, and nothing is changed.
+        """
+        target, ref = self.object_ref(request, "drain", name)
+        flags = read_flags(target)
+        wait_seconds = optional_integer(target, "wait", maximum=MAX_WAIT) or 0
         if target.flag("dry_run"):
-            return drain.preview(subject, flags)
+            return drain.preview(ref, flags)
         overrides = "and PodDisruptionBudgets are overridden" if flags.disable_eviction else ""
-        guard(request, subject, "drain", protected=overrides)
-        row, new = drain.request(subject, flags, requested_by=caller(request))
-        note(request, details={"operation_id": row.pk, "warnings": drain.warnings(flags)})
-        if new:
+        require_confirmation(request, ref, "drain", protected=overrides)
+        row, is_new = drain.request(ref, flags, requested_by=caller(request))
+        note(
+            request,
+            details={
+                "operation_id": row.pk,
+                "warnings": drain.warnings(flags),
+            },
+        )
+        # A drain that was joined is in its queue already.
+        if is_new:
             tasks.enqueue(row)
-        row = _waited(row, wait)
+        row = _wait_until_final(row, wait_seconds)
         answer = {
             "drain_id": row.pk,
             "operation_id": row.pk,
             "status": row.state,
-            "joined": not new,
+            "joined": not is_new,
             "warnings": drain.warnings(flags),
         }
         return {**answer, "error": row.error or None} if row.is_final else answer
 
 
-def _waited(row: Operation, wait: int) -> Operation:
-    """The row once it is final, or as it is after so many seconds."""
-    end = time.monotonic() + wait
+def _wait_until_final(row: Operation, wait_seconds: int) -> Operation:
+    """The operation once it is final, or as it is after so many seconds."""
+    end = time.monotonic() + wait_seconds
     while time.monotonic() < end and not row.is_final:
+        # The worker is another process: its progress is only visible in the row.
         time.sleep(0.2)
         row = operations.find(row.pk)
     return row
@@ -137,25 +162,26 @@ def _waited(row: Operation, wait: int) -> Operation:
 
 def _duration(target: Target, name: str, default: int) -> int:
     """Seconds, as a number or as kubectl writes them (`90s`, `5m`); 0 is no limit."""
-    value = target.given(name)
+    value = target.parameter(name)
     if value in (None, ""):
         return default
     if isinstance(value, str) and not value.isdecimal():
-        return seconds(value, name)
+        return parse_duration(value, name)
     return integer(value, name, minimum=0, maximum=DAY)
 
 
-def read_flags(target: Target) -> Flags:
-    """kubectl's flags out of the body; Invalid for what makes no sense."""
-    grace = target.given("grace_period")
-    return Flags(
+def read_flags(target: Target) -> DrainFlags:
+    """kubectl drain's flags out of the request; Invalid for values out of bounds."""
+    grace_period = target.parameter("grace_period")
+    # -1 is kubectl's word for "what the pod says".
+    if grace_period in (None, ""):
+        grace_period = -1
+    return DrainFlags(
         ignore_daemonsets=target.flag("ignore_daemonsets", default=True),
         delete_emptydir_data=target.flag("delete_emptydir_data"),
         force=target.flag("force"),
-        grace_period=-1
-        if grace in (None, "")
-        else integer(grace, "grace_period", minimum=-1, maximum=DAY),
-        timeout=_duration(target, "timeout", Flags().timeout),
+        grace_period=integer(grace_period, "grace_period", minimum=-1, maximum=DAY),
+        timeout=_duration(target, "timeout", DrainFlags().timeout),
         pod_selector=target.option("pod_selector"),
         skip_wait_for_delete_timeout=_duration(target, "skip_wait_for_delete_timeout", 0),
         disable_eviction=target.flag("disable_eviction"),

@@ -1,34 +1,28 @@
-"""Objects of any kind over JSON: one viewset for every kind and every dialect that shows objects."""
+"""Objects of any kind over JSON: one viewset for every kind and every dialect with objects."""
 
 from typing import Any, ClassVar
 
 import orjson
-from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSetMixin
 
-from clusters import registry
 from clusters.client import PATCH_TYPES
-from clusters.kinds import KINDS, Kind
-from clusters.lists import ListQuery
-from clusters.models import Cluster
+from clusters.kinds import Kind
+from clusters.lists import ListQuery, ObjectPage
 from core.api.audit import note
 from core.api.auth import Act, Scope, authorise
-from core.api.confirmation import Guarded, confirm
 from core.api.dialect import DialectView, Page
-from core.api.pagination import page_request
-from core.api.parsing import boolean, dry_run, integer, json_body, moment, raw_body
+from core.api.pagination import PageRequest, page_request
+from core.api.parsing import boolean, integer, moment, raw_body
 from core.api.schema import (
     ANYTHING,
     BOOLEAN,
     CLUSTER,
     DRY_RUN,
-    INTEGER,
     KUBERNETES_OBJECT,
-    MANIFEST,
     NAMESPACE,
     OBJECT,
     PAGING,
@@ -36,102 +30,34 @@ from core.api.schema import (
     TEXT,
     Described,
     Query,
-    array,
-    record,
 )
-from core.errors import DomainError, Forbidden, Invalid, UnclearInput
+from core.errors import Forbidden, Invalid, UnclearInput
 from core.jsontext import Unrepresentable, loads
 from storage_api.query.problems import TROUBLES
 from storage_api.query.sorting import ORDERS
-from workloads.actions import protection
-from workloads.objects import services
-from workloads.objects.manifests import content_namespace, is_secret, looks_at_values, masked_secret
-from workloads.objects.subject import Subject, require_namespace
+from workloads.api.confirmations import (
+    deletion_forecast,
+    require_confirmation,
+)
+from workloads.api.request_target import WRITE, Target
+from workloads.objects import past, services, writes
+from workloads.objects.discovery import discover
+from workloads.objects.manifests import (
+    content_namespace,
+    is_secret,
+    looks_at_values,
+    masked_secret,
+)
+from workloads.objects.subject import ObjectRef
 
 MAX_GRACE = 2**31 - 1
 
 
-class Target:
-    """Which cluster and namespace a request means: from query and body, by every name the dialect allows."""
-
-    def __init__(self, view: DialectView, request: Request) -> None:
-        self.body, self.problem = self._body(request)
-        self._names = view.dialect.params
-        self._query = request.query_params
-        self._aliases = view.aliases
-        # What may stand beside the members of a bare object.
-        self._said = {*self._names, *WRITE["properties"], *view.aliases, *view.dialect.spoken}
-        self.cluster_text, self.namespace = self._value("cluster"), self._value("namespace")
-
-    @staticmethod
-    def _body(request: Request) -> tuple[dict[str, Any], DomainError | None]:
-        """The body, or why it cannot be read: said only after the caller's rights were checked."""
-        if request.method == "PATCH":
-            return {}, None
-        try:
-            return json_body(request), None
-        except DomainError as error:
-            return {}, error
-
-    def _values(self, wanted: str) -> list[str]:
-        """Every value given under any of its names, as text."""
-        names = [name for name, ours in self._names.items() if ours == wanted]
-        given = [value for name in names for value in self._query.getlist(name)]
-        given += [self.body[name] for name in names if self.body.get(name) is not None]
-        return list(dict.fromkeys(str(value) for value in given if value != ""))
-
-    def _value(self, wanted: str) -> str:
-        values = self._values(wanted)
-        return values[0] if values else ""
-
-    def check(self) -> None:
-        """Invalid when the body is no JSON object or something is said twice and differently."""
-        if self.problem:
-            raise self.problem
-        for wanted in ("cluster", "namespace"):
-            if len(self._values(wanted)) > 1:
-                raise Invalid(f"{wanted} is given twice, and differently", field=wanted)
-        if "\x00" in self.namespace:
-            # It goes into rows of operations, also where the kind has no namespaces and no cluster judges it.
-            raise Invalid("namespace holds a NUL character", field="namespace")
-
-    def cluster(self) -> Cluster:
-        """The registered cluster; Invalid without an id, ClusterNotFound for an unknown one."""
-        if not self.cluster_text:
-            raise Invalid("cluster_id is required", field="cluster_id")
-        return registry.find(integer(self.cluster_text, "cluster_id", minimum=0))
-
-    def content(self) -> object:
-        """The manifest: `content`, or the bare body when that looks like one."""
-        if "content" in self.body:
-            return self.body["content"]
-        if "metadata" in self.body or "kind" in self.body:
-            return {key: value for key, value in self.body.items() if key not in self._said}
-        raise Invalid("content is required", field="content")
-
-    def given(self, name: str) -> object:
-        """What query or body say under that name or another spelling of it, or None."""
-        spellings = [name, *(other for other, ours in self._aliases.items() if ours == name)]
-        for spelling in spellings:
-            value = self._query.get(spelling, self.body.get(spelling))
-            if value is not None:
-                return value
-        return None
-
-    def flag(self, name: str, default: bool = False) -> bool:
-        """A yes or no out of query or body; `All` is Kubernetes' yes to a dry run."""
-        value = self.given(name)
-        if name == "dry_run" and value is not None:
-            return value in ("All", ["All"]) or dry_run(value)
-        return default if value is None else boolean(value, name)
-
-    def option(self, *names: str) -> str:
-        """A word out of query or body, or nothing."""
-        return next((str(value) for name in names if (value := self.given(name))), "")
-
-
 class ObjectView(DialectView):
-    """What every route about objects shares: rights first, then the request's sense, then the cluster."""
+    """What every route about objects shares.
+
+    It checks the rights first, then the request, then the cluster.
+    """
 
     either = True
     aliases = {
@@ -145,46 +71,55 @@ class ObjectView(DialectView):
     }
 
     kind: ClassVar[Kind] = None  # type: ignore[assignment]  # bound per route by as_view
-    # The verbs that are answered as of a moment, when `at` names one.
-    timely: ClassVar[tuple[str, ...]] = ()
+    # The verbs that are answered as of a moment when `at` names one.
+    historic_verbs: ClassVar[tuple[str, ...]] = ()
 
     def resolve(
-        self, request: Request, verb: str, *, name: str = "", namespace: str = ""
+        self,
+        request: Request,
+        verb: str,
+        *,
+        name: str = "",
+        namespace: str = "",
     ) -> tuple[Target, Scope]:
-        """The target and what of it the caller may see; Forbidden before anything else is said."""
+        """The request's target and what of it the caller may see.
+
+        Forbidden before anything about the request itself is reported.
+        """
         target = Target(self, request)
-        target.namespace = namespace or target.namespace or self._content_namespace(target)
-        kind, space = self.kind, target.namespace if self.kind.namespaced else ""
+        target.namespace = namespace or target.namespace or self._manifest_namespace(target)
         act = Act(
             verb,
-            kind.plural,
-            kind.group,
+            self.kind.plural,
+            self.kind.group,
             target.cluster_text,
-            space,
+            target.namespace if self.kind.namespaced else "",
             name,
-            cluster_scoped=not kind.namespaced,
+            cluster_scoped=not self.kind.namespaced,
         )
         scope = authorise(self, request, act)
         target.check()
-        if request.query_params.get("at") and verb not in self.timely:
+        if request.query_params.get("at") and verb not in self.historic_verbs:
             raise Invalid("at: this is only answered as of now", field="at")
         if target.flag("dry_run"):
             note(request, details={"dry_run": True})
         return target, scope
 
-    def _content_namespace(self, target: Target) -> str:
+    def _manifest_namespace(self, target: Target) -> str:
+        """metadata.namespace of the manifest in the body: rights are checked there too."""
         if not self.kind.namespaced or not target.body:
             return ""
         return content_namespace(target.body.get("content", target.body))
 
-    def shown(self, raw: bytes, scope: Scope) -> orjson.Fragment:
-        """The object as it goes out: the values of a Secret only to those who may see them."""
-        return orjson.Fragment(
-            raw if scope.reveals or not is_secret(self.kind) else masked_secret(raw)
-        )
+    def visible_object(self, raw: bytes, scope: Scope) -> orjson.Fragment:
+        """The object as it goes out: the values of a Secret only to callers who may see them."""
+        # The caller may write Secrets without the right to read their values.
+        if is_secret(self.kind) and not scope.reveals:
+            raw = masked_secret(raw)
+        return orjson.Fragment(raw)
 
-    def scoped_kind(self, target: Target, *, item: bool) -> str:
-        """The namespace to act in: none for cluster-wide kinds, required for items of the others."""
+    def scoped_namespace(self, target: Target, *, item: bool) -> str:
+        """The namespace to act in: "" for cluster-wide kinds, required for items of the others."""
         if not self.kind.namespaced:
             return ""
         if item and not target.namespace:
@@ -192,19 +127,24 @@ class ObjectView(DialectView):
         return target.namespace
 
 
-WRITE = record(
-    required=("cluster_id", "content"),
-    cluster_id=INTEGER,
-    namespace=TEXT,
-    content=MANIFEST,
-    dry_run=BOOLEAN,
-    # What the cluster does with fields that it does not know: Strict refuses them. Its own default is Warn.
-    field_validation={"type": "string", "enum": list(services.VALIDATIONS)},
-)
+def raw_page(listing: ObjectPage, page: PageRequest) -> Page:
+    """A page of raw objects, which go out without being parsed."""
+    items = [orjson.Fragment(item) for item in listing.items]
+    return Page(items, listing.total, page.page, page.size)
+
+
 ITEM = (CLUSTER, NAMESPACE)
 VALIDATION = Query("field_validation", WRITE["properties"]["field_validation"])
-MANAGER = Query("fieldManager", TEXT, description="Who owns the fields; of a server-side apply.")
-FORCE = Query("force", BOOLEAN, description="Take fields from others; of a server-side apply.")
+MANAGER = Query(
+    "fieldManager",
+    TEXT,
+    description="Who owns the fields; of a server-side apply.",
+)
+FORCE = Query(
+    "force",
+    BOOLEAN,
+    description="Take fields from others; of a server-side apply.",
+)
 AT = Query(
     "at",
     TEXT,
@@ -213,20 +153,27 @@ AT = Query(
 FRESH = Query(
     "fresh",
     BOOLEAN,
-    description="Ask the cluster itself, even if the store knows; X-Data-Age tells an answer out of the store.",
+    description="Ask the cluster itself, even if the store knows; "
+    "X-Data-Age tells an answer out of the store.",
 )
 ORDERBY = Query(
     "orderby",
     TEXT,
-    description=f"{', '.join(ORDERS)}; a minus before it for backwards. The cluster's own order when absent.",
+    description=f"{', '.join(ORDERS)}; a minus before it for backwards. "
+    "The cluster's own order when absent.",
 )
 TROUBLED = Query(
-    "troubled", BOOLEAN, description=f"Only what is in trouble now: {', '.join(TROUBLES)}."
+    "troubled",
+    BOOLEAN,
+    description=f"Only what is in trouble now: {', '.join(TROUBLES)}.",
 )
 DELETE = (
     *ITEM,
     DRY_RUN,
-    Query("propagation", {"type": "string", "enum": ["background", "foreground", "orphan"]}),
+    Query(
+        "propagation",
+        {"type": "string", "enum": ["background", "foreground", "orphan"]},
+    ),
     Query("grace_period", {"type": "integer", "minimum": 0}),
 )
 
@@ -234,13 +181,21 @@ DELETE = (
 class ObjectViewSet(ViewSetMixin, ObjectView):
     """List, read, create, change and delete objects of one kind."""
 
-    timely = ("list", "get")
+    historic_verbs = ("list", "get")
 
     operations = {
         "list": Described(
             "List objects",
             KUBERNETES_OBJECT,
-            query=(*ITEM, *PAGING, *SELECTORS, FRESH, AT, ORDERBY, TROUBLED),
+            query=(
+                *ITEM,
+                *PAGING,
+                *SELECTORS,
+                FRESH,
+                AT,
+                ORDERBY,
+                TROUBLED,
+            ),
             paged=True,
             generic=True,
         ),
@@ -273,7 +228,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             "Delete an object; with dry_run say what would go with it",
             OBJECT,
             query=DELETE,
-            # What a DeleteOptions says about itself.
+            # The members of a DeleteOptions that name its own type.
             also_body=("kind", "apiVersion"),
             generic=True,
             guarded=True,
@@ -286,176 +241,168 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         page = page_request(request.query_params)
         query = self.query(request, target, scope, page.offset, page.size)
         if at := moment(request.query_params.get("at", ""), "at"):
-            listing = services.list_past(target.cluster(), self.kind, query, at)
+            listing = past.list_past(target.cluster(), self.kind, query, at)
         else:
             listing = services.list_objects(
-                target.cluster(), self.kind, query, live=target.flag("fresh")
+                target.cluster(),
+                self.kind,
+                query,
+                live=target.flag("fresh"),
             )
-        found = Page(
-            [orjson.Fragment(item) for item in listing.items], listing.total, page.page, page.size
-        )
-        return (
-            found
-            if listing.age is None
-            else Response(found, headers={"X-Data-Age": f"{listing.age:.3f}"})
-        )
+        answer = raw_page(listing, page)
+        # Only the store's copy has an age.
+        if listing.age is None:
+            return answer
+        return Response(answer, headers={"X-Data-Age": f"{listing.age:.3f}"})
 
     def query(
-        self, request: Request, target: Target, scope: Scope, offset: int, size: int
+        self,
+        request: Request,
+        target: Target,
+        scope: Scope,
+        offset: int,
+        size: int,
     ) -> ListQuery:
         """The list parameters of the contract's LIST convention."""
-        text = request.query_params
+        parameters = request.query_params
         return ListQuery(
-            namespace=self.scoped_kind(target, item=False),
-            keyword=text.get("keyword", ""),
+            namespace=self.scoped_namespace(target, item=False),
+            keyword=parameters.get("keyword", ""),
             label_selector=target.option("labelSelector"),
             field_selector=target.option("fieldSelector"),
             offset=offset,
             size=size,
             namespaces=scope.namespaces,
-            order=text.get("orderby", ""),
-            troubled=boolean(text.get("troubled", "false"), "troubled"),
+            order=parameters.get("orderby", ""),
+            troubled=boolean(parameters.get("troubled", "false"), "troubled"),
         )
 
     def retrieve(self, request: Request, name: str, namespace: str = "") -> Any:
         """The raw object."""
         target, scope = self.resolve(request, "get", name=name, namespace=namespace)
-        space = self.scoped_kind(target, item=True)
+        namespace = self.scoped_namespace(target, item=True)
         if at := moment(request.query_params.get("at", ""), "at"):
             return orjson.Fragment(
-                services.get_past(target.cluster(), self.kind, name, namespace=space, at=at)
+                past.get_past(
+                    target.cluster(),
+                    self.kind,
+                    name,
+                    namespace=namespace,
+                    at=at,
+                )
             )
-        return self.shown(
-            services.get_object(target.cluster(), self.kind, name, namespace=space), scope
-        )
+        raw = services.get_object(target.cluster(), self.kind, name, namespace=namespace)
+        return self.visible_object(raw, scope)
 
     def create(self, request: Request) -> Any:
         """The created object."""
         target, scope = self.resolve(request, "create")
-        content, space = target.content(), self.scoped_kind(target, item=False)
-        dry, validation = target.flag("dry_run"), target.option("field_validation")
-        made = services.create_object(
+        content = target.content()
+        namespace = self.scoped_namespace(target, item=False)
+        created = writes.create_object(
             target.cluster(),
             self.kind,
             content,
-            namespace=space,
-            dry_run=dry,
-            validation=validation,
+            namespace=namespace,
+            dry_run=target.flag("dry_run"),
+            validation=target.option("field_validation"),
             unbounded=scope.unbounded,
         )
-        note(request, name=services.name_of(made), before=None, after=made)
-        return self.shown(made, scope)
+        note(
+            request,
+            name=services.name_of(created),
+            before=None,
+            after=created,
+        )
+        return self.visible_object(created, scope)
 
     def update(self, request: Request, name: str, namespace: str = "") -> Any:
         """The replaced object."""
         target, scope = self.resolve(request, "update", name=name, namespace=namespace)
-        content, space = target.content(), self.scoped_kind(target, item=False)
-        before = services.peek(target.cluster(), self.kind, name, namespace=space)
-        dry, validation = target.flag("dry_run"), target.option("field_validation")
-        made = services.update_object(
+        content = target.content()
+        namespace = self.scoped_namespace(target, item=False)
+        # Read before the write: its answer has only the new state, and the audit trail has both.
+        before = services.peek(target.cluster(), self.kind, name, namespace=namespace)
+        updated = writes.update_object(
             target.cluster(),
             self.kind,
             name,
             content,
-            namespace=space,
-            dry_run=dry,
-            validation=validation,
+            namespace=namespace,
+            dry_run=target.flag("dry_run"),
+            validation=target.option("field_validation"),
             unbounded=scope.unbounded,
         )
-        note(request, before=before, after=made)
-        return self.shown(made, scope)
+        note(request, before=before, after=updated)
+        return self.visible_object(updated, scope)
 
     def partial_update(self, request: Request, name: str, namespace: str = "") -> Any:
-        """The patched object; the Content-Type says which patch the body is."""
+        """The patched object; the Content-Type says which kind of patch the body is."""
         target, scope = self.resolve(request, "patch", name=name, namespace=namespace)
-        space = self.scoped_kind(target, item=True)
+        namespace = self.scoped_namespace(target, item=True)
         options = {
             "dryRun": "All" if target.flag("dry_run") else "",
-            "fieldValidation": services.check_validation(target.option("field_validation")),
+            "fieldValidation": writes.check_validation(target.option("field_validation")),
             "fieldManager": target.option("fieldManager"),
             "force": "true" if target.flag("force") else "",
         }
         patch = _patch_type(request.content_type or "")
+        # An apply patch is YAML: `patch_object` reads and checks it.
         if patch != "apply":
             _check_patch(raw_body(request))
         if patch == "json" and is_secret(self.kind) and not scope.reveals:
-            _check_steps(raw_body(request))
-        before = services.peek(target.cluster(), self.kind, name, namespace=space)
-        made = services.patch_object(
+            _check_secret_patch(raw_body(request))
+        before = services.peek(target.cluster(), self.kind, name, namespace=namespace)
+        patched = writes.patch_object(
             target.cluster(),
             self.kind,
             name,
             raw_body(request),
             patch=patch,
-            namespace=space,
+            namespace=namespace,
             options=options,
             unbounded=scope.unbounded,
         )
-        note(request, before=before, after=made)
-        return self.shown(made, scope)
+        note(request, before=before, after=patched)
+        return self.visible_object(patched, scope)
 
     def destroy(self, request: Request, name: str, namespace: str = "") -> Any:
-        """{}: the object is going. With dry_run what would go with it: {"impact","protected","require_name"}."""
+        """{}: the deletion has begun.
+
+        With dry_run what would be deleted too: {"impact","protected","require_name"}.
+        """
         target, _ = self.resolve(request, "delete", name=name, namespace=namespace)
-        subject = Subject(target.cluster(), self.kind, self.scoped_kind(target, item=True), name)
-        grace = target.given("grace_period")
-        if not target.flag("dry_run"):
-            guard(request, subject, "delete")
-        services.delete_object(
-            subject.cluster,
+        namespace = self.scoped_namespace(target, item=True)
+        ref = ObjectRef(target.cluster(), self.kind, namespace, name)
+        dry_run = target.flag("dry_run")
+        grace = target.parameter("grace_period")
+        if not dry_run:
+            require_confirmation(request, ref, "delete")
+        # With dry_run too: the API server may refuse, and checks whether the object exists.
+        writes.delete_object(
+            ref.cluster,
             self.kind,
             name,
-            namespace=subject.namespace,
+            namespace=ref.namespace,
             propagation=target.option("propagation") or "background",
-            dry_run=target.flag("dry_run"),
-            grace=None
-            if grace in (None, "")
-            else integer(grace, "grace_period", minimum=0, maximum=MAX_GRACE),
+            dry_run=dry_run,
+            grace=None if grace in (None, "") else _grace_seconds(grace),
         )
-        if target.flag("dry_run"):
-            return forecast(subject)
-        note(request, before=subject.seen.get("before"), after=None)
+        if dry_run:
+            return deletion_forecast(ref)
+        note(request, before=ref.versions.get("before"), after=None)
         return {}
 
 
-def forecast(subject: Subject) -> dict[str, Any]:
-    """What deleting the object would take along, and whether and why it would have to be confirmed."""
-    item = subject.read()
-    return {
-        "impact": {
-            "pods": None,
-            "pvcs": None,
-            "children": None,
-            "warnings": [],
-            **protection.impact(subject, item),
-        },
-        "protected": protection.why(subject, item),
-        "require_name": subject.kind.plural in protection.NEEDS_NAME,
-    }
-
-
-def guard(request: Request, subject: Subject, action: str, *, protected: str = "") -> None:
-    """ConfirmationRequired unless the action on that object needs no confirmation or has it."""
-    if settings.CONFIRMATION_LEVEL == "off":
-        return
-    item = subject.read()
-    guarded = Guarded(
-        action,
-        subject.kind.name,
-        subject.name,
-        subject.namespace,
-        identity=item["metadata"].get("uid", ""),
-        protected=protected or protection.why(subject, item),
-        require_name=subject.kind.plural in protection.NEEDS_NAME,
-        impact=lambda: protection.impact(subject, item),
-    )
-    confirm(request, guarded)
+def _grace_seconds(value: object) -> int:
+    return integer(value, "grace_period", minimum=0, maximum=MAX_GRACE)
 
 
 def _check_patch(body: bytes) -> None:
-    """UnclearInput for a member that is given twice and differently, Unrepresentable for a value that would not arrive as it is.
+    """Refuse patches that the API server would silently read in another way.
 
-    All else is the API server's to judge: that one would make a rounded number, or another letter, of the latter in silence.
+    UnclearInput for a member that is given twice and differently, Unrepresentable for a number or
+    character that would not arrive as it is. The API server judges all other mistakes.
     """
     try:
         loads(body)
@@ -465,19 +412,20 @@ def _check_patch(body: bytes) -> None:
         return
 
 
-def _check_steps(body: bytes) -> None:
-    """Forbidden for a JSON patch that would compare or copy values that its sender may not see.
+def _check_secret_patch(body: bytes) -> None:
+    """Forbidden for a JSON patch that compares or copies values which its sender may not see.
 
-    Invalid for one that is not strict JSON: an API server forgives more than a look at its steps could see through.
+    Invalid for one that is not strict JSON: the API server is more lenient, so its reading of the
+    steps could differ from ours.
     """
     if looks_at_values(loads(body)):
         raise Forbidden("you may not compare, copy or move the values of secrets here")
 
 
 def _patch_type(content_type: str) -> str:
-    given = content_type.partition(";")[0].strip().lower()
-    for patch, known in PATCH_TYPES.items():
-        if given == known:
+    media_type = content_type.partition(";")[0].strip().lower()
+    for patch, patch_media_type in PATCH_TYPES.items():
+        if media_type == patch_media_type:
             return patch
     raise Invalid(
         f"the Content-Type of a patch must be one of {', '.join(PATCH_TYPES.values())}",
@@ -485,61 +433,28 @@ def _patch_type(content_type: str) -> str:
     )
 
 
-class EventViewSet(ObjectViewSet):
-    """Events: listed newest first, and by the object they are about (contract 1.10)."""
-
-    operations = {
-        **ObjectViewSet.operations,
-        "list": Described(
-            "List events, newest first",
-            KUBERNETES_OBJECT,
-            query=(
-                *ITEM,
-                *PAGING,
-                *SELECTORS,
-                Query("resource_type", TEXT),
-                Query("resource_name", TEXT),
-                AT,
-            ),
-            # Always the cluster's own, and always newest first.
-            also_query=("fresh", "orderby"),
-            paged=True,
-        ),
-    }
-
-    def list(self, request: Request) -> Any:
-        """One page of events."""
-        target, scope = self.resolve(request, "list")
-        page, text = page_request(request.query_params), request.query_params
-        query = self.query(request, target, scope, page.offset, page.size)
-        about: dict[str, Any] = {
-            "involved_kind": text.get("resource_type", ""),
-            "involved_name": text.get("resource_name", ""),
-        }
-        if at := moment(text.get("at", ""), "at"):
-            listing = services.list_past_events(target.cluster(), query, at, **about)
-        else:
-            listing = services.list_events(target.cluster(), query, **about)
-        return Page(
-            [orjson.Fragment(item) for item in listing.items], listing.total, page.page, page.size
-        )
-
-
 class AnyObjectViewSet(ObjectViewSet):
-    """Any kind that the cluster serves, custom resources too: /resources/{group}/{version}/{plural}."""
+    """Any kind that the cluster serves: /resources/{group}/{version}/{plural}."""
 
     def dispatch(
-        self, request: HttpRequest, *args: Any, group: str, version: str, plural: str, **kwargs: Any
+        self,
+        request: HttpRequest,
+        *args: Any,
+        group: str,
+        version: str,
+        plural: str,
+        **kwargs: Any,
     ) -> HttpResponseBase:
-        """Keep the kind's address apart from what every other kind's routes are called with."""
+        """Take the kind's address out of the arguments: the methods of all kinds have the same."""
         self.address = (group, version, plural)
         return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Find the kind by discovery, once the caller is known to have the right."""
+        """Find the kind by discovery, after the caller's right was checked."""
         super().initial(request, *args, **kwargs)
-        (group, version, plural), target = self.address, Target(self, request)
-        verb = {
+        group, version, plural = self.address
+        target = Target(self, request)
+        verbs = {
             "GET": "get" if "name" in kwargs else "list",
             "POST": "create",
             "PUT": "update",
@@ -548,82 +463,14 @@ class AnyObjectViewSet(ObjectViewSet):
         }
         group = "" if group == "core" else group
         act = Act(
-            verb.get(request.method or "GET", "get"),
+            verbs.get(request.method or "GET", "get"),
             plural,
             group,
             target.cluster_text,
             target.namespace,
             kwargs.get("name", ""),
         )
+        # Before discovery, which would tell which kinds the cluster serves.
         authorise(self, request, act)
         target.check()
-        self.kind = services.discover(target.cluster(), group, version, plural)  # type: ignore[misc]
-
-
-class NamespaceNames(ObjectView):
-    """GET /clusters/{id}/namespaces: every namespace, not paged (contract 1.1)."""
-
-    kind = KINDS["namespaces"]
-    operations = {
-        "get": Described(
-            "Every namespace of a cluster", record(namespaces=array(OBJECT)), query=(AT,)
-        )
-    }
-
-    def get(self, request: Request, pk: str) -> Any:
-        """{"namespaces":[{"metadata":{"name","uid","creationTimestamp"},"status":{"phase"}}]}."""
-        scope = authorise(self, request, Act("list", "namespaces", cluster=pk))
-        cluster, query = registry.find(integer(pk, "id", minimum=0)), ListQuery(size=100_000)
-        at = moment(request.query_params.get("at", ""), "at")
-        listing = (
-            services.list_past(cluster, self.kind, query, at)
-            if at
-            else services.list_objects(cluster, self.kind, query)
-        )
-        objects = [orjson.loads(item) for item in listing.items]
-        return {
-            "namespaces": [
-                _namespace(item)
-                for item in objects
-                if scope.namespaces is None or item["metadata"]["name"] in scope.namespaces
-            ]
-        }
-
-
-def _namespace(item: dict[str, Any]) -> dict[str, Any]:
-    metadata = item["metadata"]
-    return {
-        "metadata": {
-            key: metadata.get(key)
-            for key in ("name", "uid", "creationTimestamp", "labels")
-            if metadata.get(key) is not None
-        },
-        "status": {"phase": (item.get("status") or {}).get("phase", "")},
-    }
-
-
-class NamespaceContents(ObjectView):
-    """GET /namespaces/{name}/resourcequotas and /limitranges (contract 1.9)."""
-
-    timely = ("list",)
-    operations = {
-        "get": Described(
-            "What is set on a namespace", KUBERNETES_OBJECT, query=(CLUSTER, AT), paged=True
-        )
-    }
-
-    def get(self, request: Request, name: str) -> Any:
-        """{"items":[…]}; NamespaceNotFound for a namespace that does not exist."""
-        target, _ = self.resolve(request, "list", namespace=name)
-        cluster, query = target.cluster(), ListQuery(namespace=name, size=10_000)
-        if at := moment(request.query_params.get("at", ""), "at"):
-            listing = services.list_past(cluster, self.kind, query, at)
-        else:
-            require_namespace(registry.client(cluster), name)
-            listing = services.list_objects(cluster, self.kind, query)
-        return Page(
-            [orjson.Fragment(item) for item in listing.items],
-            listing.total,
-            1,
-            max(listing.total, 1),
-        )
+        self.kind = discover(target.cluster(), group, version, plural)  # type: ignore[misc]

@@ -34,16 +34,27 @@ from core.stream_limits import stopping
 from operations import lifecycle as operations
 from operations import tasks
 from workloads.actions import restarts
-from workloads.api.actions import WorkloadView, caller, events_page, number
-from workloads.api.objects import AT, Target
-from workloads.objects import services
+from workloads.api.actions import WorkloadView, caller, optional_integer
+from workloads.api.objects import AT, raw_page
+from workloads.api.request_target import Target
+from workloads.objects import events, past
 from workloads.objects.log_lines import Piece
-from workloads.objects.logs import FollowedLog, LogOptions, open_log, pieces_of, read_log_text
-from workloads.objects.subject import Subject, explaining
+from workloads.objects.logs import (
+    FollowedLog,
+    LogOptions,
+    open_log,
+    pieces_of,
+    read_log_text,
+)
+from workloads.objects.subject import ObjectRef, call_with_namespace_check
 
 DURATION = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?\Z")
+# Seconds of silence after which a comment is sent.
 PAUSE = 15.0
-HINT = "follow is ignored here; ask with Accept: text/event-stream, or open the socket of POST /pods/{name}/logs/stream"
+HINT = (
+    "follow is ignored here; ask with Accept: text/event-stream, "
+    "or open the socket of POST /pods/{name}/logs/stream"
+)
 
 
 class PodView(WorkloadView):
@@ -80,24 +91,35 @@ class PodRestart(PodView):
 
     def post(self, request: Request, name: str) -> Any:
         """{"name","uid","action":"deleted"|"recreated","operation_id"}."""
-        target, subject = self.subject(request, "restart", name)
-        wish = restarts.Wish(
-            target.flag("force"), target.flag("dry_run"), number(target, "grace_period")
+        target, ref = self.object_ref(request, "restart", name)
+        options = restarts.RestartOptions(
+            force=target.flag("force"),
+            dry_run=target.flag("dry_run"),
+            grace=optional_integer(target, "grace_period"),
         )
-        data, body = restarts.restart(subject, wish)
-        if body is None:
+        data, manifest = restarts.restart(ref, options)
+        if manifest is None:
             return {**data, "operation_id": None}
         row = restarts.create(
-            subject, data["uid"], body, grace=wish.grace, requested_by=caller(request)
+            ref,
+            data["uid"],
+            manifest,
+            grace=options.grace,
+            requested_by=caller(request),
         )
         tasks.enqueue(row)
-        return {**data, "operation_id": row.pk, "status": operations.find(row.pk).state}
+        # Read again: an eager worker may be done with it already.
+        return {
+            **data,
+            "operation_id": row.pk,
+            "status": operations.find(row.pk).state,
+        }
 
 
 class PodEvents(PodView):
     """GET /pods/{name}/events: about this very pod, newest first."""
 
-    timely = ("events",)
+    historic_verbs = ("events",)
     operations = {
         "get": Described(
             "The events of a pod",
@@ -109,24 +131,22 @@ class PodEvents(PodView):
 
     def get(self, request: Request, name: str) -> Any:
         """A page of Events."""
-        _, subject = self.subject(request, "events", name)
+        _, ref = self.object_ref(request, "events", name)
         page = page_request(request.query_params)
-        query = ListQuery(namespace=subject.namespace, offset=page.offset, size=page.size)
-        about: dict[str, Any] = {"involved_kind": "Pod", "involved_name": name}
+        query = ListQuery(namespace=ref.namespace, offset=page.offset, size=page.size)
+        involved: dict[str, Any] = {
+            "involved_kind": "Pod",
+            "involved_name": name,
+        }
+        # By uid too, as an earlier pod of the same name (of a StatefulSet) has Events as well.
         if at := moment(request.query_params.get("at", ""), "at"):
-            then = orjson.loads(
-                services.get_past(
-                    subject.cluster, self.kind, name, namespace=subject.namespace, at=at
-                )
-            )
-            listing = services.list_past_events(
-                subject.cluster, query, at, uids=frozenset({then["metadata"]["uid"]}), **about
-            )
+            raw = past.get_past(ref.cluster, self.kind, name, namespace=ref.namespace, at=at)
+            uids = frozenset({orjson.loads(raw)["metadata"]["uid"]})
+            listing = past.list_past_events(ref.cluster, query, at, uids=uids, **involved)
         else:
-            listing = services.list_events(
-                subject.cluster, query, uids=frozenset({subject.read()["metadata"]["uid"]}), **about
-            )
-        return events_page(listing, page.page, page.size)
+            uids = frozenset({ref.read()["metadata"]["uid"]})
+            listing = events.list_events(ref.cluster, query, uids=uids, **involved)
+        return raw_page(listing, page)
 
 
 LOG_QUERY = (
@@ -134,7 +154,11 @@ LOG_QUERY = (
     NAMESPACE,
     Query("container", TEXT),
     Query("tail_lines", INTEGER),
-    Query("since", TEXT, description="A duration such as 10m or 1h30m, or seconds."),
+    Query(
+        "since",
+        TEXT,
+        description="A duration such as 10m or 1h30m, or seconds.",
+    ),
     Query("since_time", TEXT, description="RFC 3339."),
     *(Query(name, BOOLEAN) for name in ("previous", "timestamps", "follow", "download")),
     Query("limit_bytes", INTEGER),
@@ -150,31 +174,43 @@ class PodLogs(PodView):
             "The log of a container",
             record(required=("logs",), logs=TEXT, hint=TEXT),
             query=LOG_QUERY,
-            also_query=("tailLines", "sinceTime", "since_seconds", "sinceSeconds", "limitBytes"),
+            also_query=(
+                "tailLines",
+                "sinceTime",
+                "since_seconds",
+                "sinceSeconds",
+                "limitBytes",
+            ),
         )
     }
 
     def get(self, request: Request, name: str) -> Any:
-        """{"logs":"text"}; `download` gives text/plain, `follow` with Accept: text/event-stream a live stream."""
-        target, subject = self.subject(request, "logs", name)
-        options, follow = _log_options(target), target.flag("follow")
+        """{"logs":"text"}.
+
+        `download` gives text/plain, `follow` with Accept: text/event-stream a live stream.
+        """
+        target, ref = self.object_ref(request, "logs", name)
+        options = _log_options(target)
+        follow = target.flag("follow")
         if target.flag("download"):
-            return _download(subject, options)
+            return _download(ref, options)
         if follow and "text/event-stream" in request.headers.get("Accept", ""):
             self.followed = True
-            return _events(subject, options, int(request.user.pk or 0))
-        text = explaining(
-            subject.client,
+            return _event_stream(ref, options, int(request.user.pk or 0))
+        text = call_with_namespace_check(
+            ref.client,
             self.kind,
-            subject.namespace,
-            lambda: read_log_text(subject.cluster, subject.namespace, name, options),
+            ref.namespace,
+            lambda: read_log_text(ref.cluster, ref.namespace, name, options),
         )
-        logs = {"logs": text}
-        return {**logs, "hint": HINT} if follow else logs
+        answer = {"logs": text}
+        if follow:
+            answer["hint"] = HINT
+        return answer
 
     def farewell(self, error: DomainError) -> bytes:
-        """The event `close`, as at any other end; a download just ends."""
-        return _closed(error.message) if self.followed else b""
+        """What ends a stream that fails: the event `close`; a download just ends."""
+        return _close_event(error.message) if self.followed else b""
 
 
 def _log_options(target: Target) -> LogOptions:
@@ -184,121 +220,153 @@ def _log_options(target: Target) -> LogOptions:
         raise Invalid("since and since_time exclude one another", field="since")
     return LogOptions(
         container=target.option("container"),
-        tail_lines=_either(target, "tail_lines", "tailLines"),
-        since_seconds=seconds(since, "since") if since else None,
+        tail_lines=_first_integer(target, "tail_lines", "tailLines"),
+        since_seconds=parse_duration(since, "since") if since else None,
         since_time=since_time,
         previous=target.flag("previous"),
         timestamps=target.flag("timestamps"),
-        limit_bytes=_either(target, "limit_bytes", "limitBytes", minimum=1),
+        limit_bytes=_first_integer(target, "limit_bytes", "limitBytes", minimum=1),
     )
 
 
-def _either(target: Target, *names: str, minimum: int = 0) -> int | None:
-    found = [number(target, name, minimum=minimum) for name in names]
-    return next((value for value in found if value is not None), None)
+def _first_integer(target: Target, *names: str, minimum: int = 0) -> int | None:
+    """The first of these parameters that is set; all of them are checked."""
+    values = [optional_integer(target, name, minimum=minimum) for name in names]
+    return next((value for value in values if value is not None), None)
 
 
-def seconds(text: str, name: str) -> int:
-    """Seconds of `90`, `90s`, `10m` or `1h30m`; at least 1."""
+def parse_duration(text: str, name: str) -> int:
+    """Seconds of `90`, `90s`, `10m` or `1h30m`; at least 1, else Invalid."""
     if text.isdecimal():
         return integer(text, name, minimum=1)
-    parts = DURATION.match(text)
-    hours, minutes, rest = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0)
-    if total := hours * 3600 + minutes * 60 + rest:
-        return total
+    if match := DURATION.match(text):
+        hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        if total := hours * 3600 + minutes * 60 + seconds:
+            return total
     raise Invalid(f"{name} must be seconds or a duration such as 10m", field=name)
 
 
-def _download(subject: Subject, options: LogOptions) -> StreamingHttpResponse:
+def _download(ref: ObjectRef, options: LogOptions) -> StreamingHttpResponse:
     """The whole log as a file, streamed."""
-    name = f"{subject.name}-{options.container}.log" if options.container else f"{subject.name}.log"
-    client, space = subject.client, subject.namespace
-    parts = explaining(
-        client, subject.kind, space, lambda: open_log(subject.cluster, space, subject.name, options)
+    name = f"{ref.name}-{options.container}.log" if options.container else f"{ref.name}.log"
+    parts = call_with_namespace_check(
+        ref.client,
+        ref.kind,
+        ref.namespace,
+        lambda: open_log(ref.cluster, ref.namespace, ref.name, options),
     )
     response = StreamingHttpResponse(parts, content_type="text/plain; charset=utf-8")
-    response["Content-Disposition"] = (
-        f'attachment; filename="{re.sub(r"[^A-Za-z0-9._-]", "_", name)}"'
-    )
+    # The name stands in quotes in a header, so only harmless characters stay.
+    safe_name = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    response["Content-Disposition"] = f'attachment; filename="{safe_name}"'
     return response
 
 
-class Seat:
-    """One of the logs that a user follows (LOG_SOURCES_PER_USER over all processes); TooManyRequests when they have enough."""
+class LogSourceSlot:
+    """One of the logs that a user may follow at once, counted over all processes.
+
+    TooManyRequests when the user follows LOG_SOURCES_PER_USER logs already.
+    """
 
     def __init__(self, user: int) -> None:
         self._user = user
         self._session = uuid.uuid4().hex
-        self._take()
+        self._acquire()
 
-    def _take(self) -> None:
+    def _acquire(self) -> None:
         limit = settings.LOG_SOURCES_PER_USER
         connections.hold_seat(connections.LOG_SOURCES, self._user, self._session, limit)
-        self._taken = monotonic()
+        self._renewed = monotonic()
 
-    def keep(self) -> None:
-        """Hold it for another while."""
-        if monotonic() - self._taken > settings.STREAM_PING_SECONDS:
-            self._take()
+    def renew(self) -> None:
+        """Keep the slot: it expires in Redis unless its process renews it."""
+        if monotonic() - self._renewed > settings.STREAM_PING_SECONDS:
+            self._acquire()
 
-    def leave(self) -> None:
-        """Give it back."""
+    def release(self) -> None:
+        """Give the slot back."""
         connections.drop_seat(connections.LOG_SOURCES, self._user, self._session)
 
 
-class _Events:
-    """Each line as an event `log` with {"content","timestamp","source"}, at the end an event `close`."""
+class _LogEvents:
+    """A followed log as server-sent events.
 
-    def __init__(self, log: FollowedLog, seat: Seat, source: str, stamped: bool) -> None:
-        self.log, self.seat, self.source, self.stamped = log, seat, source, stamped
-        # A long line comes in pieces; its stamp is in the first.
+    Each line is an event `log` with {"content","timestamp","source"}; an event `close` ends it.
+    """
+
+    def __init__(
+        self,
+        log: FollowedLog,
+        slot: LogSourceSlot,
+        source: str,
+        timestamps: bool,
+    ) -> None:
+        self.log = log
+        self.slot = slot
+        self.source = source
+        self.timestamps = timestamps
+        # The stamp of the current line: a long line comes in pieces, and only the first has it.
         self.stamp = ""
 
     def close(self) -> None:
-        """Let go of the log, and give its seat back."""
+        """Stop following and give the slot back."""
         self.log.close()
-        self.seat.leave()
+        self.slot.release()
 
     def __iter__(self) -> Iterator[bytes]:
-        """As bytes of text/event-stream; a comment now and then shows whether anybody still listens."""
+        """Bytes of text/event-stream; comments in silent times reveal clients that have left."""
         yield b": following\n\n"
         for pieces in pieces_of(self.log):
-            self.seat.keep()
-            yield b": still here\n\n" if pieces is None else b"".join(map(self._event, pieces))
-        yield _closed("the server is stopping" if stopping.is_set() else "the log ended")
+            self.slot.renew()
+            if pieces is None:
+                yield b": still here\n\n"
+            else:
+                yield b"".join(self._log_event(piece) for piece in pieces)
+        yield _close_event("the server is stopping" if stopping.is_set() else "the log ended")
 
-    def _event(self, piece: Piece) -> bytes:
+    def _log_event(self, piece: Piece) -> bytes:
         content = piece.data.decode(errors="replace")
-        if self.stamped and piece.begins:
+        if self.timestamps and piece.begins:
             self.stamp, _, content = content.partition(" ")
-        entry = {"content": content, "timestamp": self.stamp, "source": self.source}
+        entry = {
+            "content": content,
+            "timestamp": self.stamp,
+            "source": self.source,
+        }
         return b"event: log\ndata: " + orjson.dumps(entry) + b"\n\n"
 
 
-def _closed(reason: str) -> bytes:
+def _close_event(reason: str) -> bytes:
     return b"event: close\ndata: " + orjson.dumps({"reason": reason}) + b"\n\n"
 
 
-def _events(subject: Subject, options: LogOptions, user: int) -> StreamingHttpResponse:
+def _event_stream(ref: ObjectRef, options: LogOptions, user: int) -> StreamingHttpResponse:
     """The log as server-sent events."""
-    source = f"{subject.name}/{options.container}" if options.container else subject.name
-    client, space = subject.client, subject.namespace
+    source = f"{ref.name}/{options.container}" if options.container else ref.name
+    # Rights are checked again in each pause, so none may be longer than that.
     pause = min(PAUSE, settings.STREAM_REAUTHORISE_SECONDS)
-    seat = Seat(user)
-    try:
-        log = explaining(
-            client,
-            subject.kind,
-            space,
-            lambda: FollowedLog(
-                subject.cluster, space, subject.name, options, pause=pause, caller=f"user {user}"
-            ),
+    slot = LogSourceSlot(user)
+
+    def follow() -> FollowedLog:
+        return FollowedLog(
+            ref.cluster,
+            ref.namespace,
+            ref.name,
+            options,
+            pause=pause,
+            caller=f"user {user}",
         )
+
+    try:
+        log = call_with_namespace_check(ref.client, ref.kind, ref.namespace, follow)
     except BaseException:
-        seat.leave()
+        slot.release()
         raise
     response = StreamingHttpResponse(
-        _Events(log, seat, source, options.timestamps), content_type="text/event-stream"
+        _LogEvents(log, slot, source, options.timestamps),
+        content_type="text/event-stream",
     )
-    response["Cache-Control"], response["X-Accel-Buffering"] = "no-store", "no"
+    response["Cache-Control"] = "no-store"
+    # nginx would buffer the events otherwise.
+    response["X-Accel-Buffering"] = "no"
     return response

@@ -10,9 +10,9 @@ from core.api.auth import Act, authorise
 from core.api.dialect import DialectView
 from core.api.schema import CLUSTER, OBJECT, TEXT, Described, Query, record
 from core.errors import Invalid, NotFound
-from workloads.api.objects import Target
-from workloads.objects.schemas import schema_of
-from workloads.objects.services import discover
+from workloads.api.request_target import Target
+from workloads.objects.discovery import discover
+from workloads.objects.schemas import read_schema
 
 
 class KindSchema(DialectView):
@@ -24,36 +24,48 @@ class KindSchema(DialectView):
             record(root=TEXT, definitions=OBJECT),
             query=(
                 CLUSTER,
-                Query("api_version", TEXT, required=True, description="v1, apps/v1 …"),
+                Query(
+                    "api_version",
+                    TEXT,
+                    required=True,
+                    description="v1, apps/v1 …",
+                ),
                 Query("kind", TEXT, required=True),
             ),
         )
     }
 
     def get(self, request: Request) -> Any:
-        """{"root","definitions"}: OpenAPI 3 schemas without descriptions; `$ref` names another of the definitions."""
+        """{"root","definitions"}: OpenAPI 3 schemas without descriptions.
+
+        `$ref` names another of the definitions.
+        """
         target = Target(self, request)
-        authorise(self, request, Act("get", "clusters", cluster=target.cluster_text))
+        authorise(
+            self,
+            request,
+            Act("get", "clusters", cluster=target.cluster_text),
+        )
         target.check()
-        version, kind = target.option("api_version"), target.option("kind")
-        if not version or not kind:
-            raise Invalid(
-                "api_version and kind are required", field="kind" if version else "api_version"
-            )
-        return _schema_by_any_name(target.cluster(), version, kind)
+        api_version = target.option("api_version")
+        kind = target.option("kind")
+        if not api_version or not kind:
+            missing = "kind" if api_version else "api_version"
+            raise Invalid("api_version and kind are required", field=missing)
+        return _schema_by_any_name(target.cluster(), api_version, kind)
 
 
 def _schema_by_any_name(cluster: Cluster, api_version: str, name: str) -> Object:
     """The schema of a kind that is called by its name, plural, singular or short name."""
     try:
-        return schema_of(cluster, api_version, name)
+        return read_schema(cluster, api_version, name)
     except NotFound:
         group, _, version = api_version.rpartition("/")
         try:
             kind = discover(cluster, group, version, name)
         except (NotFound, Invalid):
-            # The first sentence is the better one.
+            # The first error names the kind as the caller wrote it: that one is raised below.
             pass
         else:
-            return schema_of(cluster, api_version, kind.name)
+            return read_schema(cluster, api_version, kind.name)
         raise

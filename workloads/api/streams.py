@@ -15,7 +15,6 @@ from core.api.auth import Act, authorise, stream_policy
 from core.api.client_ip import socket_base
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
-from core.api.parsing import boolean, integer
 from core.api.schema import (
     CLUSTER,
     INTEGER,
@@ -34,128 +33,88 @@ from core.sockets.tickets import Ticket, issue
 from operations import lifecycle as operations
 from operations.sockets import act_on
 from storage_api.api.watching import Following
-from workloads.api.objects import ObjectView, Target
+from workloads.api.objects import ObjectView
+from workloads.api.request_target import Target
+from workloads.api.ticket_options import TicketOptions
+from workloads.models import Recording
 from workloads.objects import services
 from workloads.objects.endpoints import selector_text
 from workloads.objects.log_lines import line_filter
 from workloads.streams import recordings
-from workloads.streams.containers import chosen
+from workloads.streams.containers import select_containers
 from workloads.streams.exec import DEBUG_POD
-from workloads.streams.logs import cursors_of
+from workloads.streams.logs import parse_cursors
 
-PODS, NODES = KINDS["pods"], KINDS["nodes"]
-MAX_OPTION = 8 * 1024
-FOLLOWED = ("deployments", "statefulsets", "daemonsets", "replicasets", "jobs")
+PODS = KINDS["pods"]
+NODES = KINDS["nodes"]
+FOLLOWED = (
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "replicasets",
+    "jobs",
+)
 
 
-def _answer(request: Request, ticket: Ticket, *, address: str, path: str) -> dict[str, Any]:
+def _ticket_response(
+    request: Request, ticket: Ticket, *, url_key: str, path: str
+) -> dict[str, Any]:
+    """Issue the ticket: {`url_key`: the socket's URL with the token, "token", "session", …}."""
     issued = issue(ticket)
     return {
-        address: f"{socket_base(request)}{path}?token={issued.token}",
+        url_key: f"{socket_base(request)}{path}?token={issued.token}",
         "token": issued.token,
         "session": ticket.session,
         "expires_at": f"{issued.expires_at:%Y-%m-%dT%H:%M:%SZ}",
     }
 
 
-def ticket_schema(address: str) -> Schema:
-    """What a ticket looks like in OpenAPI."""
-    name = "TerminalTicket" if address == "terminal_url" else "StreamTicket"
-    members = {address: TEXT, "token": TEXT, "session": TEXT, "expires_at": TEXT}
+def ticket_schema(url_key: str) -> Schema:
+    """The OpenAPI schema of a ticket; `url_key` names the member with the socket's URL."""
+    name = "TerminalTicket" if url_key == "terminal_url" else "StreamTicket"
+    members = {
+        url_key: TEXT,
+        "token": TEXT,
+        "session": TEXT,
+        "expires_at": TEXT,
+    }
     return titled(name, record(**members))
 
 
-def _bounded(value: Any, name: str) -> Any:
-    """The value of an option; Invalid when it is longer than any ticket may be."""
-    parts = value if isinstance(value, list) else [value]
-    length = len(parts) + sum(len(part) for part in parts if isinstance(part, str | list | dict))
-    if length > MAX_OPTION:
-        raise Invalid(f"{name} is longer than {MAX_OPTION} letters", field=name)
-    return value
-
-
-class Options:
-    """A ticket's options out of body or query, each checked."""
-
-    def __init__(self, target: Target, request: Request) -> None:
-        self._body, self._query = target.body, request.query_params
-
-    def value(self, *names: str) -> Any:
-        """The first that was given under any of the names; None when none was."""
-        for name in names:
-            found = self._body.get(name, self._query.get(name))
-            if found not in (None, ""):
-                return _bounded(found, name)
-        return None
-
-    def text(self, *names: str) -> str:
-        """A text."""
-        found = self.value(*names)
-        if found is not None and not isinstance(found, str | int | float):
-            raise Invalid(f"{names[0]} must be text", field=names[0])
-        return "" if found is None else str(found)
-
-    def listed(self, name: str) -> str:
-        """Words with commas between, given so or as a list; a number as text."""
-        found = self.value(name)
-        return ",".join(self.words(name)) if isinstance(found, list) else self.text(name)
-
-    def number(self, name: str, *aliases: str) -> int | None:
-        """A whole number from 0 on."""
-        found = self.value(name, *aliases)
-        return None if found is None else integer(found, name, minimum=0, maximum=10**9)
-
-    def flag(self, name: str, default: bool = False) -> bool:
-        """A yes or no."""
-        found = self.value(name)
-        return default if found is None else boolean(found, name)
-
-    def words(self, *names: str) -> list[str]:
-        """A list, or a text with commas."""
-        found = self.value(*names)
-        given = found.split(",") if isinstance(found, str) else found or []
-        if not isinstance(given, list) or not all(isinstance(word, str) for word in given):
-            raise Invalid(f"{names[0]} must be names", field=names[0])
-        return [word.strip() for word in given if word.strip()]
-
-    def command(self) -> list[str]:
-        """What to run instead of a shell: `command` as a list, or `shell` as one program; empty for the default."""
-        found = self.value("command")
-        if isinstance(found, list) and found and all(isinstance(word, str) for word in found):
-            return found
-        if found is not None:
-            raise Invalid("command must be a list of texts", field="command")
-        shell = self.text("shell")
-        return [shell] if shell else []
-
-
 class TicketView(ObjectView):
-    """GET and POST alike make a ticket, in the same shape."""
+    """A route that issues tickets; GET and POST answer alike."""
 
     def post(self, request: Request, name: str = "") -> Any:
         """The same as GET; the parameters may be in the body."""
         return self.get(request, name)
 
     def get(self, request: Request, name: str = "") -> Any:
-        """Overridden by each kind of ticket."""
+        """Implemented by each kind of ticket."""
         raise NotImplementedError
 
-    def ticket(self, request: Request, kind: str, cluster: Cluster | None, **fields: Any) -> Ticket:
+    def ticket(
+        self,
+        request: Request,
+        kind: str,
+        cluster: Cluster | None,
+        **fields: Any,
+    ) -> Ticket:
         """A ticket for this caller."""
+        # The socket checks the rights again with this credential, and the Origin with the host.
         credential = stream_policy().credential(request)
-        host = request.get_host()
-        return Ticket(
-            kind,
-            int(request.user.pk or 0),
-            credential,
-            host,
-            cluster.pk if cluster else 0,
-            **fields,
-        )
+        user = int(request.user.pk or 0)
+        cluster_id = cluster.pk if cluster else 0
+        return Ticket(kind, user, credential, request.get_host(), cluster_id, **fields)
 
 
-# --- changes --------------------------------------------------------------------------------------------------------
-WATCH_OPTIONS = ("clusters", "kinds", "namespaces", "labelSelector", "after")
+# --- changes ------------------------------------------------------------------
+WATCH_OPTIONS = (
+    "clusters",
+    "kinds",
+    "namespaces",
+    "labelSelector",
+    "after",
+)
 
 
 class WatchTickets(TicketView):
@@ -171,37 +130,56 @@ class WatchTickets(TicketView):
     }
 
     def get(self, request: Request, name: str = "") -> Any:
-        """{"ws_url","token","session","expires_at"}; what cannot be watched is refused here already."""
-        given = Options(Target(self, request), request)
-        options = {name: text for name in WATCH_OPTIONS if (text := given.listed(name))}
+        """{"ws_url","token","session","expires_at"}.
+
+        Forbidden, NotFound or Invalid here already for what cannot be watched.
+        """
+        ticket_options = TicketOptions(Target(self, request), request)
+        options = {}
+        for option in WATCH_OPTIONS:
+            if text := ticket_options.comma_list(option):
+                options[option] = text
         ticket = self.ticket(request, "watch", None, options=options)
         try:
             Following(ticket.credential, options)
         except Expired:
-            # The socket says it, with what to do.
+            # The socket reports it, together with where to continue.
             pass
         self.check_input(request)
-        return _answer(request, ticket, address="ws_url", path=f"/ws/watch/{ticket.session}")
+        return _ticket_response(
+            request,
+            ticket,
+            url_key="ws_url",
+            path=f"/ws/watch/{ticket.session}",
+        )
 
 
-# --- logs -----------------------------------------------------------------------------------------------------------
+# --- logs ---------------------------------------------------------------------
 LOG_QUERY = (
     CLUSTER,
     NAMESPACE,
     Query(
         "containers",
         TEXT,
-        description="Names with commas, or * for all; none is the default container (all of them for many pods).",
+        description="Names with commas, or * for all; "
+        "none is the default container (all of them for many pods).",
     ),
     *(Query(name, INTEGER) for name in ("tail_lines", "since_seconds")),
     *(Query(name, TEXT) for name in ("since_time", "include", "exclude", "cursor")),
     *(Query(name, {"type": "boolean"}) for name in ("previous", "timestamps", "follow", "batch")),
-    Query("labelSelector", TEXT, description="Which pods, where the address names none."),
+    Query(
+        "labelSelector",
+        TEXT,
+        description="Which pods, where the address names none.",
+    ),
 )
 
 
 class LogTickets(TicketView):
-    """GET|POST /pods/{name}/logs/stream, /pods/logs/stream?labelSelector=, /{workload}/{name}/logs/stream."""
+    """GET|POST /pods/{name}/logs/stream, and the same for workloads and selectors.
+
+    /{workload}/{name}/logs/stream and /pods/logs/stream?labelSelector=.
+    """
 
     kind: ClassVar[Kind] = PODS
     operations = {
@@ -209,90 +187,109 @@ class LogTickets(TicketView):
             "A ticket for a log stream",
             ticket_schema("ws_url"),
             LOG_QUERY,
-            also_query=("container", "tailLines", "sinceSeconds", "sinceTime"),
+            also_query=(
+                "container",
+                "tailLines",
+                "sinceSeconds",
+                "sinceTime",
+            ),
         )
         for method in ("get", "post")
     }
 
     def get(self, request: Request, name: str = "") -> Any:
         """{"ws_url","token","session","expires_at"}."""
-        target = self._permitted(request, name)
-        given = Options(target, request)
-        namespace = self.scoped_kind(target, item=True)
-        options = self._options(given)
+        target = self._authorised_target(request, name)
+        ticket_options = TicketOptions(target, request)
+        namespace = self.scoped_namespace(target, item=True)
+        options = self._stream_options(ticket_options)
         cluster = target.cluster()
-        pod = name if self.kind is PODS else ""
-        if pod:
-            found = orjson.loads(services.get_object(cluster, PODS, name, namespace=namespace))
-            options["containers"] = chosen(found, options["containers"])
+        pod_name = name if self.kind is PODS else ""
+        if pod_name:
+            pod = orjson.loads(services.get_object(cluster, PODS, name, namespace=namespace))
+            options["containers"] = select_containers(pod, options["containers"])
         else:
-            options["selector"] = self._selector(cluster, namespace, name, given)
+            options["selector"] = self._selector(cluster, namespace, name, ticket_options)
         ticket = self.ticket(
-            request, "logs", cluster, namespace=namespace, name=pod, options=options
-        )
-        return _answer(request, ticket, address="ws_url", path=f"/ws/logs/{ticket.session}")
-
-    def _permitted(self, request: Request, name: str) -> Target:
-        """Reading logs is a right on pods, whatever the workload."""
-        target = Target(self, request)
-        authorise(
-            self,
             request,
-            Act(
-                "logs",
-                "pods",
-                "",
-                target.cluster_text,
-                target.namespace,
-                name if self.kind is PODS else "",
-            ),
+            "logs",
+            cluster,
+            namespace=namespace,
+            name=pod_name,
+            options=options,
         )
+        path = f"/ws/logs/{ticket.session}"
+        return _ticket_response(request, ticket, url_key="ws_url", path=path)
+
+    def _authorised_target(self, request: Request, name: str) -> Target:
+        """The request's target; reading logs is a right on pods, whatever the workload."""
+        target = Target(self, request)
+        pod_name = name if self.kind is PODS else ""
+        act = Act(
+            "logs",
+            "pods",
+            "",
+            target.cluster_text,
+            target.namespace,
+            pod_name,
+        )
+        authorise(self, request, act)
         target.check()
         return target
 
-    def _options(self, given: Options) -> dict[str, Any]:
-        include, exclude, cursor = (
-            given.text("include"),
-            given.text("exclude"),
-            given.value("cursor") or "",
-        )
+    def _stream_options(self, ticket_options: TicketOptions) -> dict[str, Any]:
+        include = ticket_options.text("include")
+        exclude = ticket_options.text("exclude")
+        cursor = ticket_options.value("cursor") or ""
+        # Parsed here only to refuse what the socket could not use.
         line_filter(include, exclude)
         cursor = cursor if isinstance(cursor, str) else orjson.dumps(cursor).decode()
-        cursors_of(cursor)
+        parse_cursors(cursor)
         query = {
-            "tailLines": given.number("tail_lines", "tailLines"),
-            "sinceSeconds": given.number("since_seconds", "sinceSeconds"),
-            "sinceTime": given.text("since_time", "sinceTime"),
-            "previous": "true" if given.flag("previous") else None,
+            "tailLines": ticket_options.number("tail_lines", "tailLines"),
+            "sinceSeconds": ticket_options.number("since_seconds", "sinceSeconds"),
+            "sinceTime": ticket_options.text("since_time", "sinceTime"),
+            "previous": "true" if ticket_options.flag("previous") else None,
         }
         if query["sinceSeconds"] and query["sinceTime"]:
-            raise Invalid("since_seconds and since_time cannot both be given", field="since_time")
+            raise Invalid(
+                "since_seconds and since_time cannot both be given",
+                field="since_time",
+            )
         return {
-            "containers": given.words("containers", "container"),
+            "containers": ticket_options.words("containers", "container"),
             "query": {key: value for key, value in query.items() if value not in (None, "")},
-            "follow": given.flag("follow", True) and not query["previous"],
-            "timestamps": given.flag("timestamps"),
-            "batch": given.flag("batch"),
+            # The log of a previous container does not grow.
+            "follow": ticket_options.flag("follow", True) and not query["previous"],
+            "timestamps": ticket_options.flag("timestamps"),
+            "batch": ticket_options.flag("batch"),
             "include": include,
             "exclude": exclude,
             "cursor": cursor,
         }
 
-    def _selector(self, cluster: Cluster, namespace: str, name: str, given: Options) -> str:
-        """The label selector of a workload, or the one given."""
+    def _selector(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        name: str,
+        ticket_options: TicketOptions,
+    ) -> str:
+        """The label selector of a workload, else the request's; Invalid when it is empty."""
         if name:
             workload: Object = orjson.loads(
                 services.get_object(cluster, self.kind, name, namespace=namespace)
             )
             text = selector_text((workload.get("spec") or {}).get("selector") or {})
         else:
-            text = given.text("labelSelector", "label_selector")
+            text = ticket_options.text("labelSelector", "label_selector")
+        # Kubernetes reads an empty selector as every pod.
         if not text.strip():
             raise Invalid("labelSelector is required", field="labelSelector")
         return text
 
 
-# --- terminals ------------------------------------------------------------------------------------------------------
+# --- terminals ----------------------------------------------------------------
 SHELL_QUERY = (
     Query(
         "shell",
@@ -303,7 +300,8 @@ SHELL_QUERY = (
     Query(
         "session",
         TEXT,
-        description="Refused by the socket: the token of a session's last `connected` is the way back to it.",
+        description="Refused by the socket: "
+        "the token of a session's last `connected` is the way back to it.",
     ),
 )
 
@@ -325,34 +323,40 @@ class TerminalTickets(TicketView):
     def get(self, request: Request, name: str = "") -> Any:
         """{"terminal_url","token","session","expires_at"}."""
         target, _ = self.resolve(request, "exec", name=name)
-        given = Options(target, request)
-        namespace = self.scoped_kind(target, item=True)
+        ticket_options = TicketOptions(target, request)
+        namespace = self.scoped_namespace(target, item=True)
         cluster = target.cluster()
         pod = orjson.loads(services.get_object(cluster, PODS, name, namespace=namespace))
-        if (namespace, name[: len(DEBUG_POD)]) == (settings.NODE_TERMINAL_NAMESPACE, DEBUG_POD):
-            # Whoever gets into the pod of a node's shell is on the node.
-            act = Act("exec", "nodes", "", target.cluster_text, "", str(pod["spec"]["nodeName"]))
-            authorise(self, request, act)
-        names = given.words("container")
+        if namespace == settings.NODE_TERMINAL_NAMESPACE and name.startswith(DEBUG_POD):
+            # A shell in the debug pod of a node terminal is a shell on the node.
+            node = str(pod["spec"]["nodeName"])
+            authorise(
+                self,
+                request,
+                Act("exec", "nodes", "", target.cluster_text, "", node),
+            )
+        names = ticket_options.words("container")
         if len(names) > 1 or "*" in names:
             raise Invalid("container must be one name", field="container")
-        options = {"container": chosen(pod, names)[0], **_shell(given)}
+        container = select_containers(pod, names)[0]
         ticket = self.ticket(
             request,
             "terminal",
             cluster,
             namespace=namespace,
             name=name,
-            options=options,
-            **_session(given),
+            options={
+                "container": container,
+                **_shell_options(ticket_options),
+            },
+            **_session_fields(ticket_options),
         )
-        return _answer(
-            request, ticket, address="terminal_url", path=f"/ws/terminal/{ticket.session}"
-        )
+        path = f"/ws/terminal/{ticket.session}"
+        return _ticket_response(request, ticket, url_key="terminal_url", path=path)
 
 
 class NodeTerminalTickets(TicketView):
-    """GET|POST /nodes/{name}/terminal: for who may change nodes."""
+    """GET|POST /nodes/{name}/terminal: for callers who may change nodes."""
 
     kind: ClassVar[Kind] = NODES
     operations = {
@@ -367,38 +371,53 @@ class NodeTerminalTickets(TicketView):
     }
 
     def get(self, request: Request, name: str = "") -> Any:
-        """{"terminal_url","token","session","expires_at"}; the debug pod is made when the socket opens."""
+        """{"terminal_url","token","session","expires_at"}.
+
+        The debug pod is created when the socket opens.
+        """
         target, _ = self.resolve(request, "exec", name=name)
-        given = Options(target, request)
+        ticket_options = TicketOptions(target, request)
         cluster = target.cluster()
+        # NotFound here rather than a debug pod that is never scheduled.
         services.get_object(cluster, NODES, name)
-        options = {"node": name, **_shell(given)}
-        ticket = self.ticket(request, "terminal", cluster, options=options, **_session(given))
-        return _answer(
-            request, ticket, address="terminal_url", path=f"/ws/terminal/{ticket.session}"
-        )
+        options = {"node": name, **_shell_options(ticket_options)}
+        session = _session_fields(ticket_options)
+        ticket = self.ticket(request, "terminal", cluster, options=options, **session)
+        path = f"/ws/terminal/{ticket.session}"
+        return _ticket_response(request, ticket, url_key="terminal_url", path=path)
 
 
-def _shell(given: Options) -> dict[str, Any]:
-    return {"command": given.command(), "record": given.flag("record")}
+def _shell_options(ticket_options: TicketOptions) -> dict[str, Any]:
+    return {
+        "command": ticket_options.command(),
+        "record": ticket_options.flag("record"),
+    }
 
 
-def _session(given: Options) -> Mapping[str, Any]:
-    """A session that the caller names. Its ticket is refused by the socket: ids are the server's, and the token that a session gave
-    last is the only way back to it."""
-    text = given.text("session")
-    if text and not (len(text) == 32 and set(text) <= set("0123456789abcdef")):
+def _session_fields(ticket_options: TicketOptions) -> Mapping[str, Any]:
+    """The ticket's fields for a session that the caller names; {} without one.
+
+    The socket refuses such a ticket: session ids are the server's, and only the token that a
+    session sent last leads back to it. Invalid for what is no session id at all.
+    """
+    session = ticket_options.text("session")
+    if not session:
+        return {}
+    if len(session) != 32 or not set(session) <= set("0123456789abcdef"):
         raise Invalid("session must be one that a ticket named", field="session")
-    return {"session": text, "claimed": True} if text else {}
+    return {"session": session, "claimed": True}
 
 
-# --- operations -----------------------------------------------------------------------------------------------------
+# --- operations ---------------------------------------------------------------
 class OperationTickets(TicketView):
     """GET|POST /operations/{id}/stream."""
 
     kind: ClassVar[Kind] = PODS
     operations = {
-        method: Described("A ticket for the progress of an operation", ticket_schema("ws_url"))
+        method: Described(
+            "A ticket for the progress of an operation",
+            ticket_schema("ws_url"),
+        )
         for method in ("get", "post")
     }
 
@@ -408,36 +427,45 @@ class OperationTickets(TicketView):
         try:
             authorise(self, request, act_on(row))
         except Forbidden:
+            # Forbidden would tell that the operation exists.
             raise NotFound(f"operation {name} does not exist") from None
         self.check_input(request)
         ticket = self.ticket(request, "operation", None, session=name)
-        return _answer(request, ticket, address="ws_url", path=f"/ws/operations/{name}")
+        return _ticket_response(request, ticket, url_key="ws_url", path=f"/ws/operations/{name}")
 
 
-# --- recordings -----------------------------------------------------------------------------------------------------
+# --- recordings ---------------------------------------------------------------
 class Recordings(ObjectView):
     """GET /terminal-recordings: of one cluster, newest first."""
 
     kind: ClassVar[Kind] = PODS
     operations = {
         "get": Described(
-            "Recordings of terminals", OBJECT, (CLUSTER, NAMESPACE, *PAGING[:2]), paged=True
+            "Recordings of terminals",
+            OBJECT,
+            (CLUSTER, NAMESPACE, *PAGING[:2]),
+            paged=True,
         )
     }
 
     def get(self, request: Request) -> Any:
         """One page."""
         target = Target(self, request)
-        authorise(self, request, Act("exec", "pods", "", target.cluster_text, target.namespace))
+        authorise(
+            self,
+            request,
+            Act("exec", "pods", "", target.cluster_text, target.namespace),
+        )
         target.check()
         page = page_request(request.query_params)
-        found = recordings.search(
+        rows = recordings.search(
             cluster=target.cluster(),
             namespaces=frozenset({target.namespace}) if target.namespace else None,
             nodes=self._may_see_nodes(request, target.cluster_text),
         )
-        items = [recordings.represent(row) for row in found[page.offset : page.offset + page.size]]
-        return Page(items, found.count(), page.page, page.size)
+        page_rows = rows[page.offset : page.offset + page.size]
+        items = [recordings.represent(row) for row in page_rows]
+        return Page(items, rows.count(), page.page, page.size)
 
     def _may_see_nodes(self, request: Request, cluster: str) -> bool:
         """Whether recordings of shells on nodes are shown too."""
@@ -453,22 +481,29 @@ class OneRecording(DialectView):
     operations = {"get": Described("A recording, or its asciicast", OBJECT)}
 
     def get(self, request: Request, pk: str) -> Any:
-        """The recording; where the caller may open no terminal, it does not exist for them, their own neither."""
+        """The recording, or its replay.
+
+        NotFound where the caller may open no terminal, for the caller's own recordings too.
+        """
         row = recordings.find(pk)
-        cluster = str(row.cluster_id)
-        act = (
-            Act("exec", "nodes", "", cluster, "", row.node)
-            if row.node
-            else Act("exec", "pods", "", cluster, row.namespace, row.pod)
-        )
         try:
-            authorise(self, request, act)
+            authorise(self, request, _terminal_act(row))
         except Forbidden:
+            # Forbidden would tell that the recording exists.
             raise NotFound(f"recording {pk[:60]!r} does not exist") from None
         if not self.replay:
             return recordings.represent(row)
-        answer = StreamingHttpResponse(
-            recordings.asciicast(row), content_type="application/x-asciicast"
+        response = StreamingHttpResponse(
+            recordings.asciicast(row),
+            content_type="application/x-asciicast",
         )
-        answer["Content-Disposition"] = f'attachment; filename="terminal-{row.pk}.cast"'
-        return answer
+        response["Content-Disposition"] = f'attachment; filename="terminal-{row.pk}.cast"'
+        return response
+
+
+def _terminal_act(row: Recording) -> Act:
+    """The right to open the terminal that was recorded."""
+    cluster = str(row.cluster_id)
+    if row.node:
+        return Act("exec", "nodes", "", cluster, "", row.node)
+    return Act("exec", "pods", "", cluster, row.namespace, row.pod)

@@ -7,10 +7,19 @@ from rest_framework.request import Request
 from clusters.kinds import known_kind
 from core.api.auth import Act, authorise
 from core.api.dialect import DialectView
-from core.api.schema import BOOLEAN, CLUSTER, OBJECT, TEXT, Described, Query, array, record
+from core.api.schema import (
+    BOOLEAN,
+    CLUSTER,
+    OBJECT,
+    TEXT,
+    Described,
+    Query,
+    array,
+    record,
+)
 from core.errors import Invalid
-from workloads.api.objects import Target
-from workloads.topology.builder import topology
+from workloads.api.request_target import Target
+from workloads.topology.builder import build_topology
 from workloads.topology.graph import LAYERS
 
 PRESENCE = {"type": "string", "enum": ["found", "missing", "unread"]}
@@ -29,12 +38,20 @@ EDGE = record(**{"from": TEXT, "to": TEXT, "relation": TEXT})
 
 
 class TopologyView(DialectView):
-    """GET /topology: Ingress, Service, workload, pods, node, configuration and volumes of a namespace or around one object."""
+    """GET /topology: what belongs together in a namespace, or around one object in it.
+
+    Ingresses, Services, workloads, pods, nodes, configuration and volumes.
+    """
 
     operations = {
         "get": Described(
             "What belongs together in a namespace",
-            record(nodes=array(VERTEX), edges=array(EDGE), refused=array(TEXT), truncated=BOOLEAN),
+            record(
+                nodes=array(VERTEX),
+                edges=array(EDGE),
+                refused=array(TEXT),
+                truncated=BOOLEAN,
+            ),
             query=(
                 CLUSTER,
                 Query("namespace", TEXT, required=True),
@@ -54,14 +71,28 @@ class TopologyView(DialectView):
     }
 
     def get(self, request: Request) -> Any:
-        """{"nodes","edges","refused","truncated"}; `missing` ones are named by others but not there, `unread` ones were not looked at."""
+        """{"nodes","edges","refused","truncated"}.
+
+        A node's `presence` is found, missing (others refer to it, but it does not exist) or unread
+        (not looked at).
+        """
         target = Target(self, request)
-        authorise(self, request, Act("topology", "pods", "", target.cluster_text, target.namespace))
+        authorise(
+            self,
+            request,
+            Act(
+                "topology",
+                "pods",
+                "",
+                target.cluster_text,
+                target.namespace,
+            ),
+        )
         target.check()
         if not target.namespace:
             raise Invalid("namespace is required", field="namespace")
         kinds = _kinds(target.option("kinds"))
-        graph = topology(
+        graph = build_topology(
             target.cluster(),
             target.namespace,
             kind=target.option("kind"),
@@ -71,17 +102,24 @@ class TopologyView(DialectView):
 
 
 def _kinds(text: str) -> frozenset[str]:
-    """The plurals of a comma list; Invalid for a kind that stands in no graph."""
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    kinds = frozenset(kind.plural if (kind := known_kind(word)) else word for word in words)
+    """The plurals of a comma list; Invalid for a kind that is in no graph."""
+    plurals = []
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        kind = known_kind(word)
+        plurals.append(kind.plural if kind else word)
+    kinds = frozenset(plurals)
     if unknown := kinds - set(LAYERS):
-        raise Invalid(f"kinds knows {', '.join(LAYERS)}, not {min(unknown)[:100]}", field="kinds")
+        raise Invalid(
+            f"kinds knows {', '.join(LAYERS)}, not {min(unknown)[:100]}",
+            field="kinds",
+        )
     return kinds
 
 
 def _reduced(graph: dict[str, Any], kinds: frozenset[str]) -> dict[str, Any]:
-    """The graph with vertices of some kinds alone and the edges between them."""
+    """The graph's vertices of some kinds and the edges between them."""
     vertices = [vertex for vertex in graph["nodes"] if vertex["plural"] in kinds]
+    # An edge needs both of its ends.
     ids = {vertex["id"] for vertex in vertices}
     edges = [edge for edge in graph["edges"] if {edge["from"], edge["to"]} <= ids]
     return {**graph, "nodes": vertices, "edges": edges}

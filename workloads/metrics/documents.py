@@ -1,12 +1,12 @@
-"""The metrics documents of the KubeGale API (contract 1.10): what a cluster, its nodes and pods have and use.
+"""The metrics documents of the KubeGale API (contract 1.10): what clusters, nodes and pods use.
 
-Cores and bytes; percentages of what there is (nodes) or of the limit, else the request (pods). What nobody measures is null, and so is
-what the cluster's credentials may not look at.
+Cores and bytes; percentages are of the capacity (nodes) or of the limit, else the request (pods).
+Null is what nothing measures, and what the cluster's credentials may not read.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,13 +24,16 @@ from clusters.models import Cluster
 from clusters.quantities import number
 from core.errors import Forbidden
 from storage_api.services import snapshot
-from workloads.actions.protection import count
+from workloads.actions.protection import count_objects
 from workloads.metrics import metrics_sources
-from workloads.metrics.metrics_sources import Measured, Use
+from workloads.metrics.metrics_sources import (
+    Measurements,
+    ResourceUsage,
+)
 from workloads.objects import services
 
 T = TypeVar("T")
-UNMEASURED = Use()
+UNMEASURED = ResourceUsage()
 
 
 class _Status(msgspec.Struct):
@@ -41,40 +44,58 @@ class _Spec(msgspec.Struct, rename="camel"):
     node_name: str = ""
 
 
-class _Placed(msgspec.Struct):
+class _ObjectHead(msgspec.Struct):
     spec: _Spec = msgspec.field(default_factory=_Spec)
     status: _Status = msgspec.field(default_factory=_Status)
 
 
-_PLACED = msgspec.json.Decoder(_Placed)
+# Decodes phase and node and skips the rest: counting pods must not parse megabytes.
+_HEADS = msgspec.json.Decoder(_ObjectHead)
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """How many objects are in which phase, and how many pods (all, running) are on which node."""
+    """Numbers of objects by phase, and numbers of pods (all, running) by node."""
 
-    phases: Counter[str]
-    on_nodes: Counter[str]
-    running_on_nodes: Counter[str]
+    phases: Counter[str] = field(default_factory=Counter)
+    on_nodes: Counter[str] = field(default_factory=Counter)
+    running_on_nodes: Counter[str] = field(default_factory=Counter)
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The number of all objects."""
         return self.phases.total()
 
+    def add(self, phase: str, node: str, count: int = 1) -> None:
+        """Count objects in a phase on a node."""
+        self.phases[phase] += count
+        self.on_nodes[node] += count
+        # Also 0, so that a node without running pods has an entry.
+        self.running_on_nodes[node] += count if phase == "Running" else 0
 
-def _shown(census: Census | None, *phases: str) -> dict[str, int | None]:
-    """{"total", and each phase in lower case}, null where nobody may count."""
+    def merge(self, other: "Census") -> None:
+        """Add another census' numbers."""
+        self.phases.update(other.phases)
+        self.on_nodes.update(other.on_nodes)
+        self.running_on_nodes.update(other.running_on_nodes)
+
+
+def _phase_counts(census: Census | None, *phases: str) -> dict[str, int | None]:
+    """{"total", and each phase in lower case}; all null when they may not be counted."""
     if census is None:
         return dict.fromkeys(["total", *map(str.lower, phases)])
-    return {"total": census.total, **{phase.lower(): census.phases[phase] for phase in phases}}
+    counts: dict[str, int | None] = {"total": census.total}
+    for phase in phases:
+        counts[phase.lower()] = census.phases[phase]
+    return counts
 
 
-class Holdings:
-    """What a cluster holds, counted: from the store where its copy is fresh, else (and if `live`) by asking the cluster.
+class ClusterCounts:
+    """Counts a cluster's objects: in the store when its copy is fresh, else (and if `live`) there.
 
-    None for kinds that its credentials may not list; with credentials for some namespaces only, what these hold is counted. `refusal` is
-    the last that was met, `is_known` whether anything could be counted. `age` is that of the oldest copy that was used, None when none was.
+    Counts are None for kinds that the credentials may not list; credentials for some namespaces
+    count what these contain. `refusal` is the latest Forbidden, `is_known` whether anything could
+    be counted, `age` the age in seconds of the oldest copy that was used, None without one.
     """
 
     def __init__(self, cluster: Cluster, *, live: bool = False) -> None:
@@ -82,10 +103,11 @@ class Holdings:
         self.age: float | None = None
         self.refusal: Forbidden | None = None
         self.is_known = False
+        # The store answers everyone alike, so clusters that check each caller are read live.
         self._live = live or not settings.LISTS_FROM_STORE or cluster.impersonate
 
-    def _allowed(self, read: Callable[[], T]) -> T | None:
-        """What is read, None when the credentials may not."""
+    def _read_if_allowed(self, read: Callable[[], T]) -> T | None:
+        """What `read` returns; None when the credentials may not."""
         try:
             answer = read()
         except Forbidden as error:
@@ -96,109 +118,118 @@ class Holdings:
 
     def census(self, plural: str) -> Census | None:
         """Phases and nodes of a kind's objects."""
-        return self._allowed(lambda: self._census(plural))
+        return self._read_if_allowed(lambda: self._census(plural))
 
     def _census(self, plural: str) -> Census:
-        kept = None if self._live else snapshot.census(self.cluster, KINDS[plural])
-        if kept is None:
+        stored = self._stored_census(plural)
+        if stored is None:
             return _live_census(self.cluster, plural)
-        counted, age = kept
-        self._used(age)
-        found = Census(Counter(), Counter(), Counter())
-        for phase, node, many in counted:
-            found.phases[phase] += many
-            found.on_nodes[node] += many
-            found.running_on_nodes[node] += many if phase == "Running" else 0
-        return found
+        census = Census()
+        for phase, node, count in stored:
+            census.add(phase, node, count)
+        return census
+
+    def _stored_census(self, plural: str) -> list[tuple[str, str, int]] | None:
+        """(phase, node, count) out of the store; None when its copy is not fresh."""
+        if self._live:
+            return None
+        stored = snapshot.census(self.cluster, KINDS[plural])
+        if stored is None:
+            return None
+        counts, age = stored
+        self._note_age(age)
+        return counts
 
     def count(self, plural: str) -> int | None:
-        """How many there are of a kind."""
-        return self._allowed(lambda: self._count(plural))
+        """The number of a kind's objects."""
+        return self._read_if_allowed(lambda: self._count(plural))
 
     def _count(self, plural: str) -> int:
-        kept = None if self._live else snapshot.census(self.cluster, KINDS[plural])
-        if kept is None:
-            client = registry.client(self.cluster)
-            return sum(
-                read_accessible(
-                    self.cluster,
-                    KINDS[plural],
-                    lambda namespace: count(client, plural, namespace),
-                )
-            )
-        self._used(kept[1])
-        return sum(many for _, _, many in kept[0])
+        stored = self._stored_census(plural)
+        if stored is not None:
+            return sum(count for _, _, count in stored)
+        client = registry.client(self.cluster)
+        counts = read_accessible(
+            self.cluster,
+            KINDS[plural],
+            lambda namespace: count_objects(client, plural, namespace),
+        )
+        return sum(counts)
 
-    def known_nodes(self) -> list[Object] | None:
-        """Every node; None where the credentials may not list them."""
-        return self._allowed(self.nodes)
+    def nodes_if_allowed(self) -> list[Object] | None:
+        """Every node; None when the credentials may not list them."""
+        return self._read_if_allowed(self.nodes)
 
     def nodes(self) -> list[Object]:
-        """Every node; Forbidden where the credentials may not list them."""
+        """Every node; Forbidden when the credentials may not list them."""
         listing = services.list_objects(
-            self.cluster, KINDS["nodes"], ListQuery(size=100_000), live=self._live
+            self.cluster,
+            KINDS["nodes"],
+            ListQuery(size=100_000),
+            live=self._live,
         )
         if listing.age is not None:
-            self._used(listing.age)
+            self._note_age(listing.age)
         return [orjson.loads(item) for item in listing.items]
 
-    def _used(self, age: float) -> None:
+    def _note_age(self, age: float) -> None:
         self.age = max(age, self.age or 0.0)
 
 
 def _live_census(cluster: Cluster, plural: str) -> Census:
-    """Counted without parsing more than phase and node."""
     client = registry.client(cluster)
     parts = read_accessible(
-        cluster, KINDS[plural], lambda namespace: _census_within(client, plural, namespace)
+        cluster,
+        KINDS[plural],
+        lambda namespace: _namespace_census(client, plural, namespace),
     )
-    whole = Census(Counter(), Counter(), Counter())
+    census = Census()
     for part in parts:
-        whole.phases.update(part.phases)
-        whole.on_nodes.update(part.on_nodes)
-        whole.running_on_nodes.update(part.running_on_nodes)
-    return whole
+        census.merge(part)
+    return census
 
 
-def _census_within(client: ClusterClient, plural: str, namespace: str) -> Census:
+def _namespace_census(client: ClusterClient, plural: str, namespace: str) -> Census:
     def read(chunks: Iterator[Chunk]) -> Census:
-        census = Census(Counter(), Counter(), Counter())
+        census = Census()
         for chunk in chunks:
-            for item in map(_PLACED.decode, chunk.items or []):
-                census.phases[item.status.phase] += 1
-                census.on_nodes[item.spec.node_name] += 1
-                census.running_on_nodes[item.spec.node_name] += item.status.phase == "Running"
+            for item in map(_HEADS.decode, chunk.items or []):
+                census.add(item.status.phase, item.spec.node_name)
         return census
 
     return client.read_list(read, KINDS[plural], namespace=namespace or None)
 
 
-def now() -> str:
-    """RFC 3339, UTC."""
+def current_timestamp() -> str:
+    """Now, RFC 3339 in UTC."""
     return f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _share(used: float | None, total: float | None) -> float | None:
+def _percentage(used: float | None, total: float | None) -> float | None:
     return round(100 * used / total, 2) if used is not None and total else None
 
 
 def _cpu(used: float | None, total: float | None) -> Object:
     return {
         "total_cores": total,
-        "used_cores": _rounded(used),
-        "usage_percentage": _share(used, total),
+        "used_cores": _rounded_cores(used),
+        "usage_percentage": _percentage(used, total),
     }
 
 
-def _rounded(value: float | None) -> float | None:
+def _rounded_cores(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
+
+
+def _rounded_bytes(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 def _bytes(used: float | None, total: float | None) -> Object:
     return {
-        "total_bytes": None if total is None else round(total),
-        "used_bytes": None if used is None else round(used),
-        "usage_percentage": _share(used, total),
+        "total_bytes": _rounded_bytes(total),
+        "used_bytes": _rounded_bytes(used),
+        "usage_percentage": _percentage(used, total),
     }
 
 
@@ -206,10 +237,14 @@ def _capacity(nodes: Iterable[Object], resource: str) -> float:
     return sum(number((node["status"].get("capacity") or {}).get(resource)) for node in nodes)
 
 
+def _optional_capacity(nodes: Iterable[Object] | None, resource: str) -> float | None:
+    return None if nodes is None else _capacity(nodes, resource)
+
+
 def _total(values: Iterable[float | None]) -> float | None:
-    """The sum of what is known; null when nothing is."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    """The sum of the numbers that there are; None without any."""
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) if numbers else None
 
 
 def is_ready(node: Object) -> bool:
@@ -220,85 +255,129 @@ def is_ready(node: Object) -> bool:
     )
 
 
-def of_cluster(cluster: Cluster, holdings: Holdings) -> Object:
-    """{"source", "metrics":{cpu, memory, storage, nodes, pods, services, ingresses, pvs, pvcs}}; Forbidden when the credentials may look at
-    none of these."""
-    nodes, measured = holdings.known_nodes(), measured_nodes(cluster)
-    uses = [measured.uses.get(node["metadata"]["name"], UNMEASURED) for node in nodes or []]
-    storage = (
-        _total(use.more.get("storage_total") for use in uses)
-        or _known_capacity(nodes, "ephemeral-storage")
-        or None
-    )
-    cpu, memory = _known_capacity(nodes, "cpu"), _known_capacity(nodes, "memory")
+def cluster_metrics(cluster: Cluster, counts: ClusterCounts) -> Object:
+    """{"source", "metrics"} of a cluster.
+
+    The metrics are cpu, memory, storage, nodes, pods, services, ingresses, pvs and pvcs. Forbidden
+    when the credentials may read none of these.
+    """
+    nodes = counts.nodes_if_allowed()
+    measured = measured_nodes(cluster)
+    usage = [measured.usage.get(node["metadata"]["name"], UNMEASURED) for node in nodes or []]
+    # The file systems' sizes as measured; else what the nodes report, which is less precise.
+    storage = _total(node.more.get("storage_total") for node in usage)
+    storage = storage or _optional_capacity(nodes, "ephemeral-storage") or None
+    used_storage = _total(node.more.get("storage") for node in usage)
     metrics = {
         "cluster_id": cluster.pk,
-        "timestamp": now(),
-        "cpu": _cpu(_total(use.cpu for use in uses), cpu),
-        "memory": _bytes(_total(use.memory for use in uses), memory),
-        "storage": _bytes(_total(use.more.get("storage") for use in uses), storage),
-        "nodes": _readiness(nodes),
-        "pods": _shown(holdings.census("pods"), "Running", "Pending", "Failed", "Succeeded"),
-        "services": {"total": holdings.count("services")},
-        "ingresses": {"total": holdings.count("ingresses")},
-        "pvs": _shown(
-            holdings.census("persistentvolumes"), "Available", "Bound", "Released", "Failed"
+        "timestamp": current_timestamp(),
+        "cpu": _cpu(
+            _total(node.cpu for node in usage),
+            _optional_capacity(nodes, "cpu"),
         ),
-        "pvcs": _shown(holdings.census("persistentvolumeclaims"), "Pending", "Bound", "Lost"),
+        "memory": _bytes(
+            _total(node.memory for node in usage),
+            _optional_capacity(nodes, "memory"),
+        ),
+        "storage": _bytes(used_storage, storage),
+        "nodes": _readiness(nodes),
+        "pods": _phase_counts(
+            counts.census("pods"),
+            "Running",
+            "Pending",
+            "Failed",
+            "Succeeded",
+        ),
+        "services": {"total": counts.count("services")},
+        "ingresses": {"total": counts.count("ingresses")},
+        "pvs": _phase_counts(
+            counts.census("persistentvolumes"),
+            "Available",
+            "Bound",
+            "Released",
+            "Failed",
+        ),
+        "pvcs": _phase_counts(
+            counts.census("persistentvolumeclaims"),
+            "Pending",
+            "Bound",
+            "Lost",
+        ),
     }
-    if holdings.refusal and not holdings.is_known:
-        raise holdings.refusal
+    # A document of nulls only would hide that the credentials are the reason.
+    if counts.refusal and not counts.is_known:
+        raise counts.refusal
     return {"source": measured.source, "metrics": metrics}
 
 
-def of_nodes(cluster: Cluster, holdings: Holdings, name: str = "") -> Object:
-    """{"source", "metrics":[one for each node, or for the named one]}."""
-    found = holdings.nodes()
-    measured, pods = measured_nodes(cluster), holdings.census("pods")
-    shown = [
+def node_metrics(cluster: Cluster, counts: ClusterCounts, name: str = "") -> Object:
+    """{"source", "metrics": a list with each node, or only the one of that name}.
+
+    Forbidden when the credentials may not list nodes.
+    """
+    nodes = counts.nodes()
+    measured = measured_nodes(cluster)
+    pods = counts.census("pods")
+    metrics = [
         _node(cluster, node, measured, pods)
-        for node in found
+        for node in nodes
         if not name or node["metadata"]["name"] == name
     ]
-    return {"source": measured.source, "metrics": shown}
+    return {"source": measured.source, "metrics": metrics}
 
 
-def measured_nodes(cluster: Cluster) -> Measured:
-    """Every node's use; none where the credentials may not ask for it."""
-    return _allowed_measures(lambda: metrics_sources.nodes(cluster))
+def measured_nodes(cluster: Cluster) -> Measurements:
+    """Every node's usage; none when the credentials may not read it."""
+    return _measure_if_allowed(lambda: metrics_sources.node_usage(cluster))
 
 
-def _allowed_measures(measure: Callable[[], Measured]) -> Measured:
+def _measure_if_allowed(
+    measure: Callable[[], Measurements],
+) -> Measurements:
     try:
         return measure()
     except Forbidden:
-        return Measured("none")
+        return Measurements("none")
 
 
-def _known_capacity(nodes: Iterable[Object] | None, resource: str) -> float | None:
-    return None if nodes is None else _capacity(nodes, resource)
-
-
-def _readiness(nodes: Sequence[Object] | None) -> dict[str, int | None]:
+def _readiness(
+    nodes: Sequence[Object] | None,
+) -> dict[str, int | None]:
     if nodes is None:
         return {"total": None, "ready": None, "not_ready": None}
-    ready = sum(map(is_ready, nodes))
-    return {"total": len(nodes), "ready": ready, "not_ready": len(nodes) - ready}
+    ready = sum(is_ready(node) for node in nodes)
+    return {
+        "total": len(nodes),
+        "ready": ready,
+        "not_ready": len(nodes) - ready,
+    }
 
 
-def _node(cluster: Cluster, node: Object, measured: Measured, pods: Census | None) -> Object:
+def _node(
+    cluster: Cluster,
+    node: Object,
+    measured: Measurements,
+    pods: Census | None,
+) -> Object:
     name = node["metadata"]["name"]
-    use, more = measured.uses.get(name, UNMEASURED), measured.uses.get(name, UNMEASURED).more
+    usage = measured.usage.get(name, UNMEASURED)
+    more = usage.more
     storage = more.get("storage_total") or _capacity([node], "ephemeral-storage") or None
     return {
         "node_name": name,
         "cluster_id": cluster.pk,
-        "timestamp": use.at or now(),
-        "cpu": _cpu(use.cpu, _capacity([node], "cpu")),
-        "memory": _bytes(use.memory, _capacity([node], "memory")),
+        "timestamp": usage.at or current_timestamp(),
+        "cpu": _cpu(usage.cpu, _capacity([node], "cpu")),
+        "memory": _bytes(usage.memory, _capacity([node], "memory")),
         "storage": _bytes(more.get("storage"), storage),
         "network": {
-            key: more.get(key) for key in ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")
+            key: more.get(key)
+            for key in (
+                "rx_bytes",
+                "tx_bytes",
+                "rx_packets",
+                "tx_packets",
+            )
         },
         "pods": {
             "total": None if pods is None else pods.on_nodes[name],
@@ -308,74 +387,87 @@ def _node(cluster: Cluster, node: Object, measured: Measured, pods: Census | Non
     }
 
 
-def of_pods(
+def pod_metrics(
     cluster: Cluster,
     *,
     namespace: str = "",
     name: str = "",
     namespaces: frozenset[str] | None = None,
 ) -> Object:
-    """{"source", "metrics":[one for each pod that may be seen]}."""
+    """{"source", "metrics": a list with each pod in the namespaces that the caller may see}."""
     client = registry.client(cluster)
-    measured = _allowed_measures(lambda: metrics_sources.pods(cluster, namespace=namespace))
-    field = f"metadata.name={name}" if name else ""
     kind = KINDS["pods"]
+    # A field selector rather than a get, so that several namespaces may have a pod of that name.
+    field_selector = f"metadata.name={name}" if name else ""
+    measured = _measure_if_allowed(lambda: metrics_sources.pod_usage(cluster, namespace=namespace))
 
-    def read(within: str) -> list[Object]:
-        return list_all(client, kind, within, fieldSelector=field)
+    def read(accessible_namespace: str) -> list[Object]:
+        return list_all(
+            client,
+            kind,
+            accessible_namespace,
+            fieldSelector=field_selector,
+        )
 
     parts = [read(namespace)] if namespace else read_accessible(cluster, kind, read)
-    found = [pod for part in parts for pod in part]
-    shown = [
-        _pod(cluster, pod, measured)
-        for pod in found
-        if namespaces is None or pod["metadata"]["namespace"] in namespaces
-    ]
-    return {"source": measured.source, "metrics": shown}
+    pods = [pod for part in parts for pod in part]
+    if namespaces is not None:
+        pods = [pod for pod in pods if pod["metadata"]["namespace"] in namespaces]
+    metrics = [_pod(cluster, pod, measured) for pod in pods]
+    return {"source": measured.source, "metrics": metrics}
 
 
-def _pod(cluster: Cluster, pod: Object, measured: Measured) -> Object:
-    metadata, containers = pod["metadata"], pod["spec"]["containers"]
-    use = measured.uses.get(f"{metadata['namespace']}/{metadata['name']}", UNMEASURED)
+def _pod(cluster: Cluster, pod: Object, measured: Measurements) -> Object:
+    metadata = pod["metadata"]
+    containers = pod["spec"]["containers"]
+    usage = measured.usage.get(f"{metadata['namespace']}/{metadata['name']}", UNMEASURED)
+    container_metrics = []
+    for container in containers:
+        container_usage = usage.containers.get(container["name"], UNMEASURED)
+        resources = _resources(container_usage, [container])
+        container_metrics.append({"name": container["name"], **resources})
     return {
         "pod_name": metadata["name"],
         "namespace": metadata["namespace"],
         "cluster_id": cluster.pk,
-        "timestamp": use.at or now(),
-        **_resources(use, containers),
+        "timestamp": usage.at or current_timestamp(),
+        **_resources(usage, containers),
         "network": None,
-        "containers": [
-            {"name": one["name"], **_resources(use.containers.get(one["name"], UNMEASURED), [one])}
-            for one in containers
-        ],
+        "containers": container_metrics,
     }
 
 
-def _resources(use: Use, containers: list[Object]) -> Object:
-    """cpu and memory: used, limit and request; a limit counts only when every container has one."""
-    cpu_limit, cpu_request = _set(containers, "limits", "cpu"), _set(containers, "requests", "cpu")
-    limit, request = _set(containers, "limits", "memory"), _set(containers, "requests", "memory")
+def _resources(usage: ResourceUsage, containers: list[Object]) -> Object:
+    """{"cpu", "memory"}, each with usage, limit, request and percentage.
+
+    The percentage is of the limit, else of the request.
+    """
+    cpu_limit = _sum_resource(containers, "limits", "cpu")
+    cpu_request = _sum_resource(containers, "requests", "cpu")
+    memory_limit = _sum_resource(containers, "limits", "memory")
+    memory_request = _sum_resource(containers, "requests", "memory")
     cpu: dict[str, Any] = {
-        "used_cores": _rounded(use.cpu),
+        "used_cores": _rounded_cores(usage.cpu),
         "limit_cores": cpu_limit,
         "request_cores": cpu_request,
+        "usage_percentage": _percentage(usage.cpu, cpu_limit or cpu_request),
     }
     memory: dict[str, Any] = {
-        "used_bytes": None if use.memory is None else round(use.memory),
-        "limit_bytes": None if limit is None else round(limit),
-        "request_bytes": None if request is None else round(request),
+        "used_bytes": _rounded_bytes(usage.memory),
+        "limit_bytes": _rounded_bytes(memory_limit),
+        "request_bytes": _rounded_bytes(memory_request),
+        "usage_percentage": _percentage(usage.memory, memory_limit or memory_request),
     }
-    return {
-        "cpu": {**cpu, "usage_percentage": _share(use.cpu, cpu_limit or cpu_request)},
-        "memory": {**memory, "usage_percentage": _share(use.memory, limit or request)},
-    }
+    return {"cpu": cpu, "memory": memory}
 
 
-def _set(containers: list[Object], side: str, resource: str) -> float | None:
-    given = [
-        ((container.get("resources") or {}).get(side) or {}).get(resource)
-        for container in containers
-    ]
-    known = [number(value) for value in given if value is not None]
-    complete = known and (side == "requests" or len(known) == len(given))
-    return sum(known) if complete else None
+def _sum_resource(containers: list[Object], side: str, resource: str) -> float | None:
+    """The sum of the containers' `limits` or `requests`; None without one."""
+    values = []
+    for container in containers:
+        quantities = (container.get("resources") or {}).get(side) or {}
+        if quantities.get(resource) is not None:
+            values.append(number(quantities[resource]))
+    # A pod is limited only when every one of its containers is.
+    is_complete = side == "requests" or len(values) == len(containers)
+    return sum(values) if values and is_complete else None

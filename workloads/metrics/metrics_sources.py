@@ -1,7 +1,7 @@
-"""What nodes and pods use, by whoever measures it in a cluster: Prometheus, metrics-server, or nobody."""
+"""What nodes and pods use, from the cluster's Prometheus or else its metrics-server."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,9 @@ from core.errors import ClusterUnavailable, DomainError, NotFound
 
 log = logging.getLogger(__name__)
 METRICS_API = "/apis/metrics.k8s.io/v1beta1"
+# rate() needs two samples: this is enough for scrapes every minute, also when one fails.
 WINDOW = "5m"
+# The cgroup "/" is the sum of everything on a node.
 NODE_QUERIES = {
     "cpu": f'sum by (node) (rate(container_cpu_usage_seconds_total{{id="/"}}[{WINDOW}]))',
     "memory": 'sum by (node) (container_memory_working_set_bytes{id="/"})',
@@ -31,153 +33,203 @@ NODE_QUERIES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """Cores and bytes in use, and what else is known; null means that nobody measures it."""
+class ResourceUsage:
+    """Cores and bytes in use; None where there is no measurement.
+
+    `more` has further numbers by the names of NODE_QUERIES, `containers` the usage of each
+    container, `at` the time of the measurement (RFC 3339) when it is known.
+    """
 
     cpu: float | None = None
     memory: float | None = None
     more: Mapping[str, float] = field(default_factory=dict)
-    containers: Mapping[str, "Use"] = field(default_factory=dict)
+    containers: Mapping[str, "ResourceUsage"] = field(default_factory=dict)
     at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """Uses by name (`namespace/name` for pods), and who measured them: prometheus, metrics-server or none."""
+class Measurements:
+    """Usage by name (`namespace/name` of pods), and its source.
+
+    `source` is prometheus, metrics-server or none.
+    """
 
     source: str
-    uses: Mapping[str, Use] = field(default_factory=dict)
+    usage: Mapping[str, ResourceUsage] = field(default_factory=dict)
 
 
-def raw(cluster: Cluster, plural: str, *, namespace: str = "", selector: str = "") -> Object:
-    """metrics.k8s.io's own list; empty, with available false, where the cluster has no metrics-server."""
+def raw_metrics(
+    cluster: Cluster,
+    plural: str,
+    *,
+    namespace: str = "",
+    selector: str = "",
+) -> Object:
+    """The list of metrics.k8s.io for nodes or pods, with an additional member `available`.
 
-    def read(within: str) -> Object:
-        return _raw_within(cluster, plural, within, selector)
+    Without a metrics-server it is empty and `available` is false.
+    """
+
+    def read(accessible_namespace: str) -> Object:
+        return _read_metrics(cluster, plural, accessible_namespace, selector)
 
     if namespace or plural != "pods":
         return read(namespace)
+    # One list of the whole cluster, or one for each namespace that the credentials may read.
     first, *others = read_accessible(cluster, KINDS[plural], read)
-    items = [item for part in (first, *others) for item in part.get("items") or []]
-    return first | {"items": items} if others else first
+    if not others:
+        return first
+    items = [item for listing in (first, *others) for item in listing.get("items") or []]
+    return first | {"items": items}
 
 
-def _raw_within(cluster: Cluster, plural: str, namespace: str, selector: str) -> Object:
-    space = f"/namespaces/{segment(namespace, 'namespace')}" if namespace else ""
-    kind = "PodMetricsList" if plural == "pods" else "NodeMetricsList"
-    query = {"labelSelector": selector}
+def _read_metrics(cluster: Cluster, plural: str, namespace: str, selector: str) -> Object:
+    namespace_path = f"/namespaces/{segment(namespace, 'namespace')}" if namespace else ""
+    path = f"{METRICS_API}{namespace_path}/{plural}"
+    client = registry.client(cluster)
     try:
-        found: Any = orjson.loads(
-            registry.client(cluster).request("GET", f"{METRICS_API}{space}/{plural}", query=query)
-        )
-    except (NotFound, ClusterUnavailable) as error:
-        if isinstance(error, ClusterUnavailable) and "status" not in error.details:
+        listing: Any = orjson.loads(client.request("GET", path, query={"labelSelector": selector}))
+    except NotFound:
+        return _no_metrics(plural)
+    except ClusterUnavailable as error:
+        # With a status it is the API server's 503: the aggregated API has no backend.
+        if "status" not in error.details:
             raise
-        return {
-            "kind": kind,
-            "apiVersion": "metrics.k8s.io/v1beta1",
-            "metadata": {},
-            "items": [],
-            "available": False,
-        }
-    if not isinstance(found, dict):
+        return _no_metrics(plural)
+    if not isinstance(listing, dict):
         raise ClusterUnavailable(
-            "the cluster's answer is no list of measurements", reason="bad_answer"
+            "the cluster's answer is no list of measurements",
+            reason="bad_answer",
         )
-    return {**found, "available": True}
+    return {**listing, "available": True}
 
 
-def nodes(cluster: Cluster) -> Measured:
-    """Every node's use."""
-    return _by_prometheus(cluster, _nodes_of_prometheus) or _by_server(
-        raw(cluster, "nodes"), _node_use
-    )
+def _no_metrics(plural: str) -> Object:
+    return {
+        "kind": "PodMetricsList" if plural == "pods" else "NodeMetricsList",
+        "apiVersion": "metrics.k8s.io/v1beta1",
+        "metadata": {},
+        "items": [],
+        "available": False,
+    }
 
 
-def pods(cluster: Cluster, *, namespace: str = "") -> Measured:
-    """Every pod's use, container by container where that is known."""
-    return _by_prometheus(cluster, _pods_of_prometheus, namespace) or _by_server(
-        raw(cluster, "pods", namespace=namespace), _pod_use
-    )
+def node_usage(cluster: Cluster) -> Measurements:
+    """Every node's usage; Forbidden when the credentials may not read it."""
+    measurements = _from_prometheus(cluster, lambda: _prometheus_nodes(cluster))
+    if measurements is None:
+        measurements = _from_metrics_server(raw_metrics(cluster, "nodes"), _node_entry)
+    return measurements
 
 
-def _by_prometheus(cluster: Cluster, read: Any, *arguments: str) -> Measured | None:
-    """What Prometheus says; None when there is none, when it fails or knows nothing."""
+def pod_usage(cluster: Cluster, *, namespace: str = "") -> Measurements:
+    """Every pod's usage, and that of its containers; Forbidden when it may not be read."""
+    measurements = _from_prometheus(cluster, lambda: _prometheus_pods(cluster, namespace))
+    if measurements is None:
+        listing = raw_metrics(cluster, "pods", namespace=namespace)
+        measurements = _from_metrics_server(listing, _pod_entry)
+    return measurements
+
+
+def _from_prometheus(
+    cluster: Cluster, read: Callable[[], dict[str, ResourceUsage]]
+) -> Measurements | None:
+    """Prometheus' answer; None when the cluster has none, when it fails or has no numbers."""
     if not cluster.prometheus:
         return None
     try:
-        uses = read(cluster, *arguments)
+        usage = read()
     except DomainError as error:
-        log.warning("the Prometheus of cluster %s did not answer: %s", cluster.pk, error.message)
+        log.warning(
+            "the Prometheus of cluster %s did not answer: %s",
+            cluster.pk,
+            error.message,
+        )
         return None
-    return Measured("prometheus", uses) if uses else None
+    return Measurements("prometheus", usage) if usage else None
 
 
-def _by_server(listing: Object, read: Any) -> Measured:
+def _from_metrics_server(
+    listing: Object,
+    entry: Callable[[Object], tuple[str, ResourceUsage]],
+) -> Measurements:
     if not listing["available"]:
-        return Measured("none")
-    return Measured("metrics-server", dict(read(item) for item in listing.get("items") or []))
+        return Measurements("none")
+    usage = dict(entry(item) for item in listing.get("items") or [])
+    return Measurements("metrics-server", usage)
 
 
-def _amounts(usage: Mapping[str, Any]) -> Use:
-    return Use(number(usage.get("cpu")), number(usage.get("memory")))
+def _parsed_usage(usage: Mapping[str, Any]) -> ResourceUsage:
+    return ResourceUsage(number(usage.get("cpu")), number(usage.get("memory")))
 
 
-def _node_use(item: Object) -> tuple[str, Use]:
-    return item["metadata"]["name"], replace(_amounts(item["usage"]), at=item.get("timestamp"))
+def _node_entry(item: Object) -> tuple[str, ResourceUsage]:
+    usage = _parsed_usage(item["usage"])
+    return item["metadata"]["name"], replace(usage, at=item.get("timestamp"))
 
 
-def _pod_use(item: Object) -> tuple[str, Use]:
-    containers = {one["name"]: _amounts(one["usage"]) for one in item.get("containers") or []}
-    return f"{item['metadata']['namespace']}/{item['metadata']['name']}", replace(
-        _sum(containers), at=item.get("timestamp")
-    )
+def _pod_entry(item: Object) -> tuple[str, ResourceUsage]:
+    containers = {
+        container["name"]: _parsed_usage(container["usage"])
+        for container in item.get("containers") or []
+    }
+    name = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+    return name, replace(_sum_containers(containers), at=item.get("timestamp"))
 
 
-def _sum(containers: Mapping[str, Use]) -> Use:
-    cpu, memory = (
-        sum(use.cpu or 0.0 for use in containers.values()),
-        sum(use.memory or 0.0 for use in containers.values()),
-    )
-    return Use(cpu, memory, containers=containers)
+def _sum_containers(
+    containers: Mapping[str, ResourceUsage],
+) -> ResourceUsage:
+    cpu = sum(usage.cpu or 0.0 for usage in containers.values())
+    memory = sum(usage.memory or 0.0 for usage in containers.values())
+    return ResourceUsage(cpu, memory, containers=containers)
 
 
-def _values(
+def _labelled_values(
     cluster: Cluster, expression: str, *labels: str
 ) -> Iterator[tuple[tuple[str, ...], float]]:
+    """(the values of these labels, the number) of each sample that has all of them."""
     for sample in prometheus.instant(cluster, expression):
         key = tuple(sample["metric"].get(label, "") for label in labels)
         if all(key):
             yield key, float(sample["value"][1])
 
 
-def _nodes_of_prometheus(cluster: Cluster) -> dict[str, Use]:
-    found: dict[str, dict[str, float]] = {}
+def _prometheus_nodes(cluster: Cluster) -> dict[str, ResourceUsage]:
+    numbers: dict[str, dict[str, float]] = {}
     for name, expression in NODE_QUERIES.items():
-        for (node,), value in _values(cluster, expression, "node"):
-            found.setdefault(node, {})[name] = value
-    return {
-        node: Use(values.pop("cpu", None), values.pop("memory", None), values)
-        for node, values in found.items()
-    }
+        for (node,), value in _labelled_values(cluster, expression, "node"):
+            numbers.setdefault(node, {})[name] = value
+    usage = {}
+    # What is left after cpu and memory is `more`.
+    for node, more in numbers.items():
+        cpu = more.pop("cpu", None)
+        memory = more.pop("memory", None)
+        usage[node] = ResourceUsage(cpu, memory, more)
+    return usage
 
 
-def _pods_of_prometheus(cluster: Cluster, namespace: str) -> dict[str, Use]:
-    """`namespace` is a DNS label by now: `segment` checked nothing here, so quotes are escaped all the same."""
-    space = (
-        ""
-        if not namespace
-        else ',namespace="'
-        + namespace.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        + '"'
-    )
-    labels, within = ("namespace", "pod", "container"), f'container!="",container!="POD"{space}'
-    found: dict[str, dict[str, Use]] = {}
-    cpu = f"sum by ({','.join(labels)}) (rate(container_cpu_usage_seconds_total{{{within}}}[{WINDOW}]))"
-    for (space_name, pod, container), value in _values(cluster, cpu, *labels):
-        found.setdefault(f"{space_name}/{pod}", {})[container] = Use(cpu=value)
-    memory = f"sum by ({','.join(labels)}) (container_memory_working_set_bytes{{{within}}})"
-    for (space_name, pod, container), value in _values(cluster, memory, *labels):
-        containers = found.setdefault(f"{space_name}/{pod}", {})
-        containers[container] = replace(containers.get(container, Use()), memory=value)
-    return {pod: _sum(containers) for pod, containers in found.items()}
+def _prometheus_pods(cluster: Cluster, namespace: str) -> dict[str, ResourceUsage]:
+    # cAdvisor also reports each pod's pause container and the sum of a pod, without a name.
+    matchers = 'container!="",container!="POD"'
+    if namespace:
+        matchers += f",namespace={quoted_label(namespace)}"
+    labels = ("namespace", "pod", "container")
+    grouping = f"sum by ({','.join(labels)})"
+    cpu = f"{grouping} (rate(container_cpu_usage_seconds_total{{{matchers}}}[{WINDOW}]))"
+    memory = f"{grouping} (container_memory_working_set_bytes{{{matchers}}})"
+    pods: dict[str, dict[str, ResourceUsage]] = {}
+    for (pod_namespace, pod, container), value in _labelled_values(cluster, cpu, *labels):
+        containers = pods.setdefault(f"{pod_namespace}/{pod}", {})
+        containers[container] = ResourceUsage(cpu=value)
+    for (pod_namespace, pod, container), value in _labelled_values(cluster, memory, *labels):
+        containers = pods.setdefault(f"{pod_namespace}/{pod}", {})
+        usage = containers.get(container, ResourceUsage())
+        containers[container] = replace(usage, memory=value)
+    return {pod: _sum_containers(containers) for pod, containers in pods.items()}
+
+
+def quoted_label(text: str) -> str:
+    """A label's value as a PromQL string; it cannot end the string and continue the query."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

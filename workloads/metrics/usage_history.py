@@ -1,4 +1,7 @@
-"""A cluster's use over time: taken by a beat task and kept for a while, or asked of its Prometheus."""
+"""What a cluster uses over time.
+
+From its Prometheus, or else from samples that a periodic task takes and stores.
+"""
 
 import re
 from collections.abc import Mapping
@@ -14,13 +17,16 @@ from django.utils.dateparse import parse_datetime
 from clusters import prometheus
 from clusters.models import Cluster
 from core.errors import DomainError, Invalid
-from workloads.metrics import documents, metrics_sources
+from workloads.metrics import documents
+from workloads.metrics.metrics_sources import WINDOW, quoted_label
 from workloads.models import Sample
 
 DURATION = re.compile(r"([1-9][0-9]{0,6})(s|m|h|d|w)\Z")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-MAX_POINTS, POINTS, LONGEST = 11_000, 120, 366 * 86_400
-UNFIT = "the time must begin before it ends, and last a year at most"
+MAX_POINTS = 11_000
+DEFAULT_POINTS = 120
+MAX_SECONDS = 366 * 86_400
+INVALID_RANGE = "the time must begin before it ends, and last a year at most"
 QUERIES = {
     "cpu": 'sum(rate(container_cpu_usage_seconds_total{id="/"}[5m]))',
     "memory": 'sum(container_memory_working_set_bytes{id="/"})',
@@ -29,8 +35,8 @@ QUERIES = {
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """One node, or one pod in its namespace; nothing for the whole cluster."""
+class UsageScope:
+    """One node, or one pod in its namespace; all empty for the whole cluster."""
 
     node: str = ""
     namespace: str = ""
@@ -38,24 +44,25 @@ class About:
 
     @property
     def queries(self) -> Mapping[str, str]:
-        """What Prometheus is asked; names go in as quoted texts."""
+        """The PromQL queries by the name of their series."""
         if self.node:
-            within = f'id="/",node={_quoted(self.node)}'
+            # The cgroup "/" is the sum of all processes on a node.
+            matchers = f'id="/",node={quoted_label(self.node)}'
         elif self.pod:
-            within = f'container!="",container!="POD",namespace={_quoted(self.namespace)},pod={_quoted(self.pod)}'
+            matchers = (
+                'container!="",container!="POD",'
+                f"namespace={quoted_label(self.namespace)},pod={quoted_label(self.pod)}"
+            )
         else:
             return QUERIES
+        rate = f"rate(container_cpu_usage_seconds_total{{{matchers}}}[{WINDOW}])"
         return {
-            "cpu": f"sum(rate(container_cpu_usage_seconds_total{{{within}}}[{metrics_sources.WINDOW}]))",
-            "memory": f"sum(container_memory_working_set_bytes{{{within}}})",
+            "cpu": f"sum({rate})",
+            "memory": f"sum(container_memory_working_set_bytes{{{matchers}}})",
         }
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-
-
-WHOLE = About()
+WHOLE_CLUSTER = UsageScope()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,132 +74,197 @@ class TimeRange:
     step: int
 
 
-def _duration(text: str, name: str) -> int:
-    found = DURATION.match(text)
-    if found is None:
-        raise Invalid(f"{name} must look like 15m, 1h, 6h, 24h or 7d", field=name)
-    return int(found[1]) * UNITS[found[2]]
+def _duration_seconds(text: str, name: str) -> int:
+    match = DURATION.match(text)
+    if match is None:
+        raise Invalid(
+            f"{name} must look like 15m, 1h, 6h, 24h or 7d",
+            field=name,
+        )
+    return int(match[1]) * UNITS[match[2]]
 
 
-def _moment(text: str, name: str) -> datetime:
-    """A moment as epoch seconds or RFC 3339."""
+def _parse_time(text: str, name: str) -> datetime:
+    """A time (UTC) from epoch seconds or RFC 3339; Invalid for anything else."""
     try:
         if re.fullmatch(r"[0-9]{1,11}(\.[0-9]{1,9})?", text):
             return datetime.fromtimestamp(float(text), UTC)
-        found = parse_datetime(text)
+        time = parse_datetime(text)
     except (ValueError, OverflowError):
-        found = None
-    if found is None or found.tzinfo is None:
-        raise Invalid(f"{name} must be epoch seconds or an RFC 3339 time with a zone", field=name)
-    return found.astimezone(UTC)
+        time = None
+    if time is None or time.tzinfo is None:
+        raise Invalid(
+            f"{name} must be epoch seconds or an RFC 3339 time with a zone",
+            field=name,
+        )
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        # Outside of the years 1 to 9999 in UTC.
+        raise Invalid(INVALID_RANGE, field="time_range") from None
 
 
 def time_range(*, span: str = "", start: str = "", end: str = "", step: str = "") -> TimeRange:
-    """`span` such as 1h (the default), or `start` and `end`; `step` in seconds or as a duration. Invalid for what makes no sense."""
-    if span and (start or end):
-        raise Invalid("time_range and start/end exclude one another", field="time_range")
-    last = _moment(end, "end") if end else timezone.now().astimezone(UTC)
-    try:
-        first = (
-            _moment(start, "start")
-            if start
-            else last - timedelta(seconds=_duration(span or "1h", "time_range"))
-        )
-    except OverflowError:
-        raise Invalid(UNFIT, field="time_range") from None
-    seconds = (last - first).total_seconds()
-    if seconds <= 0 or seconds > LONGEST:
-        raise Invalid(UNFIT, field="time_range")
-    width = _step(step) if step else max(round(seconds / POINTS), 15)
-    if seconds / width > MAX_POINTS:
-        raise Invalid(f"step is too small: more than {MAX_POINTS} points", field="step")
-    return TimeRange(first.replace(microsecond=0), last.replace(microsecond=0), width)
+    """A time range from texts.
 
-
-def _step(text: str) -> int:
-    return int(text) if re.fullmatch(r"[1-9][0-9]{0,6}", text) else _duration(text, "step")
-
-
-# --- taking ---------------------------------------------------------------------------------------------------------
-def take(cluster: Cluster) -> Sample:
-    """Note what the cluster uses now; null where nobody measures it, or the credentials may not look at it.
-
-    Forbidden when they may look at nothing of it.
+    Either `span` such as 1h (the default) until now, or `start` and `end`; `step` in seconds or as
+    a duration. Invalid for a range without points, of more than a year or with too many points.
     """
-    uses = list(documents.measured_nodes(cluster).uses.values())
-    holdings = documents.Holdings(cluster)
-    census = holdings.census("pods")
-    if holdings.refusal and not uses:
-        raise holdings.refusal
-    cpu = sum(use.cpu or 0.0 for use in uses) if uses else None
-    memory = sum(use.memory or 0.0 for use in uses) if uses else None
+    if span and (start or end):
+        raise Invalid(
+            "time_range and start/end exclude one another",
+            field="time_range",
+        )
+    last = _parse_time(end, "end") if end else timezone.now().astimezone(UTC)
+    first = _first_time(last, span, start)
+    seconds = (last - first).total_seconds()
+    if seconds <= 0 or seconds > MAX_SECONDS:
+        raise Invalid(INVALID_RANGE, field="time_range")
+    # Prometheus scrapes every 15 s or less often: smaller steps would only repeat values.
+    step_seconds = _step_seconds(step) if step else max(round(seconds / DEFAULT_POINTS), 15)
+    # Prometheus refuses more points than this in a series.
+    if seconds / step_seconds > MAX_POINTS:
+        raise Invalid(
+            f"step is too small: more than {MAX_POINTS} points",
+            field="step",
+        )
+    return TimeRange(
+        first.replace(microsecond=0),
+        last.replace(microsecond=0),
+        step_seconds,
+    )
+
+
+def _first_time(last: datetime, span: str, start: str) -> datetime:
+    if start:
+        return _parse_time(start, "start")
+    seconds = _duration_seconds(span or "1h", "time_range")
+    try:
+        return last - timedelta(seconds=seconds)
+    except OverflowError:
+        # Before the year 1.
+        raise Invalid(INVALID_RANGE, field="time_range") from None
+
+
+def _step_seconds(text: str) -> int:
+    if re.fullmatch(r"[1-9][0-9]{0,6}", text):
+        return int(text)
+    return _duration_seconds(text, "step")
+
+
+# --- samples ------------------------------------------------------------------
+def take_sample(cluster: Cluster) -> Sample:
+    """Store what the cluster uses now; null for what is not measured or may not be read.
+
+    Forbidden when the credentials may read neither usage nor pods.
+    """
+    usage = list(documents.measured_nodes(cluster).usage.values())
+    counts = documents.ClusterCounts(cluster)
+    pods = counts.census("pods")
+    if counts.refusal and not usage:
+        raise counts.refusal
+    cpu = None
+    memory = None
+    if usage:
+        cpu = sum(node.cpu or 0.0 for node in usage)
+        memory = sum(node.memory or 0.0 for node in usage)
     return Sample.objects.create(
         cluster=cluster,
         at=timezone.now(),
         cpu=cpu,
         memory=memory,
-        pods=None if census is None else census.total,
+        pods=None if pods is None else pods.total,
     )
 
 
-def forget() -> int:
-    """Drop samples older than METRIC_RETENTION_DAYS; how many."""
+def delete_expired() -> int:
+    """Delete samples older than METRIC_RETENTION_DAYS; how many."""
     limit = timezone.now() - timedelta(days=settings.METRIC_RETENTION_DAYS)
     return Sample.objects.filter(at__lt=limit).delete()[0]
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
-def statistics(cluster: Cluster, span: TimeRange, about: About = WHOLE) -> dict[str, Any]:
-    """{"time_range", "series":{cpu, memory, pods: [[epoch seconds, value], …]}, "summary", "source"}.
+# --- statistics ---------------------------------------------------------------
+def statistics(
+    cluster: Cluster,
+    time_range: TimeRange,
+    scope: UsageScope = WHOLE_CLUSTER,
+) -> dict[str, Any]:
+    """{"time_range","series","summary","source"}.
 
-    Of one node or pod only a Prometheus knows the past; without one its series are empty and the source is none.
+    The series are cpu, memory and pods, each a list of [epoch seconds, value].
+
+    Only a Prometheus has the history of a node or pod; without one their series are empty and the
+    source is none.
     """
-    source, series = _series(cluster, span, about)
+    source, series = _read_series(cluster, time_range, scope)
     return {
         "source": source,
-        "time_range": {"start": _text(span.start), "end": _text(span.end), "step": span.step},
+        "time_range": {
+            "start": _format_time(time_range.start),
+            "end": _format_time(time_range.end),
+            "step": time_range.step,
+        },
         "series": series,
         "summary": {name: _summary(points) for name, points in series.items()},
     }
 
 
-def _text(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+def _format_time(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
 Series = Mapping[str, list[list[float]]]
 
 
-def _series(cluster: Cluster, span: TimeRange, about: About) -> tuple[str, Series]:
+def _read_series(cluster: Cluster, time_range: TimeRange, scope: UsageScope) -> tuple[str, Series]:
+    """(source, series): from Prometheus, else from our samples."""
     if cluster.prometheus:
         try:
-            found = {
-                name: _asked(cluster, expression, span)
-                for name, expression in about.queries.items()
+            series = {
+                name: _read_prometheus(cluster, expression, time_range)
+                for name, expression in scope.queries.items()
             }
         except DomainError:
-            found = {}
-        if any(found.values()):
-            return "prometheus", found
-    if about != WHOLE:
-        return "none", {name: [] for name in about.queries}
-    kept = _kept(cluster, span)
-    return ("samples" if any(kept.values()) else "none"), kept
+            # It is unavailable: our own samples serve instead.
+            series = {}
+        if any(series.values()):
+            return "prometheus", series
+    if scope != WHOLE_CLUSTER:
+        return "none", {name: [] for name in scope.queries}
+    samples = _read_samples(cluster, time_range)
+    return ("samples" if any(samples.values()) else "none"), samples
 
 
-def _asked(cluster: Cluster, expression: str, span: TimeRange) -> list[list[float]]:
-    start, end = span.start.timestamp(), span.end.timestamp()
-    found = prometheus.over_time(cluster, expression, start=start, end=end, step=span.step)
-    return [[int(moment), float(value)] for moment, value in found[0]["values"]] if found else []
+def _read_prometheus(cluster: Cluster, expression: str, time_range: TimeRange) -> list[list[float]]:
+    results = prometheus.over_time(
+        cluster,
+        expression,
+        start=time_range.start.timestamp(),
+        end=time_range.end.timestamp(),
+        step=time_range.step,
+    )
+    if not results:
+        return []
+    # The expressions sum over everything, so there is one result at most.
+    return [[int(time), float(value)] for time, value in results[0]["values"]]
 
 
-def _kept(cluster: Cluster, span: TimeRange) -> Series:
+SAMPLES_SQL = """
+    SELECT extract(epoch FROM date_bin(make_interval(secs => %s), at, %s))::bigint AS moment,
+           avg(cpu), avg(memory), avg(pods)
+    FROM workloads_sample
+    WHERE cluster_id = %s AND at >= %s AND at <= %s
+    GROUP BY moment ORDER BY moment
+"""
+
+
+def _read_samples(cluster: Cluster, time_range: TimeRange) -> Series:
     """Our samples, averaged over each step."""
+    start = time_range.start
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT extract(epoch FROM date_bin(make_interval(secs => %s), at, %s))::bigint AS moment, avg(cpu), avg(memory), avg(pods) "
-            "FROM workloads_sample WHERE cluster_id = %s AND at >= %s AND at <= %s GROUP BY moment ORDER BY moment",
-            [span.step, span.start, cluster.pk, span.start, span.end],
+            SAMPLES_SQL,
+            [time_range.step, start, cluster.pk, start, time_range.end],
         )
         rows = cursor.fetchall()
     columns = {"cpu": 1, "memory": 2, "pods": 3}
@@ -206,4 +278,8 @@ def _summary(points: list[list[float]]) -> dict[str, float | None]:
     values = [value for _, value in points]
     if not values:
         return {"avg": None, "max": None, "min": None}
-    return {"avg": sum(values) / len(values), "max": max(values), "min": min(values)}
+    return {
+        "avg": sum(values) / len(values),
+        "max": max(values),
+        "min": min(values),
+    }

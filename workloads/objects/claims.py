@@ -1,4 +1,4 @@
-"""Persistent volume claims, and the guard that keeps those of StatefulSets."""
+"""PersistentVolumeClaims; those that a StatefulSet uses cannot be deleted."""
 
 from collections.abc import Iterable
 
@@ -16,38 +16,55 @@ CLAIMS = KINDS["persistentvolumeclaims"]
 
 
 def claims(cluster: Cluster, namespace: str, selector: str = "") -> list[Object]:
-    """The claims of a namespace that a label selector matches."""
-    return list(list_all(registry.client(cluster), CLAIMS, namespace, labelSelector=selector))
+    """The claims of a namespace that match a label selector."""
+    return list(
+        list_all(
+            registry.client(cluster),
+            CLAIMS,
+            namespace,
+            labelSelector=selector,
+        )
+    )
 
 
 def claim(cluster: Cluster, namespace: str, name: str) -> Object:
     """One claim; NotFound when there is none."""
-    found: Object = orjson.loads(registry.client(cluster).get(CLAIMS, name, namespace=namespace))
-    return found
+    item: Object = orjson.loads(registry.client(cluster).get(CLAIMS, name, namespace=namespace))
+    return item
 
 
 def remove(cluster: Cluster, namespace: str, name: str) -> None:
-    """Delete a claim unless a StatefulSet still has its labels (Rejected); one that is gone is fine."""
+    """Delete a claim; nothing when there is none. Rejected when a StatefulSet uses it."""
     try:
-        _remove_unused(registry.client(cluster), namespace, [claim(cluster, namespace, name)])
+        _delete_unused(
+            registry.client(cluster),
+            namespace,
+            [claim(cluster, namespace, name)],
+        )
     except NotFound:
         return
 
 
 def remove_selected(cluster: Cluster, namespace: str, selector: str) -> None:
-    """Delete all that match; Rejected, and nothing deleted, when one of them is still used."""
-    _remove_unused(registry.client(cluster), namespace, claims(cluster, namespace, selector))
+    """Delete all claims that match; Rejected, and none deleted, when one of them is used."""
+    _delete_unused(
+        registry.client(cluster),
+        namespace,
+        claims(cluster, namespace, selector),
+    )
 
 
-def _remove_unused(client: ClusterClient, namespace: str, doomed: Iterable[Object]) -> None:
+def _delete_unused(client: ClusterClient, namespace: str, items: Iterable[Object]) -> None:
     names = []
-    sets = list(list_all(client, KINDS["statefulsets"], namespace))
-    for item in doomed:
+    stateful_sets = list(list_all(client, KINDS["statefulsets"], namespace))
+    # All are checked before the first is deleted.
+    for item in items:
         name = item["metadata"]["name"]
-        if users := _users(item, sets):
-            listed = " ".join(f"{namespace}/{user}" for user in users)
+        if users := _stateful_set_users(item, stateful_sets):
+            user_list = " ".join(f"{namespace}/{user}" for user in users)
             raise Rejected(
-                f"pvc {namespace}/{name} can not be deleted, it is still used by statefulsets [{listed}]"
+                f"pvc {namespace}/{name} can not be deleted, "
+                f"it is still used by statefulsets [{user_list}]"
             )
         names.append(name)
     for name in names:
@@ -57,13 +74,17 @@ def _remove_unused(client: ClusterClient, namespace: str, doomed: Iterable[Objec
             continue
 
 
-def _users(item: Object, sets: Iterable[Object]) -> list[str]:
-    """Names of the StatefulSets that carry every label of the claim; a claim without labels has none."""
+def _stateful_set_users(item: Object, stateful_sets: Iterable[Object]) -> list[str]:
+    """Names of the StatefulSets that carry every label of the claim.
+
+    A StatefulSet's claims have the labels of its selector, so a claim without labels has no users.
+    """
     labels = item["metadata"].get("labels") or {}
     if not labels:
         return []
-    return [
-        each["metadata"]["name"]
-        for each in sets
-        if labels.items() <= (each["metadata"].get("labels") or {}).items()
-    ]
+    users = []
+    for stateful_set in stateful_sets:
+        metadata = stateful_set["metadata"]
+        if labels.items() <= (metadata.get("labels") or {}).items():
+            users.append(metadata["name"])
+    return users

@@ -1,4 +1,7 @@
-"""Log lines and the place of each: a time and how many lines of that time came before. Pure, no network."""
+"""Log lines and the position of each: a time, and a number among the lines of that time.
+
+Pure, no network.
+"""
 
 import re
 from collections.abc import Generator, Iterator
@@ -15,9 +18,13 @@ STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\
 CURSOR = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z)~(\d{1,9})\Z")
 
 
+# The time of lines before the first stamp of a log.
+EPOCH = "1970-01-01T00:00:00.000000000Z"
+
+
 @dataclass(frozen=True, slots=True)
-class Cursor:
-    """The last line that was delivered: its time, and its number among the lines of that time, from 1."""
+class LogCursor:
+    """The position of a line: its time, and its number among the lines of that time, from 1."""
 
     time: str
     ordinal: int
@@ -31,47 +38,62 @@ class Cursor:
         return f"{self.time[:19]}Z"
 
 
-def parse_cursor(text: str) -> Cursor:
+def parse_cursor(text: str) -> LogCursor:
     """A cursor out of a frame; Invalid for anything else."""
     if match := CURSOR.match(text):
-        return Cursor(match[1], int(match[2]))
+        return LogCursor(match[1], int(match[2]))
     raise Invalid("cursor must be one that a log frame carried", field="cursor")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """One line of a container's log."""
 
-    cursor: Cursor
+    cursor: LogCursor
     text: str
 
 
 def split_stamp(raw: bytes) -> tuple[str, bytes]:
-    """(time as UTC with nine digits, the rest); ("", everything) when the line begins with no time that there is."""
+    """(time in UTC with nine digits, the rest of the line).
+
+    ("", the line) when it does not begin with a valid time.
+    """
     match = STAMP.match(raw)
     if match is None:
         return "", raw
-    seconds, fraction, zone = match[1].decode(), (match[2] or b"").decode(), match[3].decode()
+    seconds = match[1].decode()
+    fraction = (match[2] or b"").decode()
+    zone = match[3].decode()
+    # Kubelets stamp in their node's zone.
     if zone != "Z":
         try:
-            local = datetime.fromisoformat(seconds + zone).astimezone(UTC)
+            utc = datetime.fromisoformat(seconds + zone).astimezone(UTC)
         except (ValueError, OverflowError):
             return "", raw
-        seconds = f"{local:%Y-%m-%dT%H:%M:%S}"
+        seconds = f"{utc:%Y-%m-%dT%H:%M:%S}"
+    # Nine digits always, so that times compare as text.
     return f"{seconds}.{fraction:0<9}Z", raw[match.end() :]
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A line, or a part of one that is too long: whether the line begins here (there alone a stamp may stand), and ends here."""
+    """A line, or a part of one that is too long.
+
+    `begins` and `ends` tell whether it is the line's first and last part; only the first part may
+    begin with a stamp.
+    """
 
     data: bytes
     begins: bool = True
     ends: bool = True
 
 
-class Splitter:
-    """Bytes in, whole lines out; a line longer than `limit` bytes comes in pieces of whole characters, always the same ones."""
+class LineSplitter:
+    """Splits bytes into lines.
+
+    A line of more than `limit` bytes comes in pieces of whole characters. The cuts depend on the
+    line alone, so that a log that is read again has the same pieces.
+    """
 
     def __init__(self, limit: int = MAX_LINE) -> None:
         self._limit = limit
@@ -79,24 +101,24 @@ class Splitter:
         self._begins = True
 
     def feed(self, data: bytes) -> Iterator[Piece]:
-        """The lines that are complete now, and pieces of one that is longer than the limit already."""
-        # Only \n ends a line: progress bars live by \r, and U+2028 is a character like any other.
+        """The lines that are complete now, and pieces of one that exceeds the limit already."""
+        # Only \n ends a line: progress bars use \r, and U+2028 is an ordinary character.
         *lines, rest = (self._rest + data).split(b"\n")
         for line in lines:
-            line = yield from self._cut(line)
-            yield Piece(line, self._begins)
+            last_piece = yield from self._cut(line)
+            yield Piece(last_piece, self._begins)
             self._begins = True
         self._rest = yield from self._cut(rest)
 
     def end(self) -> Iterator[Piece]:
-        """What is left when the log ends without a line break."""
+        """The last line of a log that ends without a line break."""
         if self._rest:
             yield Piece(self._rest, self._begins)
         self._rest = b""
         self._begins = True
 
     def _cut(self, line: bytes) -> Generator[Piece, None, bytes]:
-        """Gives out pieces until no more than the limit is left, and returns that."""
+        """Yields pieces until no more than the limit is left, and returns the rest."""
         while len(line) > self._limit:
             end = _character_start(line, self._limit)
             yield Piece(line[:end], self._begins, ends=False)
@@ -105,92 +127,103 @@ class Splitter:
         return line
 
 
-def _character_start(line: bytes, place: int) -> int:
-    """The place, or where the UTF-8 character begins that it lies in; bytes that are no UTF-8 are cut anywhere."""
-    for start in range(place, place - 4, -1):
+def _character_start(line: bytes, position: int) -> int:
+    """The start of the UTF-8 character at a position; the position itself in other bytes."""
+    # A character has four bytes at most, and all but the first begin with the bits 10.
+    for start in range(position, position - 4, -1):
         if line[start] & 0xC0 != 0x80:
             return start
-    return place
+    return position
 
 
-class Reader:
-    """Numbers the lines of one log, and leaves out those up to a cursor when the log is read again."""
+class LineReader:
+    """Numbers the lines of a log, and skips those up to a cursor when the log is read again."""
 
-    def __init__(self, cursor: Cursor | None = None) -> None:
+    def __init__(self, cursor: LogCursor | None = None) -> None:
         self.cursor = cursor
-        self._splitter = Splitter()
-        self._time, self._count = "", 0
+        self._splitter = LineSplitter()
+        self._time = ""
+        self._count = 0
         self._skip_to = cursor
 
-    def again(self) -> None:
-        """The log will be read again, from the cursor's second on."""
-        self._splitter, self._skip_to = Splitter(), self.cursor
-        self._time, self._count = "", 0
+    def restart(self) -> None:
+        """Prepare for reading the log again, from the cursor's second on."""
+        self._splitter = LineSplitter()
+        self._time = ""
+        self._count = 0
+        self._skip_to = self.cursor
 
-    def feed(self, data: bytes) -> Iterator[Line]:
+    def feed(self, data: bytes) -> Iterator[LogLine]:
         """The new lines in these bytes."""
         for piece in self._splitter.feed(data):
-            yield from self._line(piece)
+            yield from self._lines(piece)
 
-    def end(self) -> Iterator[Line]:
-        """The last line, when it had no line break; only for a log that ended in order."""
+    def end(self) -> Iterator[LogLine]:
+        """The last line, when it has no line break; only for a log that ended in order."""
         for piece in self._splitter.end():
-            yield from self._line(piece)
+            yield from self._lines(piece)
 
-    def _line(self, piece: Piece) -> Iterator[Line]:
-        time, text = split_stamp(piece.data) if piece.begins else ("", piece.data)
-        time = (
-            time
-            or self._time
-            or (self.cursor.time if self.cursor else "1970-01-01T00:00:00.000000000Z")
-        )
+    def _lines(self, piece: Piece) -> Iterator[LogLine]:
+        """The piece as a line; nothing when it was delivered before."""
+        time = ""
+        text = piece.data
+        if piece.begins:
+            time, text = split_stamp(piece.data)
+        if not time:
+            # The rest of a long line, or a line without a stamp: the time of the line before.
+            time = self._time or (self.cursor.time if self.cursor else EPOCH)
         self._count = self._count + 1 if time == self._time else 1
         self._time = time
-        place = Cursor(time, self._count)
+        cursor = LogCursor(time, self._count)
         if self._skip_to:
-            if (place.time, place.ordinal) <= (self._skip_to.time, self._skip_to.ordinal):
+            if (time, self._count) <= (
+                self._skip_to.time,
+                self._skip_to.ordinal,
+            ):
                 return
             self._skip_to = None
-        self.cursor = place
+        self.cursor = cursor
         if piece.ends:
             text = text.removesuffix(b"\r")
-        yield Line(place, text.decode(errors="replace"))
+        yield LogLine(cursor, text.decode(errors="replace"))
 
 
-class Pattern:
-    """A regular expression in the syntax of Rust's engine, which takes linear time whatever a caller writes."""
+class LinePattern:
+    """A regular expression in the syntax of Rust's engine, whose time is linear in the input."""
 
     def __init__(self, text: str) -> None:
         if len(text) > MAX_PATTERN:
             raise Invalid(f"a pattern may have {MAX_PATTERN} characters")
+        # Python's own engine may take exponential time. pydantic ships Rust's.
+        schema = core_schema.str_schema(pattern=text, regex_engine="rust-regex")
         try:
-            self._schema = SchemaValidator(
-                core_schema.str_schema(pattern=text, regex_engine="rust-regex")
-            )
+            self._schema = SchemaValidator(schema)
         except SchemaError as error:
-            raise Invalid(
-                f"not a usable pattern: {str(error).splitlines()[-1].strip()[:200]}"
-            ) from None
+            reason = str(error).splitlines()[-1].strip()[:200]
+            raise Invalid(f"not a usable pattern: {reason}") from None
 
     def __call__(self, line: str) -> bool:
-        """Whether the pattern is found anywhere in the line."""
+        """Whether the pattern matches anywhere in the line."""
         return self._schema.isinstance_python(line)
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """Which lines pass: those that hold `include` (when given) and not `exclude`."""
+class LineFilter:
+    """Passes lines that match `include` and do not match `exclude`; None matches all or none."""
 
-    include: Pattern | None = None
-    exclude: Pattern | None = None
+    include: LinePattern | None = None
+    exclude: LinePattern | None = None
 
     def passes(self, text: str) -> bool:
-        """Whether the line is wanted."""
-        return (self.include is None or self.include(text)) and not (
-            self.exclude is not None and self.exclude(text)
-        )
+        """Whether the line passes."""
+        if self.include is not None and not self.include(text):
+            return False
+        return self.exclude is None or not self.exclude(text)
 
 
-def line_filter(include: str, exclude: str) -> Filter:
-    """A filter out of two texts, either of which may be empty; Invalid for a pattern that cannot be used."""
-    return Filter(Pattern(include) if include else None, Pattern(exclude) if exclude else None)
+def line_filter(include: str, exclude: str) -> LineFilter:
+    """A filter out of two patterns, either of which may be ""; Invalid for an unusable one."""
+    return LineFilter(
+        LinePattern(include) if include else None,
+        LinePattern(exclude) if exclude else None,
+    )

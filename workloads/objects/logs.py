@@ -1,4 +1,4 @@
-"""A container's log as one piece of text."""
+"""A container's log: read as a whole, streamed, or followed while it grows."""
 
 import codecs
 from collections.abc import Callable, Iterable, Iterator
@@ -19,21 +19,23 @@ from clusters.kinds import KINDS
 from clusters.models import Cluster
 from core.errors import ClusterUnavailable, TooManyRequests
 from core.stream_limits import StreamPlace, stopping
-from workloads.objects.log_lines import Piece, Splitter
+from workloads.objects.log_lines import LineSplitter, Piece
 
 MAX_EVENT = 1024 * 1024
-UNENDED_SECONDS = 5.0
-# A node sends nothing, not even a status, until a followed container prints: so long is waited for an answer before asking again.
-UNBEGUN_SECONDS = 10.0
-# So long a caller waits to hear of a refusal.
+# A line that does not end within this time counts as silence.
+INCOMPLETE_LINE_SECONDS = 5.0
+# A node sends nothing, not even a status, before a followed container prints: after this time the
+# request is sent again.
+FIRST_BYTE_SECONDS = 10.0
+# How long a caller waits for a refusal.
 OPEN_SECONDS = 3.0
-# How soon a silent log ends when the process is asked to.
+# How soon a silent log ends when the process is to stop.
 STOPPING_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
-    """Which part of a log: seconds and lines as Kubernetes counts them; None is no limit."""
+    """Which part of a log to read, as in the API server's PodLogOptions; None is no limit."""
 
     container: str = ""
     tail_lines: int | None = None
@@ -44,7 +46,7 @@ class LogOptions:
     limit_bytes: int | None = None
 
     def query(self, *, follow: bool = False) -> dict[str, object]:
-        """The API server's names."""
+        """The query parameters of the API server."""
         return {
             "container": self.container,
             "tailLines": self.tail_lines,
@@ -60,41 +62,53 @@ class LogOptions:
 def read_log(cluster: Cluster, namespace: str, pod: str, options: LogOptions) -> bytes:
     """The log's bytes, at most LOG_LIMIT_BYTES of them."""
     path = KINDS["pods"].path(namespace=namespace, name=pod, subresource="log")
-    query = {**options.query(), "limitBytes": _limit(options)}
+    query = {**options.query(), "limitBytes": _byte_limit(options)}
     return registry.client(cluster).request("GET", path, query=query, accept="*/*")
 
 
-def _limit(options: LogOptions) -> int:
-    return min(options.limit_bytes or settings.LOG_LIMIT_BYTES, settings.LOG_LIMIT_BYTES)
+def _byte_limit(options: LogOptions) -> int:
+    limit = settings.LOG_LIMIT_BYTES
+    return min(options.limit_bytes or limit, limit)
 
 
 def read_log_text(cluster: Cluster, namespace: str, pod: str, options: LogOptions) -> str:
-    """The same as text. A character that the limit in bytes has cut is left out; what the log itself breaks off shows as U+FFFD."""
+    """The log as text, at most LOG_LIMIT_BYTES of it.
+
+    A character that the limit has cut is left out; invalid bytes of the log become U+FFFD.
+    """
     data = read_log(cluster, namespace, pod, options)
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    return decoder.decode(data, final=len(data) < _limit(options))
+    # Below the limit the log itself ends there, so a broken last character is the log's own.
+    return decoder.decode(data, final=len(data) < _byte_limit(options))
 
 
 def _open(
-    cluster: Cluster, namespace: str, pod: str, options: LogOptions, *, follow: bool = False
+    cluster: Cluster,
+    namespace: str,
+    pod: str,
+    options: LogOptions,
+    *,
+    follow: bool = False,
 ) -> Any:
+    """The open response of a log request; raises its error when it is refused."""
     path = KINDS["pods"].path(namespace=namespace, name=pod, subresource="log")
     response = registry.client(cluster).open(
         "GET",
         path,
         query=options.query(follow=follow),
         accept="*/*",
-        read_timeout=UNBEGUN_SECONDS if follow else None,
+        read_timeout=FIRST_BYTE_SECONDS if follow else None,
         silence=settings.LOG_FOLLOW_SECONDS if follow else None,
     )
     if response.status >= 400:
-        refusal = status_error(response.status, response.read())
+        error = status_error(response.status, response.read())
         response.release_conn()
-        raise refusal
+        raise error
     return response
 
 
-def _parts(response: Any) -> Iterator[bytes]:
+def _read_parts(response: Any) -> Iterator[bytes]:
+    """The response's bytes as they arrive; a connection that breaks off ends them."""
     try:
         with suppress(*READ_ERRORS):
             while part := response.read1(1 << 16):
@@ -104,28 +118,35 @@ def _parts(response: Any) -> Iterator[bytes]:
 
 
 def open_log(cluster: Cluster, namespace: str, pod: str, options: LogOptions) -> Iterator[bytes]:
-    """The log's bytes as they come; refused before the first byte or not at all."""
-    return _parts(_open(cluster, namespace, pod, options))
+    """The log's bytes as they arrive; errors are raised here, before the first byte."""
+    return _read_parts(_open(cluster, namespace, pod, options))
 
 
-def pieces_of(parts: Iterable[bytes | None]) -> Iterator[list[Piece] | None]:
-    """Lines, whole unless they are longer than 1 MiB, a part's at a time; None in a silent time, or when no line ends for a while."""
-    splitter = Splitter(MAX_EVENT)
-    last = monotonic()
+def pieces_of(
+    parts: Iterable[bytes | None],
+) -> Iterator[list[Piece] | None]:
+    """The lines of each part, whole unless they exceed 1 MiB.
+
+    None in silent times (a part that is None) and when no line ends for a while.
+    """
+    splitter = LineSplitter(MAX_EVENT)
+    last_output = monotonic()
     for part in parts:
         pieces = list(splitter.feed(part or b""))
-        if pieces or part is None or monotonic() - last > UNENDED_SECONDS:
-            last = monotonic()
+        is_silent = part is None or monotonic() - last_output > INCOMPLETE_LINE_SECONDS
+        if pieces or is_silent:
+            last_output = monotonic()
             yield pieces or None
     if pieces := list(splitter.end()):
         yield pieces
 
 
 class FollowedLog:
-    """A log as it grows: parts, or None whenever nothing came for `pause` seconds, so that a reader who has left is noticed.
+    """A log as it grows: parts, or None whenever nothing came for `pause` seconds.
 
-    TooManyRequests when LOG_FOLLOWERS are followed by this process already, for each holds a thread; whoever counts for themselves says
-    so (`counted`). `close` frees it.
+    The None lets its reader notice that the client has left. TooManyRequests when this process
+    follows LOG_FOLLOWERS logs already, as each takes a thread; `counted=False` is for callers with
+    a limit of their own. `close` frees it.
     """
 
     _count = 0
@@ -145,27 +166,34 @@ class FollowedLog:
         self._counted = counted
         self._closed = Event()
         self._opened = Event()
+        # Bounded: a reader that is slow stops the thread, and with it the cluster.
         self._parts = Queue[bytes](maxsize=64)
         self._pause = pause
         self._response: Any = None
         self._errors: list[Exception] = []
-        # Whose log it is has to be known before a thread without a database asks for it.
+        # Looked up here, as the thread has no database connection.
         registry.client(cluster).impersonation()
-        work = copy_context().run
         opener = partial(_open, cluster, namespace, pod, options, follow=True)
         self._place = StreamPlace(caller)
         try:
-            self._take_place()
+            self._count_in()
         except TooManyRequests:
             self._place.give_back()
             raise
-        Thread(target=work, args=(self._pump, opener), name="log-follower", daemon=True).start()
+        # The context holds the user on whose behalf the cluster is asked.
+        run_in_context = copy_context().run
+        Thread(
+            target=run_in_context,
+            args=(self._pump, opener),
+            name="log-follower",
+            daemon=True,
+        ).start()
         self._opened.wait(OPEN_SECONDS)
         if self._errors:
             self.close()
             raise self._errors[0]
 
-    def _take_place(self) -> None:
+    def _count_in(self) -> None:
         if not self._counted:
             return
         with FollowedLog._lock:
@@ -176,7 +204,7 @@ class FollowedLog:
                 )
             FollowedLog._count += 1
 
-    def _leave_place(self) -> None:
+    def _count_out(self) -> None:
         if not self._counted:
             return
         with FollowedLog._lock:
@@ -185,37 +213,43 @@ class FollowedLog:
     def __iter__(self) -> Iterator[bytes | None]:
         """Until the container or the reader ends it."""
         try:
-            while (part := self._next()) != b"":
+            while (part := self._next_part()) != b"":
                 yield part
         finally:
             self.close()
 
-    def _next(self) -> bytes | None:
+    def _next_part(self) -> bytes | None:
+        """The next part; None after the pause, b"" at the end."""
         end = monotonic() + self._pause
-        while (left := end - monotonic()) > 0:
+        while (remaining := end - monotonic()) > 0:
             try:
-                return self._parts.get(timeout=min(left, STOPPING_SECONDS))
+                return self._parts.get(timeout=min(remaining, STOPPING_SECONDS))
             except Empty:
                 if stopping.is_set():
                     return b""
         return None
 
     def _pump(self, opener: Callable[[], Any]) -> None:
+        """The thread: moves the response's parts into the queue, b"" at the end."""
         try:
-            self._response = self._open_patiently(opener)
-        except Exception as error:  # handed to whoever waits for it
+            self._response = self._open_with_retries(opener)
+        except Exception as error:  # raised by the constructor, which waits for it
             self._errors.append(error)
         self._opened.set()
+        # Closed before there was a response: nobody else shuts it down.
         if self._closed.is_set():
-            self._let_go()
+            self._shut_down()
         elif self._response is not None:
-            for part in _parts(self._response):
+            for part in _read_parts(self._response):
                 if not self._put(part):
                     return
         self._put(b"")
 
-    def _open_patiently(self, opener: Callable[[], Any]) -> Any:
-        """The answer, however long the container prints nothing; None when the reader has left, or after LOG_FOLLOW_SECONDS."""
+    def _open_with_retries(self, opener: Callable[[], Any]) -> Any:
+        """The response, however long the container prints nothing.
+
+        None when the reader has left, or after LOG_FOLLOW_SECONDS.
+        """
         end = monotonic() + settings.LOG_FOLLOW_SECONDS
         while not self._closed.is_set() and monotonic() < end:
             try:
@@ -226,7 +260,7 @@ class FollowedLog:
         return None
 
     def _put(self, part: bytes) -> bool:
-        """Whether the reader still wants it; a slow reader is waited for. Once the process is to end nothing more is."""
+        """Queue a part, waiting for a slow reader; False when it has left or the process stops."""
         while not self._closed.is_set() and not stopping.is_set():
             with suppress(Full):
                 self._parts.put(part, timeout=0.5)
@@ -234,14 +268,14 @@ class FollowedLog:
         return False
 
     def close(self) -> None:
-        """Let go of the connection, whoever reads from it; safe to repeat."""
+        """Close the connection, even while another thread reads from it; safe to repeat."""
         if not self._closed.is_set():
             self._closed.set()
-            self._let_go()
-            self._leave_place()
+            self._shut_down()
+            self._count_out()
             self._place.give_back()
 
-    def _let_go(self) -> None:
+    def _shut_down(self) -> None:
         if self._response is not None:
             with suppress(OSError, ValueError, RuntimeError):
                 self._response.shutdown()

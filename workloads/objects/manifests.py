@@ -1,4 +1,4 @@
-"""Checking and shaping manifests: pure rules, no cluster in sight."""
+"""Checks and completes manifests, and masks Secrets. Pure: no cluster is asked."""
 
 import re
 from typing import Any
@@ -6,34 +6,44 @@ from typing import Any
 import orjson
 
 from clusters.kinds import Kind
-from clusters.manifests import LAST_APPLIED, MASK, Object, as_object, from_yaml
+from clusters.manifests import (
+    LAST_APPLIED,
+    MASK,
+    Object,
+    as_object,
+    from_yaml,
+)
 from core.errors import Invalid
 from core.jsontext import loads
 
-# What may be a number that is not written as an integer.
+# A number that may not be written as an integer: 1.0 or 1e3.
 FLOAT = re.compile(rb"[0-9](?:\.[0-9]|[eE])")
 
 
 def manifest(content: object) -> Object:
-    """A manifest given as an object or as YAML text."""
+    """A manifest from an object or from YAML text; Invalid when it is neither."""
     if isinstance(content, str):
         return from_yaml(content)
     return as_object(content)
 
 
 def patch_body(body: bytes, patch: str) -> bytes:
-    """A patch as it is sent to a cluster: what is applied is read like any manifest, whole floats become integers.
+    """The body of a patch as it is sent to a cluster.
 
-    Invalid for a manifest that cannot be read; what is wrong with other patches the API server says.
+    An apply patch is read like any manifest; in the others whole floats become integers, as the
+    API server would refuse replicas of 3.0. Invalid for an apply patch that cannot be read; the
+    API server judges the others.
     """
     if patch == "apply":
         try:
             return orjson.dumps(from_yaml(body.decode()))
         except UnicodeDecodeError:
             raise Invalid("the body is not UTF-8 text") from None
+    # The usual patch has no float and is sent as it came.
     if not FLOAT.search(body):
         return body
     try:
+        # Wrapped, as a JSON patch is a list and no object.
         return orjson.dumps(as_object({"patch": loads(body)})["patch"])
     except Invalid:
         return body
@@ -46,61 +56,77 @@ def _metadata(body: Object) -> Object:
     return metadata
 
 
-def _agree(given: object, wanted: str, what: str) -> None:
-    if given is not None and not isinstance(given, str):
-        raise Invalid(f"{what} of the content must be a text", field=what)
-    if given not in (None, "", wanted):
-        raise Invalid(f"{what} {str(given)[:100]!r} of the content is not {wanted!r}", field=what)
+def _check_agreement(value: object, expected: str, field: str) -> None:
+    """Invalid when the manifest names another value than the request does."""
+    if value is not None and not isinstance(value, str):
+        raise Invalid(f"{field} of the content must be a text", field=field)
+    if value not in (None, "", expected):
+        raise Invalid(
+            f"{field} {str(value)[:100]!r} of the content is not {expected!r}",
+            field=field,
+        )
 
 
 def complete(
-    body: Object, kind: Kind, *, namespace: str | None = None, name: str | None = None
+    body: Object,
+    kind: Kind,
+    *,
+    namespace: str | None = None,
+    name: str | None = None,
 ) -> Object:
-    """The manifest with kind, apiVersion, name and namespace filled in; Invalid where they contradict the request."""
+    """The manifest with kind, apiVersion, name and namespace filled in.
+
+    Invalid where they contradict the request.
+    """
     metadata = _metadata(body)
     if kind.name:
-        _agree(body.get("kind"), kind.name, "kind")
+        _check_agreement(body.get("kind"), kind.name, "kind")
         body["kind"] = kind.name
-    _agree(body.get("apiVersion"), kind.api_version, "apiVersion")
+    _check_agreement(body.get("apiVersion"), kind.api_version, "apiVersion")
     body["apiVersion"] = kind.api_version
     if name is not None:
-        _agree(metadata.get("name"), name, "metadata.name")
+        _check_agreement(metadata.get("name"), name, "metadata.name")
         metadata["name"] = name
     if kind.namespaced and namespace:
-        _agree(metadata.get("namespace"), namespace, "metadata.namespace")
+        _check_agreement(metadata.get("namespace"), namespace, "metadata.namespace")
         metadata["namespace"] = namespace
     return body
 
 
 def content_namespace(content: object) -> str:
-    """metadata.namespace of a manifest, or nothing; never an error, for it is read before rights are checked."""
+    """metadata.namespace of a manifest, or "".
+
+    Never an error: it is read before the caller's rights are checked.
+    """
     metadata = content.get("metadata") if isinstance(content, dict) else None
     namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
     return namespace if isinstance(namespace, str) else ""
 
 
-# What a step of a JSON patch may look at in a Secret without the right to its values.
-_OPEN_PLACES = re.compile(
-    r"/(kind|apiVersion|type|immutable|metadata/(name|namespace|uid|resourceVersion|labels(/[^/]*)?))"
+# Paths in a Secret that a JSON patch may read without the right to the Secret's values.
+_READABLE_PATHS = re.compile(
+    r"/(kind|apiVersion|type|immutable"
+    r"|metadata/(name|namespace|uid|resourceVersion|labels(/[^/]*)?))"
 )
 
 
 def looks_at_values(steps: object) -> bool:
     """Whether a JSON patch of a Secret compares, copies or moves what may be one of its values.
 
-    What is no list of steps does not: the API server refuses it.
+    False for what is no list of steps: the API server refuses it.
     """
     if not isinstance(steps, list):
         return False
-    return any(_looks(step) for step in steps if isinstance(step, dict))
+    return any(_reads_value(step) for step in steps if isinstance(step, dict))
 
 
-def _looks(step: Object) -> bool:
+def _reads_value(step: Object) -> bool:
     operation = step.get("op")
     if operation not in ("test", "copy", "move"):
         return False
-    place = step.get("path" if operation == "test" else "from")
-    return not (isinstance(place, str) and _OPEN_PLACES.fullmatch(place))
+    # test would tell whether a guess is right, copy and move would put the value into a label.
+    path = step.get("path" if operation == "test" else "from")
+    return not (isinstance(path, str) and _READABLE_PATHS.fullmatch(path))
 
 
 def is_secret(kind: Kind) -> bool:
@@ -109,7 +135,10 @@ def is_secret(kind: Kind) -> bool:
 
 
 def masked_secret(raw: bytes) -> bytes:
-    """A Secret with its values hidden and its keys kept; the copy of the values in last-applied-configuration goes too."""
+    """A Secret's JSON with its keys, but masked values.
+
+    kubectl's last-applied-configuration has a copy of the values and is masked too.
+    """
     secret: dict[str, Any] = orjson.loads(raw)
     for field in ("data", "stringData"):
         if isinstance(secret.get(field), dict):

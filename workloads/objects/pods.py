@@ -1,4 +1,4 @@
-"""One pod: its events, and taking it away."""
+"""One pod: its Events, and its deletion."""
 
 import orjson
 
@@ -12,11 +12,18 @@ PODS = KINDS["pods"]
 
 
 def events(cluster: Cluster, namespace: str, pod: str) -> list[Object]:
-    """The events about this very pod, not about an earlier one of its name; NotFound when it is gone."""
+    """The Events about this very pod, not about an earlier one of its name.
+
+    NotFound when the pod does not exist.
+    """
     client = registry.client(cluster)
-    found = orjson.loads(client.get(PODS, pod, namespace=namespace))
-    about = {"name": pod, "namespace": namespace, "uid": found["metadata"].get("uid", "")}
-    selector = ",".join(f"involvedObject.{field}={value}" for field, value in about.items())
+    item = orjson.loads(client.get(PODS, pod, namespace=namespace))
+    involved = {
+        "name": pod,
+        "namespace": namespace,
+        "uid": item["metadata"].get("uid", ""),
+    }
+    selector = ",".join(f"involvedObject.{field}={value}" for field, value in involved.items())
     return list(list_all(client, KINDS["events"], namespace, fieldSelector=selector))
 
 

@@ -1,4 +1,7 @@
-"""What a cluster says that objects of a kind look like: its own OpenAPI (v3), cut down to one kind and what that refers to."""
+"""The schema of a kind, from the cluster's own OpenAPI document (v3).
+
+Cut down to the kind and the schemas that it refers to.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,70 +15,81 @@ from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import NotFound
 
-KEPT_SECONDS = 600
+CACHE_SECONDS = 600
 REFERENCE = "#/components/schemas/"
-# What checking needs; descriptions are nine tenths of such a document.
-LEFT_OUT = frozenset({"description", "example", "externalDocs", "default"})
+# Checking does not need these; descriptions are nine tenths of such a document.
+OMITTED = frozenset({"description", "example", "externalDocs", "default"})
 
 
-def schema_of(cluster: Cluster, api_version: str, kind: str) -> Object:
-    """{"root": name, "definitions": {name: schema}}; NotFound when the cluster describes no such kind. Kept for ten minutes."""
+def read_schema(cluster: Cluster, api_version: str, kind: str) -> Object:
+    """{"root": name, "definitions": {name: schema}}, cached for ten minutes.
+
+    NotFound when the cluster does not describe the kind.
+    """
     key = f"schema:{cluster.pk}:{api_version}:{kind}"
-    kept: Object | None = cache.get(key)
-    if kept is None:
-        kept = _read(registry.client(cluster), api_version, kind)
-        cache.set(key, kept, KEPT_SECONDS)
-    return kept
+    schema: Object | None = cache.get(key)
+    if schema is None:
+        schema = _download_schema(registry.client(cluster), api_version, kind)
+        cache.set(key, schema, CACHE_SECONDS)
+    return schema
 
 
-def _read(client: ClusterClient, api_version: str, kind: str) -> Object:
+def _download_schema(client: ClusterClient, api_version: str, kind: str) -> Object:
     group, _, version = api_version.rpartition("/")
+    # The core group has no name and another prefix.
     name = f"apis/{group}/{version}" if group else f"api/{version}"
     index = orjson.loads(client.request("GET", "/openapi/v3"))
     if name not in (index.get("paths") or {}):
         raise NotFound(f"the cluster serves no {api_version}", reason="NotFound")
-    found = orjson.loads(client.request("GET", f"/openapi/v3/{name}"))
-    schemas: Object = (found.get("components") or {}).get("schemas") or {}
-    root = next((one for one, schema in schemas.items() if _is(schema, group, version, kind)), None)
-    if root is None:
-        raise NotFound(f"the cluster does not describe {kind} of {api_version}", reason="NotFound")
-    return {"root": root, "definitions": _closure(schemas, root)}
+    document = orjson.loads(client.request("GET", f"/openapi/v3/{name}"))
+    schemas: Object = (document.get("components") or {}).get("schemas") or {}
+    identity = {"group": group, "version": version, "kind": kind}
+    for root, schema in schemas.items():
+        if identity in (schema.get("x-kubernetes-group-version-kind") or []):
+            return {
+                "root": root,
+                "definitions": _referenced_schemas(schemas, root),
+            }
+    raise NotFound(
+        f"the cluster does not describe {kind} of {api_version}",
+        reason="NotFound",
+    )
 
 
-def _is(schema: Object, group: str, version: str, kind: str) -> bool:
-    wanted = {"group": group, "version": version, "kind": kind}
-    return any(one == wanted for one in schema.get("x-kubernetes-group-version-kind") or [])
+def _referenced_schemas(schemas: Object, root: str) -> Object:
+    """The schema and all schemas that it refers to, directly or not."""
+    definitions: Object = {}
+    queue = [root]
+    while queue:
+        name = queue.pop()
+        if name not in definitions and name in schemas:
+            definitions[name] = _without_prose(schemas[name])
+            queue += _references(definitions[name])
+    return definitions
 
 
-def _closure(schemas: Object, root: str) -> Object:
-    """The schema and all that it refers to, however far."""
-    kept: Object = {}
-    waiting = [root]
-    while waiting:
-        name = waiting.pop()
-        if name not in kept and name in schemas:
-            kept[name] = _bare(schemas[name])
-            waiting += _references(kept[name])
-    return kept
+def _without_prose(schema: Any, *, is_properties: bool = False) -> Any:
+    """The schema without OMITTED keys.
 
-
-def _bare(schema: Any, *, names: bool = False) -> Any:
-    """The schema without its prose; under `properties` every word is a name."""
+    Under `properties` every key is a field's name, so that a field may be called description.
+    """
     if isinstance(schema, list):
-        return [_bare(one) for one in schema]
+        return [_without_prose(element) for element in schema]
     if not isinstance(schema, dict):
         return schema
-    return {
-        key: _bare(value, names=key == "properties" and not names)
-        for key, value in schema.items()
-        if names or key not in LEFT_OUT
-    }
+    reduced = {}
+    for key, value in schema.items():
+        if is_properties or key not in OMITTED:
+            has_properties = key == "properties" and not is_properties
+            reduced[key] = _without_prose(value, is_properties=has_properties)
+    return reduced
 
 
 def _references(schema: Any) -> Iterator[str]:
+    """The names that the schema's `$ref`s point to."""
     if isinstance(schema, list):
-        for one in schema:
-            yield from _references(one)
+        for element in schema:
+            yield from _references(element)
     elif isinstance(schema, dict):
         for key, value in schema.items():
             if key == "$ref" and isinstance(value, str):

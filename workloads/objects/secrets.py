@@ -16,46 +16,62 @@ SECRETS = KINDS["secrets"]
 
 
 def secrets(cluster: Cluster, namespace: str) -> list[Object]:
-    """Every secret of a namespace, values and all."""
+    """Every Secret of a namespace, with its values."""
     return list(list_all(registry.client(cluster), SECRETS, namespace))
 
 
 def secret(cluster: Cluster, namespace: str, name: str) -> Object:
-    """One secret; NotFound when there is none."""
-    found: Object = orjson.loads(registry.client(cluster).get(SECRETS, name, namespace=namespace))
-    return found
+    """One Secret with its values; NotFound when there is none."""
+    item: Object = orjson.loads(registry.client(cluster).get(SECRETS, name, namespace=namespace))
+    return item
 
 
 def create(
-    cluster: Cluster, namespace: str, name: str, *, kind: str, data: Mapping[str, str]
+    cluster: Cluster,
+    namespace: str,
+    name: str,
+    *,
+    kind: str,
+    data: Mapping[str, str],
 ) -> None:
-    """A new secret; Conflict when there is one of that name. Without a type Kubernetes makes it Opaque."""
-    body = {
+    """Create a Secret of a type (`kind`, "" for Opaque) with base64 data.
+
+    Conflict when there is one of that name.
+    """
+    body: Object = {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": name, "namespace": namespace},
         "data": dict(data),
     }
-    registry.client(cluster).create(
-        SECRETS, {**body, "type": kind} if kind else body, namespace=namespace
-    )
+    if kind:
+        body["type"] = kind
+    registry.client(cluster).create(SECRETS, body, namespace=namespace)
 
 
 def replace(
-    cluster: Cluster, namespace: str, name: str, *, kind: str, data: Mapping[str, str]
+    cluster: Cluster,
+    namespace: str,
+    name: str,
+    *,
+    kind: str,
+    data: Mapping[str, str],
 ) -> None:
-    """Replace the data as a whole; labels and annotations stay. NotFound when there is no such secret."""
+    """Replace all data of a Secret; labels and annotations stay. NotFound when there is none."""
     client = registry.client(cluster)
 
     def write() -> None:
+        # With the resourceVersion that was read, so a change in between is a conflict.
         body = {**secret(cluster, namespace, name), "data": dict(data)}
-        client.replace(SECRETS, name, {**body, "type": kind} if kind else body, namespace=namespace)
+        if kind:
+            body["type"] = kind
+        client.replace(SECRETS, name, body, namespace=namespace)
 
     retry_on_conflict(write)
 
 
 def remove(cluster: Cluster, namespace: str, name: str) -> None:
-    """Delete a secret; one that is gone is fine."""
+    """Delete a Secret; nothing when there is none."""
     try:
         registry.client(cluster).delete(SECRETS, name, namespace=namespace)
     except NotFound:

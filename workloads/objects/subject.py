@@ -1,4 +1,4 @@
-"""One object in one cluster: reading and patching it, and saying what exactly is missing."""
+"""One object in one cluster: reading and patching it, and telling which part of it is missing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,31 +17,40 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ObjectRef:
     """The object that an action is about; `namespace` is "" for cluster-wide kinds."""
 
     cluster: Cluster
     kind: Kind
     namespace: str
     name: str
-    # The JSON first read (`before`) and that of the latest change (`after`): what the audit trail compares.
-    seen: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    # The first JSON read ("before") and that of the latest change ("after"), for the audit trail.
+    versions: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def client(self) -> ClusterClient:
-        """The door to its cluster."""
+        """The client of the object's cluster."""
         return registry.client(self.cluster)
 
     def read(self, *, subresource: str | None = None) -> Object:
-        """The object as it is now; NamespaceNotFound when it is the namespace that is missing."""
+        """The object as it is now.
+
+        NotFound without it, NamespaceNotFound when it is the namespace that does not exist.
+        """
         path = self.kind.path(
-            namespace=self.namespace or None, name=self.name, subresource=subresource
+            namespace=self.namespace or None,
+            name=self.name,
+            subresource=subresource,
         )
-        raw = explaining(
-            self.client, self.kind, self.namespace, lambda: self.client.request("GET", path)
+        raw = call_with_namespace_check(
+            self.client,
+            self.kind,
+            self.namespace,
+            lambda: self.client.request("GET", path),
         )
-        self.seen.setdefault("before", raw)
-        return _object(raw)
+        # The audit trail compares with the state before the first change, however often it is read.
+        self.versions.setdefault("before", raw)
+        return _parsed(raw)
 
     def patch(
         self,
@@ -52,8 +61,7 @@ class Subject:
         dry_run: bool = False,
     ) -> Object:
         """The object after a merge, strategic or json patch."""
-        space, query = self.namespace or None, {"dryRun": "All" if dry_run else ""}
-        raw = explaining(
+        raw = call_with_namespace_check(
             self.client,
             self.kind,
             self.namespace,
@@ -62,23 +70,25 @@ class Subject:
                 self.name,
                 body,
                 patch=patch,
-                namespace=space,
+                namespace=self.namespace or None,
                 subresource=subresource,
-                query=query,
+                query={"dryRun": "All" if dry_run else ""},
             ),
         )
         if not dry_run:
-            self.seen["after"] = raw
-        return _object(raw)
+            self.versions["after"] = raw
+        return _parsed(raw)
 
 
-def _object(raw: bytes) -> Object:
-    found: Object = orjson.loads(raw)
-    return found
+def _parsed(raw: bytes) -> Object:
+    item: Object = orjson.loads(raw)
+    return item
 
 
-def explaining(client: ClusterClient, kind: Kind, namespace: str, call: Callable[[], T]) -> T:
-    """Run the call; when its object is missing, say whether the namespace is."""
+def call_with_namespace_check(
+    client: ClusterClient, kind: Kind, namespace: str, call: Callable[[], T]
+) -> T:
+    """What `call` returns; its NotFound becomes NamespaceNotFound when the namespace is missing."""
     try:
         return call()
     except NotFound as error:
@@ -94,7 +104,7 @@ def require_namespace(client: ClusterClient, namespace: str) -> None:
     try:
         client.get(KINDS["namespaces"], namespace)
     except Forbidden:
-        # What may be done inside a namespace has nothing to do with the right to read the namespace itself.
+        # Rights inside a namespace do not include reading the Namespace object itself.
         return
     except NotFound as error:
         raise NamespaceNotFound(error.message, **error.details) from error

@@ -1,6 +1,6 @@
-"""What a pod says about its containers, as far as following their logs needs it. Pure."""
+"""A pod's containers, as far as following their logs needs them. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,16 +8,18 @@ from clusters.manifests import Object
 from core.errors import Invalid
 
 DEFAULT = "kubectl.kubernetes.io/default-container"
+# The lists of a pod's spec, and those of its status that describe the same containers.
 GROUPS = (
     ("containers", "containerStatuses"),
     ("initContainers", "initContainerStatuses"),
     ("ephemeralContainers", "ephemeralContainerStatuses"),
 )
+FINISHED = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container of one pod, and what became of it: waiting, running, restarting, ended or absent."""
+    """One container of one pod; `state` is waiting, running, restarting or ended."""
 
     pod: str
     name: str
@@ -28,79 +30,87 @@ class Container:
 
     @property
     def source(self) -> str:
-        """How frames name it."""
+        """Its name in the frames of a stream: `pod/container`."""
         return f"{self.pod}/{self.name}"
 
 
-def _specs(pod: Object, *groups: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for group, _ in GROUPS:
-        if not groups or group in groups:
-            yield from ((group, spec) for spec in pod["spec"].get(group) or [])
+def select_containers(pod: Object, names: list[str], *, every: bool = False) -> list[str]:
+    """The names of the containers that a caller means.
 
-
-def chosen(pod: Object, names: list[str], *, every: bool = False) -> list[str]:
-    """Names of the containers meant: those given, `*` for all, none given for the default one (`every`: all regular ones)."""
-    known = [spec["name"] for _, spec in _specs(pod)]
+    `*` is all of them; without names the default container, or with `every` all regular ones.
+    Invalid for a name that the pod does not have, unless `every`: of many pods only some may.
+    """
+    spec = pod["spec"]
+    regular = [container["name"] for container in spec.get("containers") or []]
+    existing = [container["name"] for group, _ in GROUPS for container in spec.get(group) or []]
     if "*" in names:
-        return known
-    regular: list[str] = [spec["name"] for _, spec in _specs(pod, "containers")]
+        return existing
     if not names:
-        preferred = (pod["metadata"].get("annotations") or {}).get(DEFAULT)
-        return regular if every else [str(preferred) if preferred in regular else regular[0]]
-    if not every and (missing := [name for name in names if name not in known]):
+        return regular if every else [_default_container(pod, regular)]
+    missing = [name for name in names if name not in existing]
+    if missing and not every:
         raise Invalid(
-            f"container {missing[0][:100]!r} is not in pod {pod['metadata']['name']}, which has {', '.join(known)}",
+            f"container {missing[0][:100]!r} is not in pod {pod['metadata']['name']}, "
+            f"which has {', '.join(existing)}",
             field="container",
         )
-    return [name for name in names if name in known]
+    return [name for name in names if name in existing]
 
 
-def look(pod: Object, name: str) -> Container:
-    """How a container stands."""
-    meta, status = pod["metadata"], pod.get("status") or {}
+def _default_container(pod: Object, regular: list[str]) -> str:
+    """kubectl's choice: the annotation's, else the first."""
+    annotated = (pod["metadata"].get("annotations") or {}).get(DEFAULT)
+    return str(annotated) if annotated in regular else regular[0]
+
+
+def container_status(pod: Object, name: str) -> Container:
+    """The state of a container, from the pod's status."""
+    metadata = pod["metadata"]
+    status = pod.get("status") or {}
     for group, statuses in GROUPS:
-        for each in status.get(statuses) or []:
-            if each["name"] == name:
-                state, reason = _state(pod, group, each)
-                return Container(
-                    meta["name"], name, meta["uid"], state, each.get("restartCount", 0), reason
-                )
-    over = status.get("phase") in {"Succeeded", "Failed"}
-    return Container(
-        meta["name"],
-        name,
-        meta["uid"],
-        "ended" if over else "waiting",
-        0,
-        status.get("reason") or "",
-    )
+        for entry in status.get(statuses) or []:
+            if entry["name"] != name:
+                continue
+            state, reason = _state(pod, group, entry)
+            restarts = entry.get("restartCount", 0)
+            return Container(
+                metadata["name"],
+                name,
+                metadata["uid"],
+                state,
+                restarts,
+                reason,
+            )
+    # Without an entry the kubelet has not seen the pod, or the pod ended before it started.
+    state = "ended" if status.get("phase") in FINISHED else "waiting"
+    reason = status.get("reason") or ""
+    return Container(metadata["name"], name, metadata["uid"], state, 0, reason)
 
 
 def _state(pod: Object, group: str, status: Mapping[str, Any]) -> tuple[str, str]:
+    """(state, reason) of a container's status."""
     state = status.get("state") or {}
     if "running" in state:
         return "running", ""
-    ended = state.get("terminated")
-    if ended is None:
-        waiting = state.get("waiting") or {}
-        return ("restarting" if status.get("restartCount") else "waiting"), str(
-            waiting.get("reason") or ""
-        )
-    reason = f"{ended.get('reason') or 'exited'} ({ended.get('exitCode', 0)})"
-    return ("restarting" if _will_restart(pod, group, ended) else "ended"), reason
+    terminated = state.get("terminated")
+    if terminated is None:
+        reason = str((state.get("waiting") or {}).get("reason") or "")
+        # Waiting after a first run: CrashLoopBackOff.
+        return "restarting" if status.get("restartCount") else "waiting", reason
+    reason = f"{terminated.get('reason') or 'exited'} ({terminated.get('exitCode', 0)})"
+    return "restarting" if _will_restart(pod, group, terminated) else "ended", reason
 
 
-def _will_restart(pod: Object, group: str, ended: Mapping[str, Any]) -> bool:
-    if pod["metadata"].get("deletionTimestamp") or (pod.get("status") or {}).get("phase") in {
-        "Succeeded",
-        "Failed",
-    }:
+def _will_restart(pod: Object, group: str, terminated: Mapping[str, Any]) -> bool:
+    """Whether the kubelet will start the container again, by its pod's restartPolicy."""
+    phase = (pod.get("status") or {}).get("phase")
+    if pod["metadata"].get("deletionTimestamp") or phase in FINISHED:
         return False
-    if group != "containers":
-        return (
-            group == "initContainers"
-            and bool(ended.get("exitCode"))
-            and pod["spec"].get("restartPolicy") != "Never"
-        )
+    has_failed = bool(terminated.get("exitCode"))
     policy = pod["spec"].get("restartPolicy", "Always")
-    return policy == "Always" or (policy == "OnFailure" and bool(ended.get("exitCode")))
+    if group == "initContainers":
+        # An init container that succeeded is done, whatever the policy.
+        return has_failed and policy != "Never"
+    if group == "ephemeralContainers":
+        return False
+    return bool(policy == "Always" or (policy == "OnFailure" and has_failed))

@@ -1,4 +1,4 @@
-"""Debug pods on nodes whose terminal is gone (its process was killed): found and removed."""
+"""Removes debug pods on nodes whose terminal no longer exists because its process was killed."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -16,36 +16,39 @@ from core.sockets.connections import seats_key
 from core.sockets.tickets import store
 from workloads.streams.exec import LABEL, USER
 
+# A pod is older than this before its terminal counts as lost.
 GRACE = timedelta(minutes=2)
 
 
-def remove(cluster: Cluster) -> int:
-    """Delete the cluster's debug pods that no open terminal holds; how many."""
-    client, namespace = registry.client(cluster), settings.NODE_TERMINAL_NAMESPACE
-    stale = [
-        pod["metadata"]["name"]
-        for pod in list_all(client, KINDS["pods"], namespace, labelSelector=LABEL)
-        if _is_stale(pod)
-    ]
-    for name in stale:
+def remove_stale_pods(cluster: Cluster) -> int:
+    """Delete the cluster's debug pods that no open terminal uses; how many."""
+    client = registry.client(cluster)
+    namespace = settings.NODE_TERMINAL_NAMESPACE
+    pods = list_all(client, KINDS["pods"], namespace, labelSelector=LABEL)
+    names = [pod["metadata"]["name"] for pod in pods if _is_stale(pod)]
+    # The shell must not keep the node's debug pod for its termination grace period.
+    options = {"gracePeriodSeconds": 0}
+    for name in names:
         try:
-            client.delete(
-                KINDS["pods"], name, namespace=namespace, options={"gracePeriodSeconds": 0}
-            )
+            client.delete(KINDS["pods"], name, namespace=namespace, options=options)
         except NotFound:
             continue
-    return len(stale)
+    return len(names)
 
 
 def _is_stale(pod: Object) -> bool:
-    """Older than two minutes, and its session has no seat."""
-    meta = pod["metadata"]
-    made = datetime.fromisoformat(str(meta.get("creationTimestamp") or "1970-01-01T00:00:00Z"))
-    if datetime.now(UTC) - made < GRACE:
+    """Whether the pod is older than GRACE and its session holds no seat of its user's."""
+    metadata = pod["metadata"]
+    created_at = datetime.fromisoformat(
+        str(metadata.get("creationTimestamp") or "1970-01-01T00:00:00Z")
+    )
+    if datetime.now(UTC) - created_at < GRACE:
         return False
-    user = str((meta.get("annotations") or {}).get(USER, ""))
+    user = str((metadata.get("annotations") or {}).get(USER, ""))
+    session = metadata["labels"][LABEL]
     try:
-        held = store(settings.REDIS_URL).zscore(seats_key("terminals", user), meta["labels"][LABEL])
+        expires_at = store(settings.REDIS_URL).zscore(seats_key("terminals", user), session)
     except redis.RedisError:
+        # Nobody can tell now; the next round may.
         return False
-    return not held or float(str(held)) < time.time()
+    return not expires_at or float(str(expires_at)) < time.time()

@@ -26,20 +26,22 @@ DEBUG_POD = "node-terminal-"
 SHELL = [
     "/bin/sh",
     "-c",
-    "TERM=xterm-256color; export TERM; if [ -x /bin/bash ]; then exec /bin/bash; else exec /bin/sh; fi",
+    "TERM=xterm-256color; export TERM; "
+    "if [ -x /bin/bash ]; then exec /bin/bash; else exec /bin/sh; fi",
 ]
 NODE_SHELL = ["chroot", "/host", *SHELL]
+# How long a debug pod may take to start.
 POD_SECONDS = 60.0
 STARTING = "starting"
 
 
 def exec_path(namespace: str, pod: str) -> str:
-    """The address of exec."""
+    """The path of a pod's exec subresource."""
     return PODS.path(namespace=namespace, name=pod, subresource="exec")
 
 
 def exec_query(container: str, command: list[str]) -> dict[str, object]:
-    """What exec takes for a terminal; with one there is no separate stderr."""
+    """The query of exec for a terminal; a terminal has no separate stderr."""
     return {
         "container": container,
         "command": command,
@@ -50,40 +52,44 @@ def exec_query(container: str, command: list[str]) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def opened(ticket: Ticket, starting: Callable[[str], None]) -> AsyncIterator[Channels]:
-    """The channels of the shell that a ticket is for."""
+async def open_shell(ticket: Ticket, starting: Callable[[str], None]) -> AsyncIterator[Channels]:
+    """The channels of the shell that a ticket is for.
+
+    `starting` is called with the state when the shell takes a moment to start.
+    """
     async with (
         stream_clients.stream_client(ticket.cluster, ticket.user) as client,
-        _shell(client, ticket, starting) as channels,
+        _exec_channels(client, ticket, starting) as channels,
     ):
         yield channels
 
 
 @asynccontextmanager
-async def _shell(
+async def _exec_channels(
     client: StreamClient, ticket: Ticket, starting: Callable[[str], None]
 ) -> AsyncIterator[Channels]:
     options = ticket.options
+    command = list(options.get("command") or [])
     if node := options.get("node"):
-        async with _debug_pod(
-            client, debug_pod(str(node), ticket.mark, ticket.user), starting
-        ) as name:
-            query = exec_query("shell", list(options.get("command") or NODE_SHELL))
-            async with client.exec(
-                exec_path(settings.NODE_TERMINAL_NAMESPACE, name), query
-            ) as channels:
+        manifest = debug_pod_manifest(str(node), ticket.mark, ticket.user)
+        async with _debug_pod(client, manifest, starting) as name:
+            path = exec_path(settings.NODE_TERMINAL_NAMESPACE, name)
+            query = exec_query("shell", command or NODE_SHELL)
+            async with client.exec(path, query) as channels:
                 yield channels
         return
-    query = exec_query(str(options.get("container") or ""), list(options.get("command") or SHELL))
-    async with client.exec(exec_path(ticket.namespace, ticket.name), query) as channels:
+    path = exec_path(ticket.namespace, ticket.name)
+    query = exec_query(str(options.get("container") or ""), command or SHELL)
+    async with client.exec(path, query) as channels:
         yield channels
 
 
-# --- nodes ----------------------------------------------------------------------------------------------------------
-def debug_pod(node: str, mark: str, user: int) -> Object:
-    """A privileged pod on the node, with its root under /host; the kubelet ends it even if nobody comes to remove it.
+# --- nodes --------------------------------------------------------------------
+def debug_pod_manifest(node: str, mark: str, user: int) -> Object:
+    """A privileged pod on the node, with the node's root file system under /host.
 
-    `mark` stands for the session, whose id must not be read from a label.
+    Its deadline lets the kubelet end it even if nothing removes it. `mark` is the hash of the
+    session's id: the id itself must not be readable from a label.
     """
     expires = datetime.now(UTC) + timedelta(seconds=settings.NODE_TERMINAL_SECONDS)
     return {
@@ -92,10 +98,17 @@ def debug_pod(node: str, mark: str, user: int) -> Object:
         "metadata": {
             "name": f"{DEBUG_POD}{mark[:12]}",
             "namespace": settings.NODE_TERMINAL_NAMESPACE,
-            "labels": {LABEL: mark, "app.kubernetes.io/managed-by": "kubegale"},
-            "annotations": {EXPIRES: f"{expires:%Y-%m-%dT%H:%M:%SZ}", USER: str(user)},
+            "labels": {
+                LABEL: mark,
+                "app.kubernetes.io/managed-by": "kubegale",
+            },
+            "annotations": {
+                EXPIRES: f"{expires:%Y-%m-%dT%H:%M:%SZ}",
+                USER: str(user),
+            },
         },
         "spec": {
+            # Bypasses the scheduler, so that it runs on cordoned and full nodes too.
             "nodeName": node,
             "hostPID": True,
             "hostIPC": True,
@@ -110,7 +123,10 @@ def debug_pod(node: str, mark: str, user: int) -> Object:
                 {
                     "name": "shell",
                     "image": settings.NODE_TERMINAL_IMAGE,
-                    "command": ["sleep", str(settings.NODE_TERMINAL_SECONDS)],
+                    "command": [
+                        "sleep",
+                        str(settings.NODE_TERMINAL_SECONDS),
+                    ],
                     "securityContext": {"privileged": True},
                     "volumeMounts": [{"name": "host", "mountPath": "/host"}],
                 }
@@ -122,67 +138,69 @@ def debug_pod(node: str, mark: str, user: int) -> Object:
 
 @asynccontextmanager
 async def _debug_pod(
-    client: StreamClient, body: Object, starting: Callable[[str], None]
+    client: StreamClient, manifest: Object, starting: Callable[[str], None]
 ) -> AsyncIterator[str]:
-    """Its name, once it runs; removed at the end, whatever the end is."""
-    name = body["metadata"]["name"]
+    """The debug pod's name once it runs; it is deleted at the end in any case."""
+    name = manifest["metadata"]["name"]
     starting(STARTING)
     try:
-        await client.json("POST", PODS.path(namespace=settings.NODE_TERMINAL_NAMESPACE), body=body)
-        await _until_running(client, name)
+        path = PODS.path(namespace=settings.NODE_TERMINAL_NAMESPACE)
+        await client.json("POST", path, body=manifest)
+        await _wait_until_running(client, name)
         yield name
     finally:
-        await asyncio.shield(_remove(client, name))
+        # Shielded: the task is cancelled when its client leaves, and the pod must go then too.
+        await asyncio.shield(_delete_pod(client, name))
 
 
-async def _until_running(client: StreamClient, name: str) -> None:
-    deadline, pause = time.monotonic() + POD_SECONDS, 0.1
+async def _wait_until_running(client: StreamClient, name: str) -> None:
+    """Rejected when the pod ends at once, ClusterUnavailable when it does not start in time."""
+    deadline = time.monotonic() + POD_SECONDS
+    pause = 0.1
+    path = PODS.path(namespace=settings.NODE_TERMINAL_NAMESPACE, name=name)
     while True:
-        pod = await client.json(
-            "GET", PODS.path(namespace=settings.NODE_TERMINAL_NAMESPACE, name=name)
-        )
+        pod = await client.json("GET", path)
         phase = (pod.get("status") or {}).get("phase")
         if phase == "Running":
             return
         if phase in {"Failed", "Succeeded"}:
-            raise Rejected(f"the debug pod ended before it could be used: {_reason(pod)}")
+            raise Rejected(f"the debug pod ended before it could be used: {_pod_reason(pod)}")
         if time.monotonic() > deadline:
             raise ClusterUnavailable(
-                f"the debug pod did not start within {POD_SECONDS:.0f} s: {_reason(pod)}",
+                f"the debug pod did not start within {POD_SECONDS:.0f} s: {_pod_reason(pod)}",
                 reason="timeout",
             )
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 2.0)
 
 
-def _reason(pod: Mapping[str, Any]) -> str:
+def _pod_reason(pod: Mapping[str, Any]) -> str:
+    """Why the pod does not run, such as ErrImagePull."""
     status = pod.get("status") or {}
-    waiting = [
-        (each.get("state") or {}).get("waiting") or {}
-        for each in status.get("containerStatuses") or []
-    ]
-    return str(
-        next(
-            (each["reason"] for each in waiting if each.get("reason")),
-            status.get("reason") or status.get("phase") or "unknown",
-        )
-    )
+    for container in status.get("containerStatuses") or []:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason"):
+            return str(waiting["reason"])
+    return str(status.get("reason") or status.get("phase") or "unknown")
 
 
-async def _remove(client: StreamClient, name: str) -> None:
+async def _delete_pod(client: StreamClient, name: str) -> None:
+    """Delete the debug pod, in three tries; `debug_pod_gc` finds what is left."""
     path = PODS.path(namespace=settings.NODE_TERMINAL_NAMESPACE, name=name)
+    options = {
+        "kind": "DeleteOptions",
+        "apiVersion": "v1",
+        "gracePeriodSeconds": 0,
+    }
     for pause in (0.5, 2.0, 0.0):
         try:
-            await client.json(
-                "DELETE",
-                path,
-                body={"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0},
-            )
+            await client.json("DELETE", path, body=options)
         except NotFound:
             return
         except DomainError as error:
             log.warning(
-                "a debug pod could not be removed yet", extra={"pod": name, "error": error.message}
+                "a debug pod could not be removed yet",
+                extra={"pod": name, "error": error.message},
             )
             await asyncio.sleep(pause)
         else:

@@ -1,4 +1,7 @@
-"""Following one container's log for as long as it lasts: through broken connections and restarts, no line lost or doubled."""
+"""Follows one container's log through broken connections and restarts.
+
+No line is lost or sent twice.
+"""
 
 import asyncio
 import random
@@ -11,6 +14,7 @@ from django.conf import settings
 
 from clusters.client import Query
 from clusters.kinds import KINDS
+from clusters.manifests import Object
 from clusters.streams import StreamClient
 from core.errors import (
     ClusterUnavailable,
@@ -20,105 +24,122 @@ from core.errors import (
     Rejected,
     TooManyRequests,
 )
-from workloads.objects.log_lines import Cursor, Line, Reader
-from workloads.streams.containers import Container, look
+from workloads.objects.log_lines import LineReader, LogCursor, LogLine
+from workloads.streams.containers import Container, container_status
 
 PODS = KINDS["pods"]
-SLOWEST = 30.0
-SETTLED = 5.0
-Emit = Callable[["Follower", Line], Awaitable[None]]
+MAX_PAUSE_SECONDS = 30.0
+Emit = Callable[["LogFollower", LogLine], Awaitable[None]]
 Notify = Callable[[str, str, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which part of each log is wanted, by the API server's names, and whether to go on when it has been read."""
+class LogRequest:
+    """Which part of each log to read, by the API server's names, and whether to follow it."""
 
     query: Query
     follow: bool = True
 
 
-class _OtherRun(Exception):
+class _ContainerRestarted(Exception):
     """The log that was opened belongs to a later run of the container."""
 
-    def __init__(self, found: Container) -> None:
-        super().__init__(found.source)
-        self.found = found
+    def __init__(self, container: Container) -> None:
+        super().__init__(container.source)
+        self.container = container
 
 
-class Follower:
-    """Reads one container's log to its end. `emit` takes each line, `notify` (state, source, reason) what happens to the log."""
+class LogFollower:
+    """Reads one container's log to its end.
+
+    `emit` takes each line, `notify` (state, source, reason) what happens to the log.
+    """
 
     def __init__(
         self,
         client: StreamClient,
         namespace: str,
         container: Container,
-        wanted: Wanted,
+        log_request: LogRequest,
         *,
-        cursor: Cursor | None,
+        cursor: LogCursor | None,
         emit: Emit,
         notify: Notify,
     ) -> None:
         self.source = container.source
-        self._client, self._namespace, self._container, self._wanted = (
-            client,
-            namespace,
-            container,
-            wanted,
-        )
-        self._emit, self._notify = emit, notify
-        self._reader = Reader(cursor)
+        self._client = client
+        self._namespace = namespace
+        self._container = container
+        self._log_request = log_request
+        self._emit = emit
+        self._notify = notify
+        self._reader = LineReader(cursor)
         self._opened = False
-        self._since = ""
+        self._opened_at = ""
         self._trouble_began: float | None = None
         self._pause = 1.0
 
     async def run(self) -> None:
-        """Until the container has ended for good; ClusterUnavailable when the cluster stays away."""
+        """Until the container has ended for good.
+
+        ClusterUnavailable when the cluster does not come back within STREAM_GIVE_UP_SECONDS.
+        """
         while True:
             try:
-                broken = await self._try_read()
-            except _OtherRun as other:
-                await self._restarted(other.found)
+                error = await self._try_read()
+            except _ContainerRestarted as restarted:
+                await self._handle_restart(restarted.container)
                 continue
-            if not self._wanted.follow and broken is None:
-                return await self._notify("eof", self.source, "")
-            if await self._is_over(broken):
-                return None
+            if not self._log_request.follow and error is None:
+                await self._notify("eof", self.source, "")
+                return
+            if await self._is_over(error):
+                return
 
     async def _try_read(self) -> DomainError | None:
-        """Read as far as it goes; None when the log ended in order, else what broke."""
+        """Read as far as possible; None when the log ended in order, else the error."""
         try:
-            await self._read(self._query(), follow=self._wanted.follow)
+            await self._read(self._query(), follow=self._log_request.follow)
         except (ClusterUnavailable, NotFound, TooManyRequests) as error:
             return error
         except (Invalid, Rejected) as error:
-            if not self._wanted.follow:
+            # 400 is also the kubelet's answer for a container that has not started: wait for it.
+            if not self._log_request.follow:
                 raise
             return error
         return None
 
     def _query(self) -> dict[str, object]:
-        """The first time what the caller asked for, later everything since the last line."""
-        query: dict[str, object] = {"container": self._container.name, "timestamps": "true"}
+        """The first time the caller's query, later everything since the last line."""
+        # The time stamps are needed to recognise lines that were sent already.
+        query: dict[str, object] = {
+            "container": self._container.name,
+            "timestamps": "true",
+        }
         if self._reader.cursor:
-            self._reader.again()
-            return {**query, "sinceTime": self._reader.cursor.since}
-        if self._opened:
-            return {**query, "sinceTime": self._since}
-        return {**query, **self._wanted.query}
+            self._reader.restart()
+            query["sinceTime"] = self._reader.cursor.since
+        elif self._opened:
+            query["sinceTime"] = self._opened_at
+        else:
+            query.update(self._log_request.query)
+        return query
 
     async def _read(self, query: Query, *, follow: bool) -> None:
-        path = PODS.path(namespace=self._namespace, name=self._container.pod, subresource="log")
+        path = PODS.path(
+            namespace=self._namespace,
+            name=self._container.pod,
+            subresource="log",
+        )
         query = {**query, "follow": "true"} if follow else query
-        async with self._client.open(
-            "GET", path, query=query, read=None if follow else self._client.limits.read
-        ) as response:
+        # A followed log may be silent for hours.
+        read_timeout = None if follow else self._client.limits.read
+        async with self._client.open("GET", path, query=query, read=read_timeout) as response:
             if self._opened and follow:
-                await self._check_run()
+                await self._check_restart()
             if not self._opened:
-                self._opened, self._since = True, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+                self._opened = True
+                self._opened_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             if self._trouble_began is not None:
                 self._trouble_began = None
                 await self._notify("connected", self.source, "")
@@ -129,84 +150,93 @@ class Follower:
             for line in self._reader.end():
                 await self._emit(self, line)
 
-    async def _check_run(self) -> None:
-        """_OtherRun when the container was started again while we were away: what it printed before comes first."""
-        pod = await self._client.json(
-            "GET", PODS.path(namespace=self._namespace, name=self._container.pod)
-        )
-        found = look(pod, self._container.name)
-        if found.uid == self._container.uid and found.restarts > self._container.restarts:
-            raise _OtherRun(found)
+    async def _read_pod(self) -> Object:
+        path = PODS.path(namespace=self._namespace, name=self._container.pod)
+        pod: Object = await self._client.json("GET", path)
+        return pod
 
-    async def _is_over(self, broken: DomainError | None) -> bool:
-        """What the pod says after the log ended or broke; waits where there is something to wait for."""
+    async def _check_restart(self) -> None:
+        """_ContainerRestarted when the container restarted while we were disconnected.
+
+        The rest of its previous log comes first then.
+        """
+        current = container_status(await self._read_pod(), self._container.name)
+        is_same_pod = current.uid == self._container.uid
+        if is_same_pod and current.restarts > self._container.restarts:
+            raise _ContainerRestarted(current)
+
+    async def _is_over(self, error: DomainError | None) -> bool:
+        """Whether the container has ended for good, by its pod, after the log ended or broke off.
+
+        Waits before the next try when it has not.
+        """
         try:
-            pod = await self._client.json(
-                "GET", PODS.path(namespace=self._namespace, name=self._container.pod)
-            )
+            pod = await self._read_pod()
         except NotFound:
-            return await self._gone("pod_deleted")
-        except (ClusterUnavailable, TooManyRequests) as error:
-            await self._keep_trying(error)
+            return await self._finish("pod_deleted")
+        except (ClusterUnavailable, TooManyRequests) as pod_error:
+            await self._wait_for_cluster(pod_error)
             return False
-        found = look(pod, self._container.name)
-        if found.uid != self._container.uid:
-            return await self._gone("pod_replaced")
-        if found.restarts > self._container.restarts:
-            await self._restarted(found)
+        current = container_status(pod, self._container.name)
+        if current.uid != self._container.uid:
+            return await self._finish("pod_replaced")
+        if current.restarts > self._container.restarts:
+            await self._handle_restart(current)
             return False
-        if found.state == "ended":
-            return await self._gone(found.reason)
-        if isinstance(broken, NotFound):
-            raise broken
-        if (found.state == "running" and broken is None) or isinstance(broken, ClusterUnavailable):
-            await self._keep_trying(broken)
+        if current.state == "ended":
+            return await self._finish(current.reason)
+        if isinstance(error, NotFound):
+            raise error
+        # A running container's log does not end: the connection was cut.
+        was_cut = current.state == "running" and error is None
+        if was_cut or isinstance(error, ClusterUnavailable):
+            await self._wait_for_cluster(error)
         else:
             await self._sleep()
         return False
 
-    async def _gone(self, reason: str) -> bool:
+    async def _finish(self, reason: str) -> bool:
         await self._notify("eof", self.source, reason)
         return True
 
-    async def _restarted(self, found: Container) -> None:
-        """The rest of the log that the container left behind comes first."""
+    async def _handle_restart(self, container: Container) -> None:
+        """Read the rest of the previous run's log, then go on with the new run."""
         try:
             await self._read({**self._query(), "previous": "true"}, follow=False)
         except (NotFound, Invalid, Rejected):
-            pass  # nothing was kept of it
+            # The kubelet keeps only the last run, and not always.
+            pass
         except ClusterUnavailable as error:
-            await self._keep_trying(error)
+            await self._wait_for_cluster(error)
             return
-        self._container = found
-        await self._notify("container_restarted", self.source, found.reason)
+        self._container = container
+        await self._notify("container_restarted", self.source, container.reason)
 
-    async def _keep_trying(self, error: DomainError | None) -> None:
-        """Wait before the next try; when nothing has come for STREAM_GIVE_UP_SECONDS the cluster is lost."""
-        moment = time.monotonic()
+    async def _wait_for_cluster(self, error: DomainError | None) -> None:
+        """Wait before the next try; raises the error after STREAM_GIVE_UP_SECONDS of trouble."""
+        now = time.monotonic()
         if self._trouble_began is None:
-            self._trouble_began = moment
+            self._trouble_began = now
             await self._notify("reconnecting", self.source, error.message if error else "")
-        if (
-            isinstance(error, ClusterUnavailable)
-            and moment - self._trouble_began > settings.STREAM_GIVE_UP_SECONDS
-        ):
+        is_too_long = now - self._trouble_began > settings.STREAM_GIVE_UP_SECONDS
+        if isinstance(error, ClusterUnavailable) and is_too_long:
             raise error
         await self._sleep()
 
     async def _sleep(self) -> None:
-        spread = random.uniform(0.5, 1.0)  # noqa: S311  # spreads retries
+        # Spread, as thousands of followers may lose the same cluster at once.
+        spread = random.uniform(0.5, 1.0)  # noqa: S311  # no secret
         await asyncio.sleep(min(self._pause, settings.STREAM_GIVE_UP_SECONDS / 4) * spread)
-        self._pause = min(self._pause * 2, SLOWEST)
+        self._pause = min(self._pause * 2, MAX_PAUSE_SECONDS)
 
 
-def frame(line: Line, source: str, *, stamped: bool) -> dict[str, Any]:
-    """The body of a log frame."""
-    content = f"{line.cursor.time} {line.text}" if stamped else line.text
+def log_frame(line: LogLine, source: str, *, timestamps: bool) -> dict[str, Any]:
+    """A `log` frame; with `timestamps` each line begins with its time, as kubectl prints it."""
+    time_stamp = line.cursor.time
     data = {
-        "content": content,
-        "timestamp": line.cursor.time,
+        "content": f"{time_stamp} {line.text}" if timestamps else line.text,
+        "timestamp": time_stamp,
         "source": source,
         "cursor": str(line.cursor),
     }
-    return {"type": "log", "timestamp": line.cursor.time, "data": data}
+    return {"type": "log", "timestamp": time_stamp, "data": data}

@@ -17,31 +17,48 @@ from core.sockets.handshake import Pongs
 from core.sockets.protocol import Closing, Socket, first_of, now
 from core.sockets.send_buffer import Outbox
 from core.sockets.tickets import Ticket
-from workloads.objects.log_lines import Cursor, Line, line_filter, parse_cursor
-from workloads.streams.containers import Container, chosen, look
-from workloads.streams.discovery import pods_of
-from workloads.streams.log_follower import Follower, Wanted, frame
+from workloads.objects.log_lines import (
+    LogCursor,
+    LogLine,
+    line_filter,
+    parse_cursor,
+)
+from workloads.streams.containers import (
+    Container,
+    container_status,
+    select_containers,
+)
+from workloads.streams.discovery import follow_pods
+from workloads.streams.log_follower import (
+    LogFollower,
+    LogRequest,
+    log_frame,
+)
 
 PODS = KINDS["pods"]
 FLUSH_SECONDS = 10
 
 
-def cursors_of(text: str) -> Mapping[str, Cursor]:
-    """Where to go on, by source (`pod/container`); a bare cursor is for every source, under "". Invalid for anything else."""
+def parse_cursors(text: str) -> Mapping[str, LogCursor]:
+    """Where to continue, by source (`pod/container`); Invalid for anything else.
+
+    A bare cursor counts for every source and stands under "".
+    """
     if not text:
         return {}
     if not text.startswith("{"):
         return {"": parse_cursor(text)}
     try:
-        given = orjson.loads(text)
+        cursors = orjson.loads(text)
     except orjson.JSONDecodeError:
-        given = None
-    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        cursors = None
+    is_mapping = isinstance(cursors, dict)
+    if not is_mapping or not all(isinstance(value, str) for value in cursors.values()):
         raise Invalid(
             "cursor must be one that a log frame carried, or an object of them by source",
             field="cursor",
         )
-    return {source: parse_cursor(value) for source, value in given.items()}
+    return {source: parse_cursor(value) for source, value in cursors.items()}
 
 
 async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
@@ -49,14 +66,13 @@ async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
     await socket.accept()
     token, first = await handshake.token_of(socket)
     ticket = await handshake.redeem(socket, token, "logs", arguments["session"])
-    text = socket.query.get("cursor") or first.get("cursor") or ticket.options.get("cursor") or ""
+    # A client that comes back continues where it was, with the same ticket's options.
+    cursor = socket.query.get("cursor") or first.get("cursor") or ticket.options.get("cursor") or ""
+    if not isinstance(cursor, str):
+        cursor = orjson.dumps(cursor).decode()
     guest = handshake.guest_of(ticket, seats="logs", limit=settings.LOG_STREAMS_PER_USER)
     async with handshake.seated(guest):
-        stream = LogStream(
-            socket,
-            ticket,
-            cursors_of(text if isinstance(text, str) else orjson.dumps(text).decode()),
-        )
+        stream = LogStream(socket, ticket, parse_cursors(cursor))
         pongs = Pongs()
         async with stream_clients.stream_client(ticket.cluster, ticket.user) as client:
             try:
@@ -74,22 +90,35 @@ async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
 class LogStream:
     """One client's logs: followers put lines into the outbox, one task sends them."""
 
-    def __init__(self, socket: Socket, ticket: Ticket, cursors: Mapping[str, Cursor]) -> None:
+    def __init__(
+        self,
+        socket: Socket,
+        ticket: Ticket,
+        cursors: Mapping[str, LogCursor],
+    ) -> None:
         options = ticket.options
-        self._socket, self._ticket, self._cursors = socket, ticket, cursors
+        self._socket = socket
+        self._ticket = ticket
+        self._cursors = cursors
         self._names = list(options.get("containers") or [])
         self._filter = line_filter(
-            str(options.get("include") or ""), str(options.get("exclude") or "")
+            str(options.get("include") or ""),
+            str(options.get("exclude") or ""),
         )
-        self._stamped, self._batched = bool(options.get("timestamps")), bool(options.get("batch"))
-        self._wanted = Wanted(options.get("query") or {}, bool(options.get("follow", True)))
+        self._timestamps = bool(options.get("timestamps"))
+        self._batched = bool(options.get("batch"))
+        self._log_request = LogRequest(
+            options.get("query") or {},
+            bool(options.get("follow", True)),
+        )
+        # (pod uid, container name) of every container that was followed.
         self._attached: set[tuple[str, str]] = set()
         self._seats: set[str] = set()
         self.outbox = Outbox(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS)
 
-    # --- reading ----------------------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------
     async def read(self, client: StreamClient) -> None:
-        """Follow every container until all have ended, then say so."""
+        """Follow every container until all have ended, then report that."""
         selector = self._ticket.options.get("selector")
         self.outbox.notify(
             {
@@ -99,21 +128,22 @@ class LogStream:
                 "timestamp": now(),
             }
         )
-        pods = self._one_pod(client) if selector is None else self._pods(client, str(selector))
         try:
             async with asyncio.TaskGroup() as followers:
-                async for pod in pods:
-                    for container in self._new(pod, every=selector is not None):
+                async for pod in self._pods(client):
+                    for container in self._new_containers(pod, every=selector is not None):
                         if await self._take_seat(container):
                             followers.create_task(self._follow(client, container))
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        except ExceptionGroup as group:
+            # The first error is the cause; the others are its consequences.
+            raise group.exceptions[0] from None
         await self.outbox.put({"type": "status", "state": "eof", "timestamp": now()}, 0)
         self.outbox.finish()
+        # The sender ends the stream when the outbox is empty; this is for a client that stalls.
         await asyncio.sleep(FLUSH_SECONDS)
 
     async def _follow(self, client: StreamClient, container: Container) -> None:
-        """One container's log, from a seat of its user's."""
+        """One container's log; gives its seat back at the end."""
         try:
             await self._follower(client, container).run()
         finally:
@@ -125,32 +155,42 @@ class LogStream:
         return f"{self._ticket.mark}/{container.uid}/{container.name}"
 
     async def _take_seat(self, container: Container) -> bool:
-        """Whether the user may follow one more log, over all their streams; TooManyRequests where this stream then has none at all."""
+        """Whether the user may follow one more log, over all their streams.
+
+        TooManyRequests when this stream, of one named pod, would then have no log at all.
+        """
         seat = self._seat(container)
         try:
             await connections.take_seat(
-                connections.LOG_SOURCES, self._ticket.user, seat, settings.LOG_SOURCES_PER_USER
+                connections.LOG_SOURCES,
+                self._ticket.user,
+                seat,
+                settings.LOG_SOURCES_PER_USER,
             )
         except TooManyRequests:
             if not self._seats and self._ticket.options.get("selector") is None:
                 raise
-            self._limit([container])
+            self._report_limit([container])
             return False
         self._seats.add(seat)
         return True
 
     async def keep_seats(self) -> None:
-        """Hold the seats of all logs that are followed."""
+        """Renew the seats of all logs that are followed: they expire when their process dies."""
         while True:
             await asyncio.sleep(settings.STREAM_PING_SECONDS)
-            await connections.renew_seats(connections.LOG_SOURCES, self._ticket.user, self._seats)
+            await connections.renew_seats(
+                connections.LOG_SOURCES,
+                self._ticket.user,
+                self._seats,
+            )
 
     async def leave_seats(self) -> None:
-        """Give them back."""
+        """Give all seats back."""
         await connections.leave_seats(connections.LOG_SOURCES, self._ticket.user, self._seats)
 
-    def _limit(self, left_out: list[Container]) -> None:
-        names = ", ".join(each.source for each in left_out)
+    def _report_limit(self, left_out: list[Container]) -> None:
+        names = ", ".join(container.source for container in left_out)
         self.outbox.notify(
             {
                 "type": "status",
@@ -160,90 +200,100 @@ class LogStream:
             }
         )
 
-    async def _one_pod(self, client: StreamClient) -> AsyncIterator[Object]:
-        yield await client.json(
-            "GET", PODS.path(namespace=self._ticket.namespace, name=self._ticket.name)
-        )
+    def _pods(self, client: StreamClient) -> AsyncIterator[Object]:
+        """The ticket's pod, or the pods of its selector as they come and go."""
+        selector = self._ticket.options.get("selector")
+        if selector is None:
+            return self._read_named_pod(client)
+        return self._follow_selected_pods(client, str(selector))
 
-    async def _pods(self, client: StreamClient, selector: str) -> AsyncIterator[Object]:
-        async for pods in pods_of(client, self._ticket.namespace, selector):
+    async def _read_named_pod(self, client: StreamClient) -> AsyncIterator[Object]:
+        path = PODS.path(namespace=self._ticket.namespace, name=self._ticket.name)
+        yield await client.json("GET", path)
+
+    async def _follow_selected_pods(
+        self, client: StreamClient, selector: str
+    ) -> AsyncIterator[Object]:
+        async for pods in follow_pods(client, self._ticket.namespace, selector):
             for pod in pods:
                 yield pod
-            if not self._wanted.follow:
+            if not self._log_request.follow:
                 return
 
-    def _new(self, pod: Object, *, every: bool) -> list[Container]:
-        """Containers that have something to read and are not followed yet; of a selector's pods only such that have started."""
-        found = [look(pod, name) for name in chosen(pod, self._names, every=every)]
-        fresh = [
-            each
-            for each in found
-            if (each.uid, each.name) not in self._attached
-            and not (every and each.state == "waiting")
-        ]
-        room = settings.LOG_SOURCES_PER_STREAM - len(self._attached)
-        if len(fresh) > room:
-            self._limit(fresh[room:])
-        self._attached |= {(each.uid, each.name) for each in fresh}
-        return fresh[: max(room, 0)]
+    def _new_containers(self, pod: Object, *, every: bool) -> list[Container]:
+        """Containers of the pod that are not followed yet, as far as the stream may have more.
 
-    def _follower(self, client: StreamClient, container: Container) -> Follower:
+        Of a selector's pods (`every`) only containers that have started: they come again.
+        """
+        names = select_containers(pod, self._names, every=every)
+        new = []
+        for container in [container_status(pod, name) for name in names]:
+            is_attached = (
+                container.uid,
+                container.name,
+            ) in self._attached
+            is_too_early = every and container.state == "waiting"
+            if not is_attached and not is_too_early:
+                new.append(container)
+        free = settings.LOG_SOURCES_PER_STREAM - len(self._attached)
+        if len(new) > free:
+            self._report_limit(new[free:])
+        # Those left out too, so that they are reported once.
+        self._attached |= {(container.uid, container.name) for container in new}
+        return new[: max(free, 0)]
+
+    def _follower(self, client: StreamClient, container: Container) -> LogFollower:
         cursor = self._cursors.get(container.source, self._cursors.get(""))
-        return Follower(
+        return LogFollower(
             client,
             self._ticket.namespace,
             container,
-            self._wanted,
+            self._log_request,
             cursor=cursor,
             emit=self._emit,
             notify=self._notify,
         )
 
-    async def _emit(self, follower: Follower, line: Line) -> None:
+    async def _emit(self, follower: LogFollower, line: LogLine) -> None:
         if self._filter.passes(line.text):
-            await self.outbox.put(
-                frame(line, follower.source, stamped=self._stamped), len(line.text) + 200
-            )
+            frame = log_frame(line, follower.source, timestamps=self._timestamps)
+            # 200: what the frame adds to the line, roughly.
+            await self.outbox.put(frame, len(line.text) + 200)
 
     async def _notify(self, state: str, source: str, reason: str) -> None:
-        await self.outbox.put(
-            {
-                "type": "status",
-                "state": state,
-                "source": source,
-                "reason": reason,
-                "timestamp": now(),
-            },
-            0,
-        )
+        frame = {
+            "type": "status",
+            "state": state,
+            "source": source,
+            "reason": reason,
+            "timestamp": now(),
+        }
+        await self.outbox.put(frame, 0)
 
-    # --- the client -------------------------------------------------------------------------------------------------
+    # --- the client -----------------------------------------------------------
     async def send(self) -> None:
         """Send until all was read and sent."""
         await self.outbox.drain(self._socket, batched=self._batched)
 
     async def listen(self, pongs: Pongs) -> None:
-        """Take the client's frames until it goes."""
+        """Handle the client's frames until it leaves."""
         while True:
             message = await self._socket.receive()
             pongs.heard()
             try:
-                self._obey(handshake.frame_of(message), pongs)
+                self._handle(handshake.frame_of(message), pongs)
             except DomainError as error:
                 self.outbox.notify(self._socket.error_frame(error))
 
-    def _obey(self, frame: Mapping[str, Any], pongs: Pongs) -> None:
+    def _handle(self, frame: Mapping[str, Any], pongs: Pongs) -> None:
+        """Act on one frame of the client; Invalid for an unknown one."""
         match frame.get("type"):
             case "pause":
                 self.outbox.pause()
             case "resume":
                 self.outbox.resume()
             case "filter":
-                wanted = frame.get("data") if isinstance(frame.get("data"), dict) else frame
-                self._filter = line_filter(
-                    str((wanted or {}).get("include") or ""),
-                    str((wanted or {}).get("exclude") or ""),
-                )
+                self._set_filter(frame)
             case "ack" if isinstance(frame.get("seq"), int):
                 self.outbox.acknowledge(frame["seq"])
             case "pong":
@@ -256,3 +306,12 @@ class LogStream:
                 raise Invalid(
                     "the frame's type must be pause, resume, filter, ack, ping, pong or close"
                 )
+
+    def _set_filter(self, frame: Mapping[str, Any]) -> None:
+        # Both {"type":"filter","include":…} and {"type":"filter","data":{"include":…}} are used.
+        data = frame.get("data")
+        patterns = data if isinstance(data, dict) else frame
+        self._filter = line_filter(
+            str(patterns.get("include") or ""),
+            str(patterns.get("exclude") or ""),
+        )

@@ -1,4 +1,7 @@
-"""Recording a terminal while it runs: output and sizes, never what was typed; written in chunks by database threads."""
+"""Records a terminal while it runs: output and sizes, never what was typed.
+
+Database threads write it in chunks.
+"""
 
 import asyncio
 import logging
@@ -24,20 +27,23 @@ UNWRITTEN = "the recording cannot be written, and there is no shell without it"
 FULL = "the recording is full, and there is no shell without it"
 
 
-async def _written(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """A write to the database; a database that does not answer in time is as good as one that refuses."""
+async def _run_in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the function returns; TimeoutError when the database does not answer in time."""
     async with asyncio.timeout(WRITE_SECONDS):
         return await connections.in_database_thread(function, *args, **kwargs)
 
 
 class Recorder:
-    """Takes output as it comes; does nothing when no recording is wanted."""
+    """Takes output as it comes; does nothing without a ticket, when nothing is to be recorded."""
 
     def __init__(self, ticket: Ticket | None) -> None:
         self._ticket = ticket
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         self._lines: list[bytes] = []
-        self._waiting = self._size = self._number = 0
+        # Bytes that wait to be written, bytes of the whole recording, number of the last chunk.
+        self._waiting = 0
+        self._size = 0
+        self._number = 0
         self._columns: dict[str, object] = {}
         self._row: int | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -45,43 +51,49 @@ class Recorder:
         self._closing = Closing(FAULT, UNWRITTEN)
 
     @classmethod
-    def of(cls, ticket: Ticket) -> "Recorder":
-        """A recorder for the ticket's terminal: always, when it was asked for, or never (TERMINAL_RECORDING)."""
-        asked = settings.TERMINAL_RECORDING == "asked" and bool(ticket.options.get("record"))
-        return cls(ticket if asked or settings.TERMINAL_RECORDING == "always" else None)
+    def for_ticket(cls, ticket: Ticket) -> "Recorder":
+        """A recorder for the ticket's terminal.
+
+        TERMINAL_RECORDING decides: always, when the ticket asks for it ("asked"), or never.
+        """
+        is_requested = bool(ticket.options.get("record"))
+        is_recorded = settings.TERMINAL_RECORDING == "always" or (
+            settings.TERMINAL_RECORDING == "asked" and is_requested
+        )
+        return cls(ticket if is_recorded else None)
 
     async def start(self) -> None:
-        """Begin the recording; Closing when that is not possible."""
+        """Begin the recording; Closing when the database does not take it."""
         if self._ticket is None:
             return
         try:
-            self._row = await _written(recordings.begin, self._ticket)
+            self._row = await _run_in_database(recordings.begin, self._ticket)
         except Exception as error:
-            log.exception("a recording could not be begun")
+            log.exception("a recording could not be started")
             raise self._closing from error
 
     async def failure(self) -> None:
-        """Wait until the recording can no longer be written, and raise the Closing that says so."""
+        """Wait until the recording cannot go on, and raise the Closing that ends the shell."""
         await self._failed.wait()
         raise self._closing
 
     def output(self, text: str) -> None:
-        """What was printed."""
+        """Record output."""
         self._event("o", text)
 
     def resize(self, cols: int, rows: int) -> None:
-        """A new size; the first one is that of the whole."""
+        """Record a new size; the first is that of the whole recording."""
         self._columns = self._columns or {"width": cols, "height": rows}
         self._event("r", f"{cols}x{rows}")
 
     def _event(self, kind: str, text: str) -> None:
         if self._ticket is None:
             return
-        line = orjson.dumps(
-            [round(time.monotonic() - self._began, 6), kind, text], option=orjson.OPT_APPEND_NEWLINE
-        )
+        # An event of asciicast v2: [seconds, "o" or "r", text].
+        seconds = round(time.monotonic() - self._started_at, 6)
+        line = orjson.dumps([seconds, kind, text], option=orjson.OPT_APPEND_NEWLINE)
         if self._size + len(line) > settings.TERMINAL_RECORDING_BYTES:
-            self._fill_up()
+            self._mark_full()
             return
         self._lines.append(line)
         self._waiting += len(line)
@@ -89,8 +101,8 @@ class Recorder:
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush_soon())
 
-    def _fill_up(self) -> None:
-        """Where every shell has to be recorded, one whose recording is full ends: what it does next would be seen by no one."""
+    def _mark_full(self) -> None:
+        """The recording ends here; where every shell must be recorded, so does the shell."""
         self._columns["truncated"] = True
         if settings.TERMINAL_RECORDING == "always":
             self._closing = Closing(POLICY, FULL)
@@ -110,12 +122,18 @@ class Recorder:
         if self._row is None or not self._lines:
             return
         events = b"".join(self._lines).decode()
+        # Before the write: output that comes meanwhile belongs to the next chunk.
         self._lines = []
         self._waiting = 0
         self._number += 1
         columns = dict(self._columns)
-        await _written(
-            recordings.add, self._row, self._number, events, size=self._size, columns=columns
+        await _run_in_database(
+            recordings.add_chunk,
+            self._row,
+            self._number,
+            events,
+            size=self._size,
+            columns=columns,
         )
 
     async def finish(self) -> None:
@@ -126,6 +144,6 @@ class Recorder:
             if self._flushing:
                 await asyncio.gather(self._flushing, return_exceptions=True)
             await self._flush()
-            await _written(recordings.finish, self._row, dict(self._columns))
+            await _run_in_database(recordings.finish, self._row, dict(self._columns))
         except Exception:
             log.exception("a recording could not be written")

@@ -1,4 +1,4 @@
-"""Recordings of terminals in the database: begun, added to, finished, replayed as asciicast v2, and forgotten in time."""
+"""Recordings of terminals in the database: written, listed, replayed and deleted in time."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,7 +17,7 @@ from workloads.models import Recording, RecordingChunk
 
 
 def begin(ticket: Ticket) -> int:
-    """The row of a new recording."""
+    """Create the row of a new recording; its id."""
     options = ticket.options
     user = get_user_model().objects.filter(pk=ticket.user).first()
     target = {
@@ -36,39 +36,46 @@ def begin(ticket: Ticket) -> int:
     return row.pk
 
 
-def add(pk: int, number: int, events: str, *, size: int, columns: dict[str, Any]) -> None:
-    """One more chunk, and what is known of the whole."""
-    RecordingChunk.objects.create(
-        recording_id=pk, number=number, events=events.replace("\\u0000", "")
-    )
+def add_chunk(pk: int, number: int, events: str, *, size: int, columns: dict[str, Any]) -> None:
+    """Add a chunk of events, and update columns of the recording."""
+    # PostgreSQL stores no NUL in text, not even an escaped one in JSON.
+    events = events.replace("\\u0000", "")
+    RecordingChunk.objects.create(recording_id=pk, number=number, events=events)
     Recording.objects.filter(pk=pk).update(size=size, **columns)
 
 
 def finish(pk: int, columns: dict[str, Any]) -> None:
-    """Note the end, and what is known of the whole."""
+    """Store the time of the end, and update columns of the recording."""
     Recording.objects.filter(pk=pk).update(finished_at=timezone.now(), **columns)
 
 
 def search(
     *, cluster: Cluster, namespaces: frozenset[str] | None, nodes: bool
 ) -> QuerySet[Recording]:
-    """Recordings in a cluster, newest first; those of the namespaces when they are given, else those on nodes too if `nodes` says so."""
-    found = Recording.objects.filter(cluster=cluster)
+    """Recordings in a cluster, newest first.
+
+    With `namespaces` only of pods in these, else of all pods, and with `nodes` of nodes too.
+    """
+    rows = Recording.objects.filter(cluster=cluster)
     if namespaces is not None:
-        return found.filter(namespace__in=namespaces, node="")
-    return found if nodes else found.filter(node="")
+        return rows.filter(namespace__in=namespaces, node="")
+    return rows if nodes else rows.filter(node="")
 
 
 def find(reference: str) -> Recording:
-    """A recording by id, or by its session's id, of which the row has only the hash; NotFound when there is none."""
-    named = (
-        {"pk": int(reference)}
-        if reference.isascii() and reference.isdigit() and len(reference) < 18
-        else {"session": mark(reference)}
-    )
-    if "\x00" in reference or (found := Recording.objects.filter(**named).first()) is None:
+    """A recording by its id or its session's id; NotFound when there is none."""
+    row = None if "\x00" in reference else _find_row(reference)
+    if row is None:
         raise NotFound(f"recording {reference[:60]!r} does not exist")
-    return found
+    return row
+
+
+def _find_row(reference: str) -> Recording | None:
+    # More digits would not fit into a bigint; a session's id has 32 characters.
+    if reference.isascii() and reference.isdigit() and len(reference) < 18:
+        return Recording.objects.filter(pk=int(reference)).first()
+    # The row has only the hash of the session's id.
+    return Recording.objects.filter(session=mark(reference)).first()
 
 
 def represent(row: Recording) -> dict[str, Any]:
@@ -87,34 +94,33 @@ def represent(row: Recording) -> dict[str, Any]:
         "size",
         "truncated",
     )
-    times = {name: getattr(row, name) for name in ("started_at", "finished_at")}
-    shown = {
-        name: None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-        for name, moment in times.items()
-    }
-    return {**{name: getattr(row, name) for name in fields}, **shown}
+    representation: dict[str, Any] = {name: getattr(row, name) for name in fields}
+    for name in ("started_at", "finished_at"):
+        time = getattr(row, name)
+        representation[name] = None if time is None else f"{time:%Y-%m-%dT%H:%M:%SZ}"
+    return representation
 
 
 def asciicast(row: Recording) -> Iterator[bytes]:
     """The recording as an asciicast v2 file: a header, then one event a line."""
-    title = f"{row.node or f'{row.namespace}/{row.pod}'}"
     header = {
         "version": 2,
         "width": row.width,
         "height": row.height,
         "timestamp": int(row.started_at.timestamp()),
-        "title": title,
+        "title": row.node or f"{row.namespace}/{row.pod}",
+        "env": {"TERM": "xterm-256color"},
     }
-    yield orjson.dumps(
-        {**header, "env": {"TERM": "xterm-256color"}}, option=orjson.OPT_APPEND_NEWLINE
-    )
-    for events in (
-        row.chunks.order_by("number").values_list("events", flat=True).iterator(chunk_size=20)
-    ):
+    yield orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
+    chunks = row.chunks.order_by("number").values_list("events", flat=True)
+    # In parts, as a recording may be larger than a worker's memory.
+    for events in chunks.iterator(chunk_size=20):
         yield events.encode()
 
 
-def forget() -> int:
+def delete_expired() -> int:
     """Delete recordings older than TERMINAL_RECORDING_DAYS; how many."""
-    old = timezone.now() - timedelta(days=settings.TERMINAL_RECORDING_DAYS)
-    return Recording.objects.filter(started_at__lt=old).delete()[1].get("workloads.Recording", 0)
+    limit = timezone.now() - timedelta(days=settings.TERMINAL_RECORDING_DAYS)
+    _, counts = Recording.objects.filter(started_at__lt=limit).delete()
+    # The chunks are deleted too, but not counted.
+    return counts.get("workloads.Recording", 0)

@@ -1,4 +1,7 @@
-"""The terminal socket: a shell in a container, which outlives a broken connection by a minute (KubeGale beyond, note 4)."""
+"""The terminal socket: a shell in a container (KubeGale beyond, note 4).
+
+A shell outlives a broken connection by TERMINAL_HOLD_SECONDS.
+"""
 
 import asyncio
 import codecs
@@ -7,8 +10,8 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -16,7 +19,14 @@ from django.conf import settings
 
 from clusters import stream_clients
 from clusters.kinds import KINDS
-from clusters.streams import OUTCOME, RESIZE, STDERR, STDIN, STDOUT, Channels
+from clusters.streams import (
+    OUTCOME,
+    RESIZE,
+    STDERR,
+    STDIN,
+    STDOUT,
+    Channels,
+)
 from core.errors import DomainError, Forbidden, Unauthenticated
 from core.sockets import connections, handshake
 from core.sockets.handshake import Guest, Pongs
@@ -35,76 +45,93 @@ from core.sockets.protocol import (
 )
 from core.sockets.tickets import Ticket
 from workloads.streams import terminal_protocol
-from workloads.streams.exec import STARTING, opened
+from workloads.streams.exec import STARTING, open_shell
 from workloads.streams.recorder import Recorder
-from workloads.streams.terminal_protocol import Input, Ring
+from workloads.streams.terminal_protocol import (
+    ClientInput,
+    OutputRing,
+)
 
 log = logging.getLogger(__name__)
 PODS = KINDS["pods"]
+# How much may be typed before the shell is there.
 TYPED_BYTES = 64 * 1024
-LOST_SECONDS = 5
-Opener = Callable[[Callable[[str], None]], AbstractAsyncContextManager[Channels]]
-LIVE: dict[str, "Session"] = {}
+# How long the pod is asked for when the connection to its shell broke off.
+POD_CHECK_SECONDS = 5
+# Every shell of this process by its session's id.
+SESSIONS: dict[str, "TerminalSession"] = {}
 
 
 async def serve_terminal(socket: Socket, arguments: Mapping[str, str]) -> None:
-    """WS /ws/terminal/{session}: a ticket opens a session, and the token that it gave last comes back to it."""
-    wanted = [name for name in socket.subprotocols if name in terminal_protocol.SUBPROTOCOLS]
-    await socket.accept(wanted[0] if wanted else None)
-    style = (
-        terminal_protocol.SUBPROTOCOLS[wanted[0]] if wanted else socket.query.get("frames", "data")
-    )
+    """WS /ws/terminal/{session}.
+
+    A ticket opens a session, and the token that the session sent last leads back to it.
+    """
+    offered = [name for name in socket.subprotocols if name in terminal_protocol.SUBPROTOCOLS]
+    subprotocol = offered[0] if offered else None
+    await socket.accept(subprotocol)
+    style = socket.query.get("frames", "data")
+    if subprotocol:
+        style = terminal_protocol.SUBPROTOCOLS[subprotocol]
     token, first = await handshake.token_of(socket)
-    session = await _session(socket, token, arguments["session"])
+    session = await _find_session(socket, token, arguments["session"])
     await session.attach(socket, style, _last_seq(socket, first))
 
 
 def _last_seq(socket: Socket, first: Mapping[str, Any]) -> int:
-    given = first.get("last_seq", socket.query.get("last_seq", 0))
-    return (
-        int(given)
-        if isinstance(given, int)
-        or (isinstance(given, str) and given.isascii() and given.isdigit())
-        else 0
-    )
+    """The number of the last piece of output that the client has; 0 for none."""
+    value = first.get("last_seq", socket.query.get("last_seq", 0))
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    return 0
 
 
-async def _session(socket: Socket, token: str, identity: str) -> "Session":
+async def _find_session(socket: Socket, token: str, session_id: str) -> "TerminalSession":
     """The session that the token is for: one that waits for its client, or a new one."""
-    waiting = LIVE.get(identity)
+    waiting = SESSIONS.get(session_id)
     if waiting and waiting.claim(token):
         handshake.check_origin(socket, waiting.host)
+        # The rights may have changed while nobody was attached.
         await waiting.recheck()
         return waiting
     try:
-        ticket = await handshake.redeem(socket, token, "terminal", identity)
+        ticket = await handshake.redeem(socket, token, "terminal", session_id)
     except Unauthenticated:
+        reason = "the session has ended or the ticket is invalid"
         with suppress(Disconnected):
             await socket.send(
                 {
                     "type": "closed",
-                    "reason": "the session is over or the ticket is not good",
+                    "reason": reason,
                     "timestamp": now(),
                 }
             )
         raise
     if ticket.claimed or waiting:
-        raise Forbidden("only the token that a session gave last brings its shell back")
+        raise Forbidden("only the latest token of a session leads back to its shell")
     guest = handshake.guest_of(ticket, seats="terminals", limit=settings.TERMINALS_PER_USER)
     await connections.take_seat(guest.seats, guest.user, guest.session, guest.limit)
-    LIVE[identity] = session = Session(ticket, guest)
+    session = TerminalSession(ticket, guest)
+    SESSIONS[session_id] = session
     session.start()
     return session
 
 
-class Session:
-    """One shell: a pump that reads its output into a ring, and at most one socket that shows it."""
+class TerminalSession:
+    """One shell: a pump reads its output into a ring, and at most one socket shows it."""
 
     def __init__(self, ticket: Ticket, guest: Guest) -> None:
         self.host = ticket.host
-        self._ticket, self._guest = ticket, guest
-        self._ring, self._notices = Ring(), deque[dict[str, Any]]()
-        self._news, self._read_on = asyncio.Event(), asyncio.Event()
+        self._ticket = ticket
+        self._guest = guest
+        self._ring = OutputRing()
+        # Frames other than output that wait for the socket.
+        self._notices = deque[dict[str, Any]]()
+        # Set when there is something to send, and when the socket has read enough to go on.
+        self._has_news = asyncio.Event()
+        self._has_room = asyncio.Event()
         self._channels: Channels | None = None
         self._announced = False
         self._typed = deque[bytes]()
@@ -112,72 +139,90 @@ class Session:
         self._socket: Socket | None = None
         self._sent = 0
         self._token = ""
-        self._active = self._detached = time.monotonic()
-        self._recorder = Recorder.of(ticket)
+        self._active_at = time.monotonic()
+        self._detached_at = self._active_at
+        self._recorder = Recorder.for_ticket(ticket)
         self._ended: Closing | DomainError | None = None
-        self._farewell: dict[str, Any] | None = None
+        self._close_frame: dict[str, Any] | None = None
         self._task: asyncio.Task[None] | None = None
 
-    # --- the shell --------------------------------------------------------------------------------------------------
+    # --- the shell ------------------------------------------------------------
     def start(self) -> None:
-        """Begin; the task is kept so that it is not collected."""
+        """Start the shell."""
+        # asyncio holds tasks weakly: without the attribute it could be collected.
         self._task = asyncio.create_task(self._run())
 
     async def end(self, closing: Closing) -> None:
-        """End the shell, whoever is attached."""
+        """End the shell, whether or not a socket is attached."""
         self._ended = self._ended or closing
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        """The shell from beginning to end; what ended it is kept for the socket."""
+        """The shell from beginning to end; what ended it is stored for the socket."""
         try:
-            # No shell without its recording: it begins first, and a shell ends when it can no longer be written.
+            # No shell without its recording: it begins first, and the shell ends when it fails.
             await self._recorder.start()
-            async with opened(self._ticket, self._starting) as channels:
-                await self._ready(channels)
-                await first_of(self._pump(channels), self._watch(), self._recorder.failure())
+            async with open_shell(self._ticket, self._announce_start) as channels:
+                await self._connect(channels)
+                await first_of(
+                    self._pump(channels),
+                    self._watch(),
+                    self._recorder.failure(),
+                )
         except (Closing, DomainError) as ending:
             self._ended = self._ended or ending
         except Exception:
             log.exception("terminal failed")
         finally:
             self._ended = self._ended or Closing(1011, "the terminal failed")
-            if LIVE.get(self._ticket.session) is self:
-                del LIVE[self._ticket.session]
-            self._news.set()
+            if SESSIONS.get(self._ticket.session) is self:
+                del SESSIONS[self._ticket.session]
+            self._has_news.set()
             await self._recorder.finish()
-            await connections.leave_seat(self._guest.seats, self._guest.user, self._guest.session)
+            await connections.leave_seat(
+                self._guest.seats,
+                self._guest.user,
+                self._guest.session,
+            )
 
-    async def _ready(self, channels: Channels) -> None:
-        """The shell is there: it gets its size, and what was typed while it was not."""
+    async def _connect(self, channels: Channels) -> None:
+        """The shell has started: send it its size, and what was typed meanwhile."""
         if self._size:
             await self._resize(*self._size, channels=channels)
         while self._typed:
             await channels.send(STDIN, self._typed.popleft())
         self._channels = channels
-        if self._announced and not self._forget_announcement() and self._socket:
-            self._notify(self._connected())
+        if self._announced and not self._drop_announcement() and self._socket:
+            self._notify(self._connected_frame())
 
-    def _starting(self, state: str) -> None:
-        """Say that it takes a moment; whoever heard that hears `connected` again once the shell is there."""
+    def _announce_start(self, state: str) -> None:
+        """Tell the client that the shell takes a moment; a `connected` follows once it is there."""
         self._announced = True
         self._notify({"type": "status", "state": state, "timestamp": now()})
 
-    def _forget_announcement(self) -> bool:
-        """Take back what nobody has heard yet; whether there was anything."""
-        unheard = [notice for notice in self._notices if notice.get("state") == STARTING]
-        for notice in unheard:
+    def _drop_announcement(self) -> bool:
+        """Drop announcements that were not sent yet; whether there were any."""
+        unsent = [notice for notice in self._notices if notice.get("state") == STARTING]
+        for notice in unsent:
             self._notices.remove(notice)
-        return bool(unheard)
+        return bool(unsent)
 
-    def _connected(self) -> dict[str, Any]:
-        place = {"session": self._ticket.session, "token": self._token, "seq": self._ring.last}
-        return {"type": "status", "state": "connected", **place, "timestamp": now()}
+    def _connected_frame(self) -> dict[str, Any]:
+        return {
+            "type": "status",
+            "state": "connected",
+            "session": self._ticket.session,
+            "token": self._token,
+            "seq": self._ring.last,
+            "timestamp": now(),
+        }
 
     async def _pump(self, channels: Channels) -> None:
-        # Each has its own, for what comes between two halves of a character may be the other's.
+        """Read the shell's output until it ends; raises the Closing that says how."""
+        # One decoder for each channel: bytes of the other may come between two halves of a
+        # character.
         decoders = {
             channel: codecs.getincrementaldecoder("utf-8")(errors="replace")
             for channel in (STDOUT, STDERR)
@@ -189,126 +234,132 @@ class Session:
                     raise self._outcome(data)
                 if channel in decoders and (text := decoders[channel].decode(data)):
                     await self._show(text)
-            raise await self._lost()
+            raise await self._connection_error()
         finally:
             for decoder in decoders.values():
                 if text := decoder.decode(b"", final=True):
-                    self._keep_output(text)
+                    self._store_output(text)
 
-    def _keep_output(self, text: str) -> None:
-        """For the socket and for the recording."""
-        self._active = time.monotonic()
+    def _store_output(self, text: str) -> None:
+        """Store output for the socket and the recording."""
+        self._active_at = time.monotonic()
         self._ring.append(text)
         self._recorder.output(text)
-        self._news.set()
+        self._has_news.set()
 
     async def _show(self, text: str) -> None:
-        """Keep output; a socket that does not read stops the shell, as a real terminal would."""
-        self._keep_output(text)
-        while self._socket and self._ring.ahead(self._sent) > terminal_protocol.RING_BYTES // 2:
-            self._read_on.clear()
-            await self._read_on.wait()
+        """Store output; a socket that does not read stops the shell, as a real terminal would."""
+        self._store_output(text)
+        limit = terminal_protocol.RING_BYTES // 2
+        while self._socket and self._ring.bytes_after(self._sent) > limit:
+            self._has_room.clear()
+            await self._has_room.wait()
 
     def _outcome(self, data: bytes) -> Closing:
         """How the command ended, out of the Status on the error channel."""
         try:
             status = orjson.loads(data)
         except orjson.JSONDecodeError:
-            status = {"status": "Failure", "message": data.decode(errors="replace")}
-        causes = (status.get("details") or {}).get("causes") or []
-        codes = [cause.get("message") for cause in causes if cause.get("reason") == "ExitCode"]
-        code = (
-            0
-            if status.get("status") == "Success"
-            else int(codes[0])
-            if codes and str(codes[0]).isdigit()
-            else None
-        )
-        reason = "exited" if code is not None else "failed"
+            status = {
+                "status": "Failure",
+                "message": data.decode(errors="replace"),
+            }
+        code = _exit_code(status)
+        reason = "failed" if code is None else "exited"
         message = "" if code == 0 else str(status.get("message") or "")[:500]
-        self._farewell = {
+        self._close_frame = {
             "type": "close",
-            "data": {"reason": reason, "exit_code": code, "error": message},
+            "data": {
+                "reason": reason,
+                "exit_code": code,
+                "error": message,
+            },
             "timestamp": now(),
         }
-        return Closing(1000, f"{reason}{'' if code is None else f' ({code})'}")
+        return Closing(1000, reason if code is None else f"{reason} ({code})")
 
-    async def _lost(self) -> Closing:
+    async def _connection_error(self) -> Closing:
         """Why the connection to the shell broke off."""
         if self._ticket.options.get("node"):
-            return Closing(CLUSTER_LOST, "the connection to the node's shell was lost")
+            return Closing(
+                CLUSTER_LOST,
+                "the connection to the node's shell was lost",
+            )
+        path = PODS.path(namespace=self._ticket.namespace, name=self._ticket.name)
         try:
             async with (
-                asyncio.timeout(LOST_SECONDS),
+                asyncio.timeout(POD_CHECK_SECONDS),
                 stream_clients.stream_client(self._ticket.cluster, self._ticket.user) as client,
             ):
-                pod = await client.json(
-                    "GET", PODS.path(namespace=self._ticket.namespace, name=self._ticket.name)
-                )
+                pod = await client.json("GET", path)
         except TimeoutError:
             return Closing(CLUSTER_LOST, "cluster_lost")
         except DomainError as error:
-            return (
-                Closing(NOT_FOUND, "pod_deleted")
-                if error.code == "not_found"
-                else Closing(CLUSTER_LOST, "cluster_lost")
-            )
-        going = pod["metadata"].get("deletionTimestamp")
-        return (
-            Closing(NOT_FOUND, "pod_deleted")
-            if going
-            else Closing(CLUSTER_LOST, "the connection to the container was lost")
-        )
+            if error.code == "not_found":
+                return Closing(NOT_FOUND, "pod_deleted")
+            return Closing(CLUSTER_LOST, "cluster_lost")
+        if pod["metadata"].get("deletionTimestamp"):
+            return Closing(NOT_FOUND, "pod_deleted")
+        return Closing(CLUSTER_LOST, "the connection to the container was lost")
 
     async def _watch(self) -> None:
-        """End a shell that nobody uses, whose client does not come back, or may no longer come back."""
-        checked = time.monotonic()
-        pause = min(1.0, settings.TERMINAL_HOLD_SECONDS / 4, settings.TERMINAL_IDLE_SECONDS / 4)
+        """End a shell that is idle, whose client does not return, or may no longer return."""
+        checked_at = time.monotonic()
+        pause = min(
+            1.0,
+            settings.TERMINAL_HOLD_SECONDS / 4,
+            settings.TERMINAL_IDLE_SECONDS / 4,
+        )
         while True:
             await asyncio.sleep(pause)
             moment = time.monotonic()
-            if moment - self._active > settings.TERMINAL_IDLE_SECONDS:
+            if moment - self._active_at > settings.TERMINAL_IDLE_SECONDS:
                 raise Closing(IDLE, "idle")
-            if self._socket is None and moment - self._detached > settings.TERMINAL_HOLD_SECONDS:
+            # While a socket is attached, its own watch checks the rights.
+            if self._socket is not None:
+                continue
+            if moment - self._detached_at > settings.TERMINAL_HOLD_SECONDS:
                 raise Closing(1000, "the client did not come back")
-            # While a socket is attached, its own watch looks at the rights.
-            if self._socket is None and moment - checked >= settings.STREAM_REAUTHORISE_SECONDS:
-                checked = moment
+            if moment - checked_at >= settings.STREAM_REAUTHORISE_SECONDS:
+                checked_at = moment
                 await self._guest.recheck()
 
-    # --- the socket -------------------------------------------------------------------------------------------------
+    # --- the socket -----------------------------------------------------------
     def claim(self, token: str) -> bool:
-        """Whether this is the token to come back with; it works once."""
-        good = bool(self._token) and hmac.compare_digest(self._token.encode(), token.encode())
-        self._token = "" if good else self._token
-        return good
+        """Whether this is the token that leads back to the session; it works once."""
+        is_valid = bool(self._token) and hmac.compare_digest(self._token.encode(), token.encode())
+        if is_valid:
+            self._token = ""
+        return is_valid
 
     async def recheck(self) -> None:
-        """Unauthenticated or Forbidden, and the end of the shell, when its user may no longer have it."""
+        """Unauthenticated or Forbidden, and the end of the shell, when the user may not have it."""
         try:
             await self._guest.recheck()
         except (Forbidden, Unauthenticated) as error:
-            await self._refuse(error)
+            await self._end_refused(error)
             raise
 
-    async def _refuse(self, error: Forbidden | Unauthenticated) -> None:
+    async def _end_refused(self, error: Forbidden | Unauthenticated) -> None:
         code = FORBIDDEN if isinstance(error, Forbidden) else UNAUTHENTICATED
         await self.end(Closing(code, error.message))
 
     async def attach(self, socket: Socket, style: str, last_seq: int) -> None:
-        """Show the session on this socket: what it missed, then all that comes. An earlier socket is closed."""
+        """Show the session on this socket: output after `last_seq`, then all that comes.
+
+        An earlier socket is closed.
+        """
         if self._socket:
             await self._socket.close(REPLACED, "session replaced")
-        self._socket, self._sent, self._token = (
-            socket,
-            min(last_seq, self._ring.last),
-            secrets.token_urlsafe(32),
-        )
-        self._notices.appendleft(self._connected())
-        if lost := self._ring.lost_after(self._sent):
-            self._notices.append({"type": "dropped", "count": lost})
-        self._news.set()
-        self._read_on.set()
+        self._socket = socket
+        self._sent = min(last_seq, self._ring.last)
+        self._token = secrets.token_urlsafe(32)
+        # Before other notices: the client learns its token first.
+        self._notices.appendleft(self._connected_frame())
+        if dropped := self._ring.dropped_after(self._sent):
+            self._notices.append({"type": "dropped", "count": dropped})
+        self._has_news.set()
+        self._has_room.set()
         pongs = Pongs()
         try:
             await first_of(
@@ -317,60 +368,64 @@ class Session:
                 self._guest.watch(self._notify, pongs),
             )
         except (Forbidden, Unauthenticated) as error:
-            await self._refuse(error)
+            await self._end_refused(error)
             raise
         finally:
+            # Unless another socket has taken over.
             if self._socket is socket:
-                self._socket, self._detached = None, time.monotonic()
-                self._read_on.set()
+                self._socket = None
+                self._detached_at = time.monotonic()
+                self._has_room.set()
 
     def _notify(self, frame: dict[str, Any]) -> None:
         self._notices.append(frame)
-        self._news.set()
+        self._has_news.set()
 
     async def _send(self, socket: Socket, style: str) -> None:
+        """Send notices and output until the shell has ended or another socket has taken over."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._has_news.wait()
+            self._has_news.clear()
             if socket is not self._socket:
-                self._news.set()  # was meant for the socket that came instead
+                # The news was for the socket that has taken over: wake its sender.
+                self._has_news.set()
                 raise Closing(REPLACED, "session replaced")
+            # Read before sending: what the shell printed before its end is sent first.
             ended = self._ended
             while self._notices:
                 await socket.send(self._notices.popleft())
-            for seq, text in self._ring.after(self._sent):
-                await socket.send(terminal_protocol.output(style, seq, text))
+            for seq, text in self._ring.pieces_after(self._sent):
+                await socket.send(terminal_protocol.output_frame(style, seq, text))
                 self._sent = seq
-                self._read_on.set()
+                self._has_room.set()
             if ended:
-                if self._farewell:
-                    await socket.send(self._farewell)
+                if self._close_frame:
+                    await socket.send(self._close_frame)
                 raise ended
 
     async def _listen(self, socket: Socket, pongs: Pongs) -> None:
+        """Handle the client's frames until it leaves; errors are reported to it."""
         while True:
             message = await socket.receive()
             pongs.heard()
             try:
-                given = (
-                    terminal_protocol.keys(message)
-                    if isinstance(message, bytes)
-                    else terminal_protocol.read(handshake.frame_of(message))
-                )
+                client_input = _parse_message(message)
             except DomainError as error:
                 self._notify(socket.error_frame(error))
                 continue
-            await self._obey(given, pongs)
+            await self._handle(client_input, pongs)
 
-    async def _obey(self, given: Input, pongs: Pongs) -> None:
-        match given.kind:
+    async def _handle(self, client_input: ClientInput, pongs: Pongs) -> None:
+        match client_input.kind:
             case "stdin":
-                self._active = time.monotonic()
-                await self._type(given.data)
+                self._active_at = time.monotonic()
+                await self._type(client_input.data)
             case "resize":
-                self._size = (given.cols, given.rows)
-                self._recorder.resize(given.cols, given.rows)
-                await self._resize(given.cols, given.rows, channels=self._channels)
+                cols = client_input.cols
+                rows = client_input.rows
+                self._size = (cols, rows)
+                self._recorder.resize(cols, rows)
+                await self._resize(cols, rows, channels=self._channels)
             case "ping":
                 self._notify({"type": "pong", "timestamp": now()})
             case "pong":
@@ -381,7 +436,7 @@ class Session:
                 raise closing
 
     async def _type(self, data: bytes) -> None:
-        """To the shell, or kept until there is one."""
+        """Send input to the shell, or store it until the shell has started."""
         if self._channels:
             await self._channels.send(STDIN, data)
         elif sum(map(len, self._typed)) + len(data) <= TYPED_BYTES:
@@ -392,8 +447,24 @@ class Session:
             await channels.send(RESIZE, orjson.dumps({"Width": cols, "Height": rows}))
 
 
+def _exit_code(status: Mapping[str, Any]) -> int | None:
+    """The command's exit code out of a Kubernetes Status; None when it did not run to its end."""
+    if status.get("status") == "Success":
+        return 0
+    for cause in (status.get("details") or {}).get("causes") or []:
+        if cause.get("reason") == "ExitCode":
+            text = str(cause.get("message"))
+            return int(text) if text.isdigit() else None
+    return None
+
+
+def _parse_message(message: str | bytes) -> ClientInput:
+    if isinstance(message, bytes):
+        return terminal_protocol.parse_binary(message)
+    return terminal_protocol.parse_frame(handshake.frame_of(message))
+
+
 async def end_all() -> None:
-    """End every shell, at the end of the process."""
-    await asyncio.gather(
-        *(session.end(Closing(1001, "restart")) for session in list(LIVE.values()))
-    )
+    """End every shell of this process, before it stops."""
+    closing = Closing(1001, "restart")
+    await asyncio.gather(*(session.end(closing) for session in list(SESSIONS.values())))

@@ -1,1 +1,4 @@
-"""What belongs together in a namespace: how traffic comes in, what runs it, where, and with which configuration and volumes."""
+"""What belongs together in a namespace, as a graph.
+
+How requests come in, which workloads and nodes run them, with which configuration and volumes.
+"""

@@ -1,4 +1,7 @@
-"""The graph of a namespace, or of one object in it, out of what the lists say (from the store while it is fresh)."""
+"""The graph of a namespace, or around one object in it, from lists of its objects.
+
+The lists come from the store while its copy is fresh.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,19 +19,26 @@ from workloads.topology.graph import LAYERS, Edge, Graph, Vertex
 from workloads.topology.references import (
     Reference,
     backends,
-    configuration,
-    controller,
+    configuration_references,
+    controller_uid,
     mapping,
+    mappings,
     pod_spec,
-    rows,
-    target,
+    scale_target,
     template_labels,
 )
 
 LIMIT = 2000
-# Nobody stops people from writing owners that own each other.
-DEPTH = 4
-CONTROLLERS = ("deployments", "statefulsets", "daemonsets", "replicasets", "cronjobs", "jobs")
+# Owner references may form a circle: the API server does not check them.
+MAX_OWNER_DEPTH = 4
+CONTROLLERS = (
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "replicasets",
+    "cronjobs",
+    "jobs",
+)
 READ = (
     "ingresses",
     "services",
@@ -39,12 +49,22 @@ READ = (
     "persistentvolumeclaims",
 )
 SPEC = ("replicas", "paused", "suspend", "unschedulable", "type")
-METADATA = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp")
+METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
 
 
 @dataclass(slots=True)
-class Namespace:
-    """The objects of a namespace by kind and name; kinds that could not be read, and whether some kind has more than was read."""
+class NamespaceObjects:
+    """The objects of a namespace by kind and name.
+
+    `refused` are the kinds that could not be read; `truncated` is true when a kind has more
+    objects than were read.
+    """
 
     name: str
     kinds: dict[str, dict[str, Object]] = field(default_factory=dict)
@@ -52,200 +72,266 @@ class Namespace:
     truncated: bool = False
 
 
-def read(cluster: Cluster, namespace: str) -> Namespace:
-    """All that the graph is made of."""
-    found = Namespace(namespace)
+def read_namespace(cluster: Cluster, namespace: str) -> NamespaceObjects:
+    """All objects that the graph is made of."""
+    objects = NamespaceObjects(namespace)
+    query = ListQuery(namespace=namespace, size=LIMIT)
     for plural in READ:
         try:
-            listing = services.list_objects(
-                cluster, KINDS[plural], ListQuery(namespace=namespace, size=LIMIT)
-            )
+            listing = services.list_objects(cluster, KINDS[plural], query)
         except (Forbidden, NotFound):
-            # The cluster judges its callers itself, or is too old to serve this kind.
-            found.refused.append(plural)
+            # The caller may not list this kind, or the cluster is too old for it.
+            objects.refused.append(plural)
             continue
         items: list[Object] = [orjson.loads(item) for item in listing.items]
-        found.kinds[plural] = {item["metadata"]["name"]: item for item in items}
-        found.truncated = found.truncated or listing.total > len(items)
-    return found
+        objects.kinds[plural] = {item["metadata"]["name"]: item for item in items}
+        objects.truncated = objects.truncated or listing.total > len(items)
+    return objects
 
 
-class Drawing:
-    """Makes the graph of what was read."""
+class GraphBuilder:
+    """Builds the graph of a namespace's objects."""
 
-    def __init__(self, found: Namespace) -> None:
-        self._found, self.graph = found, Graph()
-        self._by_uid: dict[str, tuple[str, Object]] = {
-            item["metadata"].get("uid", ""): (plural, item)
-            for plural in CONTROLLERS
-            for item in found.kinds.get(plural, {}).values()
-        }
+    def __init__(self, objects: NamespaceObjects) -> None:
+        self._objects = objects
+        self.graph = Graph()
+        # (plural, object) of each controller by uid, to look up the owners of pods and others.
+        self._controllers: dict[str, tuple[str, Object]] = {}
+        for plural in CONTROLLERS:
+            for item in objects.kinds.get(plural, {}).values():
+                self._controllers[item["metadata"].get("uid", "")] = (
+                    plural,
+                    item,
+                )
 
-    def draw(self) -> Graph:
-        """The whole namespace. Configuration that nothing refers to is left out."""
+    def build(self) -> Graph:
+        """The graph of the whole namespace, without configuration that nothing refers to."""
         for plural in CONTROLLERS:
             for item in self._items(plural):
-                self._controller(plural, item)
+                self._add_controller(plural, item)
         for pod in self._items("pods"):
-            self._pod(pod)
-        for plural, draw in {
-            "services": self._service,
-            "ingresses": self._ingress,
-            "horizontalpodautoscalers": self._scaler,
-        }.items():
-            for item in self._items(plural):
-                draw(self._vertex(plural, item), item)
+            self._add_pod(pod)
+        # After workloads and pods: these refer to what is in the graph by now.
+        for service in self._items("services"):
+            self._add_service(self._add_vertex("services", service), service)
+        for ingress in self._items("ingresses"):
+            self._add_ingress(self._add_vertex("ingresses", ingress), ingress)
+        for scaler in self._items("horizontalpodautoscalers"):
+            self._add_scaler(
+                self._add_vertex("horizontalpodautoscalers", scaler),
+                scaler,
+            )
         return self.graph
 
     def _items(self, plural: str) -> Iterable[Object]:
-        return self._found.kinds.get(plural, {}).values()
+        return self._objects.kinds.get(plural, {}).values()
 
-    def _vertex(self, plural: str, item: Object) -> Vertex:
-        return self.graph.add(
-            Vertex(plural, item["metadata"]["name"], self._found.name, "found", item)
-        )
+    def _add_vertex(self, plural: str, item: Object) -> Vertex:
+        name = item["metadata"]["name"]
+        return self.graph.add(Vertex(plural, name, self._objects.name, "found", item))
 
-    def _top(self, plural: str, item: Object) -> tuple[str, Object]:
-        """The workload that people know: the Deployment of a ReplicaSet, the CronJob of a Job, else the controller itself."""
-        for _ in range(DEPTH):
-            above = self._by_uid.get(controller(item))
-            if above is None:
+    def _top_workload(self, plural: str, item: Object) -> tuple[str, Object]:
+        """(plural, object) of the workload that people work with.
+
+        The Deployment of a ReplicaSet, the CronJob of a Job, else the controller itself.
+        """
+        for _ in range(MAX_OWNER_DEPTH):
+            owner = self._controllers.get(controller_uid(item))
+            if owner is None:
                 break
-            plural, item = above
+            plural, item = owner
         return plural, item
 
-    def _controller(self, plural: str, item: Object) -> None:
-        top, workload = self._top(plural, item)
+    def _add_controller(self, plural: str, item: Object) -> None:
+        top_plural, workload = self._top_workload(plural, item)
         if workload is item:
-            vertex = self._vertex(plural, item)
-            self._configured(vertex, configuration(pod_spec(plural, item)))
+            vertex = self._add_vertex(plural, item)
+            self._add_references(
+                vertex,
+                configuration_references(pod_spec(plural, item)),
+            )
         elif plural == "jobs":
-            self.graph.join(self._vertex(top, workload).id, self._vertex(plural, item).id, "owns")
+            # Runs of a CronJob have vertices of their own; ReplicaSets do not.
+            owner = self._add_vertex(top_plural, workload)
+            self.graph.join(owner.id, self._add_vertex(plural, item).id, "owns")
 
-    def _pod(self, pod: Object) -> None:
-        vertex, above, known = self._vertex("pods", pod), self._by_uid.get(controller(pod)), set()
-        if above is not None:
-            plural, workload = above if above[0] == "jobs" else self._top(*above)
-            self.graph.join(self._vertex(plural, workload).id, vertex.id, "owns")
-            known = {(one.plural, one.name) for one in configuration(pod_spec(*above))}
-        # What the template names is drawn from the workload; a pod adds what is its own, as claims of a StatefulSet are.
-        own = [
-            one
-            for one in configuration(mapping(pod, "spec"))
-            if (one.plural, one.name) not in known
-        ]
-        self._configured(vertex, [one for one in own if not _everywhere(one)])
-        if node := mapping(pod, "spec").get("nodeName"):
+    def _add_pod(self, pod: Object) -> None:
+        vertex = self._add_vertex("pods", pod)
+        template_references = set()
+        owner = self._controllers.get(controller_uid(pod))
+        if owner is not None:
+            plural, workload = owner if owner[0] == "jobs" else self._top_workload(*owner)
             self.graph.join(
-                vertex.id, self.graph.add(Vertex("nodes", str(node), "", "unread")).id, "runs on"
+                self._add_vertex(plural, workload).id,
+                vertex.id,
+                "owns",
             )
+            for reference in configuration_references(pod_spec(*owner)):
+                template_references.add((reference.plural, reference.name))
+        # What the template refers to hangs on the workload; on the pod only what is its own, such
+        # as the claims of a StatefulSet.
+        own_references = [
+            reference
+            for reference in configuration_references(mapping(pod, "spec"))
+            if (reference.plural, reference.name) not in template_references
+            and not _is_in_every_pod(reference)
+        ]
+        self._add_references(vertex, own_references)
+        if node_name := mapping(pod, "spec").get("nodeName"):
+            node = self.graph.add(Vertex("nodes", str(node_name), "", "unread"))
+            self.graph.join(vertex.id, node.id, "runs on")
 
-    def _configured(self, vertex: Vertex, references: Iterable[Reference]) -> None:
-        for one in references:
-            found = self._named(one)
-            if found is None:
+    def _add_references(self, vertex: Vertex, references: Iterable[Reference]) -> None:
+        for reference in references:
+            target = self._referenced_vertex(reference)
+            if target is None:
                 continue
-            self.graph.join(vertex.id, found.id, one.relation)
-            volume = (
-                mapping(found.item, "spec").get("volumeName")
-                if one.plural == "persistentvolumeclaims"
-                else None
-            )
-            if volume:
-                self.graph.join(
-                    found.id,
-                    self.graph.add(Vertex("persistentvolumes", str(volume), "", "unread")).id,
-                    "bound to",
-                )
+            self.graph.join(vertex.id, target.id, reference.relation)
+            if reference.plural == "persistentvolumeclaims":
+                self._add_volume(target)
 
-    def _named(self, one: Reference) -> Vertex | None:
-        """The vertex that a reference means; None for something optional that is not there."""
-        kept = self._found.kinds.get(one.plural)
-        item = (kept or {}).get(one.name)
+    def _add_volume(self, claim: Vertex) -> None:
+        """The PersistentVolume that a claim is bound to, when it is."""
+        if volume_name := mapping(claim.item, "spec").get("volumeName"):
+            volume = self.graph.add(
+                Vertex(
+                    "persistentvolumes",
+                    str(volume_name),
+                    "",
+                    "unread",
+                )
+            )
+            self.graph.join(claim.id, volume.id, "bound to")
+
+    def _referenced_vertex(self, reference: Reference) -> Vertex | None:
+        """The vertex that a reference means; None for an optional object that does not exist."""
+        items = self._objects.kinds.get(reference.plural)
+        item = (items or {}).get(reference.name)
         if item is not None:
-            return self._vertex(one.plural, item)
-        known = kept is not None and not self._found.truncated
-        if known and one.optional:
+            return self._add_vertex(reference.plural, item)
+        # Only a complete list of the kind tells that the object does not exist.
+        is_missing = items is not None and not self._objects.truncated
+        if is_missing and reference.optional:
             return None
+        presence = "missing" if is_missing else "unread"
         return self.graph.add(
-            Vertex(one.plural, one.name, self._found.name, "missing" if known else "unread")
+            Vertex(
+                reference.plural,
+                reference.name,
+                self._objects.name,
+                presence,
+            )
         )
 
-    def _service(self, vertex: Vertex, service: Object) -> None:
+    def _add_service(self, vertex: Vertex, service: Object) -> None:
         selector = mapping(service, "spec", "selector")
         if not selector:
             return
         for pod in self._items("pods"):
             if selector.items() <= template_labels("pods", pod).items():
-                above = self._by_uid.get(controller(pod))
-                plural, workload = ("pods", pod) if above is None else self._top(*above)
-                self.graph.join(vertex.id, self._vertex(plural, workload).id, "selects")
+                owner = self._controllers.get(controller_uid(pod))
+                plural, workload = ("pods", pod) if owner is None else self._top_workload(*owner)
+                self.graph.join(
+                    vertex.id,
+                    self._add_vertex(plural, workload).id,
+                    "selects",
+                )
         # A workload without pods is behind the Service all the same.
-        for one in [
-            one
-            for one in self.graph.vertices.values()
-            if one.layer == "workload" and one.plural != "jobs"
-        ]:
-            if selector.items() <= template_labels(one.plural, one.item).items():
-                self.graph.join(vertex.id, one.id, "selects")
+        for workload_vertex in self._workload_vertices():
+            labels = template_labels(workload_vertex.plural, workload_vertex.item)
+            if selector.items() <= labels.items():
+                self.graph.join(vertex.id, workload_vertex.id, "selects")
 
-    def _ingress(self, vertex: Vertex, ingress: Object) -> None:
-        self._configured(vertex, backends(ingress))
-        for tls in rows(mapping(ingress, "spec").get("tls")):
-            if isinstance(tls.get("secretName"), str) and tls["secretName"]:
-                self._configured(vertex, [Reference("secrets", tls["secretName"], "reads")])
+    def _workload_vertices(self) -> list[Vertex]:
+        return [
+            vertex
+            for vertex in self.graph.vertices.values()
+            if vertex.layer == "workload" and vertex.plural != "jobs"
+        ]
 
-    def _scaler(self, vertex: Vertex, scaler: Object) -> None:
-        kind, name = target(scaler)
-        plural = next((one for one in CONTROLLERS if KINDS[one].name == kind), "")
-        if plural:
-            self._configured(vertex, [Reference(plural, name, "scales")])
+    def _add_ingress(self, vertex: Vertex, ingress: Object) -> None:
+        self._add_references(vertex, backends(ingress))
+        for tls in mappings(mapping(ingress, "spec").get("tls")):
+            secret_name = tls.get("secretName")
+            if isinstance(secret_name, str) and secret_name:
+                self._add_references(
+                    vertex,
+                    [Reference("secrets", secret_name, "reads")],
+                )
 
-    def focus(self, kind: str, name: str) -> str:
-        """The id of the vertex that is meant: for a ReplicaSet of a Deployment the Deployment, which stands for it."""
-        identity, item = f"{kind}/{name}", self._found.kinds.get(kind, {}).get(name)
-        if identity not in self.graph.vertices and item is not None:
-            identity = self._vertex(
-                *(self._top(kind, item) if kind in CONTROLLERS else (kind, item))
-            ).id
-        if identity not in self.graph.vertices:
+    def _add_scaler(self, vertex: Vertex, scaler: Object) -> None:
+        kind_name, name = scale_target(scaler)
+        for plural in CONTROLLERS:
+            if KINDS[plural].name == kind_name:
+                self._add_references(vertex, [Reference(plural, name, "scales")])
+                return
+
+    def find_focus(self, plural: str, name: str) -> str:
+        """The id of an object's vertex; NotFound when the object is not in the namespace.
+
+        A ReplicaSet of a Deployment is represented by the Deployment.
+        """
+        vertex_id = f"{plural}/{name}"
+        if vertex_id in self.graph.vertices:
+            return vertex_id
+        item = self._objects.kinds.get(plural, {}).get(name)
+        if item is None:
             raise NotFound(
-                f"{kind} {name!r} is not in namespace {self._found.name!r}", reason="NotFound"
+                f"{plural} {name!r} is not in namespace {self._objects.name!r}",
+                reason="NotFound",
             )
-        return identity
+        if plural in CONTROLLERS:
+            plural, item = self._top_workload(plural, item)
+        return self._add_vertex(plural, item).id
 
 
-def _everywhere(one: Reference) -> bool:
-    """What Kubernetes puts into every pod says nothing about an application."""
-    return one.plural == "configmaps" and one.name == "kube-root-ca.crt"
+def _is_in_every_pod(reference: Reference) -> bool:
+    """Whether Kubernetes puts it into every pod, so that it says nothing about an application."""
+    return reference.plural == "configmaps" and reference.name == "kube-root-ca.crt"
 
 
-def topology(cluster: Cluster, namespace: str, *, kind: str = "", name: str = "") -> Object:
-    """{"nodes","edges","refused","truncated"}: of the namespace, or of what belongs to one object in it (else NotFound)."""
+def build_topology(
+    cluster: Cluster,
+    namespace: str,
+    *,
+    kind: str = "",
+    name: str = "",
+) -> Object:
+    """{"nodes","edges","refused","truncated"} of a namespace, or around one object in it.
+
+    NotFound when that object is not there, Invalid for a kind that is in no graph.
+    """
     if bool(kind) != bool(name):
-        raise Invalid("kind and name go together", field="kind" if name else "name")
-    if known := known_kind(kind):
-        kind = known.plural
+        raise Invalid(
+            "kind and name go together",
+            field="kind" if name else "name",
+        )
+    if table_kind := known_kind(kind):
+        kind = table_kind.plural
     if kind and kind not in LAYERS:
         raise Invalid(f"kind must be one of {', '.join(LAYERS)}", field="kind")
-    found = read(cluster, namespace)
-    drawing = Drawing(found)
-    graph = drawing.draw()
+    objects = read_namespace(cluster, namespace)
+    builder = GraphBuilder(objects)
+    graph = builder.build()
     if kind:
-        graph = graph.around(drawing.focus(kind, name))
+        graph = graph.neighbourhood(builder.find_focus(kind, name))
     return {
-        "nodes": [_shown(vertex) for vertex in graph.vertices.values()],
-        "edges": [_line(edge) for edge in graph.edges.values()],
-        "refused": found.refused,
-        "truncated": found.truncated,
+        "nodes": [_represent_vertex(vertex) for vertex in graph.vertices.values()],
+        "edges": [_represent_edge(edge) for edge in graph.edges.values()],
+        "refused": objects.refused,
+        "truncated": objects.truncated,
     }
 
 
-def _line(edge: Edge) -> Object:
-    return {"from": edge.source, "to": edge.target, "relation": edge.relation}
+def _represent_edge(edge: Edge) -> Object:
+    return {
+        "from": edge.source,
+        "to": edge.target,
+        "relation": edge.relation,
+    }
 
 
-def _shown(vertex: Vertex) -> Object:
+def _represent_vertex(vertex: Vertex) -> Object:
     return {
         "id": vertex.id,
         "layer": vertex.layer,
@@ -254,23 +340,28 @@ def _shown(vertex: Vertex) -> Object:
         "name": vertex.name,
         "namespace": vertex.namespace,
         "presence": vertex.presence,
-        "object": _essence(vertex.item),
+        "object": _summary(vertex.item),
     }
 
 
-def _essence(item: Mapping[str, Any]) -> Object:
-    """What tells how an object is doing: names, times, wanted numbers, images, status."""
+def _summary(item: Mapping[str, Any]) -> Object:
+    """The parts of an object that tell its state: names, times, replicas, images, status."""
     if not item:
         return {}
-    metadata, spec = mapping(item, "metadata"), mapping(item, "spec")
+    metadata = mapping(item, "metadata")
+    spec = mapping(item, "spec")
+    spec_summary = {name: spec[name] for name in SPEC if name in spec}
     containers = [
-        {"name": one.get("name"), "image": one.get("image")} for one in rows(spec.get("containers"))
+        {
+            "name": container.get("name"),
+            "image": container.get("image"),
+        }
+        for container in mappings(spec.get("containers"))
     ]
+    if containers:
+        spec_summary["containers"] = containers
     return {
         "metadata": {name: metadata[name] for name in METADATA if name in metadata},
-        "spec": {
-            **{name: spec[name] for name in SPEC if name in spec},
-            **({"containers": containers} if containers else {}),
-        },
+        "spec": spec_summary,
         "status": mapping(item, "status"),
     }

@@ -1,13 +1,16 @@
-"""A directed graph of objects: vertices by id, edges with what they mean, and the part of it around one object."""
+"""A directed graph of objects, and the part of it around one object.
+
+Vertices are found by id; each edge says what it means.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from clusters.kinds import KINDS
 from clusters.manifests import Object
 
-# From where requests come in to where things run and lie.
+# From where requests come in to where pods run and data is stored.
 LAYERS = {
     "ingresses": "entry",
     "services": "service",
@@ -25,13 +28,17 @@ LAYERS = {
     "persistentvolumeclaims": "storage",
     "persistentvolumes": "storage",
 }
-# What many share: it belongs to an application, but what else uses it does not.
+# Many applications share these: they belong to an application, but their other users do not.
 SHARED = frozenset({"nodes", "configmaps", "secrets", "persistentvolumes"})
 
 
 @dataclass(slots=True)
 class Vertex:
-    """One object; `presence` is found, missing (named by another but not there) or unread (not looked at)."""
+    """One object.
+
+    `presence` is found, missing (another object names it, but it does not exist) or unread (not
+    looked at).
+    """
 
     plural: str
     name: str
@@ -46,18 +53,18 @@ class Vertex:
 
     @property
     def layer(self) -> str:
-        """Where it stands between entry and node."""
+        """Its place between entry and node, one of the values of LAYERS."""
         return LAYERS[self.plural]
 
     @property
     def kind(self) -> str:
-        """Its kind's name."""
+        """Its kind's name, such as Pod."""
         return KINDS[self.plural].name
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One object leads to another; ids of vertices."""
+    """One object leads to another; `source` and `target` are ids of vertices."""
 
     source: str
     target: str
@@ -66,7 +73,7 @@ class Edge:
 
 @dataclass(slots=True)
 class Graph:
-    """Vertices by id in the order they were found, and edges, each once."""
+    """Vertices by id in the order they were added, and edges, each once."""
 
     vertices: dict[str, Vertex] = field(default_factory=dict)
     edges: dict[tuple[str, str], Edge] = field(default_factory=dict)
@@ -76,37 +83,48 @@ class Graph:
         return self.vertices.setdefault(vertex.id, vertex)
 
     def join(self, source: str, target: str, relation: str) -> None:
-        """An edge between two ids; what it meant first stays."""
+        """Add an edge between two ids; its first meaning stays."""
         self.edges.setdefault((source, target), Edge(source, target, relation))
 
-    def around(self, focus: str) -> "Graph":
-        """What the focus leads to, and what leads to any of that: not what else those lead to, nor through what many share."""
-        down, up = defaultdict(list), defaultdict(list)
+    def neighbourhood(self, focus: str) -> "Graph":
+        """What the focus leads to, and what leads to any of that.
+
+        Not what else those lead to, and not what leads to shared objects: every application on a
+        node would be in the graph otherwise.
+        """
+        targets: dict[str, list[str]] = defaultdict(list)
+        sources: dict[str, list[str]] = defaultdict(list)
         for source, target in self.edges:
-            down[source].append(target)
-            up[target].append(source)
-        below = _reached([focus], down)
-        own = [one for one in below if one == focus or self.vertices[one].plural not in SHARED]
-        return self.only(_reached(own, up) | below)
+            targets[source].append(target)
+            sources[target].append(source)
+        below = _reachable([focus], targets)
+        exclusive = [
+            vertex_id
+            for vertex_id in below
+            if vertex_id == focus or self.vertices[vertex_id].plural not in SHARED
+        ]
+        return self.subgraph(_reachable(exclusive, sources) | below)
 
-    def only(self, ids: Iterable[str]) -> "Graph":
+    def subgraph(self, ids: Iterable[str]) -> "Graph":
         """The graph of these vertices and the edges between them."""
-        kept = {one: vertex for one, vertex in self.vertices.items() if one in set(ids)}
-        return Graph(
-            kept,
-            {
-                pair: edge
-                for pair, edge in self.edges.items()
-                if pair[0] in kept and pair[1] in kept
-            },
-        )
+        selected = set(ids)
+        graph = Graph()
+        for vertex_id, vertex in self.vertices.items():
+            if vertex_id in selected:
+                graph.vertices[vertex_id] = vertex
+        for (source, target), edge in self.edges.items():
+            if source in graph.vertices and target in graph.vertices:
+                graph.edges[source, target] = edge
+        return graph
 
 
-def _reached(start: Iterable[str], onward: dict[str, list[str]]) -> set[str]:
-    seen, waiting = set(start), list(start)
-    while waiting:
-        for one in onward.get(waiting.pop(), ()):
-            if one not in seen:
-                seen.add(one)
-                waiting.append(one)
-    return seen
+def _reachable(start: Iterable[str], neighbours: Mapping[str, list[str]]) -> set[str]:
+    """The ids that are reached from the start, itself included."""
+    reached = set(start)
+    queue = list(reached)
+    while queue:
+        for neighbour in neighbours.get(queue.pop(), ()):
+            if neighbour not in reached:
+                reached.add(neighbour)
+                queue.append(neighbour)
+    return reached

@@ -63,8 +63,8 @@ def test_a_changed_cluster_leaves_no_client_open(
 def test_a_removed_cluster_ends_what_is_open_and_leaves_no_connection(
     scripted: Scripted, registered: Cluster, ticket: Ticket, caller: Caller, path: str
 ) -> None:
-    made = ticket(path)
-    with peer(made.get("ws_url") or made["terminal_url"]) as client:
+    issued = ticket(path)
+    with peer(issued.get("ws_url") or issued["terminal_url"]) as client:
         client.until(lambda peer: "connected" in peer.states())
         assert eventually(lambda: connections(scripted) > 0)
         assert caller.raw("DELETE", f"clusters/{registered.pk}").status_code == 200

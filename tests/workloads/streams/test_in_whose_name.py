@@ -38,15 +38,15 @@ def names(scripted: Scripted, since: int) -> dict[tuple[str, str], tuple[str, li
 def test_a_log_is_read_in_its_callers_name(
     impersonated: Cluster, scripted: Scripted, ticket: Ticket
 ) -> None:
-    given = ticket("pods/web/logs/stream")
+    issued = ticket("pods/web/logs/stream")
     before = len(scripted.impersonated)
     scripted.write("web", "app", b"2026-01-01T00:00:00.000000000Z here\n")
-    with peer(given["ws_url"]) as client:
+    with peer(issued["ws_url"]) as client:
         client.until(lambda peer: "log" in peer.types())
     assert names(scripted, before) == {("GET", "web"): BOSS, ("GET", "log"): BOSS}
-    given = ticket("pods/logs/stream", labelSelector="a=b")
+    issued = ticket("pods/logs/stream", labelSelector="a=b")
     before = len(scripted.impersonated)
-    with peer(given["ws_url"]) as client:
+    with peer(issued["ws_url"]) as client:
         client.until(lambda peer: "connected" in peer.states())
         until(lambda: len(scripted.impersonated) > before + 1)
     assert set(map(str, names(scripted, before).values())) == {str(BOSS)}
@@ -63,9 +63,9 @@ def until(condition: Callable[[], Any]) -> None:
 def test_shells_are_opened_in_their_callers_name(
     impersonated: Cluster, scripted: Scripted, ticket: Ticket
 ) -> None:
-    given = ticket("pods/web/terminal")
+    issued = ticket("pods/web/terminal")
     before = len(scripted.impersonated)
-    with peer(given["terminal_url"]) as client:
+    with peer(issued["terminal_url"]) as client:
         client.until(lambda peer: "$" in peer.output)
         scripted.close_shells()
         client.end()
@@ -75,24 +75,24 @@ def test_shells_are_opened_in_their_callers_name(
 def test_the_debug_pod_of_a_node_is_its_callers(
     impersonated: Cluster, scripted: Scripted, ticket: Ticket
 ) -> None:
-    given = ticket("nodes/node-1/terminal", namespace=None)
+    issued = ticket("nodes/node-1/terminal", namespace=None)
     before = len(scripted.impersonated)
-    with peer(given["terminal_url"]) as client:
+    with peer(issued["terminal_url"]) as client:
         client.until(lambda peer: "$" in peer.output)
         client.send(type="close")
         client.end()
     until(lambda: ("kube-system",) not in {place[:1] for place in scripted.pods})
-    seen = names(scripted, before)
-    assert {method for method, _ in seen} == {"POST", "GET", "DELETE"}
-    assert ("GET", "exec") in seen
-    assert list(seen.values()) == [BOSS] * len(seen)
+    callers = names(scripted, before)
+    assert {method for method, _ in callers} == {"POST", "GET", "DELETE"}
+    assert ("GET", "exec") in callers
+    assert list(callers.values()) == [BOSS] * len(callers)
 
 
 def test_another_caller_of_the_same_client_is_named_apart_and_a_provider_names_no_local_user(
     impersonated: Cluster, scripted: Scripted, ticket: Ticket
 ) -> None:
-    given = ticket("pods/web/terminal")
-    with peer(given["terminal_url"]) as client:
+    issued = ticket("pods/web/terminal")
+    with peer(issued["terminal_url"]) as client:
         client.until(lambda peer: "$" in peer.output)
         ExternalIdentity.objects.create(
             user=User.objects.get(username="boss"), issuer="https://sso.example", subject="1"
@@ -107,9 +107,9 @@ def test_another_caller_of_the_same_client_is_named_apart_and_a_provider_names_n
 def test_a_user_of_the_clusters_own_is_never_named(
     impersonated: Cluster, scripted: Scripted, ticket: Ticket
 ) -> None:
-    given = ticket("pods/web/terminal")
+    issued = ticket("pods/web/terminal")
     User.objects.filter(username="boss").update(username="system:admin")
     before = len(scripted.impersonated)
-    with peer(given["terminal_url"]) as client:
+    with peer(issued["terminal_url"]) as client:
         assert client.end() == 4003
     assert scripted.impersonated[before:] == []

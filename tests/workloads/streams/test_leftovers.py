@@ -19,26 +19,32 @@ from core.sockets.tickets import store
 from launcher.ports import free_port
 from tests.socket_server import peer
 from workloads import tasks
-from workloads.streams.exec import debug_pod
+from workloads.streams.exec import debug_pod_manifest
 
 PODS = KINDS["pods"]
 
 
 @pytest.mark.django_db
 def test_debug_pods_that_no_terminal_holds_are_removed(apiserver: Any, cluster: Cluster) -> None:
-    held, lost, fresh = (debug_pod("node-00", name * 32, 7) for name in "abc")
-    for pod, age in ((held, "2026-01-01T00:00:00Z"), (lost, "2026-01-01T00:00:00Z"), (fresh, "")):
+    open_pod, stale_pod, new_pod = (debug_pod_manifest("node-00", name * 32, 7) for name in "abc")
+    for pod, age in (
+        (open_pod, "2026-01-01T00:00:00Z"),
+        (stale_pod, "2026-01-01T00:00:00Z"),
+        (new_pod, ""),
+    ):
         pod["metadata"]["creationTimestamp"] = age or time.strftime(
             "%Y-%m-%dT%H:%M:%SZ", time.gmtime()
         )
-    apiserver.load("pods", [held, lost, fresh])
+    apiserver.load("pods", [open_pod, stale_pod, new_pod])
     store(live.REDIS_URL).zadd(seats_key("terminals", 7), {"a" * 32: time.time() + 60})
     assert tasks.remove_debug_pods_of(cluster.pk) == 1
     names = {pod["metadata"]["name"] for pod in apiserver.list("pods", "kube-system")}
-    apiserver.wait(lambda: apiserver.get("pods", lost["metadata"]["name"], "kube-system") is None)
-    assert {held["metadata"]["name"], fresh["metadata"]["name"]} <= names
+    apiserver.wait(
+        lambda: apiserver.get("pods", stale_pod["metadata"]["name"], "kube-system") is None
+    )
+    assert {open_pod["metadata"]["name"], new_pod["metadata"]["name"]} <= names
     client = registry.client(cluster)
-    for pod in (held, fresh):
+    for pod in (open_pod, new_pod):
         client.delete(
             PODS,
             pod["metadata"]["name"],
@@ -84,17 +90,17 @@ def test_a_process_that_is_told_to_stop_tells_its_clients_1001(
             except OSError:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-        given = ticket("pods/web/logs/stream"), ticket("pods/web/terminal")
-        with peer(given[0]["ws_url"]) as logs, peer(given[1]["terminal_url"]) as shell:
+        tickets = ticket("pods/web/logs/stream"), ticket("pods/web/terminal")
+        with peer(tickets[0]["ws_url"]) as logs, peer(tickets[1]["terminal_url"]) as shell:
             logs.until(lambda peer: "connected" in peer.states())
             shell.until(lambda peer: "$" in peer.output)
             process.send_signal(signal.SIGTERM)
             assert logs.end() == 1001
             assert shell.end() == 1001
-        _, said = process.communicate(timeout=20)
+        _, output = process.communicate(timeout=20)
         assert process.returncode in {0, -signal.SIGTERM}
-        assert "/ws/logs/" in said
-        assert not [one for one in given if one["token"] in said], (
+        assert "/ws/logs/" in output
+        assert not [issued for issued in tickets if issued["token"] in output], (
             "a ticket was written into the log"
         )
     finally:

@@ -32,9 +32,9 @@ def named(first: int, count: int) -> list[str]:
 def test_lines_come_in_frames_as_they_are_printed(scripted: Scripted, ticket: Ticket) -> None:
     scripted.add_pod("web", "app")
     scripted.write("web", "app", stamped(0, 3))
-    given = ticket("pods/web/logs/stream")
-    assert set(given) == {"ws_url", "token", "session", "expires_at"}
-    with peer(given["ws_url"]) as client:
+    issued = ticket("pods/web/logs/stream")
+    assert set(issued) == {"ws_url", "token", "session", "expires_at"}
+    with peer(issued["ws_url"]) as client:
         client.until(lambda peer: len(peer.lines) == 3)
         first = next(frame for frame in client.frames if frame["type"] == "log")
         assert first == {
@@ -229,8 +229,8 @@ def test_a_log_that_breaks_off_inside_a_character_shows_so(
     assert caller.data("GET", "pods/web/logs", **query)["logs"].endswith("Z a\ufffd")
     with peer(ticket("pods/web/logs/stream", follow=False)["ws_url"]) as client:
         client.end()
-    shown = [frame["data"]["content"] for frame in client.frames if frame["type"] == "log"]
-    assert shown == ["a\ufffd"]
+    contents = [frame["data"]["content"] for frame in client.frames if frame["type"] == "log"]
+    assert contents == ["a\ufffd"]
 
 
 def test_a_silent_log_says_that_the_server_stops(

@@ -28,8 +28,8 @@ def events(client: Peer) -> list[dict[str, Any]]:
 
 
 def test_every_change_comes_until_it_is_over(caller: Caller, operation: Operation) -> None:
-    given = caller.data("POST", f"operations/{operation.pk}/stream")
-    with peer(given["ws_url"]) as client:
+    issued = caller.data("POST", f"operations/{operation.pk}/stream")
+    with peer(issued["ws_url"]) as client:
         client.until(lambda peer: events(peer))
         assert (events(client)[0]["event_type"], events(client)[0]["object"]["state"]) == (
             "ADDED",

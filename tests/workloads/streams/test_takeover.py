@@ -69,11 +69,11 @@ def test_no_ticket_leads_into_a_shell_that_lives(
         boss = User.objects.get(username="boss")
         narrow = tokens.create_api_token(boss, "n", scopes=["write", "terminal", "admin"])
         thief = Caller(narrow[1])
-    given = ticket(victim)
-    with peer(given["terminal_url"]) as client:
+    issued = ticket(victim)
+    with peer(issued["terminal_url"]) as client:
         connected(client)
         prints(client, "the-secret")
-        body = {"cluster_id": registered.pk, "namespace": "default", "session": given["session"]}
+        body = {"cluster_id": registered.pk, "namespace": "default", "session": issued["session"]}
         claimed = thief.data("POST", path, body)
         with peer(claimed["terminal_url"]) as other:
             assert other.end() == 4003
@@ -94,14 +94,14 @@ def test_a_session_of_the_callers_own_making_opens_nothing(
 def test_the_id_of_a_session_is_read_nowhere(
     caller: Caller, registered: Cluster, scripted: Scripted, ticket: Ticket
 ) -> None:
-    given = ticket("nodes/node-1/terminal", record=True)
-    with peer(given["terminal_url"]) as client:
+    issued = ticket("nodes/node-1/terminal", record=True)
+    with peer(issued["terminal_url"]) as client:
         prints(client, "on-the-node")
         pod = next(pod for place, pod in scripted.pods.items() if place[0] == "kube-system")
-        assert given["session"][:12] not in json.dumps(pod)
+        assert issued["session"][:12] not in json.dumps(pod)
         listed = caller.data("GET", "terminal-recordings", cluster_id=registered.pk)["items"]
         assert len(listed) == 1
-        assert given["session"] not in json.dumps(listed)
+        assert issued["session"] not in json.dumps(listed)
 
 
 def test_the_pod_of_a_nodes_shell_lets_in_only_who_may_be_on_the_node(
@@ -120,13 +120,13 @@ def test_who_comes_back_is_asked_again_whether_they_may(
     scripted: Scripted, ticket: Ticket, settings: Any
 ) -> None:
     settings.STREAM_REAUTHORISE_SECONDS = 600.0
-    given = ticket("pods/web/terminal")
-    with peer(given["terminal_url"]) as client:
+    issued = ticket("pods/web/terminal")
+    with peer(issued["terminal_url"]) as client:
         token = connected(client)["token"]
         prints(client, "before")
     User.objects.filter(username="boss").update(is_superuser=False)
-    with peer(given["terminal_url"].partition("?")[0]) as again:
-        again.send(type="attach", session=given["session"], token=token)
+    with peer(issued["terminal_url"].partition("?")[0]) as again:
+        again.send(type="attach", session=issued["session"], token=token)
         assert again.end() == 4003
         assert again.output == ""
 
@@ -161,13 +161,13 @@ def test_a_recorded_session_that_is_over_lends_its_name_to_no_unrecorded_shell(
     caller: Caller, scripted: Scripted, registered: Cluster, ticket: Ticket, settings: Any
 ) -> None:
     settings.TERMINAL_RECORDING = "always"
-    given = ticket("pods/web/terminal")
-    with peer(given["terminal_url"]) as client:
+    issued = ticket("pods/web/terminal")
+    with peer(issued["terminal_url"]) as client:
         prints(client, "first")
         client.send(type="data", data={"input": "exit\n"})
         assert client.end() == 1000
     before = len(scripted.requests)
-    claimed = ticket("pods/web/terminal", session=given["session"])
+    claimed = ticket("pods/web/terminal", session=issued["session"])
     with peer(claimed["terminal_url"]) as client:
         assert client.end() == 4003
     assert not [path for _, path, _ in scripted.requests[before:] if path.endswith("/exec")]
@@ -180,9 +180,9 @@ def test_a_shell_whose_recording_cannot_begin_does_not_open(
     scripted: Scripted, ticket: Ticket, settings: Any, mode: str, path: str
 ) -> None:
     settings.TERMINAL_RECORDING = mode
-    given = ticket(path, record=True)
+    issued = ticket(path, record=True)
     before = len(scripted.requests)
-    with unwritable("workloads_recording"), peer(given["terminal_url"]) as client:
+    with unwritable("workloads_recording"), peer(issued["terminal_url"]) as client:
         assert client.end() == 1011
     assert scripted.requests[before:] == []
 

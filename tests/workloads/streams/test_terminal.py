@@ -53,9 +53,9 @@ def connected(client: Peer) -> dict[str, Any]:
 def test_what_is_typed_reaches_the_shell_and_its_output_comes_back(
     scripted: Scripted, ticket: Ticket
 ) -> None:
-    given = ticket("pods/web/terminal")
-    assert set(given) == {"terminal_url", "token", "session", "expires_at"}
-    with peer(given["terminal_url"]) as client:
+    issued = ticket("pods/web/terminal")
+    assert set(issued) == {"terminal_url", "token", "session", "expires_at"}
+    with peer(issued["terminal_url"]) as client:
         client.send(type="data", data={"input": "echo one-$((1+1))\n"})
         client.until(said("one-2"))
         client.send(type="resize", data={"cols": 120, "rows": 40})
@@ -124,17 +124,17 @@ def test_a_ticket_works_once_and_only_for_its_own_session(ticket: Ticket) -> Non
 
 def test_an_expired_ticket_is_refused(ticket: Ticket, settings: Any) -> None:
     settings.TICKET_SECONDS = 1
-    given = ticket("pods/web/terminal")
+    issued = ticket("pods/web/terminal")
     time.sleep(1.2)
-    with peer(given["terminal_url"]) as client:
+    with peer(issued["terminal_url"]) as client:
         assert client.end() == 4001
 
 
 def test_the_ticket_may_come_in_the_first_frame_and_nonsense_may_not(ticket: Ticket) -> None:
-    given = ticket("pods/web/terminal")
-    bare = given["terminal_url"].partition("?")[0]
+    issued = ticket("pods/web/terminal")
+    bare = issued["terminal_url"].partition("?")[0]
     with peer(bare) as client:
-        client.send(type="attach", session=given["session"], token=given["token"])
+        client.send(type="attach", session=issued["session"], token=issued["token"])
         connected(client)
     with peer(bare) as client:
         client.connection.send("hello")
@@ -154,24 +154,24 @@ def test_pages_of_other_sites_are_refused(ticket: Ticket, settings: Any) -> None
 
 
 def test_a_dropped_client_comes_back_to_what_it_missed(ticket: Ticket) -> None:
-    given = ticket("pods/web/terminal")
-    bare = given["terminal_url"].partition("?")[0]
-    with peer(given["terminal_url"]) as client:
+    issued = ticket("pods/web/terminal")
+    bare = issued["terminal_url"].partition("?")[0]
+    with peer(issued["terminal_url"]) as client:
         token = connected(client)["token"]
         client.send(type="data", data={"input": "echo before; sleep 1; echo af''ter\n"})
         client.until(said("before\r\n"))
-        seen = client.frames[-1]["seq"]
+        last_seq = client.frames[-1]["seq"]
     time.sleep(1.5)
     with peer(bare) as again:
-        again.send(type="attach", session=given["session"], last_seq=seen, token=token)
+        again.send(type="attach", session=issued["session"], last_seq=last_seq, token=token)
         again.until(said("after"))
         assert "before" not in again.output
         newer = connected(again)["token"]
         with peer(bare) as thief:
-            thief.send(type="attach", session=given["session"], token=token)
+            thief.send(type="attach", session=issued["session"], token=token)
             assert thief.end() == 4001, "a token to come back with works once"
         with peer(bare) as third:
-            third.send(type="attach", session=given["session"], last_seq=0, token=newer)
+            third.send(type="attach", session=issued["session"], last_seq=0, token=newer)
             third.until(said("before"))
             assert again.end() == 4009
             third.send(type="data", data={"input": "exit\n"})
@@ -182,12 +182,12 @@ def test_a_client_that_stays_away_loses_its_shell(
     scripted: Scripted, ticket: Ticket, settings: Any
 ) -> None:
     settings.TERMINAL_HOLD_SECONDS = 0.5
-    given = ticket("pods/web/terminal")
-    with peer(given["terminal_url"]) as client:
+    issued = ticket("pods/web/terminal")
+    with peer(issued["terminal_url"]) as client:
         token = connected(client)["token"]
     time.sleep(2)
-    with peer(given["terminal_url"].partition("?")[0]) as again:
-        again.send(type="attach", session=given["session"], token=token)
+    with peer(issued["terminal_url"].partition("?")[0]) as again:
+        again.send(type="attach", session=issued["session"], token=token)
         assert again.end() == 4001
         assert again.frames[0]["type"] == "closed"
 
@@ -218,9 +218,9 @@ def test_a_pod_that_vanishes_closes_with_4004_and_a_lost_cluster_with_4010(
 
 
 def test_a_shell_that_the_cluster_refuses_says_why(scripted: Scripted, ticket: Ticket) -> None:
-    given = ticket("pods/web/terminal")
+    issued = ticket("pods/web/terminal")
     scripted.delete_pod("web")
-    with peer(given["terminal_url"]) as client:
+    with peer(issued["terminal_url"]) as client:
         assert client.end() == 4004
         assert client.frames[-1]["code"] == 1004
 
@@ -245,8 +245,8 @@ def test_the_api_servers_own_sentence_comes_through(
 
 
 def test_bytes_pass_a_terminal_untouched_both_ways(scripted: Scripted, ticket: Ticket) -> None:
-    given = ticket("pods/web/terminal", command=["/bin/cat"])
-    with peer(given["terminal_url"]) as client:
+    issued = ticket("pods/web/terminal", command=["/bin/cat"])
+    with peer(issued["terminal_url"]) as client:
         for part in (b"\xe4\xbd", b"\xa0", b"\xf0\x9f", b"\x98\x80\n", b"\xff\xfe\n"):
             client.connection.send(part)
         client.until(lambda _: scripted.typed.endswith(b"\xff\xfe\n"))
@@ -260,8 +260,8 @@ def test_half_a_character_at_the_very_end_is_shown_and_recorded(
     caller: Caller, registered: Cluster, ticket: Ticket
 ) -> None:
     command = ["/usr/bin/printf", "end:\\344\\275"]
-    given = ticket("pods/web/terminal", command=command, record=True)
-    with peer(given["terminal_url"]) as client:
+    issued = ticket("pods/web/terminal", command=command, record=True)
+    with peer(issued["terminal_url"]) as client:
         client.end()
         assert client.output == "end:\ufffd"
     row = recording(caller, registered)
@@ -271,10 +271,10 @@ def test_half_a_character_at_the_very_end_is_shown_and_recorded(
 
 
 def test_credentials_do_not_follow_a_redirect(scripted: Scripted, ticket: Ticket) -> None:
-    given = ticket("pods/web/terminal")
+    issued = ticket("pods/web/terminal")
     scripted.redirect = f"{scripted.url}/elsewhere"
     before = len(scripted.requests)
-    with peer(given["terminal_url"]) as client:
+    with peer(issued["terminal_url"]) as client:
         assert client.end() == 4010
     assert [path for _, path, _ in scripted.requests[before:]] == [
         "/api/v1/namespaces/default/pods/web/exec"
@@ -326,8 +326,8 @@ def test_one_user_has_so_many_shells_and_no_more(ticket: Ticket, settings: Any) 
 def test_a_recorded_terminal_can_be_replayed(
     caller: Caller, registered: Cluster, ticket: Ticket
 ) -> None:
-    given = ticket("pods/web/terminal", record=True)
-    with peer(given["terminal_url"]) as client:
+    issued = ticket("pods/web/terminal", record=True)
+    with peer(issued["terminal_url"]) as client:
         client.send(type="resize", data={"cols": 100, "rows": 30})
         client.send(
             type="data", data={"input": "stty -echo; echo re''ady; read x; stty echo; echo got\n"}
@@ -339,9 +339,9 @@ def test_a_recorded_terminal_can_be_replayed(
         client.end()
 
     row = recording(caller, registered)
-    assert caller.data("GET", f"terminal-recordings/{given['session']}") == row
+    assert caller.data("GET", f"terminal-recordings/{issued['session']}") == row
     assert (row["session"], row["pod"], row["container"], row["username"], row["width"]) == (
-        mark(given["session"]),
+        mark(issued["session"]),
         "web",
         "app",
         "boss",
@@ -355,8 +355,8 @@ def test_a_recorded_terminal_can_be_replayed(
 
 
 def test_a_node_shell_is_a_pod_that_goes_with_it(scripted: Scripted, ticket: Ticket) -> None:
-    given = ticket("nodes/node-1/terminal", namespace=None)
-    with peer(given["terminal_url"]) as client:
+    issued = ticket("nodes/node-1/terminal", namespace=None)
+    with peer(issued["terminal_url"]) as client:
         client.send(type="data", data={"input": "echo on-$((5+5))\n"})
         client.until(said("on-10"))
         assert client.states()[-1] == "connected"

@@ -32,8 +32,10 @@ def names(client: Peer) -> list[tuple[str, str]]:
 
 
 def test_changes_come_as_frames_and_go_on_after_a_break(caller: Caller, east: Cluster) -> None:
-    given = caller.data("POST", "watch/stream", {"clusters": ["east"], "kinds": "pods", "after": 0})
-    with peer(given["ws_url"]) as client:
+    issued = caller.data(
+        "POST", "watch/stream", {"clusters": ["east"], "kinds": "pods", "after": 0}
+    )
+    with peer(issued["ws_url"]) as client:
         client.until(lambda peer: len(names(peer)) == 2)
         write("east", "Pod", "a", status={"phase": "Running"})
         client.until(lambda peer: names(peer)[2:] == [("MODIFIED", "a")])
@@ -49,8 +51,8 @@ def test_changes_come_as_frames_and_go_on_after_a_break(caller: Caller, east: Cl
 
 def test_a_lost_place_has_a_close_code_of_its_own(caller: Caller, east: Cluster) -> None:
     assert caller.code("POST", "watch/stream", {"labelSelector": "in ("}) == 1001
-    given = caller.data("POST", "watch/stream", {"after": 10**12})
-    with peer(given["ws_url"]) as client:
+    issued = caller.data("POST", "watch/stream", {"after": 10**12})
+    with peer(issued["ws_url"]) as client:
         assert client.end() == 4011
     assert (client.frames[-1]["data"]["status"], "latest" in client.frames[-1]["data"]) == (
         410,
@@ -61,8 +63,8 @@ def test_a_lost_place_has_a_close_code_of_its_own(caller: Caller, east: Cluster)
 def test_who_is_signed_out_is_cut_off(caller: Caller, east: Cluster, settings: Any) -> None:
     settings.STREAM_REAUTHORISE_SECONDS = 0.2
     settings.STREAM_PING_SECONDS = 0.2
-    given = caller.data("GET", "watch/stream")
-    with peer(given["ws_url"]) as client:
+    issued = caller.data("GET", "watch/stream")
+    with peer(issued["ws_url"]) as client:
         client.until(lambda peer: peer.states() == ["connected"])
         ApiToken.objects.update(revoked_at="2026-01-01T00:00:00Z")
         assert client.end() == 4001
