@@ -66,6 +66,14 @@ def holds_any(column: str, values: Sequence[str]) -> Clause:
     )
 
 
+def name_contains(column: str) -> sql.Composable:
+    """SQL that is true where the column holds the bound text (one %s), in any case of letters.
+
+    `column` is an SQL expression, never a caller's text.
+    """
+    return sql.SQL("position(lower(%s) IN lower({})) > 0").format(sql.SQL(column))
+
+
 def compare(column: str, operator: str, value: datetime) -> Clause:
     """A time column against an instant; the operator is one of < > <= >=."""
     return Clause(

@@ -1,69 +1,119 @@
-"""How lists may be sorted: the same orders for the store, as SQL, and for objects at hand."""
+"""How lists may be sorted: in the store, as SQL, and for objects in memory."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
+
+from psycopg2 import sql
 
 from core.errors import Invalid
 
-Key = Callable[[Mapping[str, Any]], Any]
-_SPACE, _NAME = 'r.namespace COLLATE "C"', 'r.resource_name COLLATE "C"'
+SortKey: TypeAlias = Callable[[Mapping[str, Any]], Any]
+
+# The API server's own order: that of etcd's keys, byte by byte.
+KEY_ORDER = sql.SQL("(r.namespace || '/' || r.resource_name) COLLATE \"C\"")
+
+_NAMESPACE = 'r.namespace COLLATE "C"'
+_NAME = 'r.resource_name COLLATE "C"'
 _RESTARTS = (
-    "(SELECT coalesce(sum(one::numeric), 0)"
-    " FROM jsonb_path_query(r.data, '$.status.containerStatuses[*].restartCount ? (@.type() == \"number\")') AS one)"
+    "(SELECT coalesce(sum(one::numeric), 0) FROM jsonb_path_query(r.data, "
+    "'$.status.containerStatuses[*].restartCount ? (@.type() == \"number\")') AS one)"
 )
+_CREATED = "coalesce(r.created, 'epoch')"
+
+# Over several clusters. Each list of columns ends with what makes a row unique, so that a page
+# can begin after the last row of the page before.
+MULTICLUSTER_ORDERS: Mapping[str, tuple[str, ...]] = {
+    "name": ("r.resource_name", "r.namespace", "r.cluster_id", "r.id"),
+    "namespace": ("r.namespace", "r.resource_name", "r.cluster_id", "r.id"),
+    "cluster": ("r.cluster_id", "r.namespace", "r.resource_name", "r.id"),
+    "created": (_CREATED, "r.id"),
+}
+# Types of those columns, for values that come back in a cursor as texts; the others are texts.
+MULTICLUSTER_CASTS: Mapping[str, str] = {"r.id": "bigint", _CREATED: "timestamptz"}
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """One order: columns of the row called r, and the same of an object; namespace and name decide what is equal."""
+class SortOrder:
+    """One order of a cluster's list.
+
+    `columns` are of the row called r; `key` gives the same of an object, without namespace and
+    name, which decide between equals.
+    """
 
     columns: tuple[str, ...]
-    key: Key
+    key: SortKey
 
 
-def _restarts(item: Mapping[str, Any]) -> int:
-    states = (item.get("status") or {}).get("containerStatuses") or []
-    return sum(one["restartCount"] for one in states if isinstance(one.get("restartCount"), int))
+def _restarts(manifest: Mapping[str, Any]) -> int:
+    statuses = (manifest.get("status") or {}).get("containerStatuses") or []
+    counts = [status.get("restartCount") for status in statuses]
+    return sum(number for number in counts if isinstance(number, int))
 
 
-ORDERS: Mapping[str, Order] = {
-    "name": Order((_NAME, _SPACE), lambda item: ()),
-    "namespace": Order((_SPACE, _NAME), lambda item: ()),
-    "created": Order(
-        ("coalesce(r.created, 'epoch')", _SPACE, _NAME),
-        lambda item: (item["metadata"].get("creationTimestamp") or "",),
+ORDERS: Mapping[str, SortOrder] = {
+    "name": SortOrder((_NAME, _NAMESPACE), lambda manifest: ()),
+    "namespace": SortOrder((_NAMESPACE, _NAME), lambda manifest: ()),
+    "created": SortOrder(
+        (_CREATED, _NAMESPACE, _NAME),
+        lambda manifest: (manifest["metadata"].get("creationTimestamp") or "",),
     ),
-    "status": Order(
-        ("coalesce(r.data #>> '{status,phase}', '') COLLATE \"C\"", _SPACE, _NAME),
-        lambda item: ((item.get("status") or {}).get("phase") or "",),
+    "status": SortOrder(
+        ("coalesce(r.data #>> '{status,phase}', '') COLLATE \"C\"", _NAMESPACE, _NAME),
+        lambda manifest: ((manifest.get("status") or {}).get("phase") or "",),
     ),
-    "node": Order(
-        ("coalesce(r.data #>> '{spec,nodeName}', '') COLLATE \"C\"", _SPACE, _NAME),
-        lambda item: ((item.get("spec") or {}).get("nodeName") or "",),
+    "node": SortOrder(
+        ("coalesce(r.data #>> '{spec,nodeName}', '') COLLATE \"C\"", _NAMESPACE, _NAME),
+        lambda manifest: ((manifest.get("spec") or {}).get("nodeName") or "",),
     ),
-    "restarts": Order((_RESTARTS, _SPACE, _NAME), lambda item: (_restarts(item),)),
+    "restarts": SortOrder(
+        (_RESTARTS, _NAMESPACE, _NAME),
+        lambda manifest: (_restarts(manifest),),
+    ),
 }
 
 
-def of(text: str) -> tuple[Order, bool]:
-    """(the order, whether backwards) for `name` or `-name`; Invalid for one that there is not."""
-    found = ORDERS.get(text.removeprefix("-"))
-    if found is None:
-        raise Invalid(
-            f"orderby must be one of {', '.join(ORDERS)}, or one of these after a minus",
-            field="orderby",
-        )
-    return found, text.startswith("-")
+def of(text: str) -> tuple[SortOrder, bool]:
+    """(the order, whether descending) of `name` or `-name`; Invalid for an unknown order."""
+    order = ORDERS.get(text.removeprefix("-"))
+    if order is None:
+        raise _unknown_order(ORDERS)
+    return order, text.startswith("-")
 
 
-def sorted_objects(items: list[Mapping[str, Any]], text: str) -> list[Mapping[str, Any]]:
-    """The objects in that order."""
-    order, backwards = of(text)
+def multicluster_columns(text: str) -> tuple[str, ...]:
+    """The SQL columns that an order over several clusters sorts by; Invalid for an unknown one.
+
+    The order is one of MULTICLUSTER_ORDERS, with `-` in front when it is descending.
+    """
+    columns = MULTICLUSTER_ORDERS.get(text.removeprefix("-"))
+    if columns is None:
+        raise _unknown_order(MULTICLUSTER_ORDERS)
+    return columns
+
+
+def _unknown_order(orders: Mapping[str, object]) -> Invalid:
+    return Invalid(
+        f"orderby must be one of {', '.join(orders)}, or one of these after a minus",
+        field="orderby",
+    )
+
+
+def order_by(columns: Sequence[str], *, descending: bool) -> sql.Composable:
+    """The columns as they stand behind ORDER BY, all in the same direction."""
+    direction = " DESC" if descending else ""
+    return sql.SQL(", ").join([sql.SQL(column + direction) for column in columns])
+
+
+def sorted_objects(objects: list[Mapping[str, Any]], text: str) -> list[Mapping[str, Any]]:
+    """The objects sorted as the store would: `text` as for `of`."""
+    order, descending = of(text)
     by_name = text.removeprefix("-") == "name"
 
-    def key(item: Mapping[str, Any]) -> tuple[Any, ...]:
-        space, name = item["metadata"].get("namespace") or "", item["metadata"]["name"]
-        return (*order.key(item), *((name, space) if by_name else (space, name)))
+    def sort_key(manifest: Mapping[str, Any]) -> tuple[Any, ...]:
+        namespace = manifest["metadata"].get("namespace") or ""
+        name = manifest["metadata"]["name"]
+        ties = (name, namespace) if by_name else (namespace, name)
+        return (*order.key(manifest), *ties)
 
-    return sorted(items, key=key, reverse=backwards)
+    return sorted(objects, key=sort_key, reverse=descending)
