@@ -37,8 +37,8 @@ from core.times import rfc3339
 from operations import lifecycle as operations
 from storage_api import protection
 from storage_api.history import as_of, attribution
-from storage_api.history.as_of import Asked, Version
-from storage_api.history.attribution import Change, Deed
+from storage_api.history.as_of import VersionQuery, Version
+from storage_api.history.attribution import AttributedChange, AuditedWrite
 from storage_api.history.differences import differences
 from storage_api.services import multicluster
 
@@ -144,7 +144,7 @@ class History(HistoryView):
         if (op := query.get("op", "")) not in ("", "add", "change", "delete"):
             raise Invalid("op must be add, change or delete", field="op")
         below = query.get("cursor", "")
-        asked = Asked(
+        asked = VersionQuery(
             namespace=namespace,
             name=name,
             keyword=query.get("keyword", ""),
@@ -171,7 +171,7 @@ class History(HistoryView):
         }
 
 
-def _deeds(cluster: Cluster, kind: Kind, found: Sequence[Version]) -> list[Deed]:
+def _deeds(cluster: Cluster, kind: Kind, found: Sequence[Version]) -> list[AuditedWrite]:
     """What our audit trail, and the operations that were asked for, know about these objects around these times."""
     if not found:
         return []
@@ -185,19 +185,19 @@ def _deeds(cluster: Cluster, kind: Kind, found: Sequence[Version]) -> list[Deed]
     )
     uids = {version.uid for version in found if version.uid}
     return [
-        Deed(**line)
+        AuditedWrite(**line)
         for line in (*lines, *operations.deeds(cluster.pk, uids, since=since, until=until))
     ]
 
 
-def _version(version: Version, kind: Kind, deeds: Iterable[Deed]) -> dict[str, Any]:
+def _version(version: Version, kind: Kind, deeds: Iterable[AuditedWrite]) -> dict[str, Any]:
     changes: list[dict[str, Any]] | None = None
     if version.data is not None:
         before = version.before
         changes = [] if version.op != "change" else None
         if version.op == "change" and before is not None:
             changes = _masked(differences(orjson.loads(before), orjson.loads(version.data)), kind)
-    change = Change(
+    change = AttributedChange(
         **{
             name: getattr(version, name)
             for name in ("at", "op", "namespace", "name", "uid", "resource_version")
@@ -262,4 +262,4 @@ class Diff(HistoryView):
 
     @staticmethod
     def _then(cluster: Cluster, kind: Kind, name: str, namespace: str, at: datetime) -> Any:
-        return orjson.loads(as_of.stored(cluster, kind, name, namespace=namespace, at=at))
+        return orjson.loads(as_of.read_sealed(cluster, kind, name, namespace=namespace, at=at))

@@ -26,7 +26,7 @@ from core.errors import ConfirmationRequired, Expired, Invalid
 from core.times import rfc3339
 from storage_api.api.history import CHANGE, HistoryView
 from storage_api.history import as_of, restore
-from storage_api.history.restore import Restoration, Subject
+from storage_api.history.restore import PreparedRestore, Subject
 
 MAX_SEQ = 2**63 - 1
 BODY = record(
@@ -97,7 +97,7 @@ class Restore(HistoryView):
         if at is None:
             raise Invalid("at is required", field="at")
         try:
-            return as_of.stored(subject.cluster, subject.kind, subject.name, at=at, **where), {
+            return as_of.read_sealed(subject.cluster, subject.kind, subject.name, at=at, **where), {
                 "seq": None,
                 "at": rfc3339(at, digits=3),
             }
@@ -105,7 +105,7 @@ class Restore(HistoryView):
             raise Invalid(error.message, field="at") from None
 
     def _proceed(
-        self, request: Request, body: Mapping[str, Any], found: Restoration, version: dict[str, Any]
+        self, request: Request, body: Mapping[str, Any], found: PreparedRestore, version: dict[str, Any]
     ) -> dict[str, Any]:
         subject = found.subject
         guarded = Guarded(
@@ -129,7 +129,7 @@ class Restore(HistoryView):
         return shown
 
 
-def _shown(found: Restoration, action: str, version: dict[str, Any]) -> dict[str, Any]:
+def _shown(found: PreparedRestore, action: str, version: dict[str, Any]) -> dict[str, Any]:
     verdict = found.verdict
     return {
         "applied": False,
