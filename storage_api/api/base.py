@@ -299,4 +299,4 @@ def equalities(
     values: Mapping[str, str], *, given: tuple[str, ...], any_of: bool = False
 ) -> list[extra.Equals]:
     """The conditions of `extra`."""
-    return extra.conditions(values.get("extra", ""), any_of=any_of, given=given)
+    return extra.conditions(values.get("extra", ""), any_of=any_of, fixed=given)

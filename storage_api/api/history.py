@@ -37,7 +37,7 @@ from core.times import rfc3339
 from operations import lifecycle as operations
 from storage_api import protection
 from storage_api.history import as_of, attribution
-from storage_api.history.as_of import VersionQuery, Version
+from storage_api.history.as_of import Version, VersionQuery
 from storage_api.history.attribution import AttributedChange, AuditedWrite
 from storage_api.history.differences import differences
 from storage_api.services import multicluster

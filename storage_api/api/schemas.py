@@ -12,7 +12,7 @@ from core.api.schema import (
     array,
     record,
 )
-from storage_api.query.filters import Filter, Op, TypedQuery
+from storage_api.query.filters import Op, ParameterFilter, TypedQuery
 
 
 def optional(**properties: Schema) -> Schema:
@@ -273,7 +273,7 @@ _SCHEMAS = {
 }
 
 
-def _parameter(item: Filter) -> Query:
+def _parameter(item: ParameterFilter) -> Query:
     rules = {Op.TEXT: "Comma list, any of it.", Op.SINCE: "At or after.", Op.UNTIL: "Before."}
     return Query(
         item.param, _SCHEMAS[item.op], description=f"{item.path}. {rules.get(item.op, '')}".strip()

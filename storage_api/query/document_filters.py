@@ -1,6 +1,7 @@
-"""The filters of today's Go server on any list or batch delete: `labelSelector`, `updateTimeBefore`, and `path=value` on the document.
+"""The filters of today's Go server on any list or batch delete.
 
-A parameter that is neither one of a route's own nor one of these is refused by the views: dropped, it would widen the answer.
+`labelSelector`, `updateTimeBefore`, and `path=value` on the document. A parameter that is neither
+a route's own nor one of these is refused by the views: dropped, it would widen the answer.
 """
 
 import json
@@ -15,14 +16,16 @@ from storage_api.query.conditions import ALWAYS, Clause, Context
 from storage_api.query.extra import Equals
 from storage_api.query.shapes import FREE, JSON_KINDS, Kind, Shape
 
-LABEL_SELECTOR, UPDATE_TIME_BEFORE = "labelSelector", "updateTimeBefore"
+LABEL_SELECTOR = "labelSelector"
+UPDATE_TIME_BEFORE = "updateTimeBefore"
 MAX_FILTERS = 64
 
 
 def is_filter(shape: Shape, name: str) -> bool:
     """Whether a parameter of this name filters documents of the shape.
 
-    Paths start at the document's root and name a text column or lie under a JSON column; `_id` and times are not filterable.
+    Paths start at the document's root. They name a text column or lead into a JSON column; `_id`
+    and times are not filterable.
     """
     if shape.bare and shape is not FREE:
         return False
@@ -33,7 +36,7 @@ def is_filter(shape: Shape, name: str) -> bool:
     first, *below = name.split(".")
     column = shape.column(first)
     if shape is FREE:
-        # Its members are free, but for those of the store.
+        # Any member but those of the store itself.
         return "" not in (first, *below) and (column is None or column.kind in JSON_KINDS)
     if column is None or "" in below:
         return False
@@ -43,9 +46,10 @@ def is_filter(shape: Shape, name: str) -> bool:
 
 
 def clauses(context: Context, filters: Iterable[tuple[str, str]]) -> list[Clause]:
-    """The conditions of (name, value) pairs whose names are filters of the context's shape; all must hold.
+    """The conditions of (name, value) pairs; all must hold.
 
-    Invalid for a value that cannot be read.
+    The names are filters of the context's shape (`is_filter`). Invalid for a value that cannot be
+    parsed, and beyond 64 pairs.
     """
     pairs = list(filters)
     if len(pairs) > MAX_FILTERS:
@@ -63,32 +67,36 @@ def _filter(context: Context, name: str, value: str) -> list[Clause]:
         return [conditions.compare("update_time", "<", bound.instant)]
     path = paths.parse(name)
     if not value.strip():
+        # As the Go server: a path without a value asks that it exists.
         return [exists(context, path)]
-    wanted = tuple(conditions.choices(value))
-    return conditions.matching(context, [Equals(path, wanted)])
+    values = tuple(conditions.choices(value))
+    return conditions.matching(context, [Equals(path, values)])
 
 
 def _labels(context: Context, value: str) -> list[Clause]:
-    """Kubernetes' label selector; the Go server's clients write `app+in+(a,b)`, and U+FF0E for a dot of a key."""
-    selected = selectors.labels(value.replace("+", " ").replace(paths.DOT_IN_KEY, "."))
+    """The conditions of Kubernetes' label selector."""
+    # The Go server's clients write `app+in+(a,b)`, and U+FF0E for a dot of a key.
+    selector = value.replace("+", " ").replace(paths.DOT_IN_KEY, ".")
+    selected = selectors.labels(selector)
     if selected is None or "\0" in value:
         raise Invalid(f"{LABEL_SELECTOR} cannot be read")
     if context.shape is FREE:
-        # The object that carries labels stands under `data`.
+        # The object with the labels is the member `data` of a free document.
         inside = sql.SQL("(SELECT {} FROM (SELECT r.data -> 'data' AS data) r)")
-        return [Clause(inside.format(item.text), item.params) for item in selected.clauses]
+        return [Clause(inside.format(clause.text), clause.params) for clause in selected.clauses]
     if not context.roots:
         return list(selected.clauses)
     hints = (
-        jsonpaths.reaches(context.roots, ("metadata", "labels", key), [text])
-        for key, text in selected.labels
+        jsonpaths.reaches(context.roots, ("metadata", "labels", key), [label])
+        for key, label in selected.labels
     )
+    # The conditions of the selector decide; these only bring the index in.
     indexed = [Clause(ALWAYS.text, hint=hint) for hint in hints if hint is not None]
     return [*selected.clauses, *indexed]
 
 
 def exists(context: Context, path: paths.Path) -> Clause:
-    """The path leads somewhere, to null too; a step on an array looks into its elements."""
+    """The path leads to a value, or to null; a step on an array looks into its elements."""
     if context.shape is FREE:
         return _leads(sql.SQL("r.data"), path)
     column = context.shape.column(path[0])

@@ -210,7 +210,7 @@ def holding(path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("env", "typed", "item"), ALL_FILTERS)
 def test_every_parameter_of_every_typed_query(
-    env: str, typed: filters.TypedQuery, item: filters.Filter
+    env: str, typed: filters.TypedQuery, item: filters.ParameterFilter
 ) -> None:
     """It finds the document with the value; not another value, the value as another type, or no value."""
     good, bad, asked = SAMPLES[item.op]
