@@ -102,7 +102,7 @@ def test_extra_matches_as_mongo_would(
     expected = [
         place
         for place, data in enumerate(documents)
-        if matcher.matches(data, steps, list(condition.wanted))
+        if matcher.matches(data, steps, list(condition.values))
     ]
     assert answer == expected
     assert not own or 0 in answer
