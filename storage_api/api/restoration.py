@@ -96,8 +96,10 @@ class Restore(HistoryView):
 
     def _version(self, subject: Subject, body: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
         """(the old version as JSON, {"seq", "at"} of it)."""
-        cluster, kind, name = subject.cluster, subject.kind, subject.name
+        cluster = subject.cluster
+        kind = subject.kind
         namespace = subject.namespace
+        name = subject.name
         if (body.get("seq") is None) == (not body.get("at")):
             raise Invalid("either seq or at is required", field="seq")
         if body.get("seq") is not None:

@@ -16,7 +16,7 @@ from storage_api.query.filters import Op, ParameterFilter, TypedQuery
 
 
 def optional(**properties: Schema) -> Schema:
-    """An object of which every member may be missing."""
+    """A JSON object without required members."""
     return {"type": "object", "properties": properties}
 
 
@@ -35,7 +35,8 @@ UNIX_SECONDS: Schema = {"type": "integer", "format": "int64", "description": "Un
 EXTRA = Query(
     "extra",
     TEXT,
-    description='Base64 of a JSON object {"dotted.path": value}; all must hold. A dot inside a key is written U+FF0E.',
+    description='Base64 of a JSON object {"dotted.path": value}; all must hold.'
+    " A dot inside a key is written U+FF0E.",
 )
 FIELD = Query(
     "field",
@@ -52,8 +53,9 @@ FILTERS = (
     Query(
         "resourceName",
         TEXT,
-        description="Comma list. Any other path of the document filters so too: data.status.phase=Failed,"
-        " a dot inside a key written U+FF0E; an empty value asks that the path exists.",
+        description="Comma list. Any other path of the document filters so too:"
+        " data.status.phase=Failed, a dot inside a key written U+FF0E;"
+        " an empty value asks that the path exists.",
     ),
 )
 USED = Query("used", BOOLEAN, description="1: the names of the namespaces that are in use.")
@@ -135,7 +137,8 @@ CUSTOM_OPERATIONS = {
         paged=True,
     ),
     "put": Described(
-        "Store a document of any members; one with the same values of the type's index is replaced.",
+        "Store a document of any members;"
+        " one with the same values of the type's index is replaced.",
         NULL,
         body=OBJECT,
     ),
@@ -281,7 +284,7 @@ def _parameter(item: ParameterFilter) -> Query:
 
 
 def typed_operations(typed: TypedQuery) -> dict[str, Described]:
-    """The operations of a typed query, out of its table."""
+    """The operations of a typed query, as its table has them."""
     parameters = (*(_parameter(item) for item in typed.filters), *LISTING, *FILTERS)
     if typed.name == "namespace":
         parameters = (*parameters, USED)
