@@ -26,7 +26,12 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
     """WS /ws/watch/{session}: opened by a ticket; `after` in the query wins over the ticket's."""
     await socket.accept()
     token, _ = await handshake.token_of(socket)
-    ticket = await tickets.redeem(connections.store(), token, "watch", arguments["session"])
+    ticket = await tickets.redeem(
+        connections.store(),
+        token,
+        "watch",
+        arguments["session"],
+    )
     handshake.check_origin(socket, ticket.host)
     options = dict(ticket.options)
     # A client that connects again goes on where it was.
@@ -37,7 +42,11 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
         ticket.user, ticket.credential, None, ticket.session, "watch", settings.WATCHES_PER_USER
     )
     async with handshake.seated(guest):
-        watch = await connections.in_database_thread(Following, ticket.credential, options)
+        watch = await connections.in_database_thread(
+            Following,
+            ticket.credential,
+            options,
+        )
         # A watch may not skip anything: while the client does not read, neither do we.
         outbox = Outbox(settings.LOG_BUFFER_BYTES, PATIENCE)
         pongs = Pongs()

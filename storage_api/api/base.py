@@ -131,7 +131,13 @@ class StorageView(DialectView):
             self.authorise_cluster(request, str(kwargs.get("cluster", "")))
             self.refuse_unknown(request, request.query_params)
 
-    def authorise_cluster(self, request: Request, cluster: str, *, namespace: str = "") -> None:
+    def authorise_cluster(
+        self,
+        request: Request,
+        cluster: str,
+        *,
+        namespace: str = "",
+    ) -> None:
         """Forbidden unless the caller may do to the cluster what the request does.
 
         Every clusterId comes through here, those of bodies and queries too.
@@ -155,7 +161,11 @@ class StorageView(DialectView):
         """Failures carry the action; the reason is in a header, as the document fixes the body."""
         return self._failed
 
-    def _failed(self, error: Exception, context: Mapping[str, Any]) -> Response:
+    def _failed(
+        self,
+        error: Exception,
+        context: Mapping[str, Any],
+    ) -> Response:
         request = context["request"]
         failure = domain_error(error)
         if failure is None:
@@ -166,7 +176,7 @@ class StorageView(DialectView):
         return response
 
     def own_parameters(self, request: Request) -> frozenset[str]:
-        """The parameters of the method in the route's own table; a query by POST has those of GET."""
+        """The parameters of the method in the route's table; a query by POST has those of GET."""
         action = self.actions.get(method_of(request))
         reads = action is not None and action.name in {"get", "list"}
         described = self.operations.get("get" if reads else method_of(request).lower())
@@ -174,7 +184,11 @@ class StorageView(DialectView):
         names = frozenset(query.name for query in parameters_of_route) - FILTER_NAMES
         return names | IGNORED_ON_WRITES if action and action.name == "put" else names
 
-    def refuse_unknown(self, request: Request, names: Iterable[str]) -> None:
+    def refuse_unknown(
+        self,
+        request: Request,
+        names: Iterable[str],
+    ) -> None:
         """Invalid for a parameter that is neither the route's own nor a filter of its documents.
 
         It may have been meant to limit: ignored, the request would list, change or delete more.
@@ -241,7 +255,12 @@ class StorageView(DialectView):
 
     def first(self, query: Query, tree: Tree) -> bytes | None:
         """The JSON text of the first document of a query as the caller may see it, or None."""
-        return resources.first(query, tree, self.style, reveals=self.reveals)
+        return resources.first(
+            query,
+            tree,
+            self.style,
+            reveals=self.reveals,
+        )
 
     def listed(
         self,
@@ -255,7 +274,12 @@ class StorageView(DialectView):
 
         `extra` are further members of an envelope with a total.
         """
-        chunks = resources.reader(query, tree, self.style, reveals=self.reveals)
+        chunks = resources.reader(
+            query,
+            tree,
+            self.style,
+            reveals=self.reveals,
+        )
         return self.streamed(chunks, total=total, extra=extra)
 
     def streamed(
@@ -291,7 +315,11 @@ def _joined(chunks: Iterator[list[bytes]]) -> Iterator[bytes]:
         separator = b","
 
 
-def _rest(first: bytes, parts: Iterator[bytes], last: bytes) -> Iterator[bytes]:
+def _rest(
+    first: bytes,
+    parts: Iterator[bytes],
+    last: bytes,
+) -> Iterator[bytes]:
     yield first
     yield from parts
     yield last
@@ -329,4 +357,8 @@ def equalities(
     any_of: bool = False,
 ) -> list[extra.Equals]:
     """The conditions of `extra`, as `extra.conditions`."""
-    return extra.conditions(values.get("extra", ""), any_of=any_of, fixed=fixed)
+    return extra.conditions(
+        values.get("extra", ""),
+        any_of=any_of,
+        fixed=fixed,
+    )

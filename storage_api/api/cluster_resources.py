@@ -68,7 +68,11 @@ class MulticlusterList(StorageView):
             raise
         for place in places:
             for namespace in place.namespaces or ("",):
-                self.authorise_cluster(request, place.cluster, namespace=namespace)
+                self.authorise_cluster(
+                    request,
+                    place.cluster,
+                    namespace=namespace,
+                )
         self.refuse_unknown(request, request.query_params)
         body.refuse_unknown(MEMBERS)
         offset = max(body.whole("offset"), 0)

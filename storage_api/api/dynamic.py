@@ -67,7 +67,11 @@ class DynamicView(StorageView):
         """
         cluster = str(self.kwargs["cluster"])
         stored = stored_type(self.env, resource_type)
-        context = resources.context(cluster, (resources.lower(stored.name),), self.style)
+        context = resources.context(
+            cluster,
+            (resources.lower(stored.name),),
+            self.style,
+        )
         kinds = (conditions.kind_among(context, stored.kinds),) if stored.kinds else ()
         return (
             *resources.of_type(cluster, stored.name),
@@ -95,7 +99,11 @@ class NamespacedResource(DynamicView):
             self.kwargs["name"],
         )
 
-    def named(self, request: Request, namespace: tuple[Clause, ...]) -> Query:
+    def named(
+        self,
+        request: Request,
+        namespace: tuple[Clause, ...],
+    ) -> Query:
         """The query for the path's name, within the namespace conditions, `extra`, and filters."""
         equalities = base.equalities(self.query(request), fixed=self.fixed)
         name = conditions.equals("resource_name", self.kwargs["name"])
@@ -169,13 +177,19 @@ class ResourceList(DynamicView):
             fixed = (*fixed, "namespace")
             within = (conditions.equals("namespace", namespace),)
         equalities = base.equalities(values, fixed=fixed)
-        return (*self.clauses(self.kwargs["type"], equalities, request, sent), *within)
+        clauses = self.clauses(self.kwargs["type"], equalities, request, sent)
+        return (*clauses, *within)
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The documents, oldest first."""
         values = self.query(request)
         offset, limit = base.slice_of(values)
-        query = Query(RESOURCE, self.where(request, values), offset, limit)
+        query = Query(
+            RESOURCE,
+            self.where(request, values),
+            offset,
+            limit,
+        )
         return self.listed(query, base.fields(values))
 
     def delete(self, request: Request, **_: Any) -> None:
@@ -195,7 +209,11 @@ class ResourceList(DynamicView):
             self.kwargs["cluster"], stored_type(self.env, self.kwargs["type"]).name, query
         )
 
-    def deletion_values(self, request: Request, sent: Mapping[str, str]) -> dict[str, str]:
+    def deletion_values(
+        self,
+        request: Request,
+        sent: Mapping[str, str],
+    ) -> dict[str, str]:
         """The parameters of a deletion: updateTimeBegin and updateTimeEnd of the body win.
 
         Invalid for another one that is there twice with different values: nobody can tell which
@@ -250,7 +268,10 @@ class TypedList(StorageView):
             *self.filters(request, context, sent),
         )
         offset, limit = base.slice_of(values)
-        return self.listed(Query(RESOURCE, where, offset, limit), base.fields(values))
+        return self.listed(
+            Query(RESOURCE, where, offset, limit),
+            base.fields(values),
+        )
 
     post = get
 
@@ -269,7 +290,11 @@ class NamespaceNames(StorageView):
 
     post = get
 
-    def names(self, request: Request, sent: Mapping[str, str]) -> list[str]:
+    def names(
+        self,
+        request: Request,
+        sent: Mapping[str, str],
+    ) -> list[str]:
         """The names under the parameters of the query and of `sent`, the body's parameters."""
         values = {**self.query(request), **sent}
         cluster = self.kwargs["cluster"]

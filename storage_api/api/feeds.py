@@ -112,7 +112,11 @@ class Feed(StorageView):
             return str(self.kwargs["type"])
         for resource_type in ("taskgroup", "Pod"):
             rows = Query(RESOURCE, resources.of_type(self.kwargs["cluster"], resource_type))
-            if resources.first(rows, paths.fields("resourceName"), self.style):
+            if resources.first(
+                rows,
+                paths.fields("resourceName"),
+                self.style,
+            ):
                 return resource_type
         return ""
 

@@ -42,7 +42,11 @@ class FreeView(StorageView):
     def authorise_owner(self, request: Request, owner: Owner) -> None:
         """Forbidden unless the caller may do to the owner's documents what the request does."""
         namespace = owner.namespace if owner.cluster else ""
-        self.authorise_cluster(request, owner.cluster, namespace=namespace)
+        self.authorise_cluster(
+            request,
+            owner.cluster,
+            namespace=namespace,
+        )
 
 
 class CustomResources(FreeView):
@@ -85,7 +89,14 @@ class CustomResources(FreeView):
         ):
             if to_skip < count and to_read != 0:
                 part = Query(query.shape, query.where, to_skip, to_read)
-                parts.append(resources.reader(part, projection, self.style, reveals=self.reveals))
+                parts.append(
+                    resources.reader(
+                        part,
+                        projection,
+                        self.style,
+                        reveals=self.reveals,
+                    )
+                )
                 if to_read is not None:
                     to_read = max(0, to_read - (count - to_skip))
             to_skip = max(0, to_skip - count)
@@ -109,7 +120,11 @@ class CustomResources(FreeView):
         if key is not None:
             resources.put(key, members["data"].decode())
             return
-        free_documents.put(self.type, members, lambda owner: self.authorise_owner(request, owner))
+        free_documents.put(
+            self.type,
+            members,
+            lambda owner: self.authorise_owner(request, owner),
+        )
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete the documents that match every parameter; without any, all of the type.
@@ -132,9 +147,18 @@ class CustomResources(FreeView):
         of_clusters, free = self._queries(request)
         if not self._named(request, CLUSTER_KEYS[0]) and write_errors.total(of_clusters):
             raise Invalid("documents of clusters are deleted by naming them: clusterId is needed")
-        free_documents.sweep(self._clusters(request), self.type, of_clusters, free)
+        free_documents.sweep(
+            self._clusters(request),
+            self.type,
+            of_clusters,
+            free,
+        )
 
-    def _key(self, document: Mapping[str, Any], members: Mapping[str, bytes]) -> Key | None:
+    def _key(
+        self,
+        document: Mapping[str, Any],
+        members: Mapping[str, bytes],
+    ) -> Key | None:
         """The key of a cluster's document; None for a free one."""
         cluster = document.get("clusterId")
         name = document.get("resourceName")
@@ -214,7 +238,11 @@ class CustomIndex(StorageView):
     def put(self, request: Request, **_: Any) -> None:
         """Declare the index: body `{"path": 1, …}`, or the same as a list of {"Key", "Value"}."""
         keys = _index_keys(jsontext.check(raw_body(request)))
-        free_documents.declare_index(self.kwargs["type"], self.kwargs["name"], keys)
+        free_documents.declare_index(
+            self.kwargs["type"],
+            self.kwargs["name"],
+            keys,
+        )
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete it; one that does not exist is no failure."""

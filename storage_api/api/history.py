@@ -65,8 +65,20 @@ VERSION = record(
     who=nullable(WHO),
     changes=nullable(array(CHANGE)),
 )
-OBJECT = (CLUSTER, Query("kind", TEXT, required=True), NAMESPACE, Query("name", TEXT))
-TIMES = (Query("since", TEXT, description="RFC 3339 or unix seconds."), Query("before", TEXT))
+OBJECT = (
+    CLUSTER,
+    Query("kind", TEXT, required=True),
+    NAMESPACE,
+    Query("name", TEXT),
+)
+TIMES = (
+    Query(
+        "since",
+        TEXT,
+        description="RFC 3339 or unix seconds.",
+    ),
+    Query("before", TEXT),
+)
 
 
 class HistoryView(DialectView):
@@ -85,7 +97,11 @@ class HistoryView(DialectView):
         a namespace and a name, too, where the route is about a single object.
         """
         reference = str(parameters.get("cluster_id", parameters.get("clusterId", "")))
-        authorise(self, request, Act("get", "clusters", cluster=reference or "0"))
+        authorise(
+            self,
+            request,
+            Act("get", "clusters", cluster=reference or "0"),
+        )
         self.check_input(request)
         kind_reference = str(parameters.get("kind") or "")
         if not kind_reference or any("\0" in str(value) for value in parameters.values()):
@@ -212,11 +228,20 @@ def _audited_writes(
         cluster.pk, (kind.group, kind.plural), names, since=since, until=until
     )
     uids = {version.uid for version in versions if version.uid}
-    operation_lines = operations.deeds(cluster.pk, uids, since=since, until=until)
+    operation_lines = operations.deeds(
+        cluster.pk,
+        uids,
+        since=since,
+        until=until,
+    )
     return [AuditedWrite(**line) for line in (*lines, *operation_lines)]
 
 
-def _version(version: Version, kind: Kind, writes: Iterable[AuditedWrite]) -> dict[str, Any]:
+def _version(
+    version: Version,
+    kind: Kind,
+    writes: Iterable[AuditedWrite],
+) -> dict[str, Any]:
     change = AttributedChange(
         at=version.at,
         op=version.op,
@@ -290,7 +315,15 @@ class Diff(HistoryView):
             raise Invalid("from is required", field="from")
         end = end or timezone.now()
         before, after = (
-            orjson.loads(as_of.read_sealed(cluster, kind, name, namespace=namespace, at=at))
+            orjson.loads(
+                as_of.read_sealed(
+                    cluster,
+                    kind,
+                    name,
+                    namespace=namespace,
+                    at=at,
+                )
+            )
             for at in (begin, end)
         )
         return {

@@ -11,7 +11,12 @@ from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
 from core.errors import Forbidden
 from storage_api.services import inventory
 
-TYPE_COUNT = record(cluster=TEXT, type=TEXT, namespaced=BOOLEAN, count=INTEGER)
+TYPE_COUNT = record(
+    cluster=TEXT,
+    type=TEXT,
+    namespaced=BOOLEAN,
+    count=INTEGER,
+)
 
 
 class Contents(DialectView):

@@ -44,20 +44,34 @@ from storage_api.services.snapshot import in_trouble
 from storage_api.services.sync import Coverage, Freshness
 
 SALT = "multicluster-cursor"
-PROBLEM = record(cluster_id=INTEGER, cluster_name=TEXT, code=INTEGER, msg=TEXT)
+PROBLEM = record(
+    cluster_id=INTEGER,
+    cluster_name=TEXT,
+    code=INTEGER,
+    msg=TEXT,
+)
 # Error codes of the contract: a cluster that cannot be reached, and one that does not exist.
 UNREACHED = 1006
 UNKNOWN = 1002
 SINGULAR = {"clusters": "cluster_id", "namespaces": "namespace"}
 
 
-def visible(view: DialectView, request: Request, kind: Kind) -> list[Place]:
+def visible(
+    view: DialectView,
+    request: Request,
+    kind: Kind,
+) -> list[Place]:
     """The clusters in which the caller may list the kind, with its namespaces there.
 
     Forbidden when there is none. Clusters that authorize each caller by their own rules are left
     out: what the store has of them was read with other rights.
     """
-    act = Act("search", kind.plural, kind.group, cluster_scoped=not kind.namespaced)
+    act = Act(
+        "search",
+        kind.plural,
+        kind.group,
+        cluster_scoped=not kind.namespaced,
+    )
     scope = authorise(view, request, act)
     return [
         Place(cluster.pk, cluster.name, _namespaces(scope, cluster))
@@ -153,7 +167,11 @@ def stale(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], fl
             ages.append(whole.age)
         if whole is None or cluster is None:
             problems.append(
-                unreached(place.cluster, place.name, "this kind is not collected there")
+                unreached(
+                    place.cluster,
+                    place.name,
+                    "this kind is not collected there",
+                )
             )
             continue
         by_namespace = _namespace_coverage(cluster, copies)
@@ -178,7 +196,12 @@ def _namespace_coverage(cluster: Cluster, copies: Sequence[Freshness]) -> Covera
 
     None also while rows of other namespaces remain from when it was collected as a whole.
     """
-    coverage = sync.covered(copies, cluster.namespaces, settings.STORE_FRESH_SECONDS, exact=False)
+    coverage = sync.covered(
+        copies,
+        cluster.namespaces,
+        settings.STORE_FRESH_SECONDS,
+        exact=False,
+    )
     if not coverage or coverage.namespaces is None:
         return None
     was_whole = any(copy.listed_at and not copy.namespace for copy in copies)
@@ -222,8 +245,16 @@ FILTERS = (
     Query("namespaces", TEXT, description="Comma list."),
     *PAGING,
     *SELECTORS,
-    Query("owner", TEXT, description="The uid of an owner, at any depth above."),
-    Query("since", TEXT, description="Created at or after: RFC 3339 or unix seconds."),
+    Query(
+        "owner",
+        TEXT,
+        description="The uid of an owner, at any depth above.",
+    ),
+    Query(
+        "since",
+        TEXT,
+        description="Created at or after: RFC 3339 or unix seconds.",
+    ),
     Query("before", TEXT, description="Created before."),
     Query(
         "orderby",
@@ -232,7 +263,11 @@ FILTERS = (
     ),
     Query("cursor", TEXT, description="next_cursor of the page before."),
     Query("total", BOOLEAN, description="Count all; null otherwise."),
-    Query("troubled", BOOLEAN, description="Only what is in trouble now."),
+    Query(
+        "troubled",
+        BOOLEAN,
+        description="Only what is in trouble now.",
+    ),
 )
 RESOURCES = record(
     items=array(KUBERNETES_OBJECT),
@@ -301,7 +336,12 @@ class Resources(DialectView):
         headers = {} if age is None else {"X-Data-Age": f"{age:.3f}"}
         return Response(answer, headers=headers)
 
-    def _search(self, request: Request, kind: Kind, places: Sequence[Place]) -> Search:
+    def _search(
+        self,
+        request: Request,
+        kind: Kind,
+        places: Sequence[Place],
+    ) -> Search:
         query = request.query_params
         if any("\0" in value for value in query.values()):
             raise Invalid("a parameter contains a NUL character")
@@ -347,7 +387,12 @@ def _cursor_position(request: Request, order: str) -> list[str]:
     return [str(value) for value in position]
 
 
-def _item(text: str, kind: Kind, cluster: int, name: str) -> orjson.Fragment:
+def _item(
+    text: str,
+    kind: Kind,
+    cluster: int,
+    name: str,
+) -> orjson.Fragment:
     # Put in as text: the object is never parsed.
     tags = orjson.dumps({"cluster_id": cluster, "cluster_name": name})[1:-1]
     manifest = mask_secret(text.encode(), kind)

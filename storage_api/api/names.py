@@ -65,7 +65,11 @@ class Names(DialectView):
     operations = {
         "get": Described(
             "Find objects by name",
-            record(items=array(MATCH), total=nullable(INTEGER), partial_errors=array(PROBLEM)),
+            record(
+                items=array(MATCH),
+                total=nullable(INTEGER),
+                partial_errors=array(PROBLEM),
+            ),
             query=(
                 Query("q", TEXT, required=True),
                 PAGING[1],
@@ -76,7 +80,11 @@ class Names(DialectView):
                     description="Objects that are gone too,"
                     " as far back as the log of changes goes.",
                 ),
-                Query("total", BOOLEAN, description="Count all; null otherwise."),
+                Query(
+                    "total",
+                    BOOLEAN,
+                    description="Count all; null otherwise.",
+                ),
             ),
             also_query=("cluster_id",),
         )

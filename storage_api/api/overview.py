@@ -49,9 +49,17 @@ class Overview(DialectView):
     operations = {
         "get": Described(
             "What every cluster holds",
-            record(clusters=array(OBJECT), totals=OBJECT, partial_errors=array(PROBLEM)),
+            record(
+                clusters=array(OBJECT),
+                totals=OBJECT,
+                partial_errors=array(PROBLEM),
+            ),
             query=(
-                Query("fresh", BOOLEAN, description="Ask every cluster, even if the store knows."),
+                Query(
+                    "fresh",
+                    BOOLEAN,
+                    description="Ask every cluster, even if the store knows.",
+                ),
             ),
         )
     }

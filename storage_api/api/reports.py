@@ -62,7 +62,11 @@ class ReportView(StorageView):
         body.refuse_unknown({column.key for column in self.shape.columns})
         return body
 
-    def lists(self, values: Mapping[str, str], columns: Mapping[str, str]) -> tuple[Clause, ...]:
+    def lists(
+        self,
+        values: Mapping[str, str],
+        columns: Mapping[str, str],
+    ) -> tuple[Clause, ...]:
         """Comma lists of parameters, each against its column."""
         return tuple(
             conditions.among(column, conditions.choices(values[name]))
@@ -70,7 +74,11 @@ class ReportView(StorageView):
             if values.get(name)
         )
 
-    def between(self, values: Mapping[str, str], column: str) -> tuple[Clause, ...]:
+    def between(
+        self,
+        values: Mapping[str, str],
+        column: str,
+    ) -> tuple[Clause, ...]:
         """timeBegin and timeEnd, both exclusive; 0, less and what is no time are no bound."""
         clauses = []
         for name, operator in (("timeBegin", ">"), ("timeEnd", "<")):
@@ -79,23 +87,46 @@ class ReportView(StorageView):
                 clauses.append(conditions.compare(column, operator, bound.instant))
         return tuple(clauses)
 
-    def page(self, where: tuple[Clause, ...], values: Mapping[str, str]) -> HttpResponseBase:
+    def page(
+        self,
+        where: tuple[Clause, ...],
+        values: Mapping[str, str],
+    ) -> HttpResponseBase:
         """A counted list, newest first."""
-        offset, limit = base.slice_of(values, length="length", none_below=DEFAULT_LENGTH)
+        offset, limit = base.slice_of(
+            values,
+            length="length",
+            none_below=DEFAULT_LENGTH,
+        )
         query = Query(self.shape, where, offset, limit)
-        return self.listed(query, base.fields(values), total=write_errors.total(query))
+        return self.listed(
+            query,
+            base.fields(values),
+            total=write_errors.total(query),
+        )
 
-    def document(self, where: tuple[Clause, ...], tree: Tree) -> orjson.Fragment:
+    def document(
+        self,
+        where: tuple[Clause, ...],
+        tree: Tree,
+    ) -> orjson.Fragment:
         """The first document that matches; NotFound without one."""
         document = self.first(Query(self.shape, where), tree)
         if document is None:
             raise NotFound("resource does not exist")
         return orjson.Fragment(document)
 
-    def documents(self, where: tuple[Clause, ...], values: Mapping[str, str]) -> HttpResponseBase:
+    def documents(
+        self,
+        where: tuple[Clause, ...],
+        values: Mapping[str, str],
+    ) -> HttpResponseBase:
         """A plain list, oldest first."""
         offset, limit = base.slice_of(values)
-        return self.listed(Query(self.shape, where, offset, limit), base.fields(values))
+        return self.listed(
+            Query(self.shape, where, offset, limit),
+            base.fields(values),
+        )
 
 
 class Events(ReportView):
@@ -131,7 +162,10 @@ class Events(ReportView):
             for key in self.extra_info
             if values.get(f"extraInfo.{key}")
         ]
-        equalities = [*info, *base.equalities(values, fixed=(), any_of=True)]
+        equalities = [
+            *info,
+            *base.equalities(values, fixed=(), any_of=True),
+        ]
         contained = extra.contained(values.get("extra_contain", ""))
         where = (
             *self.lists(values, self.columns),
@@ -307,7 +341,11 @@ class HostDocument(ReportView):
     def put(self, request: Request, **_: Any) -> None:
         """Create or replace it; the path's ip wins over the body's."""
         body = self.body_naming_cluster(request)
-        hosts.put(self.kwargs["ip"], body.text("clusterId"), data=body.json("data"))
+        hosts.put(
+            self.kwargs["ip"],
+            body.text("clusterId"),
+            data=body.json("data"),
+        )
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete it; one that does not exist is no failure."""
@@ -334,11 +372,19 @@ class ClusterHosts(ReportView):
 
     def put(self, request: Request, **_: Any) -> None:
         """The cluster has exactly these hosts from now on."""
-        hosts.relate(self.kwargs["cluster"], self.ips(request), exactly=True)
+        hosts.relate(
+            self.kwargs["cluster"],
+            self.ips(request),
+            exactly=True,
+        )
 
     def post(self, request: Request, **_: Any) -> None:
         """The cluster has these hosts, too."""
-        hosts.relate(self.kwargs["cluster"], self.ips(request), exactly=False)
+        hosts.relate(
+            self.kwargs["cluster"],
+            self.ips(request),
+            exactly=False,
+        )
 
     def ips(self, request: Request) -> list[str]:
         """The addresses of the body.

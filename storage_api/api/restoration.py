@@ -63,7 +63,13 @@ class Restore(HistoryView):
 
     refused_as = "PUT"
     aliases = {"clusterId": "cluster_id"}
-    operations = {"post": Described("Restore an old version of an object", ANSWER, body=BODY)}
+    operations = {
+        "post": Described(
+            "Restore an old version of an object",
+            ANSWER,
+            body=BODY,
+        )
+    }
 
     def post(self, request: Request) -> Any:
         """Body: cluster_id, kind, namespace, name and `seq` (of the history) or `at`.
@@ -91,10 +97,19 @@ class Restore(HistoryView):
             cluster_scoped=not kind.namespaced,
         )
         scope = authorise(self, request, act)
-        restoration = restore.prepare(subject, old, live, unbounded=scope.unbounded)
+        restoration = restore.prepare(
+            subject,
+            old,
+            live,
+            unbounded=scope.unbounded,
+        )
         return self._proceed(request, body, restoration, version)
 
-    def _version(self, subject: Subject, body: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    def _version(
+        self,
+        subject: Subject,
+        body: Mapping[str, Any],
+    ) -> tuple[bytes, dict[str, Any]]:
         """(the old version as JSON, {"seq", "at"} of it)."""
         cluster = subject.cluster
         kind = subject.kind
@@ -104,13 +119,25 @@ class Restore(HistoryView):
             raise Invalid("either seq or at is required", field="seq")
         if body.get("seq") is not None:
             seq = integer(body["seq"], "seq", minimum=1, maximum=MAX_SEQ)
-            version = as_of.version(cluster, kind, name, namespace=namespace, seq=seq)
+            version = as_of.version(
+                cluster,
+                kind,
+                name,
+                namespace=namespace,
+                seq=seq,
+            )
             return version.data, {"seq": seq, "at": rfc3339(version.at, digits=3)}
         at = moment(str(body["at"]), "at")
         if at is None:
             raise Invalid("at is required", field="at")
         try:
-            old = as_of.read_sealed(cluster, kind, name, namespace=namespace, at=at)
+            old = as_of.read_sealed(
+                cluster,
+                kind,
+                name,
+                namespace=namespace,
+                at=at,
+            )
         except Expired as error:
             raise Invalid(error.message, field="at") from None
         return old, {"seq": None, "at": rfc3339(at, digits=3)}
@@ -139,7 +166,12 @@ class Restore(HistoryView):
         confirmed = is_confirmable and confirmation.answer(request, guarded)
         if confirmed:
             manifest = restore.apply(restoration)
-            note(request, before=restoration.live, after=manifest, details={"restored": version})
+            note(
+                request,
+                before=restoration.live,
+                after=manifest,
+                details={"restored": version},
+            )
             return {**answer, "applied": True, "object": orjson.Fragment(manifest)}
         note(request, details={"dry_run": True})
         if is_confirmable and restoration.verdict.made is not None:
@@ -152,7 +184,11 @@ class Restore(HistoryView):
         return answer
 
 
-def _answer(restoration: PreparedRestore, action: str, version: dict[str, Any]) -> dict[str, Any]:
+def _answer(
+    restoration: PreparedRestore,
+    action: str,
+    version: dict[str, Any],
+) -> dict[str, Any]:
     """What the restore would do, as ANSWER describes it."""
     verdict = restoration.verdict
     return {

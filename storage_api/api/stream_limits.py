@@ -51,7 +51,11 @@ class LimitedStream:
     body was ever read.
     """
 
-    def __init__(self, caller: str, parts: Callable[[], Generator[bytes, None, None]]) -> None:
+    def __init__(
+        self,
+        caller: str,
+        parts: Callable[[], Generator[bytes, None, None]],
+    ) -> None:
         self._place = StreamPlace(caller)
         try:
             _limiter.acquire(caller)

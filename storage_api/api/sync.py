@@ -107,17 +107,21 @@ def _effective(copies: list[Freshness]) -> list[Freshness]:
 
 
 class StoreAge(Collector):
-    """The store's age by cluster and kind, read when Prometheus asks; nothing while the database is away."""
+    """The store's age by cluster and kind, read when Prometheus scrapes.
+
+    Without a database there are no samples.
+    """
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Nothing: registration must not read the database."""
         return iter(())
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Seconds since the store was known to hold what the cluster has, and whether each kind is watched."""
+        """Age of the store's copies in seconds, and whether each kind is watched."""
         age = GaugeMetricFamily(
             "kubegale_store_age_seconds",
-            "Age of the store's copy, of the oldest namespace where a kind is followed by namespace",
+            "Age of the store's copy,"
+            " of the oldest namespace where a kind is followed by namespace",
             labels=["cluster", "kind"],
         )
         watched = GaugeMetricFamily(

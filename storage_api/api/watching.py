@@ -50,7 +50,11 @@ class Following:
     of it, Expired when the log does not go back to `after`.
     """
 
-    def __init__(self, credential: Mapping[str, Any], options: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        credential: Mapping[str, Any],
+        options: Mapping[str, str],
+    ) -> None:
         self._credential = credential
         self._options = options
         if any("\0" in value for value in options.values()):
@@ -97,7 +101,12 @@ class Following:
         """(what to read, kinds by resource type, ids of clusters by name)."""
         kinds = self._resolve_kinds()
         acts = [
-            Act("search", kind.plural, kind.group, cluster_scoped=not kind.namespaced)
+            Act(
+                "search",
+                kind.plural,
+                kind.group,
+                cluster_scoped=not kind.namespaced,
+            )
             for kind in kinds
         ]
         scopes = stream_policy().scopes(self._credential, acts)
@@ -175,7 +184,8 @@ class Watch(DialectView):
                 Query(
                     "clusters",
                     TEXT,
-                    description="Ids or names, comma list; all that the caller may see when absent.",
+                    description="Ids or names, comma list;"
+                    " all that the caller may see when absent.",
                 ),
                 Query(
                     "kinds",

@@ -80,16 +80,38 @@ def require_common(cluster: Cluster) -> None:
         )
 
 
-def get(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: datetime) -> bytes:
+def get(
+    cluster: Cluster,
+    kind: Kind,
+    name: str,
+    *,
+    namespace: str,
+    at: datetime,
+) -> bytes:
     """The object as JSON as it was at the moment, values of Secrets masked.
 
     Raises NotFound when it did not exist, Expired when the log does not go back that far, Invalid
     for a moment in the future, Forbidden as `require_common`.
     """
-    return masked(read_sealed(cluster, kind, name, namespace=namespace, at=at))
+    return masked(
+        read_sealed(
+            cluster,
+            kind,
+            name,
+            namespace=namespace,
+            at=at,
+        )
+    )
 
 
-def read_sealed(cluster: Cluster, kind: Kind, name: str, *, namespace: str, at: datetime) -> bytes:
+def read_sealed(
+    cluster: Cluster,
+    kind: Kind,
+    name: str,
+    *,
+    namespace: str,
+    at: datetime,
+) -> bytes:
     """As `get`, but as it stands in the log, values of Secrets sealed.
 
     Only for comparing and restoring, never for an answer.
@@ -134,7 +156,12 @@ def check_moment(at: datetime) -> None:
         raise Invalid("at is in the future", field="at")
 
 
-def check_beginning(cluster: Cluster, kind: Kind, at: datetime, namespace: str = "") -> None:
+def check_beginning(
+    cluster: Cluster,
+    kind: Kind,
+    at: datetime,
+    namespace: str = "",
+) -> None:
     """Expired when the history of the kind in this cluster does not go back to the moment.
 
     A kind that is collected namespace by namespace has a beginning in each of them; `namespace`
@@ -196,7 +223,12 @@ def page(
             field="labelSelector" if labels is None else "fieldSelector",
         )
     check_beginning(cluster, kind, at, query.namespace)
-    scope_clauses = scope(kind, query.namespace, query.keyword, query.namespaces)
+    scope_clauses = scope(
+        kind,
+        query.namespace,
+        query.keyword,
+        query.namespaces,
+    )
     where = [*scope_clauses, *labels.clauses, *fields]
     return _read_page(cluster, kind, at, where, query.offset, query.size)
 
@@ -300,7 +332,11 @@ class VersionQuery:
     documents: bool = True
 
 
-def versions(cluster: Cluster, kind: Kind, query: VersionQuery) -> list[Version]:
+def versions(
+    cluster: Cluster,
+    kind: Kind,
+    query: VersionQuery,
+) -> list[Version]:
     """The versions that match, newest first; those of deleted objects too.
 
     Raises Forbidden as `require_common`.
@@ -352,7 +388,11 @@ ORDER BY until DESC LIMIT 100
 """
 
 
-def gaps(cluster: Cluster, kind: Kind, query: VersionQuery) -> list[tuple[datetime, datetime]]:
+def gaps(
+    cluster: Cluster,
+    kind: Kind,
+    query: VersionQuery,
+) -> list[tuple[datetime, datetime]]:
     """[(since, until), …]: times within which changes may be missing from the log.
 
     Only the outcome of such a time is certain. Newest first, at most 100. Of the query its times
@@ -383,7 +423,14 @@ WHERE seq = %s AND cluster_id = %s AND resource_type = %s AND namespace = %s AND
 """
 
 
-def version(cluster: Cluster, kind: Kind, name: str, *, namespace: str, seq: int) -> StoredVersion:
+def version(
+    cluster: Cluster,
+    kind: Kind,
+    name: str,
+    *,
+    namespace: str,
+    seq: int,
+) -> StoredVersion:
     """One version by its seq; of a deletion the object that was deleted.
 
     Raises NotFound for a seq that is not this object's or has expired, Forbidden as
@@ -392,7 +439,14 @@ def version(cluster: Cluster, kind: Kind, name: str, *, namespace: str, seq: int
     require_common(cluster)
     if "\0" in f"{namespace}{name}":
         raise Invalid("a name contains a NUL character")
-    row = _fetch_row(_BY_SEQ, seq, cluster.name, resource_type(kind), namespace, name)
+    row = _fetch_row(
+        _BY_SEQ,
+        seq,
+        cluster.name,
+        resource_type(kind),
+        namespace,
+        name,
+    )
     if row is None:
         raise NotFound(
             f'{kind.plural} "{name}" has no version {seq}, or it has expired',

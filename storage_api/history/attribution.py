@@ -152,7 +152,11 @@ def _find_write(
         and write.verb != "delete"
         and abs(write.at - change.at) <= SLACK
     ]
-    return min(near, key=lambda write: abs(write.at - change.at), default=None)
+    return min(
+        near,
+        key=lambda write: abs(write.at - change.at),
+        default=None,
+    )
 
 
 def _find_deletion(change: AttributedChange, writes: Sequence[AuditedWrite]) -> AuditedWrite | None:

@@ -35,12 +35,20 @@ def differences(before: Any, after: Any) -> list[dict[str, Any]]:
     return changes
 
 
-def _walk(path: Path, before: Any, after: Any) -> Iterator[tuple[Path, Any, Any]]:
+def _walk(
+    path: Path,
+    before: Any,
+    after: Any,
+) -> Iterator[tuple[Path, Any, Any]]:
     if path in IGNORED or before == after:
         return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
-            yield from _walk((*path, key), before.get(key, ABSENT), after.get(key, ABSENT))
+            yield from _walk(
+                (*path, key),
+                before.get(key, ABSENT),
+                after.get(key, ABSENT),
+            )
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
             yield from _walk((*path, str(index)), old, new)

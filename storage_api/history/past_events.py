@@ -94,9 +94,19 @@ def page(
     return ObjectPage(items, len(rows))
 
 
-def get(cluster: Cluster, name: str, *, namespace: str, at: datetime) -> bytes:
+def get(
+    cluster: Cluster,
+    name: str,
+    *,
+    namespace: str,
+    at: datetime,
+) -> bytes:
     """One Event as JSON as it was; NotFound when it did not exist, else as `page`."""
-    query = ListQuery(namespace=namespace, field_selector=f"metadata.name={_escape(name)}", size=1)
+    query = ListQuery(
+        namespace=namespace,
+        field_selector=f"metadata.name={_escape(name)}",
+        size=1,
+    )
     events = page(cluster, query, at).items
     if not events:
         raise NotFound(f'events "{name}" did not exist at that time', reason="NotFound")

@@ -145,12 +145,26 @@ def prepare(
     ClusterUnavailable and TooManyRequests. Other refusals of the API server are in the verdict.
     """
     live_manifest = None if now is None else orjson.loads(now)
-    plan = restore_plan.build_plan(orjson.loads(old), live_manifest, subject.kind)
+    plan = restore_plan.build_plan(
+        orjson.loads(old),
+        live_manifest,
+        subject.kind,
+    )
     if not unbounded:
         client = registry.client(subject.cluster)
-        escalation.check(client, subject.kind, plan.body, subject.namespace)
+        escalation.check(
+            client,
+            subject.kind,
+            plan.body,
+            subject.namespace,
+        )
     try:
-        manifest = _send(subject, plan.body, over=now is not None, dry_run=True)
+        manifest = _send(
+            subject,
+            plan.body,
+            over=now is not None,
+            dry_run=True,
+        )
         verdict = DryRunResult(orjson.loads(manifest))
     except (ClusterUnavailable, TooManyRequests):
         # No answer about this object: the caller has to try again.
@@ -171,10 +185,22 @@ def apply(restoration: PreparedRestore) -> bytes:
     )
 
 
-def _send(subject: Subject, body: Object, *, over: bool, dry_run: bool) -> bytes:
+def _send(
+    subject: Subject,
+    body: Object,
+    *,
+    over: bool,
+    dry_run: bool,
+) -> bytes:
     client = registry.client(subject.cluster)
     query = {"dryRun": "All"} if dry_run else {}
     namespace = subject.namespace or None
     if over:
-        return client.replace(subject.kind, subject.name, body, namespace=namespace, **query)
+        return client.replace(
+            subject.kind,
+            subject.name,
+            body,
+            namespace=namespace,
+            **query,
+        )
     return client.create(subject.kind, body, namespace=namespace, **query)

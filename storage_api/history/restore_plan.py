@@ -47,7 +47,11 @@ class RestorePlan:
     left_out: tuple[str, ...]
 
 
-def build_plan(old: Object, live: Object | None, kind: Kind) -> RestorePlan:
+def build_plan(
+    old: Object,
+    live: Object | None,
+    kind: Kind,
+) -> RestorePlan:
     """How an old version replaces the live object, or is created where there is none."""
     body = deepcopy(old)
     body.pop("status", None)
@@ -74,18 +78,30 @@ def _adapt_to_live(body: Object, live: Object, kind: Kind) -> list[str]:
     ]
     _copy_members(live_metadata, metadata, LIVE_METADATA)
     annotations = metadata.setdefault("annotations", {})
-    _copy_members(live_metadata.get("annotations") or {}, annotations, LIVE_ANNOTATIONS)
+    _copy_members(
+        live_metadata.get("annotations") or {},
+        annotations,
+        LIVE_ANNOTATIONS,
+    )
     if not annotations:
         del metadata["annotations"]
     if kind == KINDS["services"]:
-        _copy_members(live.get("spec") or {}, body.setdefault("spec", {}), LIVE_SERVICE)
+        _copy_members(
+            live.get("spec") or {},
+            body.setdefault("spec", {}),
+            LIVE_SERVICE,
+        )
     if "status" in live:
         # Where status is no subresource, a replacement without it would wipe it out.
         body["status"] = live["status"]
     return left_out
 
 
-def _copy_members(source: Object, target: Object, members: tuple[str, ...]) -> None:
+def _copy_members(
+    source: Object,
+    target: Object,
+    members: tuple[str, ...],
+) -> None:
     """Make these members of the target what they are in the source, absent ones too."""
     for member in members:
         target.pop(member, None)

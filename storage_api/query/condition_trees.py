@@ -92,11 +92,19 @@ class _Reader:
             return self._element(path, value)
         return self._matching(path, (value,))
 
-    def _matching(self, path: paths.Path, values: Sequence[Any]) -> Clause:
+    def _matching(
+        self,
+        path: paths.Path,
+        values: Sequence[Any],
+    ) -> Clause:
         clauses = conditions.matching(self._context, [Equals(path, tuple(values))])
         return _joined("and", clauses)
 
-    def _element(self, path: paths.Path, value: Mapping[str, Any]) -> Clause:
+    def _element(
+        self,
+        path: paths.Path,
+        value: Mapping[str, Any],
+    ) -> Clause:
         """Two of Mongo's operators: $elemMatch with one member, and $regex of a plain text."""
         if value.keys() == {"$elemMatch"} and isinstance(value["$elemMatch"], dict):
             inner = value["$elemMatch"]
@@ -150,7 +158,12 @@ class _Reader:
         return compare
 
 
-def _compare_json(column: Column, path: paths.Path, sign: str, value: Any) -> Clause:
+def _compare_json(
+    column: Column,
+    path: paths.Path,
+    sign: str,
+    value: Any,
+) -> Clause:
     """A value in a JSON column against one of the same type: texts byte by byte, numbers as such.
 
     Values of other types do not match: CASE gives null for them, before a cast could fail.
@@ -166,7 +179,10 @@ def _compare_json(column: Column, path: paths.Path, sign: str, value: Any) -> Cl
     else:
         raise Invalid("only texts and numbers are compared")
     steps = list(path)
-    return Clause(sql.SQL(text).format(kind, place, sql.SQL(sign)), (steps, steps, operand))
+    return Clause(
+        sql.SQL(text).format(kind, place, sql.SQL(sign)),
+        (steps, steps, operand),
+    )
 
 
 def _unknown(value: Mapping[str, Any]) -> Clause:
@@ -202,7 +218,11 @@ def _joined(operator: str, parts: Sequence[Clause]) -> Clause:
     if operator in ("nor", "not"):
         return _negated(Clause(text, params))
     if operator == "and" and hints:
-        return Clause(text, params, " && ".join(f"({hint})" for hint in hints))
+        return Clause(
+            text,
+            params,
+            " && ".join(f"({hint})" for hint in hints),
+        )
     return Clause(text, params)
 
 

@@ -119,7 +119,11 @@ def typed(
     return [clause for clause in clauses if clause is not None]
 
 
-def _typed(context: Context, rule: ParameterFilter, value: str) -> Clause | None:
+def _typed(
+    context: Context,
+    rule: ParameterFilter,
+    value: str,
+) -> Clause | None:
     if not value:
         return None
     match rule.op:
@@ -149,7 +153,11 @@ def _text(context: Context, path: str, values: list[str]) -> Clause:
     return _value_in(context, path, values)
 
 
-def _value_in(context: Context, path: str, values: Sequence[Any]) -> Clause:
+def _value_in(
+    context: Context,
+    path: str,
+    values: Sequence[Any],
+) -> Clause:
     """The value at the path itself equals one of these; no array is looked into."""
     steps = paths.parse(path)[1:]
     hint = jsonpaths.reaches(context.roots, steps, values) if context.roots else None
@@ -173,7 +181,11 @@ def kind_among(context: Context, kinds: Sequence[str | None]) -> Clause:
     )
 
 
-def _bounded(context: Context, rule: ParameterFilter, bound: times.Bound) -> Clause:
+def _bounded(
+    context: Context,
+    rule: ParameterFilter,
+    bound: times.Bound,
+) -> Clause:
     """One side of a range [since, until)."""
     is_since = rule.op is Op.SINCE
     stored = stored_column(rule.path, context.types)

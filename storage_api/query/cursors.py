@@ -95,7 +95,11 @@ def _read_batches(
         cursor.execute(_fetch(name, fetch_size))
 
 
-def _reduced(row: tuple[bytes, ...], selection: Selection, reveals: bool) -> bytes:
+def _reduced(
+    row: tuple[bytes, ...],
+    selection: Selection,
+    reveals: bool,
+) -> bytes:
     """One object of the row's scalar members and its reduced JSON members."""
     head, *values = row
     parts = []

@@ -87,7 +87,11 @@ def _labels(context: Context, value: str) -> list[Clause]:
     if not context.roots:
         return list(selected.clauses)
     hints = (
-        jsonpaths.reaches(context.roots, ("metadata", "labels", key), [label])
+        jsonpaths.reaches(
+            context.roots,
+            ("metadata", "labels", key),
+            [label],
+        )
         for key, label in selected.labels
     )
     # The conditions of the selector decide; these only bring the index in.

@@ -53,7 +53,12 @@ def decode(text: str) -> dict[str, Any]:
     return value
 
 
-def conditions(text: str, *, any_of: bool, fixed: Collection[str] = ()) -> list[Equals]:
+def conditions(
+    text: str,
+    *,
+    any_of: bool,
+    fixed: Collection[str] = (),
+) -> list[Equals]:
     """The conditions of an `extra` parameter; Invalid as `decode`.
 
     `any_of`: an array means any of its elements (typed queries, events), else the array itself.

@@ -15,7 +15,11 @@ MAX_PREDICATES = 200
 MAX_PLACES = 2
 
 
-def reaches(roots: Sequence[str], path: Path, values: Sequence[Any]) -> str | None:
+def reaches(
+    roots: Sequence[str],
+    path: Path,
+    values: Sequence[Any],
+) -> str | None:
     """The predicate "under one of the roots, the path leads to one of the values".
 
     None when the index cannot help.

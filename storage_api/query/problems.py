@@ -30,7 +30,11 @@ def _status_list(manifest: Mapping[str, Any], name: str) -> list[Mapping[str, An
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
-def _has_condition(manifest: Mapping[str, Any], condition_type: str, status: str) -> bool:
+def _has_condition(
+    manifest: Mapping[str, Any],
+    condition_type: str,
+    status: str,
+) -> bool:
     return any(
         condition.get("type") == condition_type and condition.get("status") == status
         for condition in _status_list(manifest, "conditions")

@@ -91,10 +91,19 @@ def listing(
     part, part_params = _slice(query)
     params = [*row_params, *where_params, *part_params]
     if in_index:
-        statement = sql.SQL("SELECT {} FROM {} WHERE {} {}").format(columns, rows, where, part)
+        statement = sql.SQL("SELECT {} FROM {} WHERE {} {}").format(
+            columns,
+            rows,
+            where,
+            part,
+        )
         return statement, params
     statement = _SELECT_BY_ID.format(
-        chosen=sql.SQL("SELECT r.id FROM {} WHERE {} {}").format(rows, where, part),
+        chosen=sql.SQL("SELECT r.id FROM {} WHERE {} {}").format(
+            rows,
+            where,
+            part,
+        ),
         columns=columns,
         table=sql.Identifier(query.shape.table),
     )
@@ -120,5 +129,9 @@ def on_target(query: Query) -> tuple[sql.Composable, list[Any]]:
     if not hints:
         return where, params
     hinted = sql.SQL("r.id IN (SELECT id FROM {} WHERE {} @@ %s::jsonpath OFFSET 0) AND {}")
-    text = hinted.format(sql.Identifier(query.shape.table), INDEXED, where)
+    text = hinted.format(
+        sql.Identifier(query.shape.table),
+        INDEXED,
+        where,
+    )
     return text, [jsonpaths.every(hints), *params]

@@ -96,7 +96,12 @@ def fields(text: str, kind: Kind) -> tuple[Clause, ...] | None:
         match = _FIELD.match(text, position)
         if match is None:
             return None
-        clause = _field_clause(match["path"], match["op"] == "!=", match["value"], kind)
+        clause = _field_clause(
+            match["path"],
+            match["op"] == "!=",
+            match["value"],
+            kind,
+        )
         if clause is None:
             return None
         clauses.append(clause)
@@ -104,7 +109,12 @@ def fields(text: str, kind: Kind) -> tuple[Clause, ...] | None:
     return None if text.rstrip().endswith(",") else tuple(clauses)
 
 
-def _field_clause(path: str, is_not: bool, value: str, kind: Kind) -> Clause | None:
+def _field_clause(
+    path: str,
+    is_not: bool,
+    value: str,
+    kind: Kind,
+) -> Clause | None:
     operator = sql.SQL("<>" if is_not else "=")
     if path == "metadata.name":
         return Clause(sql.SQL("r.resource_name {} %s").format(operator), (value,))

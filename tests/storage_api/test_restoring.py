@@ -77,7 +77,9 @@ def test_what_is_made_anew_is_bound_to_nothing_that_is_gone() -> None:
         KINDS["services"],
     )
     assert service.body["spec"] == {}
-    headless = restore_plan.build_plan(old("services", {"clusterIP": "None"}), None, KINDS["services"])
+    headless = restore_plan.build_plan(
+        old("services", {"clusterIP": "None"}), None, KINDS["services"]
+    )
     assert headless.body["spec"] == {"clusterIP": "None"}
     labels = {"controller-uid": "u", "app": "j"}
     job = restore_plan.build_plan(
