@@ -201,7 +201,10 @@ class StorageView(DialectView):
                 continue
             if self._filters_by(request, name):
                 continue
-            raise Invalid(f"parameter {name[:80]!r} is not known here", field=name[:80])
+            raise Invalid(
+                f"unknown parameter {name[:80]!r}",
+                field=name[:80],
+            )
 
     def _filters_by(self, request: Request, name: str) -> bool:
         if self.filtered is None or self.actions[method_of(request)].name == "put":

@@ -24,7 +24,7 @@ class Body:
         # {"dta": …} must not store an empty document.
         for name in self.members:
             if name not in names:
-                raise Invalid(f"member {name[:80]!r} is not known here", field=name[:80])
+                raise Invalid(f"unknown member {name[:80]!r}", field=name[:80])
 
     def text(self, name: str) -> str:
         """A text; a number or boolean counts as its own text."""

@@ -135,5 +135,5 @@ def _place(entry: Any) -> ClusterNamespaces:
     if not is_list or not all(isinstance(name, str) and name for name in namespaces):
         raise Invalid("namespaces must be a list of names")
     if any("\0" in text for text in (cluster, *namespaces)):
-        raise Invalid("a name holds a NUL")
+        raise Invalid("a name contains a NUL character")
     return ClusterNamespaces(cluster, tuple(dict.fromkeys(namespaces)))

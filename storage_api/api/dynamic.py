@@ -135,7 +135,7 @@ class NamespacedResource(DynamicView):
     def delete(self, request: Request, **_: Any) -> None:
         """Delete the document; one that is not there is no failure."""
         if parameters(raw_body(request)):
-            raise Invalid("the body of this deletion has members that are not known here")
+            raise Invalid("the body of this deletion has unknown members")
         resources.delete(self.named(request, self.own_namespace()))
 
 

@@ -134,10 +134,10 @@ class CustomResources(FreeView):
         """
         self._authorise(request)
         if parameters(raw_body(request)):
-            raise Invalid("the body of this deletion has members that are not known here")
+            raise Invalid("the body of this deletion has unknown members")
         for name in _SLICE:
             if name in request.query_params:
-                raise Invalid(f"{name} is not known here", field=name)
+                raise Invalid(f"{name} is not supported here", field=name)
         values = self.query(request)
         if values.get(document_filters.LABEL_SELECTOR, "?").strip() == "":
             raise Invalid("labelSelector is empty: leave it out to delete all of the type")
@@ -247,7 +247,7 @@ class CustomIndex(StorageView):
     def delete(self, request: Request, **_: Any) -> None:
         """Delete it; one that does not exist is no failure."""
         if parameters(raw_body(request)):
-            raise Invalid("the body of this deletion has members that are not known here")
+            raise Invalid("the body of this deletion has unknown members")
         free_documents.drop_index(self.kwargs["type"], self.kwargs["name"])
 
 
@@ -257,14 +257,14 @@ class ClusterInfo(FreeView):
     actions = {"PUT": base.PUT, "DELETE": base.DELETE}
     operations = schemas.CLUSTER_INFO_OPERATIONS
     names_cluster_itself = False
-    members: ClassVar[frozenset[str]] = (
+    allowed_members: ClassVar[frozenset[str]] = (
         frozenset({"data", *CLUSTER_KEYS}) | free_documents.OWN_MEMBERS
     )
 
     def put(self, request: Request, **_: Any) -> None:
         """Create or replace it by the body's `data`; the path wins over a clusterID in the body."""
         body = Body(raw_body(request))
-        body.refuse_unknown(self.members)
+        body.refuse_unknown(self.allowed_members)
         members = {
             "clusterID": orjson.dumps(self.kwargs["cluster"]),
             "data": body.json("data").encode(),
@@ -279,7 +279,7 @@ class ClusterInfo(FreeView):
     def delete(self, request: Request, **_: Any) -> None:
         """Delete it; one that does not exist is no failure."""
         if parameters(raw_body(request)):
-            raise Invalid("the body of this deletion has members that are not known here")
+            raise Invalid("the body of this deletion has unknown members")
         free_documents.delete(
             [
                 free_documents.of_type(free_documents.CLUSTER_TYPE),

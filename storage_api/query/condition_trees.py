@@ -41,11 +41,11 @@ class _Reader:
         self._leaves = 0
         self._by_value: Mapping[str, Callable[[paths.Path, Any], Clause]] = {
             "eq": self._equal,
-            "ne": lambda path, value: _negated(self._equal(path, value)),
+            "ne": self._not_equal,
             # Clients write a leaf with it for "is not".
-            "not": lambda path, value: _negated(self._equal(path, value)),
+            "not": self._not_equal,
             "in": self._among,
-            "nin": lambda path, value: _negated(self._among(path, value)),
+            "nin": self._not_among,
             "con": self._contains,
             "exists": self._exists,
             **{name: self._compared(sign) for name, sign in _COMPARED.items()},
@@ -71,7 +71,7 @@ class _Reader:
             return ALWAYS
         read = self._by_value.get(operator)
         if read is None:
-            raise Invalid(f"operator {operator[:40]!r} is not known here")
+            raise Invalid(f"unknown operator {operator[:40]!r}")
         if not isinstance(value, dict) or not value:
             raise Invalid("the Value of a condition is an object of paths")
         self._leaves += len(value)
@@ -92,12 +92,16 @@ class _Reader:
             return self._element(path, value)
         return self._matching(path, (value,))
 
+    def _not_equal(self, path: paths.Path, value: Any) -> Clause:
+        return _negated(self._equal(path, value))
+
     def _matching(
         self,
         path: paths.Path,
         values: Sequence[Any],
     ) -> Clause:
-        clauses = conditions.matching(self._context, [Equals(path, tuple(values))])
+        equality = Equals(path, tuple(values))
+        clauses = conditions.matching(self._context, [equality])
         return _joined("and", clauses)
 
     def _element(
@@ -106,16 +110,14 @@ class _Reader:
         value: Mapping[str, Any],
     ) -> Clause:
         """Two of Mongo's operators: $elemMatch with one member, and $regex of a plain text."""
-        if value.keys() == {"$elemMatch"} and isinstance(value["$elemMatch"], dict):
+        if value.keys() == {"$elemMatch"}:
             inner = value["$elemMatch"]
-            if inner.keys() == {"$regex"}:
+            if isinstance(inner, dict) and inner.keys() == {"$regex"}:
                 return self._element(path, inner)
-            steps = [(*path, *self._steps(key)) for key in inner]
-            parts = [
-                self._equal(step, member)
-                for step, member in zip(steps, inner.values(), strict=True)
-            ]
-            return _joined("and", parts) if len(parts) == 1 else _unknown(value)
+            # Several members would have to match in one element, which clauses cannot express.
+            if isinstance(inner, dict) and len(inner) == 1:
+                key, member = next(iter(inner.items()))
+                return self._equal((*path, *self._steps(key)), member)
         if value.keys() == {"$regex"}:
             pattern = value["$regex"]
             if isinstance(pattern, str) and _PLAIN.fullmatch(pattern):
@@ -124,36 +126,44 @@ class _Reader:
 
     def _steps(self, key: str) -> paths.Path:
         if key.startswith("$"):
-            raise Invalid(f"{key[:40]!r} is not known here")
+            raise Invalid(f"{key[:40]!r} is not supported")
         return paths.parse(key)
 
     def _among(self, path: paths.Path, value: Any) -> Clause:
         if not isinstance(value, list) or len(value) > conditions.MAX_CHOICES:
             raise Invalid("in and nin take a list of values")
-        return self._matching(path, value) if value else conditions.NEVER
+        if not value:
+            return conditions.NEVER
+        return self._matching(path, value)
+
+    def _not_among(self, path: paths.Path, value: Any) -> Clause:
+        return _negated(self._among(path, value))
 
     def _contains(self, path: paths.Path, value: Any) -> Clause:
         if not isinstance(value, str) or "\0" in value:
             raise Invalid("con takes a text")
-        return _joined("and", conditions.contains(self._context, [Contains(path, value)]))
+        clauses = conditions.contains(self._context, [Contains(path, value)])
+        return _joined("and", clauses)
 
     def _exists(self, path: paths.Path, value: Any) -> Clause:
-        # Mongo takes an empty text for true.
         present = document_filters.exists(self._context, path)
-        return present if value not in (None, False, 0) else _negated(present)
+        # To Mongo an empty text is true.
+        if value in (None, False, 0):
+            return _negated(present)
+        return present
 
     def _compared(self, sign: str) -> Callable[[paths.Path, Any], Clause]:
         def compare(path: paths.Path, value: Any) -> Clause:
             column = self._context.shape.column(path[0])
-            is_time = column is not None and column.kind is Kind.TIME
-            if column is not None and is_time and len(path) == 1:
+            below = path[1:]
+            if column is not None and column.kind is Kind.TIME and not below:
                 bound = times.bound(str(value), self._context.zone)
                 if bound is None:
                     raise Invalid(f"{path[0]} is compared with unix seconds or RFC 3339")
                 return conditions.compare(column.name, sign, bound.instant)
-            if column is None or column.kind not in JSON_KINDS or len(path) < 2:
-                raise Invalid(f"{'.'.join(path)[:80]!r} cannot be compared")
-            return _compare_json(column, path[1:], sign, value)
+            if column is not None and column.kind in JSON_KINDS and below:
+                return _compare_json(column, below, sign, value)
+            raise Invalid(f"{'.'.join(path)[:80]!r} cannot be compared")
 
         return compare
 
@@ -186,7 +196,7 @@ def _compare_json(
 
 
 def _unknown(value: Mapping[str, Any]) -> Clause:
-    raise Invalid(f"{', '.join(value)[:80]!r} is not known here as a value")
+    raise Invalid(f"{', '.join(value)[:80]!r} is not supported as a value")
 
 
 def _members(sent: object) -> dict[str, Any]:
@@ -210,13 +220,15 @@ def _joined(operator: str, parts: Sequence[Clause]) -> Clause:
     if operator == "not" and len(parts) != 1:
         raise Invalid("not has one child")
     if operator not in ("and", "or", "nor", "not"):
-        raise Invalid(f"operator {operator[:40]!r} joins no conditions")
+        raise Invalid(f"operator {operator[:40]!r} cannot join conditions")
     word = sql.SQL(" AND " if operator == "and" else " OR ")
-    text = sql.SQL("({})").format(word.join([part.text for part in parts]))
+    joined = word.join([part.text for part in parts])
+    text = sql.SQL("({})").format(joined)
     params = tuple(param for part in parts for param in part.params)
-    hints = [part.hint for part in parts if part.hint is not None]
     if operator in ("nor", "not"):
         return _negated(Clause(text, params))
+    # Only AND keeps hints: each of them is true for every document that all parts accept.
+    hints = [part.hint for part in parts if part.hint is not None]
     if operator == "and" and hints:
         return Clause(
             text,
@@ -250,15 +262,18 @@ def _sort_expressions(context: Context, name: str) -> list[sql.Composable]:
     column = context.shape.column(path[0])
     is_json = column is not None and column.kind in JSON_KINDS
     # The statement is executed with parameters: a percent sign in a literal would count as one.
-    if column is None or "" in path or "%" in name or (len(path) > 1 and not is_json):
-        raise Invalid(f"{name[:80]!r} cannot be sorted by", field="sort")
+    is_path = "" not in path and "%" not in name
+    if column is None or not is_path or (len(path) > 1 and not is_json):
+        raise Invalid(
+            f"{name[:80]!r} cannot be sorted by",
+            field="sort",
+        )
     if column.key == "_id":
         return [sql.SQL("r.arrival")]
     if not is_json:
         return [sql.Identifier("r", column.name)]
-    steps = sql.SQL("ARRAY[{}]::text[]").format(
-        sql.SQL(", ").join([sql.Literal(step) for step in path[1:]])
-    )
+    literals = [sql.Literal(step) for step in path[1:]]
+    steps = sql.SQL("ARRAY[{}]::text[]").format(sql.SQL(", ").join(literals))
     kind = sql.SQL("jsonb_typeof({} #> {})").format(column.value, steps)
     text = sql.SQL("({} #>> {})").format(column.value, steps)
     return [

@@ -42,14 +42,14 @@ def choices(text: str) -> list[str]:
     """The elements of a comma list, not stripped. Invalid beyond 5,000 or with a NUL."""
     elements = text.split(",")
     if len(elements) > MAX_CHOICES or "\0" in text:
-        raise Invalid(f"a list holds more than {MAX_CHOICES} values or a NUL")
+        raise Invalid(f"a list has more than {MAX_CHOICES} values or a NUL character")
     return elements
 
 
 def equals(column: str, value: str) -> Clause:
     """The text column equals the value."""
     if "\0" in value:
-        raise Invalid("a value holds a NUL")
+        raise Invalid("a value contains a NUL character")
     return Clause(sql.SQL("{} = %s").format(sql.Identifier("r", column)), (value,))
 
 

@@ -36,13 +36,16 @@ def is_filter(shape: Shape, name: str) -> bool:
     first, *below = name.split(".")
     column = shape.column(first)
     if shape is FREE:
+        if "" in (first, *below):
+            return False
         # Any member but those of the store itself.
-        return "" not in (first, *below) and (column is None or column.kind in JSON_KINDS)
+        return column is None or column.kind in JSON_KINDS
     if column is None or "" in below:
         return False
     if column.kind in JSON_KINDS:
         return True
-    return not below and column.kind is not Kind.TIME and column.key != "_id"
+    is_text = column.kind is not Kind.TIME and column.key != "_id"
+    return is_text and not below
 
 
 def clauses(context: Context, filters: Iterable[tuple[str, str]]) -> list[Clause]:
@@ -107,23 +110,29 @@ def exists(context: Context, path: paths.Path) -> Clause:
     if column is None:
         raise Invalid(f"{path[0]} is no key of the document")
     if column.kind is Kind.OPTIONAL:
-        return Clause(sql.SQL("{} <> ''").format(sql.Identifier("r", column.name)))
+        text = sql.Identifier("r", column.name)
+        return Clause(sql.SQL("{} <> ''").format(text))
     if column.kind not in JSON_KINDS or len(path) == 1:
         return Clause(sql.SQL("{} IS NOT NULL").format(column.value))
     return _leads(column.value, path[1:])
 
 
 def _leads(root: sql.Composable, path: paths.Path) -> Clause:
-    steps = [_step_choices(step) for step in path]
-    if sum(len(choice) > 1 for choice in steps) > jsonpaths.MAX_PLACES:
+    choices = [_step_choices(step) for step in path]
+    ambiguous = [choice for choice in choices if len(choice) > 1]
+    # Each of them doubles the number of jsonpaths.
+    if len(ambiguous) > jsonpaths.MAX_PLACES:
         raise Invalid("a path has too many steps that are numbers")
-    places = tuple("$" + "".join(choice) for choice in product(*steps))
+    alternatives = tuple("$" + "".join(steps) for steps in product(*choices))
     test = sql.SQL("jsonb_path_exists({}, %s::jsonpath)").format(root)
-    return Clause(sql.SQL("({})").format(sql.SQL(" OR ").join([test] * len(places))), places)
+    tests = sql.SQL(" OR ").join([test] * len(alternatives))
+    return Clause(sql.SQL("({})").format(tests), alternatives)
 
 
 def _step_choices(step: str) -> tuple[str, ...]:
-    """A step of digits is a key, or a place in an array."""
+    """The jsonpath steps for a step of a path; one of digits is a key, or an index."""
     key = f".{json.dumps(step)}"
-    is_place = step.isascii() and step.isdigit() and len(step) < 10
-    return (key, f"[{step}]") if is_place else (key,)
+    # A longer number is no index that PostgreSQL can parse.
+    if step.isascii() and step.isdigit() and len(step) < 10:
+        return (key, f"[{step}]")
+    return (key,)

@@ -31,7 +31,7 @@ def check(text: bytes) -> Any:
         raise Invalid(f"not valid JSON: {error}") from None
     # PostgreSQL's jsonb cannot store it. The expression is slow, so it only runs when it may match.
     if b"\\u0000" in text and _NUL.search(text):
-        raise Invalid("JSON holds a NUL character")
+        raise Invalid("JSON contains a NUL character")
     return value
 
 

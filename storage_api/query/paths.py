@@ -25,7 +25,7 @@ def parse(text: str) -> Path:
     Invalid beyond 64 steps or with a NUL.
     """
     if "\0" in text:
-        raise Invalid("a path holds a NUL")
+        raise Invalid("a path contains a NUL character")
     steps = tuple(step.replace(DOT_IN_KEY, ".") for step in text.split("."))
     if len(steps) > MAX_STEPS:
         raise Invalid(f"a path has more than {MAX_STEPS} steps")

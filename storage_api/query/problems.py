@@ -100,7 +100,7 @@ def _has_missing_daemons(manifest: Mapping[str, Any]) -> bool:
     status = manifest.get("status") or {}
     if "numberReady" not in status:
         return False
-    return status["numberReady"] < status.get("desiredNumberScheduled", 0)
+    return bool(status["numberReady"] < status.get("desiredNumberScheduled", 0))
 
 
 TROUBLES: Mapping[str, ProblemRule] = {

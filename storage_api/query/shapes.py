@@ -162,7 +162,7 @@ def selection(shape: Shape, fields: Tree, style: TimeStyle) -> Selection:
     every_key = {column.key: None for column in shape.columns}
     projection: Mapping[str, Tree | None] = fields or every_key
     # The id comes first and is never absent, so each other member may bring its own comma.
-    members = [sql.SQL("'{{'").format()]
+    members: list[sql.Composable] = [sql.SQL("'{{'").format()]
     reduced = []
     columns = []
     for column in shape.columns:
