@@ -265,7 +265,7 @@ class StorageView(DialectView):
             reveals=self.reveals,
         )
 
-    def listed(
+    def list_response(
         self,
         query: Query,
         tree: Tree,
@@ -283,9 +283,9 @@ class StorageView(DialectView):
             self.style,
             reveals=self.reveals,
         )
-        return self.streamed(chunks, total=total, extra=extra)
+        return self.stream_response(chunks, total=total, extra=extra)
 
-    def streamed(
+    def stream_response(
         self,
         chunks: Iterator[list[bytes]],
         *,
@@ -333,7 +333,7 @@ def _header(error: DomainError) -> str:
     return "".join(letter if " " <= letter <= "~" else "?" for letter in error.message)[:300]
 
 
-def slice_of(
+def parse_slice(
     values: Mapping[str, str], *, length: str = "limit", none_below: int | None = None
 ) -> tuple[int, int | None]:
     """(offset, limit) of a list; a limit of None is no limit.
@@ -341,8 +341,8 @@ def slice_of(
     Offsets that are negative or no number are 0, and a limit that is no number is None. A limit of
     0 or less is None, or `none_below` where the family has such a default.
     """
-    offset = times.whole_number(values.get("offset", "")) or 0
-    limit = times.whole_number(values.get(length) or values.get("limit", ""))
+    offset = times.parse_int64(values.get("offset", "")) or 0
+    limit = times.parse_int64(values.get(length) or values.get("limit", ""))
     if limit is not None and limit <= 0:
         limit = none_below
     return max(offset, 0), limit
@@ -360,7 +360,7 @@ def equalities(
     any_of: bool = False,
 ) -> list[extra.Equals]:
     """The conditions of `extra`, as `extra.conditions`."""
-    return extra.conditions(
+    return extra.equalities(
         values.get("extra", ""),
         any_of=any_of,
         fixed=fixed,

@@ -40,7 +40,7 @@ class Body:
             text = scalar(raw, name) or "0"
         elif _WHOLE.match(raw):
             text = raw.decode()
-        number = None if text is None else times.whole_number(text)
+        number = None if text is None else times.parse_int64(text)
         if number is None:
             raise Invalid(f"{name} must be a whole number")
         return number

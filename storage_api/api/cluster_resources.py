@@ -67,6 +67,7 @@ class MulticlusterList(StorageView):
             self.authorise_cluster(request, "")
             raise
         for place in places:
+            # Without namespaces the caller needs the right to all of the cluster.
             for namespace in place.namespaces or ("",):
                 self.authorise_cluster(
                     request,
@@ -78,13 +79,14 @@ class MulticlusterList(StorageView):
         offset = max(body.whole("offset"), 0)
         limit = max(body.whole("limit"), 0)
         context = self._context(places)
+        order = condition_trees.orders(context, body.object("sort"))
         query = Query(
-            replace(RESOURCE, order=condition_trees.orders(context, body.object("sort"))),
+            replace(RESOURCE, order=order),
             self._where(context, places, body),
             offset,
             limit or None,
         )
-        return self.listed(
+        return self.list_response(
             query,
             paths.fields(body.text("field")),
             total=write_errors.total(query),
@@ -97,11 +99,15 @@ class MulticlusterList(StorageView):
         return Context(RESOURCE, self.style.info, (lower,), roots)
 
     def _where(
-        self, context: Context, places: list[ClusterNamespaces], body: Body
+        self,
+        context: Context,
+        places: list[ClusterNamespaces],
+        body: Body,
     ) -> tuple[Clause, ...]:
         clauses = [place.clause() for place in places]
+        any_place = sql.SQL(" OR ").join([clause.text for clause in clauses])
         anywhere = Clause(
-            sql.SQL("({})").format(sql.SQL(" OR ").join([clause.text for clause in clauses])),
+            sql.SQL("({})").format(any_place),
             tuple(param for clause in clauses for param in clause.params),
         )
         selector = body.text("labelSelector")
@@ -109,6 +115,7 @@ class MulticlusterList(StorageView):
         trees = jsontext.load(body.members.get("conditions", b"null"))
         return (
             anywhere,
+            # The indexes begin with the lower-case key; the type itself is compared exactly.
             conditions.equals("type_key", context.types[0]),
             conditions.equals("resource_type", str(self.kwargs["type"])),
             *document_filters.clauses(context, filters),
@@ -131,9 +138,11 @@ def _place(entry: Any) -> ClusterNamespaces:
     namespaces = entry.get("namespaces") or []
     if not isinstance(cluster, str) or not cluster:
         raise Invalid("clusterId is required in clusteredNamespaces")
-    is_list = isinstance(namespaces, list) and len(namespaces) <= conditions.MAX_CHOICES
-    if not is_list or not all(isinstance(name, str) and name for name in namespaces):
+    if not isinstance(namespaces, list) or len(namespaces) > conditions.MAX_CHOICES:
+        raise Invalid("namespaces must be a list of names")
+    if not all(isinstance(name, str) and name for name in namespaces):
         raise Invalid("namespaces must be a list of names")
     if any("\0" in text for text in (cluster, *namespaces)):
         raise Invalid("a name contains a NUL character")
-    return ClusterNamespaces(cluster, tuple(dict.fromkeys(namespaces)))
+    unique = dict.fromkeys(namespaces)
+    return ClusterNamespaces(cluster, tuple(unique))

@@ -76,7 +76,7 @@ class DynamicView(StorageView):
         return (
             *resources.of_type(cluster, stored.name),
             *kinds,
-            *conditions.matching(context, equalities),
+            *conditions.equality_clauses(context, equalities),
             *self.filters(request, context, sent),
         )
 
@@ -99,7 +99,7 @@ class NamespacedResource(DynamicView):
             self.kwargs["name"],
         )
 
-    def named(
+    def name_query(
         self,
         request: Request,
         namespace: tuple[Clause, ...],
@@ -117,7 +117,7 @@ class NamespacedResource(DynamicView):
     def get(self, request: Request, **_: Any) -> base.Single:
         """The document; NotFound when there is none."""
         tree = base.fields(self.query(request))
-        document = self.first(self.named(request, self.own_namespace()), tree)
+        document = self.first(self.name_query(request, self.own_namespace()), tree)
         if document is None:
             raise NotFound("resource does not exist")
         return base.Single(orjson.Fragment(document))
@@ -134,9 +134,10 @@ class NamespacedResource(DynamicView):
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete the document; one that is not there is no failure."""
+        # A body may have been meant to limit the deletion.
         if parameters(raw_body(request)):
             raise Invalid("the body of this deletion has unknown members")
-        resources.delete(self.named(request, self.own_namespace()))
+        resources.delete(self.name_query(request, self.own_namespace()))
 
 
 class ClusterResource(NamespacedResource):
@@ -147,8 +148,9 @@ class ClusterResource(NamespacedResource):
     def get(self, request: Request, **_: Any) -> base.Single:
         """The cluster-scoped document of that name, else the oldest namespaced one."""
         tree = base.fields(self.query(request))
+        # No condition on the namespace: any of them, oldest document first.
         for namespace in (self.own_namespace(), ()):
-            document = self.first(self.named(request, namespace), tree)
+            document = self.first(self.name_query(request, namespace), tree)
             if document is not None:
                 return base.Single(orjson.Fragment(document))
         raise NotFound("resource does not exist")
@@ -183,14 +185,14 @@ class ResourceList(DynamicView):
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The documents, oldest first."""
         values = self.query(request)
-        offset, limit = base.slice_of(values)
+        offset, limit = base.parse_slice(values)
         query = Query(
             RESOURCE,
             self.where(request, values),
             offset,
             limit,
         )
-        return self.listed(query, base.fields(values))
+        return self.list_response(query, base.fields(values))
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete the documents that match every filter and were updated within the open range.
@@ -236,10 +238,10 @@ def sweep_bound(name: str, values: Mapping[str, str]) -> datetime | None:
 
     Invalid when the value is no integer, or empty: an unclear deletion deletes nothing.
     """
-    seconds = times.whole_number(values.get(name, "0"))
+    seconds = times.parse_int64(values.get(name, "0"))
     if seconds is None:
         raise Invalid(f"{name} must be a whole number of unix seconds")
-    return times.instant_of(min(seconds, times.LAST_SECOND)) if seconds > 0 else None
+    return times.to_instant(min(seconds, times.LAST_SECOND)) if seconds > 0 else None
 
 
 class TypedList(StorageView):
@@ -259,16 +261,17 @@ class TypedList(StorageView):
         values = {**self.query(request), **sent}
         context = resources.context(cluster, self.typed.types, self.style)
         kinds = (conditions.kind_among(context, self.typed.kinds),) if self.typed.kinds else ()
+        # As the published server: here an array in `extra` means any of its elements.
         equalities = base.equalities(values, fixed=("clusterId",), any_of=True)
         where = (
             *resources.of_query(cluster, self.typed),
             *kinds,
-            *conditions.typed(context, self.typed.filters, values),
-            *conditions.matching(context, equalities),
+            *conditions.typed_clauses(context, self.typed.filters, values),
+            *conditions.equality_clauses(context, equalities),
             *self.filters(request, context, sent),
         )
-        offset, limit = base.slice_of(values)
-        return self.listed(
+        offset, limit = base.parse_slice(values)
+        return self.list_response(
             Query(RESOURCE, where, offset, limit),
             base.fields(values),
         )
@@ -300,19 +303,20 @@ class NamespaceNames(StorageView):
         cluster = self.kwargs["cluster"]
         types = filters.NAMESPACE_SOURCES[self.env]
         context = resources.context(cluster, types, self.style)
-        chosen = [
-            conditions.among("namespace", conditions.choices(values[key]))
+        # Here both parameters name namespaces.
+        narrowing = [
+            conditions.among("namespace", conditions.split_choices(values[key]))
             for key in ("name", "namespace")
             if values.get(key)
         ]
         equalities = base.equalities(values, fixed=("clusterId",), any_of=True)
         where = (
-            *chosen,
-            *conditions.matching(context, equalities),
+            *narrowing,
+            *conditions.equality_clauses(context, equalities),
             *self.filters(request, context, sent),
         )
         names = resources.namespaces(cluster, types, where)
-        offset, limit = base.slice_of(values)
+        offset, limit = base.parse_slice(values)
         return names[offset:] if limit is None else names[offset : offset + limit]
 
 
@@ -348,6 +352,7 @@ class Batch(StorageView):
         `guard=1` keeps documents whose stored resourceVersion is newer.
         """
         guard = self.query(request).get("guard", "").lower() in ("1", "true")
+        # Empty lines count, so that numbers in errors are those of an editor.
         lines = raw_body(request).split(b"\n")
         records = [
             self._record(number, line) for number, line in enumerate(lines, 1) if line.strip()

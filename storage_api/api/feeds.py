@@ -29,6 +29,7 @@ from storage_api.services.change_log import Log, Start
 NUMBERS = {"add": 1, "delete": 2, "change": 3}
 END = b'{"type":-1,"value":null}\n'
 OPTIONS = frozenset({"selfOnly", "maxEvents", "timeout", "mustDiff", "since"})
+# The unit of Go's time.Duration, as JSON has it.
 NANOSECONDS = 1_000_000_000
 
 
@@ -84,7 +85,7 @@ class Feed(StorageView):
         text = raw_body(request)
         body = Body(text if text.strip() else b"{}")
         body.refuse_unknown(OPTIONS)
-        since = times.whole_number(self.query(request).get("since") or body.text("since"))
+        since = times.parse_int64(self.query(request).get("since") or body.text("since"))
         seconds = settings.STORAGE_WATCH_SECONDS
         timeout = body.whole("timeout") / NANOSECONDS
         if timeout > 0:
@@ -164,6 +165,7 @@ def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
             next_heartbeat = time.monotonic() + settings.STORAGE_WATCH_HEARTBEAT
             yield b"\n"
         if not entries:
+            # A stream never ends a request, which would renew its connection to the database.
             connection.close_if_unusable_or_obsolete()
             rest = max(0.0, deadline - time.monotonic())
             time.sleep(min(settings.STORAGE_WATCH_POLL, rest))

@@ -72,7 +72,7 @@ class CustomResources(FreeView):
         """
         self._authorise(request)
         values = self.query(request)
-        offset, limit = base.slice_of(values)
+        offset, limit = base.parse_slice(values)
         fields = base.fields(values)
         of_clusters, free = self._queries(request)
         cluster_count = write_errors.total(of_clusters)
@@ -100,7 +100,7 @@ class CustomResources(FreeView):
                 if to_read is not None:
                     to_read = max(0, to_read - (count - to_skip))
             to_skip = max(0, to_skip - count)
-        return self.streamed(
+        return self.stream_response(
             chain.from_iterable(parts),
             total=cluster_count + free_count,
             extra={"pageSize": limit or 0, "offset": offset},
@@ -200,24 +200,24 @@ class CustomResources(FreeView):
     def _queries(self, request: Request) -> tuple[Query, Query]:
         """The query of clusters' documents, and that of free ones."""
         pairs = self.filter_pairs(request)
-        equalities = extra.conditions(self.query(request).get("extra", ""), any_of=False)
+        equalities = extra.equalities(self.query(request).get("extra", ""), any_of=False)
         clusters = self._clusters(request)
         lower = resources.lower(self.type)
         roots = tuple(resources.root(cluster, lower) for cluster in clusters)
         context = Context(RESOURCE, self.style.info, (lower,), roots)
         # A path that a cluster's document cannot have matches none of them.
-        filters = [conditions.NEVER]
+        filters = [conditions.MATCH_NONE]
         if all(document_filters.is_filter(RESOURCE, name) for name, _ in pairs):
             filters = document_filters.clauses(context, pairs)
         of_clusters: list[Clause] = [
             *resources.in_clusters(clusters, self.type),
-            *conditions.matching(context, equalities),
+            *conditions.equality_clauses(context, equalities),
             *filters,
         ]
         context = Context(FREE, self.style.info)
         free = [
             free_documents.of_type(self.type),
-            *conditions.matching(context, equalities),
+            *conditions.equality_clauses(context, equalities),
             *document_filters.clauses(context, pairs),
         ]
         # The right was checked for a text. A member that is a list with this text matches as well,

@@ -97,11 +97,9 @@ class HistoryView(DialectView):
         a namespace and a name, too, where the route is about a single object.
         """
         reference = str(parameters.get("cluster_id", parameters.get("clusterId", "")))
-        authorise(
-            self,
-            request,
-            Act("get", "clusters", cluster=reference or "0"),
-        )
+        # No cluster has the id 0: the right is checked even when the parameter is missing.
+        cluster_act = Act("get", "clusters", cluster=reference or "0")
+        authorise(self, request, cluster_act)
         self.check_input(request)
         kind_reference = str(parameters.get("kind") or "")
         if not kind_reference or any("\0" in str(value) for value in parameters.values()):
@@ -124,7 +122,9 @@ class HistoryView(DialectView):
         if not reference:
             raise Invalid("cluster_id is required", field="cluster_id")
         cluster = registry.find(integer(reference, "cluster_id", minimum=0))
-        return cluster, multicluster.collected_as(cluster, kind), namespace, name, scope
+        # The log has the kind under the version in which it is collected.
+        collected = multicluster.collected_as(cluster, kind)
+        return cluster, collected, namespace, name, scope
 
 
 class History(HistoryView):

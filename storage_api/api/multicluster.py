@@ -56,7 +56,7 @@ UNKNOWN = 1002
 SINGULAR = {"clusters": "cluster_id", "namespaces": "namespace"}
 
 
-def visible(
+def visible_places(
     view: DialectView,
     request: Request,
     kind: Kind,
@@ -76,11 +76,11 @@ def visible(
     return [
         Place(cluster.pk, cluster.name, _namespaces(scope, cluster))
         for cluster in registry.clusters().filter(impersonate=False)
-        if sees(scope, cluster)
+        if is_visible(scope, cluster)
     ]
 
 
-def sees(scope: Scope, cluster: Cluster) -> bool:
+def is_visible(scope: Scope, cluster: Cluster) -> bool:
     """Whether the scope includes the cluster, or some of its namespaces."""
     return scope.clusters is None or cluster.pk in scope.clusters
 
@@ -89,7 +89,7 @@ def _namespaces(scope: Scope, cluster: Cluster) -> frozenset[str] | None:
     return None if scope.clusters is None else scope.clusters[cluster.pk]
 
 
-def words(request: Request, name: str) -> list[str]:
+def list_parameter(request: Request, name: str) -> list[str]:
     """A comma list of the query, under the name or under its singular as in other routes.
 
     Invalid when both are there with different values.
@@ -107,7 +107,7 @@ def split_words(text: str) -> list[str]:
     return [element for element in elements if element]
 
 
-def chosen(
+def select_places(
     references: Sequence[str], places: Sequence[Place]
 ) -> tuple[list[Place], list[dict[str, Any]]]:
     """(the places that the references name, a problem for each reference that names none).
@@ -140,7 +140,7 @@ def _unknown_cluster(reference: str) -> dict[str, Any]:
     }
 
 
-def unreached(pk: int, name: str, message: str) -> dict[str, Any]:
+def cluster_problem(pk: int, name: str, message: str) -> dict[str, Any]:
     """A cluster whose part of an answer may be missing or old, for `partial_errors`."""
     return {
         "cluster_id": pk,
@@ -150,7 +150,7 @@ def unreached(pk: int, name: str, message: str) -> dict[str, Any]:
     }
 
 
-def stale(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], float | None]:
+def stale_places(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], float | None]:
     """(a problem for each cluster whose copy is not fresh, age of the oldest copy in seconds).
 
     What is stored of such clusters is in the answer all the same. The age is None when that of
@@ -167,7 +167,7 @@ def stale(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], fl
             ages.append(whole.age)
         if whole is None or cluster is None:
             problems.append(
-                unreached(
+                cluster_problem(
                     place.cluster,
                     place.name,
                     "this kind is not collected there",
@@ -178,7 +178,7 @@ def stale(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], fl
         if by_namespace:
             ages.append(by_namespace.age)
         elif message := _staleness(whole):
-            problems.append(unreached(place.cluster, place.name, message))
+            problems.append(cluster_problem(place.cluster, place.name, message))
     return problems, max(ages, default=None)
 
 
@@ -214,7 +214,7 @@ def refuse_past(request: Request) -> None:
         raise Invalid("at is not supported here", field="at")
 
 
-def reaching(
+def places_with_history(
     places: Sequence[Place], kind: Kind, at: datetime
 ) -> tuple[list[Place], list[dict[str, Any]]]:
     """(the places whose log goes back to the moment, a problem for each of the others).
@@ -230,7 +230,7 @@ def reaching(
             as_of.check_beginning(clusters[place.cluster], kind, at)
             covered.append(place)
         except Expired as error:
-            problems.append(unreached(place.cluster, place.name, error.message))
+            problems.append(cluster_problem(place.cluster, place.name, error.message))
     if places and not covered:
         raise Expired(str(problems[0]["msg"]))
     return covered, problems
@@ -300,13 +300,13 @@ class Resources(DialectView):
         query = request.query_params
         scope = authorise(self, request, Act("list", "clusters"))
         requested = multicluster.find_kind(kind, within=scope.clusters)
-        places, problems = chosen(
-            words(request, "clusters"),
-            visible(self, request, requested),
+        places, problems = select_places(
+            list_parameter(request, "clusters"),
+            visible_places(self, request, requested),
         )
         at = moment(query.get("at", ""), "at")
         if at:
-            places, too_young = reaching(places, requested, at)
+            places, too_young = places_with_history(places, requested, at)
             problems += too_young
         search = self._search(request, requested, places)
         page = page_request(query)
@@ -318,11 +318,12 @@ class Resources(DialectView):
             size=page.size,
         )
         rows, more = multicluster.page(search, part)
+        # The store knows clusters by name.
         ids = {place.name: place.cluster for place in places}
         # The past does not get old.
         age: float | None = None
         if not at:
-            late, age = stale(places, requested)
+            late, age = stale_places(places, requested)
             problems += late
         is_counted = boolean(query.get("total", "false"), "total")
         answer = {
@@ -364,7 +365,7 @@ class Resources(DialectView):
             places=places,
             kind=kind,
             clauses=tuple(clauses),
-            namespaces=words(request, "namespaces"),
+            namespaces=list_parameter(request, "namespaces"),
             keyword=query.get("keyword", ""),
             owner=query.get("owner", ""),
             since=moment(query.get("since", ""), "since"),

@@ -33,11 +33,11 @@ from core.times import rfc3339
 from storage_api.api.multicluster import (
     FILTERS,
     PROBLEM,
-    chosen,
+    cluster_problem,
+    list_parameter,
     refuse_past,
-    unreached,
-    visible,
-    words,
+    select_places,
+    visible_places,
 )
 from storage_api.services import multicluster, sync
 from storage_api.services.multicluster import Place
@@ -108,7 +108,7 @@ class Names(DialectView):
             kind for kind in multicluster.collected_kinds() if (kind.group, kind.plural) != SECRETS
         ]
         visible_scopes = [(kind, self._places(request, kind)) for kind in kinds]
-        scopes, problems = _narrow(visible_scopes, words(request, "clusters"))
+        scopes, problems = _narrow(visible_scopes, list_parameter(request, "clusters"))
         ids = {place.name: place.cluster for _, places in scopes for place in places}
         by_type = {resource_type(kind): kind for kind in kinds}
         is_deleted = boolean(query.get("deleted", "false"), "deleted")
@@ -119,13 +119,14 @@ class Names(DialectView):
         return {
             "items": [_match(row, ids, by_type) for row in rows],
             "total": total,
-            "partial_errors": [*problems, *behind(ids)],
+            "partial_errors": [*problems, *stale_clusters(ids)],
         }
 
     def _places(self, request: Request, kind: Kind) -> list[Place]:
         try:
-            return visible(self, request, kind)
+            return visible_places(self, request, kind)
         except Forbidden:
+            # A kind that the caller may not list has no matches; the search goes on.
             return []
 
 
@@ -137,7 +138,7 @@ def _narrow(
     Without references all scopes.
     """
     by_cluster = {place.cluster: place for _, places in scopes for place in places}
-    matching, problems = chosen(references, list(by_cluster.values()))
+    matching, problems = select_places(references, list(by_cluster.values()))
     clusters = {place.cluster for place in matching}
     narrowed = [
         (kind, [place for place in places if place.cluster in clusters]) for kind, places in scopes
@@ -145,21 +146,21 @@ def _narrow(
     return narrowed, problems
 
 
-def behind(ids: Mapping[str, int]) -> list[dict[str, Any]]:
+def stale_clusters(ids: Mapping[str, int]) -> list[dict[str, Any]]:
     """A problem for each cluster with a kind whose copy is not fresh; `ids` by name."""
     problems = []
     clusters = registry.clusters().in_bulk(list(ids.values()))
     for name, pk in ids.items():
         copies = sync.freshness(clusters[pk]) if pk in clusters else []
         if not copies:
-            problems.append(unreached(pk, name, "nothing is collected there"))
+            problems.append(cluster_problem(pk, name, "nothing is collected there"))
             continue
         late = _late_copy(clusters[pk], copies)
         if late:
             message = (
                 f"{late.kind.plural} are {late.phase}, the store's copy may be behind: {late.error}"
             )
-            problems.append(unreached(pk, name, message.rstrip(": ")))
+            problems.append(cluster_problem(pk, name, message.rstrip(": ")))
     return problems
 
 

@@ -15,7 +15,13 @@ from core.api.dialect import DialectView
 from core.api.parsing import boolean
 from core.api.schema import BOOLEAN, OBJECT, Described, Query, array, record
 from core.errors import Forbidden
-from storage_api.api.multicluster import PROBLEM, refuse_past, sees, unreached, visible
+from storage_api.api.multicluster import (
+    PROBLEM,
+    cluster_problem,
+    is_visible,
+    refuse_past,
+    visible_places,
+)
 from storage_api.models import KindSync
 from storage_api.services import live_counts, multicluster, sync
 from storage_api.services.multicluster import Place
@@ -74,7 +80,7 @@ class Overview(DialectView):
         """
         scope = authorise(self, request, Act("list", "clusters"))
         refuse_past(request)
-        clusters = [cluster for cluster in registry.clusters() if sees(scope, cluster)]
+        clusters = [cluster for cluster in registry.clusters() if is_visible(scope, cluster)]
         places = {KINDS[plural]: self._places(request, KINDS[plural]) for plural in COUNTED}
         counts: Counts = {
             kind: dict(multicluster.counts(kind_places, kind))
@@ -97,8 +103,9 @@ class Overview(DialectView):
 
     def _places(self, request: Request, kind: Kind) -> list[Place]:
         try:
-            return visible(self, request, kind)
+            return visible_places(self, request, kind)
         except Forbidden:
+            # The count of this kind is null.
             return []
 
 
@@ -137,6 +144,7 @@ def _split_by_freshness(
     for cluster in clusters:
         copies: dict[tuple[str, str], Freshness] = {}
         if not ask_all:
+            # A kind that is collected by namespace has no count of the whole cluster.
             copies = {
                 (copy.kind.group, copy.kind.plural): copy
                 for copy in sync.freshness(cluster)
@@ -174,7 +182,7 @@ def _count_live(
             counts[kind][name] = None
         message = _problem(answer)
         if message:
-            problems.append(unreached(pk, name, message))
+            problems.append(cluster_problem(pk, name, message))
     return problems
 
 

@@ -31,7 +31,7 @@ def moment(body: Body, name: str) -> datetime:
     seconds = body.whole(name)
     if not times.FIRST_SECOND <= seconds <= times.LAST_SECOND:
         raise Invalid(f"{name} must be unix seconds")
-    return times.instant_of(seconds)
+    return times.to_instant(seconds)
 
 
 class ReportView(StorageView):
@@ -62,19 +62,19 @@ class ReportView(StorageView):
         body.refuse_unknown({column.key for column in self.shape.columns})
         return body
 
-    def lists(
+    def list_clauses(
         self,
         values: Mapping[str, str],
         columns: Mapping[str, str],
     ) -> tuple[Clause, ...]:
         """Comma lists of parameters, each against its column."""
         return tuple(
-            conditions.among(column, conditions.choices(values[name]))
+            conditions.among(column, conditions.split_choices(values[name]))
             for name, column in columns.items()
             if values.get(name)
         )
 
-    def between(
+    def time_clauses(
         self,
         values: Mapping[str, str],
         column: str,
@@ -82,7 +82,7 @@ class ReportView(StorageView):
         """timeBegin and timeEnd, both exclusive; 0, less and what is no time are no bound."""
         clauses = []
         for name, operator in (("timeBegin", ">"), ("timeEnd", "<")):
-            bound = times.bound(values.get(name, ""), self.style.info)
+            bound = times.parse_bound(values.get(name, ""), self.style.info)
             if bound is not None and bound.seconds > 0:
                 clauses.append(conditions.compare(column, operator, bound.instant))
         return tuple(clauses)
@@ -93,13 +93,13 @@ class ReportView(StorageView):
         values: Mapping[str, str],
     ) -> HttpResponseBase:
         """A counted list, newest first."""
-        offset, limit = base.slice_of(
+        offset, limit = base.parse_slice(
             values,
             length="length",
             none_below=DEFAULT_LENGTH,
         )
         query = Query(self.shape, where, offset, limit)
-        return self.listed(
+        return self.list_response(
             query,
             base.fields(values),
             total=write_errors.total(query),
@@ -122,8 +122,8 @@ class ReportView(StorageView):
         values: Mapping[str, str],
     ) -> HttpResponseBase:
         """A plain list, oldest first."""
-        offset, limit = base.slice_of(values)
-        return self.listed(
+        offset, limit = base.parse_slice(values)
+        return self.list_response(
             Query(self.shape, where, offset, limit),
             base.fields(values),
         )
@@ -158,7 +158,9 @@ class Events(ReportView):
             self.authorise_cluster(request, cluster)
         self.refuse_unknown(request, [*request.query_params, *sent])
         info = [
-            extra.Equals(("extraInfo", key), tuple(conditions.choices(values[f"extraInfo.{key}"])))
+            extra.Equals(
+                ("extraInfo", key), tuple(conditions.split_choices(values[f"extraInfo.{key}"]))
+            )
             for key in self.extra_info
             if values.get(f"extraInfo.{key}")
         ]
@@ -166,12 +168,12 @@ class Events(ReportView):
             *info,
             *base.equalities(values, fixed=(), any_of=True),
         ]
-        contained = extra.contained(values.get("extra_contain", ""))
+        contained = extra.containments(values.get("extra_contain", ""))
         where = (
-            *self.lists(values, self.columns),
-            *self.between(values, "event_time"),
-            *conditions.matching(self.context, equalities),
-            *conditions.contains(self.context, contained),
+            *self.list_clauses(values, self.columns),
+            *self.time_clauses(values, "event_time"),
+            *conditions.equality_clauses(self.context, equalities),
+            *conditions.containment_clauses(self.context, contained),
             *self.filters(request, self.context, sent),
         )
         return self.page(where, values)
@@ -239,13 +241,13 @@ class Alarms(ReportView):
         types: tuple[Clause, ...] = ()
         if values.get("type"):
             # The column is a comma list itself.
-            types = (conditions.holds_any("type", conditions.choices(values["type"])),)
+            types = (conditions.contains_any("type", conditions.split_choices(values["type"])),)
         equalities = base.equalities(values, fixed=(), any_of=True)
         where = (
-            *self.lists(values, self.columns),
+            *self.list_clauses(values, self.columns),
             *types,
-            *self.between(values, "received_time"),
-            *conditions.matching(self.context, equalities),
+            *self.time_clauses(values, "received_time"),
+            *conditions.equality_clauses(self.context, equalities),
             *self.filters(request, self.context),
         )
         return self.page(where, values)
@@ -308,8 +310,8 @@ class MetricList(ReportView):
         equalities = base.equalities(values, fixed=("clusterId",))
         where = (
             conditions.equals("cluster_id", self.kwargs["cluster"]),
-            *self.lists(values, {"namespace": "namespace", "type": "type", "name": "name"}),
-            *conditions.matching(self.context, equalities),
+            *self.list_clauses(values, {"namespace": "namespace", "type": "type", "name": "name"}),
+            *conditions.equality_clauses(self.context, equalities),
             *self.filters(request, self.context),
         )
         return self.documents(where, values)
@@ -365,7 +367,7 @@ class ClusterHosts(ReportView):
         equalities = base.equalities(values, fixed=("clusterId",))
         where = (
             conditions.equals("cluster_id", self.kwargs["cluster"]),
-            *conditions.matching(self.context, equalities),
+            *conditions.equality_clauses(self.context, equalities),
             *self.filters(request, self.context),
         )
         return self.documents(where, values)
@@ -394,6 +396,7 @@ class ClusterHosts(ReportView):
         body = Body(raw_body(request))
         body.refuse_unknown({"ips", "clusterId"})
         ips = list(body.texts("ips"))
+        # A host that belongs to another cluster moves, so the caller needs the right there, too.
         for owner in hosts.owners(ips):
             if owner != self.kwargs["cluster"]:
                 self.authorise_cluster(request, owner)
@@ -452,5 +455,5 @@ class WatchNodeList(ReportView):
             resource_type=self.kwargs["type"],
         )
         equalities = base.equalities(values, fixed=())
-        where = (*clauses, *conditions.matching(self.context, equalities))
+        where = (*clauses, *conditions.equality_clauses(self.context, equalities))
         return self.documents(where, values)

@@ -86,7 +86,7 @@ class Restore(HistoryView):
         subject = Subject(cluster, kind, namespace, name)
         old, version = self._version(subject, body)
         restore.check_version(old)
-        live = restore.live(subject)
+        live = restore.read_live(subject)
         act = Act(
             "create" if live is None else "update",
             kind.plural,

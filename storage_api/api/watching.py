@@ -24,7 +24,7 @@ from core.api.schema import INTEGER, TEXT, Described, Query
 from core.errors import DomainError, Expired, Forbidden, Invalid
 from core.stream_limits import stopping
 from core.times import rfc3339
-from storage_api.api.multicluster import chosen, mask_secret, split_words
+from storage_api.api.multicluster import mask_secret, select_places, split_words
 from storage_api.api.stream_limits import LimitedStream
 from storage_api.query import selectors
 from storage_api.services import change_log, multicluster, multicluster_watch
@@ -120,7 +120,7 @@ class Following:
         ]
         by_cluster = {place.cluster: place for _, places in visible for place in places}
         references = split_words(self._options.get("clusters", ""))
-        matching, self.problems = chosen(references, list(by_cluster.values()))
+        matching, self.problems = select_places(references, list(by_cluster.values()))
         ids = {place.name: place.cluster for place in matching}
         narrowed = [
             (kind, [place for place in places if place.name in ids]) for kind, places in visible
@@ -282,6 +282,7 @@ def _follow(watch: Following) -> Generator[bytes, None, None]:
         if stopping.is_set():
             return
         if watch.idle:
+            # A stream never ends a request, which would renew its connection to the database.
             connection.close_if_unusable_or_obsolete()
             time.sleep(settings.STORAGE_WATCH_POLL)
             # Nothing to send; the server gets the chance to notice that the client has gone.

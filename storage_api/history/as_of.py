@@ -68,7 +68,7 @@ def _fetch_row(statement: str, *params: object) -> Any:
         return cursor.fetchone()
 
 
-def require_common(cluster: Cluster) -> None:
+def refuse_impersonated(cluster: Cluster) -> None:
     """Forbidden for clusters that decide per caller (impersonation).
 
     The store was read with the collector's rights, so its history could show more than the
@@ -91,7 +91,7 @@ def get(
     """The object as JSON as it was at the moment, values of Secrets masked.
 
     Raises NotFound when it did not exist, Expired when the log does not go back that far, Invalid
-    for a moment in the future, Forbidden as `require_common`.
+    for a moment in the future, Forbidden as `refuse_impersonated`.
     """
     return masked(
         read_sealed(
@@ -116,7 +116,7 @@ def read_sealed(
 
     Only for comparing and restoring, never for an answer.
     """
-    require_common(cluster)
+    refuse_impersonated(cluster)
     check_moment(at)
     if "\0" in f"{namespace}{name}":
         raise Invalid("a name contains a NUL character")
@@ -209,9 +209,9 @@ def page(
     """A page of a list as it was, values of Secrets masked.
 
     Raises Expired before the log's beginning, Invalid for a selector that the store does not
-    understand or a moment in the future, Forbidden as `require_common`.
+    understand or a moment in the future, Forbidden as `refuse_impersonated`.
     """
-    require_common(cluster)
+    refuse_impersonated(cluster)
     check_moment(at)
     if "\0" in f"{query.namespace}{query.keyword}":
         raise Invalid("a parameter contains a NUL character")
@@ -339,9 +339,9 @@ def versions(
 ) -> list[Version]:
     """The versions that match, newest first; those of deleted objects too.
 
-    Raises Forbidden as `require_common`.
+    Raises Forbidden as `refuse_impersonated`.
     """
-    require_common(cluster)
+    refuse_impersonated(cluster)
     clauses = _version_clauses(kind, query)
     conditions: list[sql.Composable] = [sql.SQL(" AND ") + clause.text for clause in clauses]
     if query.deleted:
@@ -434,9 +434,9 @@ def version(
     """One version by its seq; of a deletion the object that was deleted.
 
     Raises NotFound for a seq that is not this object's or has expired, Forbidden as
-    `require_common`.
+    `refuse_impersonated`.
     """
-    require_common(cluster)
+    refuse_impersonated(cluster)
     if "\0" in f"{namespace}{name}":
         raise Invalid("a name contains a NUL character")
     row = _fetch_row(

@@ -15,7 +15,7 @@ from clusters.kinds import KINDS
 from clusters.lists import ListQuery, ObjectPage
 from clusters.models import Cluster
 from core.errors import Expired, Invalid, NotFound
-from storage_api.history.as_of import check_moment, require_common
+from storage_api.history.as_of import check_moment, refuse_impersonated
 from storage_api.protection import masked
 from storage_api.query import selectors
 from storage_api.query.conditions import Clause, name_contains
@@ -67,9 +67,9 @@ def page(
 
     `uids` are of the objects that the Events are about (None: all). Raises Expired before the
     first report, Invalid for a selector that the store does not understand or a moment in the
-    future, Forbidden as `as_of.require_common`.
+    future, Forbidden as `as_of.refuse_impersonated`.
     """
-    require_common(cluster)
+    refuse_impersonated(cluster)
     check_moment(at)
     if "\0" in f"{query.namespace}{query.keyword}{query.field_selector}":
         raise Invalid("a parameter contains a NUL character")

@@ -60,7 +60,7 @@ class PreparedRestore:
 
     subject: Subject
     plan: RestorePlan
-    live: bytes | None
+    read_live: bytes | None
     verdict: DryRunResult
 
     @property
@@ -116,7 +116,7 @@ def check_version(old: bytes) -> None:
         )
 
 
-def live(subject: Subject) -> bytes | None:
+def read_live(subject: Subject) -> bytes | None:
     """The object in the cluster now, as JSON; None when it does not exist.
 
     Raises Conflict while it is being deleted: a write would be lost with it.

@@ -11,7 +11,7 @@ from psycopg2 import sql
 
 from core.errors import Invalid
 from storage_api.query import conditions, document_filters, paths, times
-from storage_api.query.conditions import ALWAYS, Clause, Context
+from storage_api.query.conditions import MATCH_ALL, Clause, Context
 from storage_api.query.extra import Contains, Equals
 from storage_api.query.shapes import JSON_KINDS, Column, Kind
 
@@ -68,7 +68,7 @@ class _Reader:
 
     def _leaf(self, operator: str, value: object) -> Clause:
         if operator == "tr":
-            return ALWAYS
+            return MATCH_ALL
         read = self._by_value.get(operator)
         if read is None:
             raise Invalid(f"unknown operator {operator[:40]!r}")
@@ -101,7 +101,7 @@ class _Reader:
         values: Sequence[Any],
     ) -> Clause:
         equality = Equals(path, tuple(values))
-        clauses = conditions.matching(self._context, [equality])
+        clauses = conditions.equality_clauses(self._context, [equality])
         return _joined("and", clauses)
 
     def _element(
@@ -133,7 +133,7 @@ class _Reader:
         if not isinstance(value, list) or len(value) > conditions.MAX_CHOICES:
             raise Invalid("in and nin take a list of values")
         if not value:
-            return conditions.NEVER
+            return conditions.MATCH_NONE
         return self._matching(path, value)
 
     def _not_among(self, path: paths.Path, value: Any) -> Clause:
@@ -142,7 +142,7 @@ class _Reader:
     def _contains(self, path: paths.Path, value: Any) -> Clause:
         if not isinstance(value, str) or "\0" in value:
             raise Invalid("con takes a text")
-        clauses = conditions.contains(self._context, [Contains(path, value)])
+        clauses = conditions.containment_clauses(self._context, [Contains(path, value)])
         return _joined("and", clauses)
 
     def _exists(self, path: paths.Path, value: Any) -> Clause:
@@ -157,7 +157,7 @@ class _Reader:
             column = self._context.shape.column(path[0])
             below = path[1:]
             if column is not None and column.kind is Kind.TIME and not below:
-                bound = times.bound(str(value), self._context.zone)
+                bound = times.parse_bound(str(value), self._context.zone)
                 if bound is None:
                     raise Invalid(f"{path[0]} is compared with unix seconds or RFC 3339")
                 return conditions.compare(column.name, sign, bound.instant)

@@ -34,11 +34,11 @@ class Clause:
     hint: str | None = None
 
 
-NEVER = Clause(sql.SQL("false"))
-ALWAYS = Clause(sql.SQL("true"))
+MATCH_NONE = Clause(sql.SQL("false"))
+MATCH_ALL = Clause(sql.SQL("true"))
 
 
-def choices(text: str) -> list[str]:
+def split_choices(text: str) -> list[str]:
     """The elements of a comma list, not stripped. Invalid beyond 5,000 or with a NUL."""
     elements = text.split(",")
     if len(elements) > MAX_CHOICES or "\0" in text:
@@ -58,7 +58,7 @@ def among(column: str, values: Sequence[str]) -> Clause:
     # Cluster-scoped documents have "" as their namespace: on the wire it is absent.
     present = [value for value in values if value or column != "namespace"]
     if not present:
-        return NEVER
+        return MATCH_NONE
     if len(present) == 1:
         # An index keeps its order behind an equality, but not behind a list of one.
         return equals(column, present[0])
@@ -66,7 +66,7 @@ def among(column: str, values: Sequence[str]) -> Clause:
     return Clause(condition, (present,))
 
 
-def holds_any(column: str, values: Sequence[str]) -> Clause:
+def contains_any(column: str, values: Sequence[str]) -> Clause:
     """The text column contains one of the values; upper and lower case differ."""
     test = sql.SQL("position(%s IN {}) > 0").format(sql.Identifier("r", column))
     tests = sql.SQL(" OR ").join([test] * len(values))
@@ -106,7 +106,7 @@ class Context:
     roots: tuple[str, ...] = ()
 
 
-def typed(
+def typed_clauses(
     context: Context,
     filters: Iterable[ParameterFilter],
     values: Mapping[str, str],
@@ -128,15 +128,15 @@ def _typed(
         return None
     match rule.op:
         case Op.TEXT:
-            return _text(context, rule.path, choices(value))
+            return _text(context, rule.path, split_choices(value))
         case Op.INTEGER:
-            number = times.whole_number(value)
+            number = times.parse_int64(value)
             return None if number is None else _value_in(context, rule.path, [number])
         case Op.BOOLEAN:
             is_true = value.lower() == "true" or value == "1"
             return _value_in(context, rule.path, [is_true])
         case Op.SINCE | Op.UNTIL:
-            bound = times.bound(value, context.zone)
+            bound = times.parse_bound(value, context.zone)
             return None if bound is None else _bounded(context, rule, bound)
 
 
@@ -160,7 +160,7 @@ def _value_in(
 ) -> Clause:
     """The value at the path itself equals one of these; no array is looked into."""
     steps = paths.parse(path)[1:]
-    hint = jsonpaths.reaches(context.roots, steps, values) if context.roots else None
+    hint = jsonpaths.value_predicate(context.roots, steps, values) if context.roots else None
     return Clause(
         sql.SQL("(r.data #> %s::text[]) = ANY (%s::jsonb[])"),
         (list(steps), [json.dumps(value) for value in values]),
@@ -173,7 +173,7 @@ def kind_among(context: Context, kinds: Sequence[str | None]) -> Clause:
     hint = None
     # The index knows no absent members.
     if context.roots and None not in kinds:
-        hint = jsonpaths.reaches(context.roots, ("kind",), kinds)
+        hint = jsonpaths.value_predicate(context.roots, ("kind",), kinds)
     return Clause(
         sql.SQL("coalesce(r.data -> 'kind', 'null') = ANY (%s::jsonb[])"),
         ([json.dumps(kind) for kind in kinds],),
@@ -199,7 +199,7 @@ def _bounded(
     return Clause(text, (steps, bound.seconds, bound.wall))
 
 
-def matching(context: Context, conditions: Iterable[Equals]) -> list[Clause]:
+def equality_clauses(context: Context, conditions: Iterable[Equals]) -> list[Clause]:
     """The conditions of an `extra` parameter."""
     return [_equality(context, condition) for condition in conditions]
 
@@ -211,19 +211,19 @@ def _equality(context: Context, condition: Equals) -> Clause:
     column = context.shape.column(condition.path[0])
     below = condition.path[1:]
     # As in Mongo, an absent value equals null.
-    absent = ALWAYS if None in values else NEVER
+    absent = MATCH_ALL if None in values else MATCH_NONE
     if column is None:
         return absent
     if column.kind in JSON_KINDS:
         hint = None
         if context.roots and column.key == "data":
-            hint = jsonpaths.reaches(context.roots, below, values)
+            hint = jsonpaths.value_predicate(context.roots, below, values)
         return _reaches(column.value, below, values, hint)
     if below:
         return absent
     if column.kind is Kind.TIME or column.key == "_id":
         # In Mongo these are dates and ObjectIds, which no JSON value equals.
-        return NEVER
+        return MATCH_NONE
     texts = among(column.name, [value for value in values if isinstance(value, str)])
     if column.kind is Kind.OPTIONAL and None in values:
         empty = sql.SQL("({} OR {} = '')")
@@ -248,7 +248,7 @@ def _reaches(
     )
 
 
-def contains(context: Context, conditions: Iterable[Contains]) -> list[Clause]:
+def containment_clauses(context: Context, conditions: Iterable[Contains]) -> list[Clause]:
     """The conditions of an `extra_contain` parameter."""
     return [_containment(context, condition) for condition in conditions]
 
@@ -257,10 +257,10 @@ def _containment(context: Context, condition: Contains) -> Clause:
     column = context.shape.column(condition.path[0])
     below = condition.path[1:]
     if column is None or column.kind is Kind.TIME or column.key == "_id":
-        return NEVER
+        return MATCH_NONE
     if column.kind in JSON_KINDS:
         return Clause(
             sql.SQL("storage_contains({}, %s::text[], %s)").format(column.value),
             (list(below), condition.text),
         )
-    return NEVER if below else holds_any(column.name, [condition.text])
+    return MATCH_NONE if below else contains_any(column.name, [condition.text])

@@ -12,7 +12,7 @@ from psycopg2 import sql
 
 from core.errors import Invalid
 from storage_api.query import conditions, jsonpaths, paths, selectors, times
-from storage_api.query.conditions import ALWAYS, Clause, Context
+from storage_api.query.conditions import MATCH_ALL, Clause, Context
 from storage_api.query.extra import Equals
 from storage_api.query.shapes import FREE, JSON_KINDS, Kind, Shape
 
@@ -64,7 +64,7 @@ def _filter(context: Context, name: str, value: str) -> list[Clause]:
     if name == LABEL_SELECTOR:
         return _labels(context, value)
     if name == UPDATE_TIME_BEFORE:
-        bound = times.bound(value, context.zone)
+        bound = times.parse_bound(value, context.zone)
         if bound is None:
             raise Invalid(f"{name} must be unix seconds or RFC 3339")
         return [conditions.compare("update_time", "<", bound.instant)]
@@ -72,8 +72,8 @@ def _filter(context: Context, name: str, value: str) -> list[Clause]:
     if not value.strip():
         # As the Go server: a path without a value asks that it exists.
         return [exists(context, path)]
-    values = tuple(conditions.choices(value))
-    return conditions.matching(context, [Equals(path, values)])
+    values = tuple(conditions.split_choices(value))
+    return conditions.equality_clauses(context, [Equals(path, values)])
 
 
 def _labels(context: Context, value: str) -> list[Clause]:
@@ -90,7 +90,7 @@ def _labels(context: Context, value: str) -> list[Clause]:
     if not context.roots:
         return list(selected.clauses)
     hints = (
-        jsonpaths.reaches(
+        jsonpaths.value_predicate(
             context.roots,
             ("metadata", "labels", key),
             [label],
@@ -98,7 +98,7 @@ def _labels(context: Context, value: str) -> list[Clause]:
         for key, label in selected.labels
     )
     # The conditions of the selector decide; these only bring the index in.
-    indexed = [Clause(ALWAYS.text, hint=hint) for hint in hints if hint is not None]
+    indexed = [Clause(MATCH_ALL.text, hint=hint) for hint in hints if hint is not None]
     return [*selected.clauses, *indexed]
 
 

@@ -53,7 +53,7 @@ def decode(text: str) -> dict[str, Any]:
     return value
 
 
-def conditions(
+def equalities(
     text: str,
     *,
     any_of: bool,
@@ -75,7 +75,7 @@ def conditions(
     return equalities
 
 
-def contained(text: str) -> list[Contains]:
+def containments(text: str) -> list[Contains]:
     """The conditions of an `extra_contain` parameter, whose values are texts."""
     if not text:
         return []

@@ -15,7 +15,7 @@ MAX_PREDICATES = 200
 MAX_PLACES = 2
 
 
-def reaches(
+def value_predicate(
     roots: Sequence[str],
     path: Path,
     values: Sequence[Any],
@@ -37,16 +37,16 @@ def reaches(
     for root in roots:
         for leaves in choices:
             predicates = [_predicate(root, leaf_path, scalar) for leaf_path, scalar in leaves]
-            alternatives.append(every(predicates))
-    return either(alternatives)
+            alternatives.append(conjunction(predicates))
+    return disjunction(alternatives)
 
 
-def every(predicates: Iterable[str]) -> str:
+def conjunction(predicates: Iterable[str]) -> str:
     """All of the predicates."""
     return " && ".join(f"({predicate})" for predicate in predicates)
 
 
-def either(predicates: Iterable[str]) -> str:
+def disjunction(predicates: Iterable[str]) -> str:
     """Any of the predicates."""
     return " || ".join(f"({predicate})" for predicate in predicates)
 
@@ -73,7 +73,7 @@ def _predicate(root: str, path: Path, literal: str) -> str:
     """A step of digits may be a key or a place in an array."""
     choices = ([_step(step), "[*]"] if step.isdigit() else [_step(step)] for step in path)
     start = f"${_step(root)}"
-    return either(f"{start}{''.join(steps)} == {literal}" for steps in product(*choices))
+    return disjunction(f"{start}{''.join(steps)} == {literal}" for steps in product(*choices))
 
 
 def _step(key: str) -> str:

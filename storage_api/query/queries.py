@@ -42,7 +42,7 @@ def source(query: Query) -> tuple[sql.Composable, list[Any]]:
     fenced = sql.SQL("(SELECT * FROM {} WHERE {} @@ %s::jsonpath OFFSET 0) r").format(
         table, INDEXED
     )
-    return fenced, [jsonpaths.every(hints)]
+    return fenced, [jsonpaths.conjunction(hints)]
 
 
 def condition(query: Query) -> tuple[sql.Composable, list[Any]]:
@@ -134,4 +134,4 @@ def on_target(query: Query) -> tuple[sql.Composable, list[Any]]:
         INDEXED,
         where,
     )
-    return text, [jsonpaths.every(hints), *params]
+    return text, [jsonpaths.conjunction(hints), *params]

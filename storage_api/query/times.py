@@ -59,10 +59,10 @@ class Bound:
     def instant(self) -> datetime:
         """The bound as an instant, cut to the years 1 to 9999."""
         seconds = max(self.seconds, Decimal(FIRST_SECOND))
-        return instant_of(min(seconds, Decimal(LAST_SECOND)))
+        return to_instant(min(seconds, Decimal(LAST_SECOND)))
 
 
-def instant_of(seconds: int | Decimal) -> datetime:
+def to_instant(seconds: int | Decimal) -> datetime:
     """The instant of unix seconds within the years 1 to 9999, to the microsecond."""
     # datetime.fromtimestamp would go through a float, which loses microseconds.
     whole = int(seconds // 1)
@@ -73,7 +73,7 @@ def instant_of(seconds: int | Decimal) -> datetime:
     return stamp.replace(microsecond=int((Decimal(seconds) - whole) * 1_000_000))
 
 
-def whole_number(text: str) -> int | None:
+def parse_int64(text: str) -> int | None:
     """A base-10 int64, or None."""
     if not text.isascii() or len(text) > 20 or not _INTEGER.match(text):
         return None
@@ -81,12 +81,12 @@ def whole_number(text: str) -> int | None:
     return number if -INT64 <= number < INT64 else None
 
 
-def bound(text: str, zone: ZoneInfo) -> Bound | None:
+def parse_bound(text: str, zone: ZoneInfo) -> Bound | None:
     """A time parameter, or None when it is no time.
 
     Unix seconds, `YYYY-MM-DD HH:MM:SS` as the wall clock of the zone, or RFC 3339.
     """
-    if (seconds := whole_number(text)) is not None:
+    if (seconds := parse_int64(text)) is not None:
         return Bound(Decimal(seconds))
     try:
         if _WALL.match(text):
