@@ -223,13 +223,13 @@ def page(
             field="labelSelector" if labels is None else "fieldSelector",
         )
     check_beginning(cluster, kind, at, query.namespace)
-    scope_clauses = scope(
+    visibility = scope(
         kind,
         query.namespace,
         query.keyword,
         query.namespaces,
     )
-    where = [*scope_clauses, *labels.clauses, *fields]
+    where = [*visibility, *labels.clauses, *fields]
     return _read_page(cluster, kind, at, where, query.offset, query.size)
 
 

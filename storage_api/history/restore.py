@@ -60,7 +60,7 @@ class PreparedRestore:
 
     subject: Subject
     plan: RestorePlan
-    read_live: bytes | None
+    live: bytes | None
     verdict: DryRunResult
 
     @property

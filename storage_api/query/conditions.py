@@ -68,9 +68,10 @@ def among(column: str, values: Sequence[str]) -> Clause:
 
 def contains_any(column: str, values: Sequence[str]) -> Clause:
     """The text column contains one of the values; upper and lower case differ."""
-    test = sql.SQL("position(%s IN {}) > 0").format(sql.Identifier("r", column))
-    tests = sql.SQL(" OR ").join([test] * len(values))
-    return Clause(sql.SQL("({})").format(tests), tuple(values))
+    place = sql.SQL("position(%s IN {}) > 0").format(sql.Identifier("r", column))
+    return Clause(
+        sql.SQL("({})").format(sql.SQL(" OR ").join([place] * len(values))), tuple(values)
+    )
 
 
 def name_contains(column: str) -> sql.Composable:

@@ -66,13 +66,13 @@ def equalities(
     """
     if not text:
         return []
-    equalities = []
+    conditions = []
     for key, value in decode(text).items():
         if key in fixed:
             continue
         is_choice = any_of and isinstance(value, list)
-        equalities.append(Equals(paths.parse(key), tuple(value) if is_choice else (value,)))
-    return equalities
+        conditions.append(Equals(paths.parse(key), tuple(value) if is_choice else (value,)))
+    return conditions
 
 
 def containments(text: str) -> list[Contains]:
