@@ -1,4 +1,7 @@
-"""The store in the admin: read-only, its JSON readable, narrowed by cluster and type, never a count over millions of rows."""
+"""The store in the admin: read-only, with readable JSON and filters by cluster and type.
+
+Nothing here counts millions of rows.
+"""
 
 import json
 from typing import Any, ClassVar
@@ -30,31 +33,30 @@ from storage_api.models import (
 )
 from storage_api.protection import masked_value
 
-COUNTED_ROWS = 10_000
-SHOWN_CHARACTERS = 200_000
+MAX_ROWS = 10_000
+MAX_CHARACTERS = 200_000
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Counts to 10,000 and no further: beyond that people search, they do not page."""
+    """Counts up to 10,000: beyond that, people search instead of paging."""
 
     @cached_property
     def count(self) -> int:
         """How many rows there are, at most 10,000."""
         rows = self.object_list
-        return (
-            rows.order_by().values("pk")[:COUNTED_ROWS].count()
-            if isinstance(rows, QuerySet)
-            else len(rows)
-        )
+        if not isinstance(rows, QuerySet):
+            return len(rows)
+        # The database stops counting at the limit of the slice.
+        return rows.order_by().values("pk")[:MAX_ROWS].count()
 
 
 class TextFilter(admin.SimpleListFilter):
-    """A filter by the exact text of a column: a field to type in, as the values are far too many to list."""
+    """A filter by the exact text of a column: a field to type in, as there are too many values."""
 
     template = "admin/storage_text_filter.html"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """None are offered; the template shows a field."""
+        """One empty choice: without any, Django would leave the filter out."""
         return [("", "")]
 
     def has_output(self) -> bool:
@@ -63,14 +65,12 @@ class TextFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows with that text."""
-        return (
-            queryset.filter(**{str(self.parameter_name): self.value()})
-            if self.value()
-            else queryset
-        )
+        if not self.value():
+            return queryset
+        return queryset.filter(**{str(self.parameter_name): self.value()})
 
     def choices(self, changelist: Any) -> Any:
-        """What the field's form must carry along."""
+        """What the template needs: the other parameters, which the form has to keep."""
         others = [
             (name, value if isinstance(value, list) else [value])
             for name, value in changelist.params.items()
@@ -78,20 +78,18 @@ class TextFilter(admin.SimpleListFilter):
         yield {"query_parts": others, "value": self.value() or "", "name": self.parameter_name}
 
 
-def by(column: str, label: str) -> type[TextFilter]:
+def text_filter(column: str, label: str) -> type[TextFilter]:
     """A text filter of one column."""
     return type(f"By{column.title()}", (TextFilter,), {"title": label, "parameter_name": column})
 
 
-CLUSTER, TYPE, NAMESPACE = (
-    by("cluster_id", "cluster"),
-    by("resource_type", "type"),
-    by("namespace", "namespace"),
-)
+CLUSTER = text_filter("cluster_id", "cluster")
+TYPE = text_filter("resource_type", "type")
+NAMESPACE = text_filter("namespace", "namespace")
 
 
 class ReadOnlyAdmin(ReadOnly, ModelAdmin[Any]):
-    """Rows to look at; they are written by watchers alone."""
+    """Read-only rows: collectors and the API write them."""
 
     paginator = BoundedPaginator
     show_full_result_count = False
@@ -100,18 +98,16 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin[Any]):
     json_fields: ClassVar[tuple[str, ...]] = ("data",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Lists leave the documents where they are."""
+        """Lists do not read the documents, which may be large."""
         rows = super().get_queryset(request)
-        return (
-            rows
-            if (request.resolver_match and "object_id" in request.resolver_match.kwargs)
-            else rows.defer(*self.json_fields)
-        )
+        if request.resolver_match and "object_id" in request.resolver_match.kwargs:
+            return rows
+        return rows.defer(*self.json_fields)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Every column, JSON in its readable form."""
         return [
-            f"{field.name}_shown" if field.name in self.json_fields else field.name
+            f"readable_{field.name}" if field.name in self.json_fields else field.name
             for field in self.model._meta.fields
         ]
 
@@ -120,7 +116,7 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin[Any]):
         return self.get_fields(request, obj)
 
     @admin.display(description="data")
-    def data_shown(self, row: Any) -> SafeString:
+    def readable_data(self, row: Any) -> SafeString:
         """The document, indented."""
         return readable(masked_value(row.data))
 
@@ -128,12 +124,10 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin[Any]):
 def readable(value: object) -> SafeString:
     """JSON indented and escaped; a huge one is cut."""
     text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
-    cut = (
-        f"{text[:SHOWN_CHARACTERS]}\n… {len(text) - SHOWN_CHARACTERS} characters more"
-        if len(text) > SHOWN_CHARACTERS
-        else text
-    )
-    return format_html('<pre class="overflow-auto text-xs">{}</pre>', cut)
+    if len(text) > MAX_CHARACTERS:
+        rest = len(text) - MAX_CHARACTERS
+        text = f"{text[:MAX_CHARACTERS]}\n… {rest} characters more"
+    return format_html('<pre class="overflow-auto text-xs">{}</pre>', text)
 
 
 @admin.register(Resource)
@@ -149,7 +143,7 @@ class ResourceAdmin(ReadOnlyAdmin):
         "node_name",
         "update_time",
     )
-    list_filter = (CLUSTER, TYPE, NAMESPACE, by("resource_name", "name"))
+    list_filter = (CLUSTER, TYPE, NAMESPACE, text_filter("resource_name", "name"))
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         """Newest first; within one cluster along the index of its lists."""
@@ -161,7 +155,7 @@ class ChangeAdmin(ReadOnlyAdmin):
     """What changed, newest first."""
 
     list_display = ("seq", "at", "op", "resource_name", "namespace", "resource_type", "cluster_id")
-    list_filter = (CLUSTER, TYPE, NAMESPACE, by("resource_name", "name"))
+    list_filter = (CLUSTER, TYPE, NAMESPACE, text_filter("resource_name", "name"))
 
 
 @admin.register(Event)
@@ -169,12 +163,12 @@ class EventAdmin(ReadOnlyAdmin):
     """Events, newest first."""
 
     list_display = ("event_time", "cluster_id", "level", "kind", "type", "component", "describe")
-    list_filter = (CLUSTER, by("kind", "kind"), by("type", "type"))
+    list_filter = (CLUSTER, text_filter("kind", "kind"), text_filter("type", "type"))
     ordering = ("-event_time", "pk")
     json_fields: ClassVar[tuple[str, ...]] = ("data", "extra_info")
 
     @admin.display(description="extra info")
-    def extra_info_shown(self, row: Event) -> SafeString:
+    def readable_extra_info(self, row: Event) -> SafeString:
         """Which object the event is about."""
         return readable(row.extra_info)
 
@@ -184,7 +178,7 @@ class AlarmAdmin(ReadOnlyAdmin):
     """Alarms, newest first."""
 
     list_display = ("received_time", "cluster_id", "namespace", "module", "type", "message")
-    list_filter = (CLUSTER, NAMESPACE, by("module", "module"))
+    list_filter = (CLUSTER, NAMESPACE, text_filter("module", "module"))
     ordering = ("-received_time", "pk")
 
 
@@ -193,7 +187,7 @@ class MetricAdmin(ReadOnlyAdmin):
     """The last report of each metric."""
 
     list_display = ("name", "type", "namespace", "cluster_id", "update_time")
-    list_filter = (CLUSTER, by("type", "type"), NAMESPACE)
+    list_filter = (CLUSTER, text_filter("type", "type"), NAMESPACE)
 
 
 @admin.register(Host)
@@ -201,7 +195,7 @@ class HostAdmin(ReadOnlyAdmin):
     """Machines."""
 
     list_display = ("ip", "cluster_id", "update_time")
-    list_filter = (CLUSTER, by("ip", "ip"))
+    list_filter = (CLUSTER, text_filter("ip", "ip"))
 
 
 @admin.register(WatchNode)
@@ -273,7 +267,10 @@ class KindSyncAdmin(ReadOnly, ModelAdmin[KindSync]):
 
 @admin.register(KindWrite)
 class KindWriteAdmin(ReadOnly, ModelAdmin[KindWrite]):
-    """When a kind was last written to through us: until the collector has caught up, its lists are read live."""
+    """When KubeGale last wrote to a kind.
+
+    Until the collector has caught up, lists of the kind are read from the cluster.
+    """
 
     list_display = ("cluster", "plural", "group", "at")
     list_select_related = ("cluster",)

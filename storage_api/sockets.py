@@ -1,4 +1,7 @@
-"""The watch socket: the changes of many clusters, given out as fast as the client reads, with a place to go on from."""
+"""The watch socket: the changes of many clusters, as fast as the client reads them.
+
+Each frame has the seq to go on from.
+"""
 
 import asyncio
 import time
@@ -15,23 +18,38 @@ from core.sockets.protocol import Handler, Socket, first_of, now
 from core.sockets.send_buffer import Outbox
 from storage_api.api.watching import Following
 
+# How many seconds a client may read nothing. A watch waits for it, and expires by itself.
 PATIENCE = 24 * 3600.0
 
 
 async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
-    """WS /ws/watch/{session}: opened by a ticket; `after` on the address goes before the ticket's."""
+    """WS /ws/watch/{session}: opened by a ticket; `after` in the query wins over the ticket's."""
     await socket.accept()
     token, _ = await handshake.token_of(socket)
-    ticket = await tickets.redeem(connections.store(), token, "watch", arguments["session"])
+    ticket = await tickets.redeem(
+        connections.store(),
+        token,
+        "watch",
+        arguments["session"],
+    )
     handshake.check_origin(socket, ticket.host)
-    asked = {**ticket.options, **({"after": after} if (after := socket.query.get("after")) else {})}
+    options = dict(ticket.options)
+    # A client that connects again goes on where it was.
+    after = socket.query.get("after")
+    if after:
+        options["after"] = after
     guest = Guest(
         ticket.user, ticket.credential, None, ticket.session, "watch", settings.WATCHES_PER_USER
     )
     async with handshake.seated(guest):
-        watch = await connections.in_database_thread(Following, ticket.credential, asked)
-        # Nothing may be left out of a watch: while the client does not read, neither do we.
-        outbox, pongs = Outbox(settings.LOG_BUFFER_BYTES, PATIENCE), Pongs()
+        watch = await connections.in_database_thread(
+            Following,
+            ticket.credential,
+            options,
+        )
+        # A watch may not skip anything: while the client does not read, neither do we.
+        outbox = Outbox(settings.LOG_BUFFER_BYTES, PATIENCE)
+        pongs = Pongs()
         outbox.notify(
             {
                 "type": "status",
@@ -42,32 +60,36 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
             }
         )
         await first_of(
-            _tell(watch, outbox),
+            _send_changes(watch, outbox),
             outbox.drain(socket),
             listen(socket, pongs, outbox),
             guest.watch(outbox.notify, pongs),
         )
 
 
-async def _tell(watch: Following, outbox: Outbox) -> None:
-    """A frame for each change, and now and then the place, also when nothing happened."""
-    checked = beat = time.monotonic()
+async def _send_changes(watch: Following, outbox: Outbox) -> None:
+    """A frame for each change, and from time to time a bookmark, also when nothing happened."""
+    last_check = time.monotonic()
+    last_bookmark = last_check
     while True:
         moment = time.monotonic()
-        if moment - checked >= settings.STREAM_REAUTHORISE_SECONDS:
+        if moment - last_check >= settings.STREAM_REAUTHORISE_SECONDS:
             await connections.in_database_thread(watch.look_again)
-            checked = moment
+            last_check = moment
         for frame in await connections.in_database_thread(watch.next):
             await outbox.put(_event(frame), len(orjson.dumps(frame)))
-        if moment - beat >= settings.STORAGE_WATCH_HEARTBEAT:
-            beat = moment
+        if moment - last_bookmark >= settings.STORAGE_WATCH_HEARTBEAT:
+            last_bookmark = moment
             await outbox.put({"type": "bookmark", "seq": watch.place, "timestamp": now()}, 0)
         if watch.idle:
             await asyncio.sleep(settings.STORAGE_WATCH_POLL)
 
 
 def _event(frame: dict[str, Any]) -> dict[str, Any]:
-    """The event frame of the contract: {"type":"event","seq","data":{"object","event_type","resource_version", …}}."""
+    """The event frame of the contract.
+
+    {"type": "event", "seq", "data": {"object", "event_type", "resource_version", …}, "timestamp"}.
+    """
     data = {key: value for key, value in frame.items() if key not in ("type", "seq", "at")}
     return {
         "type": "event",

@@ -1,4 +1,7 @@
-"""What every view of the store shares: parameters, the caller's right to a cluster, streamed lists, named failures."""
+"""What every view of the store shares.
+
+Parameters, the caller's right to a cluster, streamed lists, and what failures carry.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,18 +32,23 @@ from storage_api.query.times import TimeStyle
 from storage_api.services import resources
 
 VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}
+# Longer answers are streamed; bytes.
 STREAM_FROM = 16 * 1024
-# Which wire profile an answer takes.
+# Parameters of every route: the wire profile of the answer.
 EVERYWHERE = frozenset({"wire"})
-# The Go server's clients send these with writes too; the address wins, so they change nothing.
+# The Go server's clients send these with writes too; the path wins, so they change nothing.
 IGNORED_ON_WRITES = frozenset({"extra", "field"})
+# Stands in an envelope for the list of documents. No document contains a NUL.
 _GAP = b'"\\u0000"'
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a method of a view does, for the error table: its name, what `data` of a failure is, whether the answer counts matches,
-    whether it is about a watch node (which the Go server misses in its own words)."""
+    """What a method of a view does, for the error table of the dialect.
+
+    `empty` is what `data` of a failure is, `counted` whether the answer counts matches, `watch`
+    whether it is about a watch node, for which the Go server has a message of its own.
+    """
 
     name: Literal["get", "put", "delete", "list"]
     empty: Literal["null", "list"] = "null"
@@ -48,33 +56,34 @@ class Action:
     watch: bool = False
 
 
-PUT, GET, DELETE = Action("put"), Action("get"), Action("delete")
-GET_LISTED, DELETE_MANY, LIST = (
-    Action("get", "list"),
-    Action("delete", "list"),
-    Action("list", "list"),
-)
+PUT = Action("put")
+GET = Action("get")
+GET_LISTED = Action("get", "list")
 GET_NODE = Action("get", watch=True)
-LIST_BARE, LIST_COUNTED = Action("list"), Action("list", "list", counted=True)
+DELETE = Action("delete")
+DELETE_MANY = Action("delete", "list")
+LIST = Action("list", "list")
+LIST_BARE = Action("list")
+LIST_COUNTED = Action("list", "list", counted=True)
 
 
 def wire_of(request: Any) -> str:
-    """The wire profile that a request asks for, in the query or by header; nothing when it leaves that to others."""
+    """The wire profile that a request names, in the query or by header; "" for none."""
     return str(request.GET.get("wire", "") or request.headers.get("X-Bcs-Wire", ""))
 
 
 def profile_of(request: Any) -> str:
-    """The wire profile of a request's answer: the one asked for, else that of its address."""
+    """The wire profile of a request's answer: the one that it names, else that of its path."""
     try:
-        asked = wire_of(request)
+        name = wire_of(request)
     except SuspiciousOperation:
-        # A query that cannot be read is refused later, in the words of the dialect.
-        asked = ""
-    return asked if asked in wire_profile.PROFILES else wire_profile.default_of(request.path)
+        # A query that cannot be parsed is refused later, in the dialect's envelope.
+        name = ""
+    return name if name in wire_profile.PROFILES else wire_profile.default_of(request.path)
 
 
 def method_of(request: Request) -> str:
-    """The method under which the views' tables know a request: HEAD is answered as GET is."""
+    """The method under which a request stands in the views' tables: HEAD is a GET."""
     method = str(request.method)
     return "GET" if method == "HEAD" else method
 
@@ -87,78 +96,102 @@ class Single:
 
 
 class StorageView(DialectView):
-    """A view over the store; `actions` names what each method does.
+    """A view over the store; `actions` says what each method does.
 
-    `names_cluster_itself`: the cluster stands in the body or the query, and the view asks for the right to it there.
+    `names_cluster_itself`: the cluster is in the body or the query, so the view checks the right
+    to it.
     """
 
     actions: ClassVar[Mapping[str, Action]] = {}
     operations: ClassVar[Mapping[str, Described]] = {}
     names_cluster_itself: ClassVar[bool] = False
-    # Whose documents the filters of today's server narrow; None for routes that take their own parameters alone.
+    # The documents that the filters of today's server apply to; None for routes without them.
     filtered: ClassVar[Shape | None] = None
 
-    # Whether values of Secrets are shown: only where the caller has that right in every cluster that was asked about.
+    # Whether values of Secrets are shown: only with the right to it in every cluster of a request.
     reveals = True
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Answer in the wire profile that the caller chose (`?wire=`, X-Bcs-Wire), else in that of the address."""
+        """Answer in the caller's wire profile (`?wire=`, X-Bcs-Wire), else in that of the path."""
         with wire_profile.speaking(profile_of(request)):
             return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Authenticate, then ask whether the caller may touch the cluster named by the address."""
+        """Authenticate, then check the caller's right to the cluster of the path."""
         super().initial(request, *args, **kwargs)
-        asked = wire_of(request)
+        name = wire_of(request)
         credential: Any = request.auth
-        of_token = getattr(credential, "wire", "")
-        if of_token and not asked:
-            wire_profile.choose(of_token)
-        if asked and asked not in wire_profile.PROFILES:
+        # A token may have a profile of its own, for clients that cannot send one.
+        token_profile = getattr(credential, "wire", "")
+        if token_profile and not name:
+            wire_profile.choose(token_profile)
+        if name and name not in wire_profile.PROFILES:
             raise Invalid(f"wire must be one of {', '.join(wire_profile.PROFILES)}", field="wire")
         if not self.names_cluster_itself:
             self.authorise_cluster(request, str(kwargs.get("cluster", "")))
             self.refuse_unknown(request, request.query_params)
 
-    def authorise_cluster(self, request: Request, cluster: str, *, namespace: str = "") -> None:
-        """The one place where a clusterId is authorised; raises Forbidden. Bodies and queries that name a cluster come through here too."""
+    def authorise_cluster(
+        self,
+        request: Request,
+        cluster: str,
+        *,
+        namespace: str = "",
+    ) -> None:
+        """Forbidden unless the caller may do to the cluster what the request does.
+
+        Every clusterId comes through here, those of bodies and queries too.
+        """
         method = method_of(request)
         namespace = namespace or str(self.kwargs.get("namespace", ""))
         # A query by POST reads, whatever its method.
         action = self.actions.get(method)
         verb = "get" if action and action.name in {"get", "list"} else VERBS.get(method, "get")
-        of_type = str(self.kwargs.get("type", ""))
-        act = Act(verb, "storage", cluster=cluster, namespace=namespace, stored_type=of_type)
+        act = Act(
+            verb,
+            "storage",
+            cluster=cluster,
+            namespace=namespace,
+            stored_type=str(self.kwargs.get("type", "")),
+        )
         scope = authorise(self, request, act)
         self.reveals = self.reveals and scope.reveals
 
     def get_exception_handler(self) -> Any:
-        """Failures carry what was being done; the reason goes into a header, the document fixes the sentences of the body."""
+        """Failures carry the action; the reason is in a header, as the document fixes the body."""
         return self._failed
 
-    def _failed(self, error: Exception, context: Mapping[str, Any]) -> Response:
+    def _failed(
+        self,
+        error: Exception,
+        context: Mapping[str, Any],
+    ) -> Response:
         request = context["request"]
-        known = domain_error(error)
-        if known is not None:
-            known.details = {**known.details, "action": self.actions.get(request.method)}
-        response = error_response(self.dialect, known or error, request)
-        if known is not None:
-            response["X-Storage-Error"] = _header(known)
+        failure = domain_error(error)
+        if failure is None:
+            return error_response(self.dialect, error, request)
+        failure.details = {**failure.details, "action": self.actions.get(request.method)}
+        response = error_response(self.dialect, failure, request)
+        response["X-Storage-Error"] = _header(failure)
         return response
 
     def own_parameters(self, request: Request) -> frozenset[str]:
-        """The names that the route's own table lists for the method; a query by POST takes those of GET."""
+        """The parameters of the method in the route's table; a query by POST has those of GET."""
         action = self.actions.get(method_of(request))
         reads = action is not None and action.name in {"get", "list"}
         described = self.operations.get("get" if reads else method_of(request).lower())
-        listed = described.query if described else ()
-        names = frozenset(query.name for query in listed) - FILTER_NAMES
+        parameters_of_route = described.query if described else ()
+        names = frozenset(query.name for query in parameters_of_route) - FILTER_NAMES
         return names | IGNORED_ON_WRITES if action and action.name == "put" else names
 
-    def refuse_unknown(self, request: Request, names: Iterable[str]) -> None:
-        """Invalid for a parameter that neither the route's table nor the filters of its documents know.
+    def refuse_unknown(
+        self,
+        request: Request,
+        names: Iterable[str],
+    ) -> None:
+        """Invalid for a parameter that is neither the route's own nor a filter of its documents.
 
-        What is not understood may have been meant to limit: dropped, it would list, change or delete more.
+        It may have been meant to limit: ignored, the request would list, change or delete more.
         """
         if method_of(request) not in self.actions:
             return
@@ -168,7 +201,10 @@ class StorageView(DialectView):
                 continue
             if self._filters_by(request, name):
                 continue
-            raise Invalid(f"parameter {name[:80]!r} is not known here", field=name[:80])
+            raise Invalid(
+                f"unknown parameter {name[:80]!r}",
+                field=name[:80],
+            )
 
     def _filters_by(self, request: Request, name: str) -> bool:
         if self.filtered is None or self.actions[method_of(request)].name == "put":
@@ -178,14 +214,17 @@ class StorageView(DialectView):
     def filters(
         self, request: Request, context: Context, sent: Mapping[str, str] | None = None
     ) -> list[Clause]:
-        """The conditions of the filters of today's server, in the address (each of a repeated one) and in the body as `sent`."""
+        """The conditions of the filters of today's server.
+
+        Out of the query (each value of a repeated parameter) and of `sent`, the body's parameters.
+        """
         own = self.own_parameters(request)
         pairs = self.filter_pairs(request)
         pairs += [(name, value) for name, value in (sent or {}).items() if name not in own]
         return document_filters.clauses(context, pairs)
 
     def filter_pairs(self, request: Request) -> list[tuple[str, str]]:
-        """(name, value) of each parameter of the address that is none of the route's own."""
+        """(name, value) of each parameter of the query that is none of the route's own."""
         own = self.own_parameters(request)
         return [
             (name, value)
@@ -195,11 +234,11 @@ class StorageView(DialectView):
         ]
 
     def query(self, request: Request) -> dict[str, str]:
-        """The parameters of the address; of a repeated one the first."""
+        """The parameters of the query; of a repeated one the first."""
         return {name: values[0] for name, values in request.query_params.lists() if values}
 
     def all_parameters(self, request: Request) -> dict[str, str]:
-        """The parameters of the address and, for POST, of the JSON body, which wins."""
+        """The parameters of the query and, for POST, of the JSON body, which wins."""
         return {**self.query(request), **self.body_parameters(request)}
 
     def body_parameters(self, request: Request) -> dict[str, str]:
@@ -207,7 +246,7 @@ class StorageView(DialectView):
         if request.method != "POST":
             return {}
         sent = parameters(raw_body(request))
-        # The Go server's clients repeat the cluster here; the address wins.
+        # The Go server's clients repeat the cluster here; the path wins.
         sent.pop("clusterId", None)
         self.refuse_unknown(request, sent)
         return sent
@@ -219,9 +258,14 @@ class StorageView(DialectView):
 
     def first(self, query: Query, tree: Tree) -> bytes | None:
         """The JSON text of the first document of a query as the caller may see it, or None."""
-        return resources.first(query, tree, self.style, reveals=self.reveals)
+        return resources.first(
+            query,
+            tree,
+            self.style,
+            reveals=self.reveals,
+        )
 
-    def listed(
+    def list_response(
         self,
         query: Query,
         tree: Tree,
@@ -229,23 +273,32 @@ class StorageView(DialectView):
         total: int | None = None,
         extra: Mapping[str, object] | None = None,
     ) -> HttpResponseBase:
-        """A query's documents as the caller may see them, inside the envelope; `extra` are members beside a total."""
-        chunks = resources.reader(query, tree, self.style, reveals=self.reveals)
-        return self.streamed(chunks, total=total, extra=extra)
+        """A query's documents as the caller may see them, inside the envelope.
 
-    def streamed(
+        `extra` are further members of an envelope with a total.
+        """
+        chunks = resources.reader(
+            query,
+            tree,
+            self.style,
+            reveals=self.reveals,
+        )
+        return self.stream_response(chunks, total=total, extra=extra)
+
+    def stream_response(
         self,
         chunks: Iterator[list[bytes]],
         *,
         total: int | None = None,
         extra: Mapping[str, object] | None = None,
     ) -> HttpResponseBase:
-        """A list of documents inside the envelope. A long one goes out while it is being read."""
+        """A list of documents inside the envelope; a long one is streamed while it is read."""
         gap = orjson.Fragment(_GAP)
         page = Page(gap, total or 0, extra=extra or {})
         envelope = self.dialect.one(gap) if total is None else self.dialect.page(page)
         head, tail = dumps(envelope).split(_GAP)
-        parts, size = [head + b"["], 0
+        parts = [head + b"["]
+        size = 0
         joined = _joined(chunks)
         for part in joined:
             parts.append(part)
@@ -265,7 +318,11 @@ def _joined(chunks: Iterator[list[bytes]]) -> Iterator[bytes]:
         separator = b","
 
 
-def _rest(first: bytes, parts: Iterator[bytes], last: bytes) -> Iterator[bytes]:
+def _rest(
+    first: bytes,
+    parts: Iterator[bytes],
+    last: bytes,
+) -> Iterator[bytes]:
     yield first
     yield from parts
     yield last
@@ -276,27 +333,35 @@ def _header(error: DomainError) -> str:
     return "".join(letter if " " <= letter <= "~" else "?" for letter in error.message)[:300]
 
 
-def slice_of(
+def parse_slice(
     values: Mapping[str, str], *, length: str = "limit", none_below: int | None = None
 ) -> tuple[int, int | None]:
-    """Offset and limit of a list: unreadable and negative offsets are 0; a limit that is missing or unreadable is none.
+    """(offset, limit) of a list; a limit of None is no limit.
 
-    A limit of 0 or less is none, or `none_below` where the family has such a default.
+    Offsets that are negative or no number are 0, and a limit that is no number is None. A limit of
+    0 or less is None, or `none_below` where the family has such a default.
     """
-    offset = times.whole_number(values.get("offset", "")) or 0
-    limit = times.whole_number(values.get(length) or values.get("limit", ""))
+    offset = times.parse_int64(values.get("offset", "")) or 0
+    limit = times.parse_int64(values.get(length) or values.get("limit", ""))
     if limit is not None and limit <= 0:
         limit = none_below
     return max(offset, 0), limit
 
 
 def fields(values: Mapping[str, str]) -> Tree:
-    """The projection asked for."""
+    """The projection of `field`."""
     return paths.fields(values.get("field", ""))
 
 
 def equalities(
-    values: Mapping[str, str], *, given: tuple[str, ...], any_of: bool = False
+    values: Mapping[str, str],
+    *,
+    fixed: tuple[str, ...],
+    any_of: bool = False,
 ) -> list[extra.Equals]:
-    """The conditions of `extra`."""
-    return extra.conditions(values.get("extra", ""), any_of=any_of, given=given)
+    """The conditions of `extra`, as `extra.conditions`."""
+    return extra.equalities(
+        values.get("extra", ""),
+        any_of=any_of,
+        fixed=fixed,
+    )

@@ -1,4 +1,4 @@
-"""Request bodies as the published server reads them: raw JSON, forgiving about how scalars are spelled."""
+"""Request bodies as the published server reads them: JSON with any spelling of scalars."""
 
 import re
 from collections.abc import Collection
@@ -19,29 +19,28 @@ class Body:
         """Invalid unless the text is a JSON object that may be stored."""
         self.members = jsontext.members(text)
 
-    def refuse_unknown(self, known: Collection[str]) -> None:
-        """Invalid when the object has a member that is not known: `{"dta": …}` must not store an empty document."""
+    def refuse_unknown(self, names: Collection[str]) -> None:
+        """Invalid when the object has a member that is none of these names."""
+        # {"dta": …} must not store an empty document.
         for name in self.members:
-            if name not in known:
-                raise Invalid(f"member {name[:80]!r} is not known here", field=name[:80])
+            if name not in names:
+                raise Invalid(f"unknown member {name[:80]!r}", field=name[:80])
 
     def text(self, name: str) -> str:
         """A text; a number or boolean counts as its own text."""
         return scalar(self.members.get(name, b"null"), name)
 
     def whole(self, name: str) -> int:
-        """An int64; text of one counts."""
+        """An int64, or the text of one; "" is 0."""
         raw = self.members.get(name, b"null")
         if raw == b"null":
             return 0
-        found = (
-            scalar(raw, name)
-            if raw[:1] == b'"'
-            else raw.decode()
-            if _WHOLE.match(raw)
-            else "not whole"
-        )
-        number = times.whole_number(found or "0")
+        text = None
+        if raw[:1] == b'"':
+            text = scalar(raw, name) or "0"
+        elif _WHOLE.match(raw):
+            text = raw.decode()
+        number = None if text is None else times.parse_int64(text)
         if number is None:
             raise Invalid(f"{name} must be a whole number")
         return number
@@ -60,7 +59,8 @@ class Body:
     def texts(self, name: str) -> list[str]:
         """A list of texts."""
         value = orjson.loads(self.members.get(name, b"null")) or []
-        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        is_texts = isinstance(value, list) and all(isinstance(text, str) and text for text in value)
+        if not is_texts:
             raise Invalid(f"{name} must be a list of texts")
         return value
 
@@ -78,9 +78,11 @@ def scalar(raw: bytes, name: str) -> str:
 
 
 def parameters(text: bytes) -> dict[str, str]:
-    """The parameters of a query sent as a flat JSON object; an empty body has none, null is no parameter."""
+    """The parameters of a query as a flat JSON object; {} for an empty body.
+
+    A member that is null is no parameter.
+    """
     if not text.strip():
         return {}
-    return {
-        name: scalar(raw, name) for name, raw in jsontext.members(text).items() if raw != b"null"
-    }
+    members = jsontext.members(text)
+    return {name: scalar(raw, name) for name, raw in members.items() if raw != b"null"}

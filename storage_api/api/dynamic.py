@@ -1,4 +1,4 @@
-"""Dynamic resources: one, many, typed queries, namespaces of a cluster, and the batch door."""
+"""Dynamic resources: one, many, typed queries, namespaces of a cluster, and batches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,19 +32,20 @@ SWEEP_RANGE = ("updateTimeBegin", "updateTimeEnd")
 
 @dataclass(frozen=True, slots=True)
 class StoredType:
-    """The type under which a path's documents are stored, and which values of data.kind the path is bound to."""
+    """The type under which a path's documents are stored.
+
+    `kinds` are the values of data.kind that its documents have; () for any.
+    """
 
     name: str
     kinds: tuple[str | None, ...] = ()
 
 
 def stored_type(env: str, resource_type: str) -> StoredType:
-    """mesos keeps processes among the applications; every other type stands under its own word."""
-    return (
-        StoredType("application", (PROCESS,))
-        if (env, resource_type) == ("mesos", PROCESS)
-        else StoredType(resource_type)
-    )
+    """How a type of a path is stored: mesos stores processes among the applications."""
+    if (env, resource_type) == ("mesos", PROCESS):
+        return StoredType("application", (PROCESS,))
+    return StoredType(resource_type)
 
 
 class DynamicView(StorageView):
@@ -56,18 +57,26 @@ class DynamicView(StorageView):
     def clauses(
         self,
         resource_type: str,
-        found: list[Equals],
+        equalities: list[Equals],
         request: Request,
         sent: Mapping[str, str] | None = None,
     ) -> tuple[Clause, ...]:
-        """The conditions of the address, of `extra`, and of the filters in the query and in the body as `sent`."""
-        cluster, stored = str(self.kwargs["cluster"]), stored_type(self.env, resource_type)
-        context = resources.context(cluster, (resources.lower(stored.name),), self.style)
+        """The conditions of the path, of `extra`, and of the filters.
+
+        Filters are in the query and in `sent`, the body's parameters.
+        """
+        cluster = str(self.kwargs["cluster"])
+        stored = stored_type(self.env, resource_type)
+        context = resources.context(
+            cluster,
+            (resources.lower(stored.name),),
+            self.style,
+        )
         kinds = (conditions.kind_among(context, stored.kinds),) if stored.kinds else ()
         return (
             *resources.of_type(cluster, stored.name),
             *kinds,
-            *conditions.matching(context, found),
+            *conditions.equality_clauses(context, equalities),
             *self.filters(request, context, sent),
         )
 
@@ -77,10 +86,11 @@ class NamespacedResource(DynamicView):
 
     actions = {"GET": base.GET_LISTED, "PUT": base.PUT, "DELETE": base.DELETE}
     operations = schemas.ONE_OPERATIONS
-    given: ClassVar[tuple[str, ...]] = ("clusterId", "namespace", "resourceType", "resourceName")
+    # The document keys that the path fixes.
+    fixed: ClassVar[tuple[str, ...]] = ("clusterId", "namespace", "resourceType", "resourceName")
 
     def key(self) -> Key:
-        """The key that the address names."""
+        """The key that the path names."""
         stored = stored_type(self.env, self.kwargs["type"])
         return Key(
             self.kwargs["cluster"],
@@ -89,55 +99,65 @@ class NamespacedResource(DynamicView):
             self.kwargs["name"],
         )
 
-    def named(self, request: Request, namespace: tuple[Clause, ...]) -> Query:
-        """The query for the address's name, within the namespace conditions, `extra` and the filters."""
-        found = base.equalities(self.query(request), given=self.given)
+    def name_query(
+        self,
+        request: Request,
+        namespace: tuple[Clause, ...],
+    ) -> Query:
+        """The query for the path's name, within the namespace conditions, `extra`, and filters."""
+        equalities = base.equalities(self.query(request), fixed=self.fixed)
         name = conditions.equals("resource_name", self.kwargs["name"])
-        place = self.clauses(self.kwargs["type"], found, request)
-        return Query(RESOURCE, (*place, *namespace, name))
+        clauses = self.clauses(self.kwargs["type"], equalities, request)
+        return Query(RESOURCE, (*clauses, *namespace, name))
 
-    def home(self) -> tuple[Clause, ...]:
-        """The condition of the address's own namespace; "" is cluster scope."""
+    def own_namespace(self) -> tuple[Clause, ...]:
+        """The condition of the path's own namespace; "" is cluster scope."""
         return (conditions.equals("namespace", self.kwargs.get("namespace", "")),)
 
     def get(self, request: Request, **_: Any) -> base.Single:
         """The document; NotFound when there is none."""
         tree = base.fields(self.query(request))
-        found = self.first(self.named(request, self.home()), tree)
-        if found is None:
+        document = self.first(self.name_query(request, self.own_namespace()), tree)
+        if document is None:
             raise NotFound("resource does not exist")
-        return base.Single(orjson.Fragment(found))
+        return base.Single(orjson.Fragment(document))
 
     def put(self, request: Request, **_: Any) -> None:
-        """Create or replace the document by the body's `data`; what else a document has may come along, the address wins."""
+        """Create or replace the document by the body's `data`.
+
+        Other members of a document may be in the body, as clients send back what they read; the
+        path wins.
+        """
         body = Body(raw_body(request))
         body.refuse_unknown({column.key for column in RESOURCE.columns})
         resources.put(self.key(), body.json("data"))
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete the document; one that is not there is no failure."""
+        # A body may have been meant to limit the deletion.
         if parameters(raw_body(request)):
-            raise Invalid("the body of this deletion has members that are not known here")
-        resources.delete(self.named(request, self.home()))
+            raise Invalid("the body of this deletion has unknown members")
+        resources.delete(self.name_query(request, self.own_namespace()))
 
 
 class ClusterResource(NamespacedResource):
-    """One resource of a cluster; reading falls back to the oldest document of that name in any namespace."""
+    """One resource of a cluster; GET falls back to the oldest document of that name."""
 
-    given = ("clusterId", "resourceType", "resourceName")
+    fixed = ("clusterId", "resourceType", "resourceName")
 
     def get(self, request: Request, **_: Any) -> base.Single:
         """The cluster-scoped document of that name, else the oldest namespaced one."""
         tree = base.fields(self.query(request))
-        for namespace in (self.home(), ()):
-            found = self.first(self.named(request, namespace), tree)
-            if found is not None:
-                return base.Single(orjson.Fragment(found))
+        # No condition on the namespace: any of them, oldest document first.
+        for namespace in (self.own_namespace(), ()):
+            document = self.first(self.name_query(request, namespace), tree)
+            if document is not None:
+                return base.Single(orjson.Fragment(document))
         raise NotFound("resource does not exist")
 
 
 class ResourceList(DynamicView):
-    """All resources of a type: of one namespace where the address names one, else of the whole cluster."""
+    """All resources of a type, in the path's namespace or in the whole cluster."""
 
     actions = {"GET": base.LIST, "DELETE": base.DELETE_MANY}
     operations = schemas.LIST_OPERATIONS
@@ -148,24 +168,37 @@ class ResourceList(DynamicView):
         values: Mapping[str, str],
         sent: Mapping[str, str] | None = None,
     ) -> tuple[Clause, ...]:
-        """The conditions of the address, of `extra`, and of the filters in the query and in the body as `sent`."""
+        """The conditions of the path, of `extra`, and of the filters.
+
+        Filters are in the query and in `sent`, the body's parameters.
+        """
         namespace = self.kwargs.get("namespace")
-        given = ("clusterId", "resourceType", *(("namespace",) if namespace else ()))
-        within = (conditions.equals("namespace", namespace),) if namespace else ()
-        found = base.equalities(values, given=given)
-        return (*self.clauses(self.kwargs["type"], found, request, sent), *within)
+        fixed: tuple[str, ...] = ("clusterId", "resourceType")
+        within: tuple[Clause, ...] = ()
+        if namespace:
+            fixed = (*fixed, "namespace")
+            within = (conditions.equals("namespace", namespace),)
+        equalities = base.equalities(values, fixed=fixed)
+        clauses = self.clauses(self.kwargs["type"], equalities, request, sent)
+        return (*clauses, *within)
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The documents, oldest first."""
         values = self.query(request)
-        offset, limit = base.slice_of(values)
-        query = Query(RESOURCE, self.where(request, values), offset, limit)
-        return self.listed(query, base.fields(values))
+        offset, limit = base.parse_slice(values)
+        query = Query(
+            RESOURCE,
+            self.where(request, values),
+            offset,
+            limit,
+        )
+        return self.list_response(query, base.fields(values))
 
     def delete(self, request: Request, **_: Any) -> None:
-        """Delete the documents that match every filter and were updated within the open range; without any all of the type.
+        """Delete the documents that match every filter and were updated within the open range.
 
-        All or nothing; Invalid, and nothing deleted, for whatever is not understood.
+        Without filter and range all of the type. All or nothing; Invalid, and nothing is deleted,
+        for any parameter that is unknown or cannot be parsed.
         """
         sent = parameters(raw_body(request))
         self.refuse_unknown(request, sent)
@@ -178,17 +211,22 @@ class ResourceList(DynamicView):
             self.kwargs["cluster"], stored_type(self.env, self.kwargs["type"]).name, query
         )
 
-    def deletion_values(self, request: Request, sent: Mapping[str, str]) -> dict[str, str]:
-        """The route's own parameters of a deletion: the body's updateTimeBegin and updateTimeEnd win over the query's.
+    def deletion_values(
+        self,
+        request: Request,
+        sent: Mapping[str, str],
+    ) -> dict[str, str]:
+        """The parameters of a deletion: updateTimeBegin and updateTimeEnd of the body win.
 
-        Invalid for one that is given twice with different values: which of them limits cannot be known.
+        Invalid for another one that is there twice with different values: nobody can tell which
+        of them was meant to limit.
         """
         values = {**self.query(request), **sent}
         for name in self.own_parameters(request):
-            given = set(request.query_params.getlist(name))
+            texts = set(request.query_params.getlist(name))
             if name in sent and name not in SWEEP_RANGE:
-                given.add(sent[name])
-            if len(given) > 1:
+                texts.add(sent[name])
+            if len(texts) > 1:
                 raise Invalid(f"{name} is given more than once")
         if values.get(LABEL_SELECTOR, "?").strip() == "":
             raise Invalid(f"{LABEL_SELECTOR} is empty: leave it out to delete all of the type")
@@ -196,18 +234,21 @@ class ResourceList(DynamicView):
 
 
 def sweep_bound(name: str, values: Mapping[str, str]) -> datetime | None:
-    """A side of the range, in unix seconds; 0 and less are no bound.
+    """A side of the range of a deletion, in unix seconds; 0 and less are no bound.
 
-    Invalid when the value is no integer, an empty one too: a sweep that was not understood deletes nothing.
+    Invalid when the value is no integer, or empty: an unclear deletion deletes nothing.
     """
-    seconds = times.whole_number(values.get(name, "0"))
+    seconds = times.parse_int64(values.get(name, "0"))
     if seconds is None:
         raise Invalid(f"{name} must be a whole number of unix seconds")
-    return times.instant_of(min(seconds, times.LAST_SECOND)) if seconds > 0 else None
+    return times.to_instant(min(seconds, times.LAST_SECOND)) if seconds > 0 else None
 
 
 class TypedList(StorageView):
-    """A typed query: the table's parameters, `extra`, `field`, `offset`, `limit`; POST takes them as a JSON object too."""
+    """A typed query: the table's parameters, `extra`, `field`, `offset`, `limit`.
+
+    POST takes them as a JSON object, too.
+    """
 
     actions = {"GET": base.LIST, "POST": base.LIST}
     typed: ClassVar[TypedQuery] = None  # type: ignore[assignment]  # bound per route by as_view
@@ -215,21 +256,25 @@ class TypedList(StorageView):
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The documents that match, oldest first."""
-        cluster, sent = self.kwargs["cluster"], self.body_parameters(request)
+        cluster = self.kwargs["cluster"]
+        sent = self.body_parameters(request)
         values = {**self.query(request), **sent}
         context = resources.context(cluster, self.typed.types, self.style)
         kinds = (conditions.kind_among(context, self.typed.kinds),) if self.typed.kinds else ()
+        # As the published server: here an array in `extra` means any of its elements.
+        equalities = base.equalities(values, fixed=("clusterId",), any_of=True)
         where = (
             *resources.of_query(cluster, self.typed),
             *kinds,
-            *conditions.typed(context, self.typed.filters, values),
-            *conditions.matching(
-                context, base.equalities(values, given=("clusterId",), any_of=True)
-            ),
+            *conditions.typed_clauses(context, self.typed.filters, values),
+            *conditions.equality_clauses(context, equalities),
             *self.filters(request, context, sent),
         )
-        offset, limit = base.slice_of(values)
-        return self.listed(Query(RESOURCE, where, offset, limit), base.fields(values))
+        offset, limit = base.parse_slice(values)
+        return self.list_response(
+            Query(RESOURCE, where, offset, limit),
+            base.fields(values),
+        )
 
     post = get
 
@@ -248,34 +293,45 @@ class NamespaceNames(StorageView):
 
     post = get
 
-    def names(self, request: Request, sent: Mapping[str, str]) -> list[str]:
-        """The names under the parameters of the address and of the body as `sent`."""
+    def names(
+        self,
+        request: Request,
+        sent: Mapping[str, str],
+    ) -> list[str]:
+        """The names under the parameters of the query and of `sent`, the body's parameters."""
         values = {**self.query(request), **sent}
-        cluster, types = self.kwargs["cluster"], filters.NAMESPACE_SOURCES[self.env]
+        cluster = self.kwargs["cluster"]
+        types = filters.NAMESPACE_SOURCES[self.env]
         context = resources.context(cluster, types, self.style)
-        chosen = [
-            conditions.among("namespace", conditions.choices(values[key]))
+        # Here both parameters name namespaces.
+        narrowing = [
+            conditions.among("namespace", conditions.split_choices(values[key]))
             for key in ("name", "namespace")
             if values.get(key)
         ]
-        found = conditions.matching(
-            context, base.equalities(values, given=("clusterId",), any_of=True)
+        equalities = base.equalities(values, fixed=("clusterId",), any_of=True)
+        where = (
+            *narrowing,
+            *conditions.equality_clauses(context, equalities),
+            *self.filters(request, context, sent),
         )
-        filtering = self.filters(request, context, sent)
-        names = resources.namespaces(cluster, types, (*chosen, *found, *filtering))
-        offset, limit = base.slice_of(values)
+        names = resources.namespaces(cluster, types, where)
+        offset, limit = base.parse_slice(values)
         return names[offset:] if limit is None else names[offset : offset + limit]
 
 
 class NamespaceDocuments(TypedList):
-    """The Namespace documents of a k8s cluster, or with `used=1` the names of the namespaces that it uses."""
+    """The Namespace documents of a k8s cluster; with `used=1` the names of those in use."""
 
     def get(self, request: Request, **kwargs: Any) -> Any:
         """Documents, or sorted names."""
         values = self.all_parameters(request)
         if values.get("used", "").lower() in ("1", "true"):
             names = NamespaceNames(
-                env="k8s", dialect=self.dialect, operations=self.operations, kwargs=self.kwargs
+                env="k8s",
+                dialect=self.dialect,
+                operations=self.operations,
+                kwargs=self.kwargs,
             )
             return names.names(request, self.body_parameters(request))
         return super().get(request, **kwargs)
@@ -290,11 +346,13 @@ class Batch(StorageView):
     operations = schemas.BATCH_OPERATIONS
 
     def post(self, request: Request, **_: Any) -> dict[str, int]:
-        """Apply every line or none: `{"op": "put"|"delete", "namespace", "resourceType", "resourceName", "data"}`; answers the counts.
+        """Apply every line or none; answers how many documents were added, changed and so on.
 
+        A line is `{"op": "put"|"delete", "namespace", "resourceType", "resourceName", "data"}`.
         `guard=1` keeps documents whose stored resourceVersion is newer.
         """
         guard = self.query(request).get("guard", "").lower() in ("1", "true")
+        # Empty lines count, so that numbers in errors are those of an editor.
         lines = raw_body(request).split(b"\n")
         records = [
             self._record(number, line) for number, line in enumerate(lines, 1) if line.strip()

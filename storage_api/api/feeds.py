@@ -17,7 +17,7 @@ from core.stream_limits import stopping
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
 from storage_api.api.bodies import Body
-from storage_api.api.stream_limits import Seated
+from storage_api.api.stream_limits import LimitedStream
 from storage_api.query import paths, times
 from storage_api.query.paths import Path
 from storage_api.query.queries import Query
@@ -29,12 +29,13 @@ from storage_api.services.change_log import Log, Start
 NUMBERS = {"add": 1, "delete": 2, "change": 3}
 END = b'{"type":-1,"value":null}\n'
 OPTIONS = frozenset({"selfOnly", "maxEvents", "timeout", "mustDiff", "since"})
+# The unit of Go's time.Duration, as JSON has it.
 NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What one client follows, from which place, until when."""
+    """What one client follows, from which seq, and for how many seconds."""
 
     cluster: str
     resource_type: str
@@ -56,21 +57,23 @@ class Feed(StorageView):
     log: ClassVar[Log] = change_log.RESOURCES
 
     def post(self, request: Request, **_: Any) -> StreamingHttpResponse:
-        """Stream `{"type":1 add|2 delete|3 change,"value":document,"seq":n}`, then `{"type":-1,"value":null}`.
+        """Stream `{"type": 1 add|2 delete|3 change, "value": document, "seq": n}`.
 
-        Body: `maxEvents` (0 is no limit), `timeout` in nanoseconds (0 is the server's own), `mustDiff` dotted path, `since` a `seq` to go
-        on from (0 the oldest kept; absent: from now). Blank lines keep the connection alive. Expired when the place is no longer kept,
-        TooManyRequests when the
-        process, or the caller in it, has as many streams as it may.
+        The last line is `{"type": -1, "value": null}`; blank lines keep the connection alive.
+        Body: `maxEvents` (0 is no limit), `timeout` in nanoseconds (0 is the server's own),
+        `mustDiff` a dotted path, `since` the seq to go on from (0 the oldest that there is;
+        absent: from now).
+
+        Raises Expired when the log does not go back to `since`, TooManyRequests when the process,
+        or the caller in it, has as many streams as it may.
         """
         subscription = self._subscription(request)
         if not subscription.resource_type:
             return StreamingHttpResponse([END], content_type=self.dialect.content_type)
         change_log.check_place(subscription.since.seq, self.log)
         caller = f"user {request.user.pk}" if request.user.pk else client_address(request)
-        return StreamingHttpResponse(
-            Seated(caller, lambda: _parts(subscription)), content_type=self.dialect.content_type
-        )
+        stream = LimitedStream(caller, lambda: _parts(subscription))
+        return StreamingHttpResponse(stream, content_type=self.dialect.content_type)
 
     get = post
 
@@ -82,18 +85,18 @@ class Feed(StorageView):
         text = raw_body(request)
         body = Body(text if text.strip() else b"{}")
         body.refuse_unknown(OPTIONS)
-        asked = self.query(request).get("since") or body.text("since")
-        since = times.whole_number(asked)
+        since = times.parse_int64(self.query(request).get("since") or body.text("since"))
+        seconds = settings.STORAGE_WATCH_SECONDS
         timeout = body.whole("timeout") / NANOSECONDS
+        if timeout > 0:
+            seconds = min(timeout, seconds)
         must_differ = body.text("mustDiff")
         return Subscription(
             cluster=self.kwargs["cluster"],
             resource_type=self._type(),
             since=change_log.now() if since is None else Start(since),
             max_events=body.whole("maxEvents"),
-            seconds=min(timeout, settings.STORAGE_WATCH_SECONDS)
-            if timeout > 0
-            else settings.STORAGE_WATCH_SECONDS,
+            seconds=seconds,
             must_differ=paths.parse(must_differ) if must_differ else (),
             style=self.style,
             reveals=self.reveals,
@@ -101,37 +104,45 @@ class Feed(StorageView):
         )
 
     def _type(self) -> str:
-        """The address's type; a feed of containers follows taskgroups where the cluster has any, else pods.
+        """The type to follow; "" where there is nothing to follow yet.
 
-        Nothing where there are neither: such a feed ends at once, as its clients ask again until there is something to follow.
+        A feed of containers follows taskgroups where the cluster has any, else pods. Without
+        either it ends at once, and its clients ask again.
         """
         if not self.containers:
             return str(self.kwargs["type"])
         for resource_type in ("taskgroup", "Pod"):
             rows = Query(RESOURCE, resources.of_type(self.kwargs["cluster"], resource_type))
-            if resources.first(rows, paths.fields("resourceName"), self.style):
+            if resources.first(
+                rows,
+                paths.fields("resourceName"),
+                self.style,
+            ):
                 return resource_type
         return ""
 
 
 class MetricFeed(Feed):
-    """Changes of the metrics of one type in one cluster as they happen; reports that say the same again are none."""
+    """Changes of the metrics of one type in one cluster as they happen.
+
+    A report that repeats the values before is no change.
+    """
 
     operations = schemas.METRIC_FEED_OPERATIONS
     log = change_log.METRICS
 
 
 def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
-    place, sent = subscription.since, 0
+    place = subscription.since
+    sent = 0
     deadline = time.monotonic() + subscription.seconds
-    beat = time.monotonic() + settings.STORAGE_WATCH_HEARTBEAT
+    next_heartbeat = time.monotonic() + settings.STORAGE_WATCH_HEARTBEAT
+    # The client learns at once that it is connected.
     yield b"\n"
     while time.monotonic() < deadline and not stopping.is_set():
-        limit = (
-            min(change_log.PAGE, subscription.max_events - sent)
-            if subscription.max_events > 0
-            else change_log.PAGE
-        )
+        limit = change_log.PAGE
+        if subscription.max_events > 0:
+            limit = min(limit, subscription.max_events - sent)
         entries = change_log.after(
             place,
             subscription.cluster,
@@ -143,18 +154,21 @@ def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
             reveals=subscription.reveals,
         )
         for entry in entries:
-            yield f'{{"type":{NUMBERS[entry.op]},"value":{entry.document},"seq":{entry.seq}}}\n'.encode()
+            event = f'{{"type":{NUMBERS[entry.op]},"value":{entry.document},"seq":{entry.seq}}}\n'
+            yield event.encode()
         sent += len(entries)
         if entries:
             place = replace(place, seq=entries[-1].seq)
         if 0 < subscription.max_events <= sent:
             break
-        if time.monotonic() > beat:
-            beat = time.monotonic() + settings.STORAGE_WATCH_HEARTBEAT
+        if time.monotonic() > next_heartbeat:
+            next_heartbeat = time.monotonic() + settings.STORAGE_WATCH_HEARTBEAT
             yield b"\n"
         if not entries:
+            # A stream never ends a request, which would renew its connection to the database.
             connection.close_if_unusable_or_obsolete()
-            time.sleep(min(settings.STORAGE_WATCH_POLL, max(0.0, deadline - time.monotonic())))
-            # Nothing to send, but the time to look whether the caller may still be here.
+            rest = max(0.0, deadline - time.monotonic())
+            time.sleep(min(settings.STORAGE_WATCH_POLL, rest))
+            # Nothing to send; the server gets the chance to notice that the client has gone.
             yield b""
     yield END

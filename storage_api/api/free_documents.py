@@ -1,4 +1,7 @@
-"""Documents of a type in any cluster or in none, as today's Go server keeps them: `customresources`, their indexes, and `clusters/{id}`."""
+"""Documents of a type in any cluster or in none, as today's Go server keeps them.
+
+`customresources`, their indexes, and `clusters/{id}`.
+"""
 
 from collections.abc import Iterator, Mapping
 from itertools import chain, product
@@ -25,7 +28,7 @@ MAX_OWNERS = 500
 _RESOURCE_MEMBERS = (
     frozenset(column.key for column in RESOURCE.columns) | free_documents.OWN_MEMBERS
 )
-# An index's keys as clients write them: 1 and -1, or what BSON's own JSON makes of these.
+# The directions of an index as clients write them: 1 and -1, or these in BSON's extended JSON.
 _DIRECTIONS = (1, -1, "1", "-1")
 _NUMBERS = ("$numberInt", "$numberLong", "$numberDouble")
 _SLICE = ("offset", "limit")
@@ -37,9 +40,13 @@ class FreeView(StorageView):
     names_cluster_itself = True
 
     def authorise_owner(self, request: Request, owner: Owner) -> None:
-        """Forbidden unless the caller may do to this owner's documents what the request does."""
+        """Forbidden unless the caller may do to the owner's documents what the request does."""
         namespace = owner.namespace if owner.cluster else ""
-        self.authorise_cluster(request, owner.cluster, namespace=namespace)
+        self.authorise_cluster(
+            request,
+            owner.cluster,
+            namespace=namespace,
+        )
 
 
 class CustomResources(FreeView):
@@ -50,41 +57,60 @@ class CustomResources(FreeView):
     filtered = FREE
 
     def own_parameters(self, request: Request) -> frozenset[str]:
-        """As the table lists them; the cluster is one more path of the documents."""
+        """As in the table, but the cluster is one more path of the documents."""
         return super().own_parameters(request) - {CLUSTER_KEYS[0]}
 
     @property
     def type(self) -> str:
-        """The type under which the documents stand."""
+        """The type under which the documents are stored."""
         return dynamic.stored_type("mesos", str(self.kwargs["type"])).name
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
-        """The documents that every parameter fits, with the number of all that do; the oldest of clusters first, then the free ones."""
+        """A counted list of the documents that match every parameter.
+
+        Those of clusters come first, oldest first, then the free ones.
+        """
         self._authorise(request)
         values = self.query(request)
-        offset, limit = base.slice_of(values)
+        offset, limit = base.parse_slice(values)
         fields = base.fields(values)
         of_clusters, free = self._queries(request)
-        counts = write_errors.total(of_clusters), write_errors.total(free)
+        cluster_count = write_errors.total(of_clusters)
+        free_count = write_errors.total(free)
+        # A projection of a cluster's document has the id by itself.
+        free_fields = {**fields, "_id": None} if fields else fields
+        # Offset and limit go over both queries as if they were one list.
         parts: list[Iterator[list[bytes]]] = []
-        skipped, left = offset, limit
-        for query, count, kept in (
-            (of_clusters, counts[0], fields),
-            (free, counts[1], {**fields, "_id": None} if fields else fields),
+        to_skip = offset
+        to_read = limit
+        for query, count, projection in (
+            (of_clusters, cluster_count, fields),
+            (free, free_count, free_fields),
         ):
-            if skipped < count and left != 0:
-                part = Query(query.shape, query.where, skipped, left)
-                parts.append(resources.reader(part, kept, self.style, reveals=self.reveals))
-                left = None if left is None else max(0, left - (count - skipped))
-            skipped = max(0, skipped - count)
-        return self.streamed(
+            if to_skip < count and to_read != 0:
+                part = Query(query.shape, query.where, to_skip, to_read)
+                parts.append(
+                    resources.reader(
+                        part,
+                        projection,
+                        self.style,
+                        reveals=self.reveals,
+                    )
+                )
+                if to_read is not None:
+                    to_read = max(0, to_read - (count - to_skip))
+            to_skip = max(0, to_skip - count)
+        return self.stream_response(
             chain.from_iterable(parts),
-            total=sum(counts),
+            total=cluster_count + free_count,
             extra={"pageSize": limit or 0, "offset": offset},
         )
 
     def put(self, request: Request, **_: Any) -> None:
-        """Store the body: under its cluster when it is one of a cluster's documents, else as a free one, named by the type's index."""
+        """Store the body as a cluster's document when it is one, else as a free document.
+
+        The paths of the type's index identify a free document.
+        """
         members = jsontext.members(raw_body(request))
         document = {key: orjson.loads(raw) for key, raw in members.items() if _is_short(raw)}
         for owner in free_documents.owners(document):
@@ -94,19 +120,24 @@ class CustomResources(FreeView):
         if key is not None:
             resources.put(key, members["data"].decode())
             return
-        free_documents.put(self.type, members, lambda owner: self.authorise_owner(request, owner))
+        free_documents.put(
+            self.type,
+            members,
+            lambda owner: self.authorise_owner(request, owner),
+        )
 
     def delete(self, request: Request, **_: Any) -> None:
-        """Delete the documents that every parameter fits; without any, all of the type. All or nothing.
+        """Delete the documents that match every parameter; without any, all of the type.
 
-        Those of clusters go only where clusterId is given: a client that loses its parameters must not empty every cluster.
+        All or nothing. Those of clusters are only deleted with a clusterId: a client that loses
+        its parameters must not empty every cluster.
         """
         self._authorise(request)
         if parameters(raw_body(request)):
-            raise Invalid("the body of this deletion has members that are not known here")
+            raise Invalid("the body of this deletion has unknown members")
         for name in _SLICE:
             if name in request.query_params:
-                raise Invalid(f"{name} is not known here", field=name)
+                raise Invalid(f"{name} is not supported here", field=name)
         values = self.query(request)
         if values.get(document_filters.LABEL_SELECTOR, "?").strip() == "":
             raise Invalid("labelSelector is empty: leave it out to delete all of the type")
@@ -116,24 +147,36 @@ class CustomResources(FreeView):
         of_clusters, free = self._queries(request)
         if not self._named(request, CLUSTER_KEYS[0]) and write_errors.total(of_clusters):
             raise Invalid("documents of clusters are deleted by naming them: clusterId is needed")
-        free_documents.sweep(self._clusters(request), self.type, of_clusters, free)
+        free_documents.sweep(
+            self._clusters(request),
+            self.type,
+            of_clusters,
+            free,
+        )
 
-    def _key(self, document: Mapping[str, Any], members: Mapping[str, bytes]) -> Key | None:
-        """The place of a document that is one of a cluster's; None for a free one."""
-        texts = [document.get(name) for name in ("clusterId", "resourceName")]
-        stands = all(isinstance(text, str) and text for text in texts) and "data" in members
+    def _key(
+        self,
+        document: Mapping[str, Any],
+        members: Mapping[str, bytes],
+    ) -> Key | None:
+        """The key of a cluster's document; None for a free one."""
+        cluster = document.get("clusterId")
+        name = document.get("resourceName")
         namespace = document.get("namespace") or ""
-        of_type = document.get("resourceType") or self.type
-        if not stands or of_type != self.type or not isinstance(namespace, str):
+        if not isinstance(cluster, str) or not cluster or not isinstance(name, str) or not name:
+            return None
+        if not isinstance(namespace, str) or "data" not in members:
+            return None
+        if (document.get("resourceType") or self.type) != self.type:
             return None
         if not members.keys() <= _RESOURCE_MEMBERS:
             return None
-        return Key(str(texts[0]), self.type, namespace, str(texts[1]))
+        return Key(cluster, self.type, namespace, name)
 
     def _authorise(self, request: Request) -> None:
-        """Ask for the clusters and namespaces that the parameters name, for everything where they name none.
+        """Check the right to the clusters and namespaces of the parameters, without any to all.
 
-        What is not known is refused after that.
+        Unknown parameters are refused after that.
         """
         clusters = self._named(request, CLUSTER_KEYS[0]) or self._named(request, CLUSTER_KEYS[1])
         namespaces = self._named(request, "namespace")
@@ -157,24 +200,28 @@ class CustomResources(FreeView):
     def _queries(self, request: Request) -> tuple[Query, Query]:
         """The query of clusters' documents, and that of free ones."""
         pairs = self.filter_pairs(request)
-        given = extra.conditions(self.query(request).get("extra", ""), any_of=False)
+        equalities = extra.equalities(self.query(request).get("extra", ""), any_of=False)
         clusters = self._clusters(request)
         lower = resources.lower(self.type)
         roots = tuple(resources.root(cluster, lower) for cluster in clusters)
         context = Context(RESOURCE, self.style.info, (lower,), roots)
-        fits = all(document_filters.is_filter(RESOURCE, name) for name, _ in pairs)
+        # A path that a cluster's document cannot have matches none of them.
+        filters = [conditions.MATCH_NONE]
+        if all(document_filters.is_filter(RESOURCE, name) for name, _ in pairs):
+            filters = document_filters.clauses(context, pairs)
         of_clusters: list[Clause] = [
             *resources.in_clusters(clusters, self.type),
-            *conditions.matching(context, given),
-            *(document_filters.clauses(context, pairs) if fits else [conditions.NEVER]),
+            *conditions.equality_clauses(context, equalities),
+            *filters,
         ]
         context = Context(FREE, self.style.info)
         free = [
             free_documents.of_type(self.type),
-            *conditions.matching(context, given),
+            *conditions.equality_clauses(context, equalities),
             *document_filters.clauses(context, pairs),
         ]
-        # What was authorised is a text: a list that holds it may belong to others too.
+        # The right was checked for a text. A member that is a list with this text matches as well,
+        # but may name others' clusters, too.
         for name in (*CLUSTER_KEYS, "namespace"):
             values = self._named(request, name)
             if any(values):
@@ -191,29 +238,33 @@ class CustomIndex(StorageView):
     def put(self, request: Request, **_: Any) -> None:
         """Declare the index: body `{"path": 1, …}`, or the same as a list of {"Key", "Value"}."""
         keys = _index_keys(jsontext.check(raw_body(request)))
-        free_documents.declare_index(self.kwargs["type"], self.kwargs["name"], keys)
+        free_documents.declare_index(
+            self.kwargs["type"],
+            self.kwargs["name"],
+            keys,
+        )
 
     def delete(self, request: Request, **_: Any) -> None:
-        """Forget it; one that is not there is no failure."""
+        """Delete it; one that does not exist is no failure."""
         if parameters(raw_body(request)):
-            raise Invalid("the body of this deletion has members that are not known here")
+            raise Invalid("the body of this deletion has unknown members")
         free_documents.drop_index(self.kwargs["type"], self.kwargs["name"])
 
 
 class ClusterInfo(FreeView):
-    """What is told of one cluster; read as `customresources/Cluster?clusterID=`."""
+    """The data that clients report of a cluster; read as `customresources/Cluster?clusterID=`."""
 
     actions = {"PUT": base.PUT, "DELETE": base.DELETE}
     operations = schemas.CLUSTER_INFO_OPERATIONS
     names_cluster_itself = False
-    known: ClassVar[frozenset[str]] = (
+    allowed_members: ClassVar[frozenset[str]] = (
         frozenset({"data", *CLUSTER_KEYS}) | free_documents.OWN_MEMBERS
     )
 
     def put(self, request: Request, **_: Any) -> None:
-        """Create or replace it by the body's `data`; the address wins over a clusterID in the body."""
+        """Create or replace it by the body's `data`; the path wins over a clusterID in the body."""
         body = Body(raw_body(request))
-        body.refuse_unknown(self.known)
+        body.refuse_unknown(self.allowed_members)
         members = {
             "clusterID": orjson.dumps(self.kwargs["cluster"]),
             "data": body.json("data").encode(),
@@ -226,9 +277,9 @@ class ClusterInfo(FreeView):
         )
 
     def delete(self, request: Request, **_: Any) -> None:
-        """Delete it; one that is not there is no failure."""
+        """Delete it; one that does not exist is no failure."""
         if parameters(raw_body(request)):
-            raise Invalid("the body of this deletion has members that are not known here")
+            raise Invalid("the body of this deletion has unknown members")
         free_documents.delete(
             [
                 free_documents.of_type(free_documents.CLUSTER_TYPE),
@@ -238,27 +289,36 @@ class ClusterInfo(FreeView):
 
 
 def _is_short(raw: bytes) -> bool:
-    """Whether a member may be one of those that name a document."""
+    """Whether a member may be one that names a document: a scalar, and not a large one."""
     return len(raw) <= 8192 and raw[:1] not in (b"{", b"[")
 
 
 def _index_keys(sent: object) -> list[str]:
-    if isinstance(sent, dict):
-        pairs = list(sent.items())
-    elif isinstance(sent, list) and all(
-        isinstance(item, dict) and item.keys() == {"Key", "Value"} for item in sent
-    ):
-        pairs = [(item["Key"], item["Value"]) for item in sent]
-    else:
-        raise Invalid("the body must be an object of paths and directions")
+    """The paths of an index; Invalid for anything else."""
     keys = []
-    for key, direction in pairs:
-        if isinstance(direction, dict) and len(direction) == 1:
-            direction = next((direction.get(name) for name in _NUMBERS if name in direction), None)
-        is_direction = not isinstance(direction, bool) and direction in _DIRECTIONS
-        if not isinstance(key, str) or not key or "" in key.split(".") or not is_direction:
+    for key, direction in _index_pairs(sent):
+        is_path = isinstance(key, str) and "" not in key.split(".")
+        if not is_path or not _is_direction(direction):
             raise Invalid("an index holds paths, each with the direction 1 or -1")
         keys.append(key)
     if len(set(keys)) < len(keys):
         raise Invalid("an index names a path once")
     return keys
+
+
+def _index_pairs(sent: object) -> list[tuple[Any, Any]]:
+    if isinstance(sent, dict):
+        return list(sent.items())
+    # Go's bson.D: a list, as the order of an index matters.
+    is_list = isinstance(sent, list) and all(
+        isinstance(pair, dict) and pair.keys() == {"Key", "Value"} for pair in sent
+    )
+    if not isinstance(sent, list) or not is_list:
+        raise Invalid("the body must be an object of paths and directions")
+    return [(pair["Key"], pair["Value"]) for pair in sent]
+
+
+def _is_direction(value: Any) -> bool:
+    if isinstance(value, dict) and len(value) == 1:
+        value = next((value[name] for name in _NUMBERS if name in value), None)
+    return not isinstance(value, bool) and value in _DIRECTIONS

@@ -1,7 +1,6 @@
 """What happened to objects: /history and /history/diff, out of the store's log of changes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -37,8 +36,8 @@ from core.times import rfc3339
 from operations import lifecycle as operations
 from storage_api import protection
 from storage_api.history import as_of, attribution
-from storage_api.history.as_of import Asked, Version
-from storage_api.history.attribution import Change, Deed
+from storage_api.history.as_of import Version, VersionQuery
+from storage_api.history.attribution import AttributedChange, AuditedWrite
 from storage_api.history.differences import differences
 from storage_api.services import multicluster
 
@@ -66,28 +65,50 @@ VERSION = record(
     who=nullable(WHO),
     changes=nullable(array(CHANGE)),
 )
-OBJECT = (CLUSTER, Query("kind", TEXT, required=True), NAMESPACE, Query("name", TEXT))
-TIMES = (Query("since", TEXT, description="RFC 3339 or unix seconds."), Query("before", TEXT))
+OBJECT = (
+    CLUSTER,
+    Query("kind", TEXT, required=True),
+    NAMESPACE,
+    Query("name", TEXT),
+)
+TIMES = (
+    Query(
+        "since",
+        TEXT,
+        description="RFC 3339 or unix seconds.",
+    ),
+    Query("before", TEXT),
+)
 
 
 class HistoryView(DialectView):
     """What both routes share: whose history, and whether the caller may read it."""
 
     def subject(
-        self, request: Request, given: Mapping[str, Any], *, item: bool
+        self,
+        request: Request,
+        parameters: Mapping[str, Any],
+        *,
+        is_single: bool,
     ) -> tuple[Cluster, Kind, str, str, Scope]:
-        """(cluster, kind, namespace, name, scope) out of the query or the body; rights first."""
-        words = {word: str(given.get(word) or "") for word in ("kind", "namespace", "name")}
-        reference = str(given.get("cluster_id", given.get("clusterId", "")))
-        authorise(self, request, Act("get", "clusters", cluster=reference or "0"))
+        """(cluster, kind, namespace, name, scope) out of the parameters of query or body.
+
+        Rights are checked before anything else. Raises Forbidden, NotFound, and Invalid; without
+        a namespace and a name, too, where the route is about a single object.
+        """
+        reference = str(parameters.get("cluster_id", parameters.get("clusterId", "")))
+        # No cluster has the id 0: the right is checked even when the parameter is missing.
+        cluster_act = Act("get", "clusters", cluster=reference or "0")
+        authorise(self, request, cluster_act)
         self.check_input(request)
-        if not words["kind"] or any("\0" in str(value) for value in given.values()):
+        kind_reference = str(parameters.get("kind") or "")
+        if not kind_reference or any("\0" in str(value) for value in parameters.values()):
             raise Invalid("kind is required", field="kind")
-        kind = multicluster.find_kind(words["kind"], cluster=reference)
-        namespace, name = words["namespace"] if kind.namespaced else "", words["name"]
-        verb = "history" if name else "list"
+        kind = multicluster.find_kind(kind_reference, cluster=reference)
+        namespace = str(parameters.get("namespace") or "") if kind.namespaced else ""
+        name = str(parameters.get("name") or "")
         act = Act(
-            verb,
+            "history" if name else "list",
             kind.plural,
             kind.group,
             reference,
@@ -96,12 +117,14 @@ class HistoryView(DialectView):
             cluster_scoped=not kind.namespaced,
         )
         scope = authorise(self, request, act)
-        if item and (not name or (kind.namespaced and not namespace)):
+        if is_single and (not name or (kind.namespaced and not namespace)):
             raise Invalid("namespace and name are required", field="name")
         if not reference:
             raise Invalid("cluster_id is required", field="cluster_id")
         cluster = registry.find(integer(reference, "cluster_id", minimum=0))
-        return cluster, multicluster.collected_as(cluster, kind), namespace, name, scope
+        # The log has the kind under the version in which it is collected.
+        collected = multicluster.collected_as(cluster, kind)
+        return cluster, collected, namespace, name, scope
 
 
 class History(HistoryView):
@@ -124,7 +147,8 @@ class History(HistoryView):
                 Query(
                     "diff",
                     BOOLEAN,
-                    description="Say what changed. True for one object, false for many, unless given.",
+                    description="Say what changed."
+                    " True for one object, false for many, unless given.",
                 ),
                 Query("cursor", TEXT),
             ),
@@ -132,76 +156,99 @@ class History(HistoryView):
     }
 
     def get(self, request: Request) -> Any:
-        """Versions of one object or of all that the caller may list.
+        """{"items", "next_cursor", "gaps"} for one object or all that the caller may list.
 
-        `changes` is null when the version before is no longer kept or `diff` is false, `who` when nobody can be named. `gaps` are times
-        of whose changes only the outcome is known.
+        `changes` is null without the version before or with `diff=false`, `who` when nothing says
+        it. `gaps` are times within which changes may be missing.
         """
-        cluster, kind, namespace, name, scope = self.subject(
-            request, request.query_params, item=False
-        )
-        query, size = request.query_params, min(page_request(request.query_params).size, 200)
-        if (op := query.get("op", "")) not in ("", "add", "change", "delete"):
-            raise Invalid("op must be add, change or delete", field="op")
-        below = query.get("cursor", "")
-        asked = Asked(
+        parameters = request.query_params
+        cluster, kind, namespace, name, scope = self.subject(request, parameters, is_single=False)
+        size = min(page_request(parameters).size, 200)
+        query = _version_query(
+            parameters,
             namespace=namespace,
             name=name,
-            keyword=query.get("keyword", ""),
             namespaces=scope.namespaces,
-            op=op,
-            deleted=boolean(query.get("deleted", "false"), "deleted"),
-            since=moment(query.get("since", ""), "since"),
-            until=moment(query.get("before", ""), "before"),
-            below=integer(below, "cursor", minimum=1) if below else None,
-            size=size + 1,
-            documents=boolean(query.get("diff", "true" if name else "false"), "diff"),
+            size=size,
         )
-        found = as_of.versions(cluster, kind, asked)
-        more = str(found[size - 1].seq) if len(found) > size else ""
-        deeds = _deeds(cluster, kind, found[:size])
+        versions = as_of.versions(cluster, kind, query)
+        page = versions[:size]
+        writes = _audited_writes(cluster, kind, page)
         gaps = [
             {"since": rfc3339(since, digits=3), "until": rfc3339(until, digits=3)}
-            for since, until in as_of.gaps(cluster, kind, asked)
+            for since, until in as_of.gaps(cluster, kind, query)
         ]
         return {
-            "items": [_version(version, kind, deeds) for version in found[:size]],
-            "next_cursor": more,
+            "items": [_version(version, kind, writes) for version in page],
+            "next_cursor": str(page[-1].seq) if len(versions) > size else "",
             "gaps": gaps,
         }
 
 
-def _deeds(cluster: Cluster, kind: Kind, found: Sequence[Version]) -> list[Deed]:
-    """What our audit trail, and the operations that were asked for, know about these objects around these times."""
-    if not found:
-        return []
-    since, until = (
-        min(version.at for version in found) - attribution.DELETION,
-        max(version.at for version in found) + attribution.SLACK,
+def _version_query(
+    parameters: Mapping[str, str],
+    *,
+    namespace: str,
+    name: str,
+    namespaces: frozenset[str] | None,
+    size: int,
+) -> VersionQuery:
+    op = parameters.get("op", "")
+    if op not in ("", "add", "change", "delete"):
+        raise Invalid("op must be add, change or delete", field="op")
+    below = parameters.get("cursor", "")
+    # For many objects the documents of all versions would be read.
+    diff = parameters.get("diff", "true" if name else "false")
+    return VersionQuery(
+        namespace=namespace,
+        name=name,
+        keyword=parameters.get("keyword", ""),
+        namespaces=namespaces,
+        op=op,
+        deleted=boolean(parameters.get("deleted", "false"), "deleted"),
+        since=moment(parameters.get("since", ""), "since"),
+        until=moment(parameters.get("before", ""), "before"),
+        below=integer(below, "cursor", minimum=1) if below else None,
+        # One more than the page, which says whether there is a next page.
+        size=size + 1,
+        documents=boolean(diff, "diff"),
     )
-    names = {(version.namespace, version.name) for version in found}
+
+
+def _audited_writes(
+    cluster: Cluster, kind: Kind, versions: Sequence[Version]
+) -> list[AuditedWrite]:
+    """What the audit trail and operations say about these objects around these times."""
+    if not versions:
+        return []
+    since = min(version.at for version in versions) - attribution.DELETION
+    until = max(version.at for version in versions) + attribution.SLACK
+    names = {(version.namespace, version.name) for version in versions}
     lines: Iterable[Mapping[str, Any]] = audit.writes(
         cluster.pk, (kind.group, kind.plural), names, since=since, until=until
     )
-    uids = {version.uid for version in found if version.uid}
-    return [
-        Deed(**line)
-        for line in (*lines, *operations.deeds(cluster.pk, uids, since=since, until=until))
-    ]
+    uids = {version.uid for version in versions if version.uid}
+    operation_lines = operations.deeds(
+        cluster.pk,
+        uids,
+        since=since,
+        until=until,
+    )
+    return [AuditedWrite(**line) for line in (*lines, *operation_lines)]
 
 
-def _version(version: Version, kind: Kind, deeds: Iterable[Deed]) -> dict[str, Any]:
-    changes: list[dict[str, Any]] | None = None
-    if version.data is not None:
-        before = version.before
-        changes = [] if version.op != "change" else None
-        if version.op == "change" and before is not None:
-            changes = _masked(differences(orjson.loads(before), orjson.loads(version.data)), kind)
-    change = Change(
-        **{
-            name: getattr(version, name)
-            for name in ("at", "op", "namespace", "name", "uid", "resource_version")
-        },
+def _version(
+    version: Version,
+    kind: Kind,
+    writes: Iterable[AuditedWrite],
+) -> dict[str, Any]:
+    change = AttributedChange(
+        at=version.at,
+        op=version.op,
+        namespace=version.namespace,
+        name=version.name,
+        uid=version.uid,
+        resource_version=version.resource_version,
         written_by=version.written_by,
         written_before=version.written_before,
     )
@@ -214,21 +261,33 @@ def _version(version: Version, kind: Kind, deeds: Iterable[Deed]) -> dict[str, A
         "name": version.name,
         "uid": version.uid,
         "resource_version": version.resource_version,
-        "who": attribution.author(change, deeds),
-        "changes": changes,
+        "who": attribution.author(change, writes),
+        "changes": _changes(version, kind),
     }
 
 
-def _masked(changes: list[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
-    """That a Secret's value changed may be seen, the value not."""
+def _changes(version: Version, kind: Kind) -> list[dict[str, Any]] | None:
+    """How the version differs from the one before; None when that is not there."""
+    if version.data is None:
+        return None
+    if version.op != "change":
+        return []
+    if version.before is None:
+        return None
+    changes = differences(orjson.loads(version.before), orjson.loads(version.data))
+    return _mask_changes(changes, kind)
+
+
+def _mask_changes(changes: list[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
+    """The changes without a Secret's values: only that they changed may be seen."""
     changes = protection.masked_value(changes)
     if (kind.group, kind.plural) != SECRETS:
         return changes
-    hidden = (
+    masks = (
         {"from": MASK, "to": MASK} if change["path"][0] in ("data", "stringData") else {}
         for change in changes
     )
-    return [{**change, **mask} for change, mask in zip(changes, hidden, strict=True)]
+    return [{**change, **mask} for change, mask in zip(changes, masks, strict=True)]
 
 
 class Diff(HistoryView):
@@ -248,18 +307,27 @@ class Diff(HistoryView):
 
     def get(self, request: Request) -> Any:
         """The changes from the object as it was at `from` to what it was at `to`."""
-        cluster, kind, namespace, name, _ = self.subject(request, request.query_params, item=True)
-        begin, end = (moment(request.query_params.get(word, ""), word) for word in ("from", "to"))
+        parameters = request.query_params
+        cluster, kind, namespace, name, _ = self.subject(request, parameters, is_single=True)
+        begin = moment(parameters.get("from", ""), "from")
+        end = moment(parameters.get("to", ""), "to")
         if begin is None:
             raise Invalid("from is required", field="from")
         end = end or timezone.now()
-        before, after = (self._then(cluster, kind, name, namespace, at) for at in (begin, end))
+        before, after = (
+            orjson.loads(
+                as_of.read_sealed(
+                    cluster,
+                    kind,
+                    name,
+                    namespace=namespace,
+                    at=at,
+                )
+            )
+            for at in (begin, end)
+        )
         return {
             "from": rfc3339(begin, digits=3),
             "to": rfc3339(end, digits=3),
-            "changes": _masked(differences(before, after), kind),
+            "changes": _mask_changes(differences(before, after), kind),
         }
-
-    @staticmethod
-    def _then(cluster: Cluster, kind: Kind, name: str, namespace: str, at: datetime) -> Any:
-        return orjson.loads(as_of.stored(cluster, kind, name, namespace=namespace, at=at))

@@ -1,4 +1,4 @@
-"""What the store holds, for people who look into it: GET /store (the documents themselves are bcs-storage's)."""
+"""What the store has, for people: GET /store (bcs-storage has the documents themselves)."""
 
 from typing import Any
 
@@ -11,7 +11,12 @@ from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
 from core.errors import Forbidden
 from storage_api.services import inventory
 
-HELD = record(cluster=TEXT, type=TEXT, namespaced=BOOLEAN, count=INTEGER)
+TYPE_COUNT = record(
+    cluster=TEXT,
+    type=TEXT,
+    namespaced=BOOLEAN,
+    count=INTEGER,
+)
 
 
 class Contents(DialectView):
@@ -20,21 +25,24 @@ class Contents(DialectView):
     operations = {
         "get": Described(
             "What the store holds, cluster by cluster and type by type",
-            record(clusters=array(TEXT), types=array(HELD)),
+            record(clusters=array(TEXT), types=array(TYPE_COUNT)),
         )
     }
 
     def get(self, request: Request) -> Any:
-        """{"clusters","types"}: the clusterIds whose rows the caller may read, and how many documents of each type they have."""
+        """{"clusters", "types"}: clusterIds and document counts of each type in them.
+
+        Only of clusters whose rows the caller may read.
+        """
         names = [name for name in inventory.clusters() if self._readable(request, name)]
         return {"clusters": names, "types": inventory.types(names)}
 
     def _readable(self, request: Request, name: str) -> bool:
-        """What is left out of a list was no refusal, and is none in the audit trail."""
         try:
             authorise(self, request, Act("list", "storage", cluster=name))
         except Forbidden:
-            kept = audit.deeds(request)
-            kept[:] = [deed for deed in kept if deed.allowed]
+            # What a list leaves out is not refused, so the audit trail must not say it was.
+            deeds = audit.deeds(request)
+            deeds[:] = [deed for deed in deeds if deed.allowed]
             return False
         return True

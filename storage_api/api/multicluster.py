@@ -1,4 +1,7 @@
-"""One kind in many clusters: /multicluster/resources/{kind} (contract, beyond 4.5), and what all routes over many clusters share."""
+"""One kind in many clusters: /multicluster/resources/{kind} (contract, beyond 4.5).
+
+And what all routes over many clusters share.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -41,28 +44,44 @@ from storage_api.services.snapshot import in_trouble
 from storage_api.services.sync import Coverage, Freshness
 
 SALT = "multicluster-cursor"
-PROBLEM = record(cluster_id=INTEGER, cluster_name=TEXT, code=INTEGER, msg=TEXT)
-UNREACHED, UNKNOWN = 1006, 1002
+PROBLEM = record(
+    cluster_id=INTEGER,
+    cluster_name=TEXT,
+    code=INTEGER,
+    msg=TEXT,
+)
+# Error codes of the contract: a cluster that cannot be reached, and one that does not exist.
+UNREACHED = 1006
+UNKNOWN = 1002
 SINGULAR = {"clusters": "cluster_id", "namespaces": "namespace"}
 
 
-def visible(view: DialectView, request: Request, kind: Kind) -> list[Place]:
-    """The clusters in which the caller may list the kind, and the namespaces of it; Forbidden when there is none.
+def visible_places(
+    view: DialectView,
+    request: Request,
+    kind: Kind,
+) -> list[Place]:
+    """The clusters in which the caller may list the kind, with its namespaces there.
 
-    Clusters that judge each caller by their own rules are left out: what the store holds of them was read with other rights.
+    Forbidden when there is none. Clusters that authorize each caller by their own rules are left
+    out: what the store has of them was read with other rights.
     """
-    scope = authorise(
-        view, request, Act("search", kind.plural, kind.group, cluster_scoped=not kind.namespaced)
+    act = Act(
+        "search",
+        kind.plural,
+        kind.group,
+        cluster_scoped=not kind.namespaced,
     )
-    found = registry.clusters().filter(impersonate=False)
+    scope = authorise(view, request, act)
     return [
         Place(cluster.pk, cluster.name, _namespaces(scope, cluster))
-        for cluster in found
-        if sees(scope, cluster)
+        for cluster in registry.clusters().filter(impersonate=False)
+        if is_visible(scope, cluster)
     ]
 
 
-def sees(scope: Scope, cluster: Cluster) -> bool:
+def is_visible(scope: Scope, cluster: Cluster) -> bool:
+    """Whether the scope includes the cluster, or some of its namespaces."""
     return scope.clusters is None or cluster.pk in scope.clusters
 
 
@@ -70,115 +89,151 @@ def _namespaces(scope: Scope, cluster: Cluster) -> frozenset[str] | None:
     return None if scope.clusters is None else scope.clusters[cluster.pk]
 
 
-def words(request: Request, name: str) -> list[str]:
-    """A comma list of the query, under the name or its singular, as single clusters have it; Invalid for both with different values."""
-    given = {
-        text for one in (name, SINGULAR.get(name, name)) if (text := request.query_params.get(one))
-    }
-    if len(given) > 1:
-        raise Invalid(f"{name} is given twice, and differently", field=name)
-    return [word for text in given for part in text.split(",") if (word := part.strip())]
+def list_parameter(request: Request, name: str) -> list[str]:
+    """A comma list of the query, under the name or under its singular as in other routes.
 
-
-def chosen(
-    wanted: Sequence[str], places: Sequence[Place]
-) -> tuple[list[Place], list[dict[str, Any]]]:
-    """The places that `wanted` (ids or names; none: all) leaves, and those of it that are none."""
-    if not wanted:
-        return list(places), []
-    known = {str(place.cluster): place for place in places} | {
-        place.name.lower(): place for place in places
-    }
-    problems = [
-        {
-            "cluster_id": int(word) if word.isascii() and word.isdigit() and len(word) < 18 else 0,
-            "cluster_name": word,
-            "code": UNKNOWN,
-        }
-        | {"msg": f"cluster {word[:60]!r} does not exist, or you may not see it"}
-        for word in wanted
-        if word.lower() not in known
-    ]
-    return list(
-        {
-            known[word.lower()].cluster: known[word.lower()]
-            for word in wanted
-            if word.lower() in known
-        }.values()
-    ), problems
-
-
-def stale(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], float | None]:
-    """(The clusters whose copy is not fresh, and how old it is; the age of the oldest copy that is known.)
-
-    What is stored of them is answered all the same.
+    Invalid when both are there with different values.
     """
-    found, ages = [], []
+    keys = (name, SINGULAR.get(name, name))
+    texts = {request.query_params.get(key, "") for key in keys} - {""}
+    if len(texts) > 1:
+        raise Invalid(f"{name} is given twice with different values", field=name)
+    return split_words(texts.pop()) if texts else []
+
+
+def split_words(text: str) -> list[str]:
+    """The elements of a comma list, without blanks around them and without empty ones."""
+    elements = [element.strip() for element in text.split(",")]
+    return [element for element in elements if element]
+
+
+def select_places(
+    references: Sequence[str], places: Sequence[Place]
+) -> tuple[list[Place], list[dict[str, Any]]]:
+    """(the places that the references name, a problem for each reference that names none).
+
+    References are ids or names of clusters in any case of letters; without any, all places.
+    """
+    if not references:
+        return list(places), []
+    by_reference = {str(place.cluster): place for place in places}
+    by_reference.update({place.name.lower(): place for place in places})
+    matching: dict[int, Place] = {}
+    problems = []
+    for reference in references:
+        place = by_reference.get(reference.lower())
+        if place is None:
+            problems.append(_unknown_cluster(reference))
+        else:
+            matching[place.cluster] = place
+    return list(matching.values()), problems
+
+
+def _unknown_cluster(reference: str) -> dict[str, Any]:
+    # Not int() of anything longer: an id that no integer column has is no id.
+    is_id = reference.isascii() and reference.isdigit() and len(reference) < 18
+    return {
+        "cluster_id": int(reference) if is_id else 0,
+        "cluster_name": reference,
+        "code": UNKNOWN,
+        "msg": f"cluster {reference[:60]!r} does not exist, or you may not see it",
+    }
+
+
+def cluster_problem(pk: int, name: str, message: str) -> dict[str, Any]:
+    """A cluster whose part of an answer may be missing or old, for `partial_errors`."""
+    return {
+        "cluster_id": pk,
+        "cluster_name": name,
+        "code": UNREACHED,
+        "msg": message,
+    }
+
+
+def stale_places(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], float | None]:
+    """(a problem for each cluster whose copy is not fresh, age of the oldest copy in seconds).
+
+    What is stored of such clusters is in the answer all the same. The age is None when that of
+    no copy is known.
+    """
+    problems = []
+    ages = []
     clusters = registry.clusters().in_bulk([place.cluster for place in places])
     for place in places:
         cluster = clusters.get(place.cluster)
         copies = sync.freshness_of(cluster, kind) if cluster else []
-        known = next((copy for copy in copies if not copy.namespace), None)
-        if known is not None and known.age is not None:
-            ages.append(known.age)
-        if known is None or cluster is None:
-            sentence = "this kind is not collected there"
-        elif covering := _by_namespace(cluster, copies):
-            ages.append(covering.age)
+        whole = next((copy for copy in copies if not copy.namespace), None)
+        if whole is not None and whole.age is not None:
+            ages.append(whole.age)
+        if whole is None or cluster is None:
+            problems.append(
+                cluster_problem(
+                    place.cluster,
+                    place.name,
+                    "this kind is not collected there",
+                )
+            )
             continue
-        elif known.age is None:
-            sentence = f"this kind is not watched now ({known.phase}): {known.error}".rstrip(": ")
-        elif known.age > settings.STORE_FRESH_SECONDS:
-            sentence = f"the store's copy is {known.age:.0f} seconds old"
-        else:
-            continue
-        found.append(
-            {
-                "cluster_id": place.cluster,
-                "cluster_name": place.name,
-                "code": UNREACHED,
-                "msg": sentence,
-            }
-        )
-    return found, max(ages, default=None)
+        by_namespace = _namespace_coverage(cluster, copies)
+        if by_namespace:
+            ages.append(by_namespace.age)
+        elif message := _staleness(whole):
+            problems.append(cluster_problem(place.cluster, place.name, message))
+    return problems, max(ages, default=None)
 
 
-def _by_namespace(cluster: Cluster, copies: Sequence[Freshness]) -> Coverage | None:
-    """How a kind is collected namespace by namespace; None when it is not, or when rows of other namespaces are left from before."""
-    covering = sync.covered(copies, cluster.namespaces, settings.STORE_FRESH_SECONDS, exact=False)
+def _staleness(copy: Freshness) -> str:
+    """Why the copy is not fresh; "" when it is."""
+    if copy.age is None:
+        return f"this kind is not watched now ({copy.phase}): {copy.error}".rstrip(": ")
+    if copy.age > settings.STORE_FRESH_SECONDS:
+        return f"the store's copy is {copy.age:.0f} seconds old"
+    return ""
+
+
+def _namespace_coverage(cluster: Cluster, copies: Sequence[Freshness]) -> Coverage | None:
+    """How a kind is collected namespace by namespace; None when it is not.
+
+    None also while rows of other namespaces remain from when it was collected as a whole.
+    """
+    coverage = sync.covered(
+        copies,
+        cluster.namespaces,
+        settings.STORE_FRESH_SECONDS,
+        exact=False,
+    )
+    if not coverage or coverage.namespaces is None:
+        return None
     was_whole = any(copy.listed_at and not copy.namespace for copy in copies)
-    return covering if covering and covering.namespaces is not None and not was_whole else None
+    return None if was_whole else coverage
 
 
 def refuse_past(request: Request) -> None:
     """Invalid for `at` where only the present is answered."""
     if request.query_params.get("at"):
-        raise Invalid("at: this is only answered as of now", field="at")
+        raise Invalid("at is not supported here", field="at")
 
 
-def reaching(
+def places_with_history(
     places: Sequence[Place], kind: Kind, at: datetime
 ) -> tuple[list[Place], list[dict[str, Any]]]:
-    """The places whose log reaches back to the moment, and the others named; Expired when there is none, Invalid for the future."""
+    """(the places whose log goes back to the moment, a problem for each of the others).
+
+    Expired when there is no such place, Invalid for a moment in the future.
+    """
     as_of.check_moment(at)
-    kept, problems = [], []
+    covered = []
+    problems = []
     clusters = registry.clusters().in_bulk([place.cluster for place in places])
     for place in places:
         try:
             as_of.check_beginning(clusters[place.cluster], kind, at)
-            kept.append(place)
+            covered.append(place)
         except Expired as error:
-            problems.append(
-                {
-                    "cluster_id": place.cluster,
-                    "cluster_name": place.name,
-                    "code": UNREACHED,
-                    "msg": error.message,
-                }
-            )
-    if places and not kept:
+            problems.append(cluster_problem(place.cluster, place.name, error.message))
+    if places and not covered:
         raise Expired(str(problems[0]["msg"]))
-    return kept, problems
+    return covered, problems
 
 
 FILTERS = (
@@ -190,8 +245,16 @@ FILTERS = (
     Query("namespaces", TEXT, description="Comma list."),
     *PAGING,
     *SELECTORS,
-    Query("owner", TEXT, description="The uid of an owner, at any depth above."),
-    Query("since", TEXT, description="Created at or after: RFC 3339 or unix seconds."),
+    Query(
+        "owner",
+        TEXT,
+        description="The uid of an owner, at any depth above.",
+    ),
+    Query(
+        "since",
+        TEXT,
+        description="Created at or after: RFC 3339 or unix seconds.",
+    ),
     Query("before", TEXT, description="Created before."),
     Query(
         "orderby",
@@ -200,7 +263,11 @@ FILTERS = (
     ),
     Query("cursor", TEXT, description="next_cursor of the page before."),
     Query("total", BOOLEAN, description="Count all; null otherwise."),
-    Query("troubled", BOOLEAN, description="Only what is in trouble now."),
+    Query(
+        "troubled",
+        BOOLEAN,
+        description="Only what is in trouble now.",
+    ),
 )
 RESOURCES = record(
     items=array(KUBERNETES_OBJECT),
@@ -225,64 +292,80 @@ class Resources(DialectView):
     }
 
     def get(self, request: Request, kind: str) -> Any:
-        """Objects with `cluster_id` and `cluster_name` beside their own members; `partial_errors` names the clusters that may be behind."""
+        """Objects with `cluster_id` and `cluster_name` in front of their own members.
+
+        `partial_errors` names the clusters that may be behind. X-Data-Age is the age in seconds of
+        the oldest copy.
+        """
+        query = request.query_params
         scope = authorise(self, request, Act("list", "clusters"))
-        found = multicluster.find_kind(kind, within=scope.clusters)
-        places, problems = chosen(words(request, "clusters"), visible(self, request, found))
-        if at := moment(request.query_params.get("at", ""), "at"):
-            places, lost = reaching(places, found, at)
-            problems += lost
-        search, page = self._search(request, found, places), page_request(request.query_params)
-        order = request.query_params.get("orderby", "") or "name"
+        requested = multicluster.find_kind(kind, within=scope.clusters)
+        places, problems = select_places(
+            list_parameter(request, "clusters"),
+            visible_places(self, request, requested),
+        )
+        at = moment(query.get("at", ""), "at")
+        if at:
+            places, too_young = places_with_history(places, requested, at)
+            problems += too_young
+        search = self._search(request, requested, places)
+        page = page_request(query)
+        order = query.get("orderby", "") or "name"
         part = Slice(
             order=order,
-            after=_position(request, order),
-            offset=0 if "cursor" in request.query_params else page.offset,
+            after=_cursor_position(request, order),
+            offset=0 if "cursor" in query else page.offset,
             size=page.size,
         )
         rows, more = multicluster.page(search, part)
+        # The store knows clusters by name.
         ids = {place.name: place.cluster for place in places}
-        behind, age = ([], None) if at else stale(places, found)
+        # The past does not get old.
+        age: float | None = None
+        if not at:
+            late, age = stale_places(places, requested)
+            problems += late
+        is_counted = boolean(query.get("total", "false"), "total")
         answer = {
-            "items": [_item(text, found, ids[name], name) for name, text in rows],
-            "total": multicluster.total(search)
-            if boolean(request.query_params.get("total", "false"), "total")
-            else None,
+            "items": [_item(text, requested, ids[name], name) for name, text in rows],
+            "total": multicluster.total(search) if is_counted else None,
             "page": page.page,
             "pageSize": page.size,
             "next_cursor": signing.dumps([order, *more], salt=SALT) if more else "",
-            "partial_errors": [*problems, *behind],
+            "partial_errors": problems,
         }
-        return Response(answer, headers={} if age is None else {"X-Data-Age": f"{age:.3f}"})
+        headers = {} if age is None else {"X-Data-Age": f"{age:.3f}"}
+        return Response(answer, headers=headers)
 
-    def _search(self, request: Request, kind: Kind, places: Sequence[Place]) -> Search:
+    def _search(
+        self,
+        request: Request,
+        kind: Kind,
+        places: Sequence[Place],
+    ) -> Search:
         query = request.query_params
         if any("\0" in value for value in query.values()):
-            raise Invalid("a parameter holds a NUL")
+            raise Invalid("a parameter contains a NUL character")
         labels = selectors.labels(query.get("labelSelector", ""))
         fields = selectors.fields(query.get("fieldSelector", ""), kind)
         if query.get("at") and query.get("owner"):
-            raise Invalid("owner cannot be asked of the past", field="owner")
+            # Owners are resolved through the current rows.
+            raise Invalid("owner cannot be combined with at", field="owner")
         if labels is None:
-            raise Invalid("labelSelector cannot be read", field="labelSelector")
+            raise Invalid("labelSelector cannot be parsed", field="labelSelector")
         if fields is None:
             raise Invalid(
-                "fieldSelector cannot be read, or names a field that is not kept apart",
+                "fieldSelector cannot be parsed, or names a field that is not supported",
                 field="fieldSelector",
             )
+        clauses = [*labels.clauses, *fields]
+        if boolean(query.get("troubled", "false"), "troubled"):
+            clauses.append(in_trouble(kind))
         return Search(
             places=places,
             kind=kind,
-            clauses=(
-                *labels.clauses,
-                *fields,
-                *(
-                    [in_trouble(kind)]
-                    if boolean(query.get("troubled", "false"), "troubled")
-                    else []
-                ),
-            ),
-            namespaces=words(request, "namespaces"),
+            clauses=tuple(clauses),
+            namespaces=list_parameter(request, "namespaces"),
             keyword=query.get("keyword", ""),
             owner=query.get("owner", ""),
             since=moment(query.get("since", ""), "since"),
@@ -291,30 +374,38 @@ class Resources(DialectView):
         )
 
 
-def _position(request: Request, order: str) -> list[str]:
+def _cursor_position(request: Request, order: str) -> list[str]:
+    """The sort values of the last row of the page before; [] without a cursor."""
     text = request.query_params.get("cursor", "")
     if not text:
         return []
     try:
-        of_order, *position = signing.loads(text, salt=SALT)
+        cursor_order, *position = signing.loads(text, salt=SALT)
     except signing.BadSignature:
-        raise Invalid("cursor is none of ours", field="cursor") from None
-    if of_order != order:
+        raise Invalid("invalid cursor", field="cursor") from None
+    if cursor_order != order:
         raise Invalid("cursor belongs to another order", field="cursor")
-    return [str(part) for part in position]
+    return [str(value) for value in position]
 
 
-def _item(text: str, kind: Kind, cluster: int, name: str) -> orjson.Fragment:
+def _item(
+    text: str,
+    kind: Kind,
+    cluster: int,
+    name: str,
+) -> orjson.Fragment:
+    # Put in as text: the object is never parsed.
     tags = orjson.dumps({"cluster_id": cluster, "cluster_name": name})[1:-1]
-    return orjson.Fragment(b"{" + tags + b"," + shown(text.encode(), kind)[1:])
+    manifest = mask_secret(text.encode(), kind)
+    return orjson.Fragment(b"{" + tags + b"," + manifest[1:])
 
 
-def shown(raw: bytes, kind: Kind) -> bytes:
-    """A stored object as it goes out: of a Secret's values not even hashes or tokens."""
+def mask_secret(raw: bytes, kind: Kind) -> bytes:
+    """A stored object as JSON for an answer: of a Secret's values not even hashes or tokens."""
     if (kind.group, kind.plural) != SECRETS:
         return raw
     secret = orjson.loads(raw)
-    for part in ("data", "stringData"):
-        if isinstance(secret.get(part), dict):
-            secret[part] = dict.fromkeys(secret[part], MASK)
+    for member in ("data", "stringData"):
+        if isinstance(secret.get(member), dict):
+            secret[member] = dict.fromkeys(secret[member], MASK)
     return orjson.dumps(secret)

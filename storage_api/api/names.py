@@ -1,4 +1,7 @@
-"""GET /multicluster/search: objects of every kind in many clusters by a part of their name, those that are gone too."""
+"""GET /multicluster/search: objects of every kind in many clusters by a part of their name.
+
+Deleted objects, too.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,17 +33,17 @@ from core.times import rfc3339
 from storage_api.api.multicluster import (
     FILTERS,
     PROBLEM,
-    UNREACHED,
-    chosen,
+    cluster_problem,
+    list_parameter,
     refuse_past,
-    visible,
-    words,
+    select_places,
+    visible_places,
 )
 from storage_api.services import multicluster, sync
 from storage_api.services.multicluster import Place
 from storage_api.services.sync import Freshness
 
-FOUND = record(
+MATCH = record(
     cluster_id=INTEGER,
     cluster_name=TEXT,
     kind=TEXT,
@@ -62,7 +65,11 @@ class Names(DialectView):
     operations = {
         "get": Described(
             "Find objects by name",
-            record(items=array(FOUND), total=nullable(INTEGER), partial_errors=array(PROBLEM)),
+            record(
+                items=array(MATCH),
+                total=nullable(INTEGER),
+                partial_errors=array(PROBLEM),
+            ),
             query=(
                 Query("q", TEXT, required=True),
                 PAGING[1],
@@ -70,106 +77,113 @@ class Names(DialectView):
                 Query(
                     "deleted",
                     BOOLEAN,
-                    description="Objects that are gone too, as far back as the log of changes goes.",
+                    description="Objects that are gone too,"
+                    " as far back as the log of changes goes.",
                 ),
-                Query("total", BOOLEAN, description="Count all; null otherwise."),
+                Query(
+                    "total",
+                    BOOLEAN,
+                    description="Count all; null otherwise.",
+                ),
             ),
             also_query=("cluster_id",),
         )
     }
 
     def get(self, request: Request) -> Any:
-        """The best `pageSize` (20, at most 200) of what the caller may list, Secrets left out.
+        """The best `pageSize` (20, at most 200) of what the caller may list, without Secrets.
 
-        With `deleted=true` also what is gone: `deleted_at`, and `seq` of the line in the history (to restore it). `partial_errors` names
-        the clusters whose copy is not fresh.
+        With `deleted=true` deleted objects too: `deleted_at`, and the `seq` of their deletion in
+        the history (to restore them). `partial_errors` names the clusters whose copy is not fresh.
         """
         authorise(self, request, Act("list", "clusters"))
         refuse_past(request)
         query = request.query_params
         text = query.get("q", "").strip()
+        # 253 is the longest name that Kubernetes allows.
         if not text or "\0" in text or len(text) > 253:
             raise Invalid("q must be part of a name", field="q")
         size = min(page_request(query).size, 200)
         kinds = [
             kind for kind in multicluster.collected_kinds() if (kind.group, kind.plural) != SECRETS
         ]
-        scopes = [(kind, self._places(request, kind)) for kind in kinds]
-        scopes, problems = _within(scopes, words(request, "clusters"))
+        visible_scopes = [(kind, self._places(request, kind)) for kind in kinds]
+        scopes, problems = _narrow(visible_scopes, list_parameter(request, "clusters"))
         ids = {place.name: place.cluster for _, places in scopes for place in places}
         by_type = {resource_type(kind): kind for kind in kinds}
-        found = multicluster.named(
-            scopes, text, size, deleted=boolean(query.get("deleted", "false"), "deleted")
-        )
-        counted = boolean(query.get("total", "false"), "total")
+        is_deleted = boolean(query.get("deleted", "false"), "deleted")
+        rows = multicluster.named(scopes, text, size, deleted=is_deleted)
+        total = None
+        if boolean(query.get("total", "false"), "total"):
+            total = multicluster.count_named(scopes, text, deleted=is_deleted)
         return {
-            "items": [_found(row, ids, by_type) for row in found],
-            "total": multicluster.count_named(
-                scopes, text, deleted=boolean(query.get("deleted", "false"), "deleted")
-            )
-            if counted
-            else None,
-            "partial_errors": [*problems, *behind(ids)],
+            "items": [_match(row, ids, by_type) for row in rows],
+            "total": total,
+            "partial_errors": [*problems, *stale_clusters(ids)],
         }
 
     def _places(self, request: Request, kind: Kind) -> list[Place]:
         try:
-            return visible(self, request, kind)
+            return visible_places(self, request, kind)
         except Forbidden:
+            # A kind that the caller may not list has no matches; the search goes on.
             return []
 
 
-def _within(
-    scopes: Sequence[tuple[Kind, list[Place]]], wanted: Sequence[str]
+def _narrow(
+    scopes: Sequence[tuple[Kind, list[Place]]], references: Sequence[str]
 ) -> tuple[list[tuple[Kind, list[Place]]], list[dict[str, Any]]]:
-    """The scopes cut down to some clusters (none named: all), and those that are none."""
-    known = {place.cluster: place for _, places in scopes for place in places}
-    left, problems = chosen(wanted, list(known.values()))
-    kept = {place.cluster for place in left}
-    return [
-        (kind, [place for place in places if place.cluster in kept]) for kind, places in scopes
-    ], problems
+    """(the scopes within the referenced clusters, a problem for each reference to none).
+
+    Without references all scopes.
+    """
+    by_cluster = {place.cluster: place for _, places in scopes for place in places}
+    matching, problems = select_places(references, list(by_cluster.values()))
+    clusters = {place.cluster for place in matching}
+    narrowed = [
+        (kind, [place for place in places if place.cluster in clusters]) for kind, places in scopes
+    ]
+    return narrowed, problems
 
 
-def behind(ids: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Of each cluster the first kind whose copy is not fresh, if there is one."""
-    found = []
+def stale_clusters(ids: Mapping[str, int]) -> list[dict[str, Any]]:
+    """A problem for each cluster with a kind whose copy is not fresh; `ids` by name."""
+    problems = []
     clusters = registry.clusters().in_bulk(list(ids.values()))
     for name, pk in ids.items():
-        known = sync.freshness(clusters[pk]) if pk in clusters else []
-        late = _late_copy(clusters[pk], known) if known else None
-        if late or not known:
-            what = (
+        copies = sync.freshness(clusters[pk]) if pk in clusters else []
+        if not copies:
+            problems.append(cluster_problem(pk, name, "nothing is collected there"))
+            continue
+        late = _late_copy(clusters[pk], copies)
+        if late:
+            message = (
                 f"{late.kind.plural} are {late.phase}, the store's copy may be behind: {late.error}"
-                if late
-                else "nothing is collected there"
             )
-            found.append(
-                {
-                    "cluster_id": pk,
-                    "cluster_name": name,
-                    "code": UNREACHED,
-                    "msg": what.rstrip(": "),
-                }
-            )
-    return found
+            problems.append(cluster_problem(pk, name, message.rstrip(": ")))
+    return problems
 
 
 def _late_copy(cluster: Cluster, copies: Sequence[Freshness]) -> Freshness | None:
-    """The first kind of which the store is behind."""
+    """A copy of the first kind that is not fresh."""
     by_kind: dict[Kind, list[Freshness]] = {}
     for copy in copies:
         by_kind.setdefault(copy.kind, []).append(copy)
     for kind_copies in by_kind.values():
         if not sync.covered(
-            kind_copies, cluster.namespaces, settings.STORE_FRESH_SECONDS, exact=False
+            kind_copies,
+            cluster.namespaces,
+            settings.STORE_FRESH_SECONDS,
+            exact=False,
         ):
             return kind_copies[0]
     return None
 
 
-def _found(
-    row: Mapping[str, Any], ids: Mapping[str, int], kinds: Mapping[str, Kind]
+def _match(
+    row: Mapping[str, Any],
+    ids: Mapping[str, int],
+    kinds: Mapping[str, Kind],
 ) -> dict[str, Any]:
     kind = kinds[row["type"]]
     return {

@@ -22,6 +22,7 @@ from storage_api.services import events, hosts, metrics, watchnodes, write_error
 from storage_api.services.metrics import MetricKey
 from storage_api.services.watchnodes import NodeKey
 
+# Of a list with a length of 0 or less.
 DEFAULT_LENGTH = 1000
 
 
@@ -30,7 +31,7 @@ def moment(body: Body, name: str) -> datetime:
     seconds = body.whole(name)
     if not times.FIRST_SECOND <= seconds <= times.LAST_SECOND:
         raise Invalid(f"{name} must be unix seconds")
-    return times.instant_of(seconds)
+    return times.to_instant(seconds)
 
 
 class ReportView(StorageView):
@@ -40,57 +41,92 @@ class ReportView(StorageView):
 
     @property
     def context(self) -> Context:
-        """What conditions on the family are read against."""
+        """The context of conditions on the family."""
         return Context(self.shape, self.style.info)
 
     def body(self, request: Request) -> Body:
-        """The body of a write. What else a stored document has may come along, as clients put back what they read."""
+        """The body of a write.
+
+        Any member of a stored document may be in it, as clients send back what they read.
+        """
         body = Body(raw_body(request))
         body.refuse_unknown({column.key for column in self.shape.columns})
         return body
 
     def body_naming_cluster(self, request: Request) -> Body:
-        """The body of a write whose cluster stands in it: rights first, then whatever is not known."""
+        """The body of a write that names its cluster."""
         body = Body(raw_body(request))
+        # Rights first: whoever may not write learns nothing else.
         self.authorise_cluster(request, body.text("clusterId"))
         self.refuse_unknown(request, request.query_params)
         body.refuse_unknown({column.key for column in self.shape.columns})
         return body
 
-    def lists(self, values: Mapping[str, str], columns: Mapping[str, str]) -> tuple[Clause, ...]:
+    def list_clauses(
+        self,
+        values: Mapping[str, str],
+        columns: Mapping[str, str],
+    ) -> tuple[Clause, ...]:
         """Comma lists of parameters, each against its column."""
         return tuple(
-            conditions.among(column, conditions.choices(values[name]))
+            conditions.among(column, conditions.split_choices(values[name]))
             for name, column in columns.items()
             if values.get(name)
         )
 
-    def between(self, values: Mapping[str, str], column: str) -> tuple[Clause, ...]:
-        """timeBegin and timeEnd, open on both sides; 0, less and unreadable are no bound."""
-        found = []
+    def time_clauses(
+        self,
+        values: Mapping[str, str],
+        column: str,
+    ) -> tuple[Clause, ...]:
+        """timeBegin and timeEnd, both exclusive; 0, less and what is no time are no bound."""
+        clauses = []
         for name, operator in (("timeBegin", ">"), ("timeEnd", "<")):
-            bound = times.bound(values.get(name, ""), self.style.info)
+            bound = times.parse_bound(values.get(name, ""), self.style.info)
             if bound is not None and bound.seconds > 0:
-                found.append(conditions.compare(column, operator, bound.instant))
-        return tuple(found)
+                clauses.append(conditions.compare(column, operator, bound.instant))
+        return tuple(clauses)
 
-    def page(self, where: tuple[Clause, ...], values: Mapping[str, str]) -> HttpResponseBase:
+    def page(
+        self,
+        where: tuple[Clause, ...],
+        values: Mapping[str, str],
+    ) -> HttpResponseBase:
         """A counted list, newest first."""
-        offset, limit = base.slice_of(values, length="length", none_below=DEFAULT_LENGTH)
+        offset, limit = base.parse_slice(
+            values,
+            length="length",
+            none_below=DEFAULT_LENGTH,
+        )
         query = Query(self.shape, where, offset, limit)
-        return self.listed(query, base.fields(values), total=write_errors.total(query))
+        return self.list_response(
+            query,
+            base.fields(values),
+            total=write_errors.total(query),
+        )
 
-    def one(self, where: tuple[Clause, ...], tree: Tree) -> orjson.Fragment:
-        """One document; NotFound when there is none."""
-        found = self.first(Query(self.shape, where), tree)
-        if found is None:
+    def document(
+        self,
+        where: tuple[Clause, ...],
+        tree: Tree,
+    ) -> orjson.Fragment:
+        """The first document that matches; NotFound without one."""
+        document = self.first(Query(self.shape, where), tree)
+        if document is None:
             raise NotFound("resource does not exist")
-        return orjson.Fragment(found)
+        return orjson.Fragment(document)
 
-    def many(self, where: tuple[Clause, ...], values: Mapping[str, str]) -> HttpResponseBase:
+    def documents(
+        self,
+        where: tuple[Clause, ...],
+        values: Mapping[str, str],
+    ) -> HttpResponseBase:
         """A plain list, oldest first."""
-        offset, limit = base.slice_of(values)
-        return self.listed(Query(self.shape, where, offset, limit), base.fields(values))
+        offset, limit = base.parse_slice(values)
+        return self.list_response(
+            Query(self.shape, where, offset, limit),
+            base.fields(values),
+        )
 
 
 class Events(ReportView):
@@ -112,24 +148,32 @@ class Events(ReportView):
     extra_info = ("name", "namespace", "kind")
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
-        """Events by their time, newest first, with the number that match; POST takes the parameters as a JSON object too."""
+        """A counted list by the time of the events, newest first.
+
+        POST takes the parameters as a JSON object, too.
+        """
         sent = parameters(raw_body(request)) if request.method == "POST" else {}
         values = {**self.query(request), **sent}
         for cluster in values.get("clusterId", "").split(","):
             self.authorise_cluster(request, cluster)
         self.refuse_unknown(request, [*request.query_params, *sent])
         info = [
-            extra.Equals(("extraInfo", key), tuple(conditions.choices(values[f"extraInfo.{key}"])))
+            extra.Equals(
+                ("extraInfo", key), tuple(conditions.split_choices(values[f"extraInfo.{key}"]))
+            )
             for key in self.extra_info
             if values.get(f"extraInfo.{key}")
         ]
+        equalities = [
+            *info,
+            *base.equalities(values, fixed=(), any_of=True),
+        ]
+        contained = extra.containments(values.get("extra_contain", ""))
         where = (
-            *self.lists(values, self.columns),
-            *self.between(values, "event_time"),
-            *conditions.matching(
-                self.context, [*info, *base.equalities(values, given=(), any_of=True)]
-            ),
-            *conditions.contains(self.context, extra.contained(values.get("extra_contain", ""))),
+            *self.list_clauses(values, self.columns),
+            *self.time_clauses(values, "event_time"),
+            *conditions.equality_clauses(self.context, equalities),
+            *conditions.containment_clauses(self.context, contained),
             *self.filters(request, self.context, sent),
         )
         return self.page(where, values)
@@ -137,7 +181,7 @@ class Events(ReportView):
     post = get
 
     def put(self, request: Request, **_: Any) -> None:
-        """Keep one event."""
+        """Store one event."""
         body = self.body_naming_cluster(request)
         info = body.object("extraInfo")
         unknown = [key for key in self.extra_info if isinstance(info.get(key), dict | list)]
@@ -163,10 +207,12 @@ class Events(ReportView):
 
 
 def _text(value: object) -> str:
-    """A JSON scalar as its own text."""
-    return (
-        value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
-    )
+    """A JSON scalar as a text; "" for null."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode()
 
 
 class Alarms(ReportView):
@@ -184,30 +230,30 @@ class Alarms(ReportView):
     }
 
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
-        """Alarms by their time, newest first; `type` matches any part of the stored list of types."""
+        """A counted list by the time of the alarms, newest first.
+
+        `type` matches any part of the stored list of types.
+        """
         values = self.query(request)
         for cluster in values.get("clusterId", "").split(","):
             self.authorise_cluster(request, cluster)
         self.refuse_unknown(request, request.query_params)
-        types = (
-            (conditions.holds_any("type", conditions.choices(values["type"])),)
-            if values.get("type")
-            else ()
+        types: tuple[Clause, ...] = ()
+        if values.get("type"):
+            # The column is a comma list itself.
+            types = (conditions.contains_any("type", conditions.split_choices(values["type"])),)
+        equalities = base.equalities(values, fixed=(), any_of=True)
+        where = (
+            *self.list_clauses(values, self.columns),
+            *types,
+            *self.time_clauses(values, "received_time"),
+            *conditions.equality_clauses(self.context, equalities),
+            *self.filters(request, self.context),
         )
-        found = conditions.matching(self.context, base.equalities(values, given=(), any_of=True))
-        return self.page(
-            (
-                *self.lists(values, self.columns),
-                *types,
-                *self.between(values, "received_time"),
-                *found,
-                *self.filters(request, self.context),
-            ),
-            values,
-        )
+        return self.page(where, values)
 
     def post(self, request: Request, **_: Any) -> None:
-        """Keep one alarm."""
+        """Store one alarm."""
         body = self.body_naming_cluster(request)
         texts = {
             name: body.text(name) for name in ("namespace", "message", "source", "module", "type")
@@ -230,7 +276,7 @@ class MetricDocument(ReportView):
     shape = METRIC
 
     def key(self) -> MetricKey:
-        """The key that the address names."""
+        """The key that the path names."""
         return MetricKey(
             self.kwargs["cluster"],
             self.kwargs["namespace"],
@@ -240,14 +286,14 @@ class MetricDocument(ReportView):
 
     def get(self, request: Request, **_: Any) -> orjson.Fragment:
         """The document."""
-        return self.one(self.key().clauses(), base.fields(self.query(request)))
+        return self.document(self.key().clauses(), base.fields(self.query(request)))
 
     def put(self, request: Request, **_: Any) -> None:
         """Create or replace it."""
         metrics.put(self.key(), self.body(request).json("data"))
 
     def delete(self, request: Request, **_: Any) -> None:
-        """Delete it; one that is not there is no failure."""
+        """Delete it; one that does not exist is no failure."""
         metrics.delete(self.key())
 
 
@@ -261,10 +307,14 @@ class MetricList(ReportView):
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The documents, oldest first."""
         values = self.query(request)
-        found = conditions.matching(self.context, base.equalities(values, given=("clusterId",)))
-        lists = self.lists(values, {"namespace": "namespace", "type": "type", "name": "name"})
-        place = (conditions.equals("cluster_id", self.kwargs["cluster"]), *lists)
-        return self.many((*place, *found, *self.filters(request, self.context)), values)
+        equalities = base.equalities(values, fixed=("clusterId",))
+        where = (
+            conditions.equals("cluster_id", self.kwargs["cluster"]),
+            *self.list_clauses(values, {"namespace": "namespace", "type": "type", "name": "name"}),
+            *conditions.equality_clauses(self.context, equalities),
+            *self.filters(request, self.context),
+        )
+        return self.documents(where, values)
 
 
 class MetricClusters(StorageView):
@@ -287,19 +337,20 @@ class HostDocument(ReportView):
 
     def get(self, request: Request, **_: Any) -> list[orjson.Fragment]:
         """The host, as a list of one in both profiles."""
-        return [
-            self.one(
-                (conditions.equals("ip", self.kwargs["ip"]),), base.fields(self.query(request))
-            )
-        ]
+        where = (conditions.equals("ip", self.kwargs["ip"]),)
+        return [self.document(where, base.fields(self.query(request)))]
 
     def put(self, request: Request, **_: Any) -> None:
-        """Create or replace it; the address's ip wins over the body's."""
+        """Create or replace it; the path's ip wins over the body's."""
         body = self.body_naming_cluster(request)
-        hosts.put(self.kwargs["ip"], body.text("clusterId"), data=body.json("data"))
+        hosts.put(
+            self.kwargs["ip"],
+            body.text("clusterId"),
+            data=body.json("data"),
+        )
 
     def delete(self, request: Request, **_: Any) -> None:
-        """Delete it; one that is not there is no failure."""
+        """Delete it; one that does not exist is no failure."""
         write_errors.remove(Query(HOST, (conditions.equals("ip", self.kwargs["ip"]),)))
 
 
@@ -313,23 +364,39 @@ class ClusterHosts(ReportView):
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The documents, oldest first."""
         values = self.query(request)
-        found = conditions.matching(self.context, base.equalities(values, given=("clusterId",)))
-        place = conditions.equals("cluster_id", self.kwargs["cluster"])
-        return self.many((place, *found, *self.filters(request, self.context)), values)
+        equalities = base.equalities(values, fixed=("clusterId",))
+        where = (
+            conditions.equals("cluster_id", self.kwargs["cluster"]),
+            *conditions.equality_clauses(self.context, equalities),
+            *self.filters(request, self.context),
+        )
+        return self.documents(where, values)
 
     def put(self, request: Request, **_: Any) -> None:
-        """The cluster holds exactly these hosts from now on."""
-        hosts.relate(self.kwargs["cluster"], self.ips(request), exactly=True)
+        """The cluster has exactly these hosts from now on."""
+        hosts.relate(
+            self.kwargs["cluster"],
+            self.ips(request),
+            exactly=True,
+        )
 
     def post(self, request: Request, **_: Any) -> None:
-        """The cluster holds these hosts too."""
-        hosts.relate(self.kwargs["cluster"], self.ips(request), exactly=False)
+        """The cluster has these hosts, too."""
+        hosts.relate(
+            self.kwargs["cluster"],
+            self.ips(request),
+            exactly=False,
+        )
 
     def ips(self, request: Request) -> list[str]:
-        """The addresses of the body; a host of another cluster moves only for who may write there as well."""
+        """The addresses of the body.
+
+        Forbidden when a host belongs to another cluster, where the caller may not write.
+        """
         body = Body(raw_body(request))
         body.refuse_unknown({"ips", "clusterId"})
         ips = list(body.texts("ips"))
+        # A host that belongs to another cluster moves, so the caller needs the right there, too.
         for owner in hosts.owners(ips):
             if owner != self.kwargs["cluster"]:
                 self.authorise_cluster(request, owner)
@@ -345,7 +412,7 @@ class WatchNodeDocument(ReportView):
     env: ClassVar[str] = ""
 
     def key(self) -> NodeKey:
-        """The key that the address names."""
+        """The key that the path names."""
         return NodeKey(
             self.env,
             self.kwargs["cluster"],
@@ -356,7 +423,7 @@ class WatchNodeDocument(ReportView):
 
     def get(self, request: Request, **_: Any) -> orjson.Fragment:
         """The object as it was put, with its updateTime."""
-        return self.one(self.key().clauses(), base.fields(self.query(request)))
+        return self.document(self.key().clauses(), base.fields(self.query(request)))
 
     def put(self, request: Request, **_: Any) -> None:
         """Create or replace it; the object receives its updateTime, so it must be one."""
@@ -366,7 +433,7 @@ class WatchNodeDocument(ReportView):
         watchnodes.put(self.key(), data)
 
     def delete(self, request: Request, **_: Any) -> None:
-        """Delete it; one that is not there is no failure."""
+        """Delete it; one that does not exist is no failure."""
         write_errors.remove(Query(WATCH_NODE, self.key().clauses()))
 
 
@@ -381,12 +448,12 @@ class WatchNodeList(ReportView):
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The objects, oldest first; `field` and `extra` are relative to the object."""
         values = self.query(request)
-        place = watchnodes.listed(
+        clauses = watchnodes.listed(
             self.env,
             self.kwargs["cluster"],
             namespace=self.kwargs["namespace"],
             resource_type=self.kwargs["type"],
         )
-        return self.many(
-            (*place, *conditions.matching(self.context, base.equalities(values, given=()))), values
-        )
+        equalities = base.equalities(values, fixed=())
+        where = (*clauses, *conditions.equality_clauses(self.context, equalities))
+        return self.documents(where, values)

@@ -1,4 +1,4 @@
-"""POST /history/restore: an old version of an object, first as a dry run with its differences, then for good."""
+"""POST /history/restore: an old version of an object, first as a dry run, then for good."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ from core.errors import ConfirmationRequired, Expired, Invalid
 from core.times import rfc3339
 from storage_api.api.history import CHANGE, HistoryView
 from storage_api.history import as_of, restore
-from storage_api.history.restore import Restoration, Subject
+from storage_api.history.restore import PreparedRestore, Subject
 
 MAX_SEQ = 2**63 - 1
 BODY = record(
@@ -56,81 +56,141 @@ ANSWER = record(
 
 
 class Restore(HistoryView):
-    """Twice the same request: the first says what it would do and gives a token, the second brings the token and does it."""
+    """The same request twice.
+
+    The first answers what it would do, with a token; the second has the token and does it.
+    """
 
     refused_as = "PUT"
     aliases = {"clusterId": "cluster_id"}
-    operations = {"post": Described("Restore an old version of an object", ANSWER, body=BODY)}
+    operations = {
+        "post": Described(
+            "Restore an old version of an object",
+            ANSWER,
+            body=BODY,
+        )
+    }
 
     def post(self, request: Request) -> Any:
         """Body: cluster_id, kind, namespace, name and `seq` (of the history) or `at`.
 
-        Without a confirmation nothing is written: the answer has the differences to the live object, the API server's verdict on a dry
-        run, and `confirm_token` (null when there is nothing to do, the server refuses, or with `dry_run`). With `confirm_token`,
-        `confirm=true` or X-Confirm it is applied; ConfirmationRequired when the live object has changed since the token was given.
+        Without a confirmation nothing is written. The answer then has the differences from the
+        live object, the API server's answer to a dry run, and `confirm_token`, which is null when
+        there is nothing to do, when the server refuses, or with `dry_run`. With `confirm_token`,
+        `confirm=true` or X-Confirm the version is written; ConfirmationRequired when the live
+        object has changed since the token was issued.
         """
         body = json_body(request)
-        cluster, kind, namespace, name, _ = self.subject(request, body, item=True)
+        cluster, kind, namespace, name, _ = self.subject(request, body, is_single=True)
         restore.check_kind(kind)
         subject = Subject(cluster, kind, namespace, name)
         old, version = self._version(subject, body)
         restore.check_version(old)
-        now = restore.live(subject)
+        live = restore.read_live(subject)
         act = Act(
-            "create" if now is None else "update",
-            *(kind.plural, kind.group, str(cluster.pk), namespace, name),
+            "create" if live is None else "update",
+            kind.plural,
+            kind.group,
+            str(cluster.pk),
+            namespace,
+            name,
             cluster_scoped=not kind.namespaced,
         )
         scope = authorise(self, request, act)
-        prepared = restore.prepare(subject, old, now, unbounded=scope.unbounded)
-        return self._proceed(request, body, prepared, version)
+        restoration = restore.prepare(
+            subject,
+            old,
+            live,
+            unbounded=scope.unbounded,
+        )
+        return self._proceed(request, body, restoration, version)
 
-    def _version(self, subject: Subject, body: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
-        where = {"namespace": subject.namespace}
+    def _version(
+        self,
+        subject: Subject,
+        body: Mapping[str, Any],
+    ) -> tuple[bytes, dict[str, Any]]:
+        """(the old version as JSON, {"seq", "at"} of it)."""
+        cluster = subject.cluster
+        kind = subject.kind
+        namespace = subject.namespace
+        name = subject.name
         if (body.get("seq") is None) == (not body.get("at")):
-            raise Invalid("seq or at is required, and not both", field="seq")
+            raise Invalid("either seq or at is required", field="seq")
         if body.get("seq") is not None:
             seq = integer(body["seq"], "seq", minimum=1, maximum=MAX_SEQ)
-            found = as_of.version(subject.cluster, subject.kind, subject.name, seq=seq, **where)
-            return found.data, {"seq": seq, "at": rfc3339(found.at, digits=3)}
+            version = as_of.version(
+                cluster,
+                kind,
+                name,
+                namespace=namespace,
+                seq=seq,
+            )
+            return version.data, {"seq": seq, "at": rfc3339(version.at, digits=3)}
         at = moment(str(body["at"]), "at")
         if at is None:
             raise Invalid("at is required", field="at")
         try:
-            return as_of.stored(subject.cluster, subject.kind, subject.name, at=at, **where), {
-                "seq": None,
-                "at": rfc3339(at, digits=3),
-            }
+            old = as_of.read_sealed(
+                cluster,
+                kind,
+                name,
+                namespace=namespace,
+                at=at,
+            )
         except Expired as error:
             raise Invalid(error.message, field="at") from None
+        return old, {"seq": None, "at": rfc3339(at, digits=3)}
 
     def _proceed(
-        self, request: Request, body: Mapping[str, Any], found: Restoration, version: dict[str, Any]
+        self,
+        request: Request,
+        body: Mapping[str, Any],
+        restoration: PreparedRestore,
+        version: dict[str, Any],
     ) -> dict[str, Any]:
-        subject = found.subject
+        """Write it when the request confirms it, else answer what it would do."""
+        subject = restoration.subject
         guarded = Guarded(
-            "restore", subject.kind.name, subject.name, subject.namespace, identity=found.identity()
+            "restore",
+            subject.kind.name,
+            subject.name,
+            subject.namespace,
+            identity=restoration.identity(),
         )
-        dry_run, action = boolean(body.get("dry_run", False), "dry_run"), found.action
-        shown = _shown(found, action, version)
-        confirmed = not dry_run and action != "unchanged" and confirmation.answer(request, guarded)
+        dry_run = boolean(body.get("dry_run", False), "dry_run")
+        action = restoration.action
+        is_confirmable = not dry_run and action != "unchanged"
+        answer = _answer(restoration, action, version)
+        # True, False, or None for a token that is not valid any more.
+        confirmed = is_confirmable and confirmation.answer(request, guarded)
         if confirmed:
-            made = restore.apply(found)
-            note(request, before=found.live, after=made, details={"restored": version})
-            return {**shown, "applied": True, "object": orjson.Fragment(made)}
+            manifest = restore.apply(restoration)
+            note(
+                request,
+                before=restoration.live,
+                after=manifest,
+                details={"restored": version},
+            )
+            return {**answer, "applied": True, "object": orjson.Fragment(manifest)}
         note(request, details={"dry_run": True})
-        invited = not dry_run and action != "unchanged" and found.verdict.made is not None
-        shown |= confirmation.invite(request, guarded) if invited else {}
+        if is_confirmable and restoration.verdict.made is not None:
+            answer |= confirmation.invite(request, guarded)
         if confirmed is None:
             raise ConfirmationRequired(
-                "the object has changed since, or the token is spent: look again, then confirm anew",
-                **shown,
+                "the object has changed, or the token has expired: review, then confirm again",
+                **answer,
             )
-        return shown
+        return answer
 
 
-def _shown(found: Restoration, action: str, version: dict[str, Any]) -> dict[str, Any]:
-    verdict = found.verdict
+def _answer(
+    restoration: PreparedRestore,
+    action: str,
+    version: dict[str, Any],
+) -> dict[str, Any]:
+    """What the restore would do, as ANSWER describes it."""
+    verdict = restoration.verdict
     return {
         "applied": False,
         "action": action,
@@ -140,9 +200,9 @@ def _shown(found: Restoration, action: str, version: dict[str, Any]) -> dict[str
             "reason": verdict.reason,
             "message": verdict.message,
         },
-        "changes": found.changes(),
-        "left_out": list(found.plan.left_out),
-        "content": found.plan.body,
+        "changes": restoration.changes(),
+        "left_out": list(restoration.plan.left_out),
+        "content": restoration.plan.body,
         "object": None,
         "confirm_token": None,
         "expires_in": None,

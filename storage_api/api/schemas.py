@@ -12,11 +12,11 @@ from core.api.schema import (
     array,
     record,
 )
-from storage_api.query.filters import Filter, Op, TypedQuery
+from storage_api.query.filters import Op, ParameterFilter, TypedQuery
 
 
 def optional(**properties: Schema) -> Schema:
-    """An object of which every member may be missing."""
+    """A JSON object without required members."""
     return {"type": "object", "properties": properties}
 
 
@@ -35,43 +35,77 @@ UNIX_SECONDS: Schema = {"type": "integer", "format": "int64", "description": "Un
 EXTRA = Query(
     "extra",
     TEXT,
-    description='Base64 of a JSON object {"dotted.path": value}; all must hold. A dot inside a key is written U+FF0E.',
+    description='Base64 of a JSON object {"dotted.path": value}; all must hold.'
+    " A dot inside a key is written U+FF0E.",
 )
 FIELD = Query(
     "field",
     TEXT,
-    description="Comma list of dotted paths from the document's root; only these and _id are given.",
+    description="Comma list of dotted paths from the document's root;"
+    " only these and _id are given.",
 )
-SLICE = (Query("offset", INTEGER), Query("limit", INTEGER, description="Missing or 0 is no limit."))
+SLICE = (
+    Query("offset", INTEGER),
+    Query(
+        "limit",
+        INTEGER,
+        description="Missing or 0 is no limit.",
+    ),
+)
 LISTING = (FIELD, EXTRA, *SLICE)
 FILTERS = (
-    Query("labelSelector", TEXT, description="As Kubernetes' own, on data.metadata.labels."),
+    Query(
+        "labelSelector",
+        TEXT,
+        description="As Kubernetes' own, on data.metadata.labels.",
+    ),
     Query(
         "updateTimeBefore", TEXT, description="Unix seconds or RFC 3339: last updated before that."
     ),
     Query(
         "resourceName",
         TEXT,
-        description="Comma list. Any other path of the document filters so too: data.status.phase=Failed,"
-        " a dot inside a key written U+FF0E; an empty value asks that the path exists.",
+        description="Comma list. Any other path of the document filters so too:"
+        " data.status.phase=Failed, a dot inside a key written U+FF0E;"
+        " an empty value asks that the path exists.",
     ),
 )
-USED = Query("used", BOOLEAN, description="1: the names of the namespaces that are in use.")
+USED = Query(
+    "used",
+    BOOLEAN,
+    description="1: the names of the namespaces that are in use.",
+)
 FILTER_NAMES = frozenset(query.name for query in FILTERS)
 PAGE = (
     Query("timeBegin", UNIX_SECONDS),
     Query("timeEnd", UNIX_SECONDS),
     Query("offset", INTEGER),
-    Query("length", INTEGER, description="Missing is no limit, 0 and less are 1000."),
-    Query("limit", INTEGER, description="Another name of length, which wins."),
+    Query(
+        "length",
+        INTEGER,
+        description="Missing is no limit, 0 and less are 1000.",
+    ),
+    Query(
+        "limit",
+        INTEGER,
+        description="Another name of length, which wins.",
+    ),
     FIELD,
     EXTRA,
 )
 
 ONE_OPERATIONS = {
     # The Go server's SDK sends a limit with the name of one, too.
-    "get": Described("One document.", ONE, (FIELD, EXTRA, Query("limit", INTEGER))),
-    "put": Described("Create a document or replace its data.", NULL, body=DATA),
+    "get": Described(
+        "One document.",
+        ONE,
+        (FIELD, EXTRA, Query("limit", INTEGER)),
+    ),
+    "put": Described(
+        "Create a document or replace its data.",
+        NULL,
+        body=DATA,
+    ),
     "delete": Described(
         "Delete a document; one that is not there is no failure.", NULL, (EXTRA, FIELD)
     ),
@@ -79,7 +113,11 @@ ONE_OPERATIONS = {
 SWEEP = optional(updateTimeBegin=UNIX_SECONDS, updateTimeEnd=UNIX_SECONDS)
 SWEEP_QUERY = (Query("updateTimeBegin", UNIX_SECONDS), Query("updateTimeEnd", UNIX_SECONDS))
 LIST_OPERATIONS = {
-    "get": Described("Documents of a type, oldest first.", DOCUMENTS, (*LISTING, *FILTERS)),
+    "get": Described(
+        "Documents of a type, oldest first.",
+        DOCUMENTS,
+        (*LISTING, *FILTERS),
+    ),
     "delete": Described(
         "Delete the documents of a type updated within an open range.",
         NULL,
@@ -98,7 +136,13 @@ NAMESPACE_OPERATIONS = {
 BATCH_OPERATIONS = {
     "post": Described(
         "Apply lines of {op, namespace, resourceType, resourceName, data}, all or none.",
-        record(added=INTEGER, changed=INTEGER, unchanged=INTEGER, stale=INTEGER, deleted=INTEGER),
+        record(
+            added=INTEGER,
+            changed=INTEGER,
+            unchanged=INTEGER,
+            stale=INTEGER,
+            deleted=INTEGER,
+        ),
         (
             Query(
                 "guard",
@@ -131,18 +175,28 @@ CUSTOM_OPERATIONS = {
     "get": Described(
         "Documents of a type in any cluster or in none; `total` counts all that match.",
         DOCUMENTS,
-        (*LISTING, *FILTERS, Query("clusterId", TEXT, description="Comma list.")),
+        (
+            *LISTING,
+            *FILTERS,
+            Query("clusterId", TEXT, description="Comma list."),
+        ),
         paged=True,
     ),
     "put": Described(
-        "Store a document of any members; one with the same values of the type's index is replaced.",
+        "Store a document of any members;"
+        " one with the same values of the type's index is replaced.",
         NULL,
         body=OBJECT,
     ),
     "delete": Described(
         "Delete the documents of a type that every parameter fits; without any, all of them.",
         NULL,
-        (EXTRA, FIELD, *FILTERS, Query("clusterId", TEXT, description="Comma list.")),
+        (
+            EXTRA,
+            FIELD,
+            *FILTERS,
+            Query("clusterId", TEXT, description="Comma list."),
+        ),
     ),
 }
 CUSTOM_INDEX_OPERATIONS = {
@@ -152,7 +206,11 @@ CUSTOM_INDEX_OPERATIONS = {
     "delete": Described("Forget an index; one that is not there is no failure.", NULL),
 }
 CLUSTER_INFO_OPERATIONS = {
-    "put": Described("Tell of a cluster: create or replace its data.", NULL, body=DATA),
+    "put": Described(
+        "Tell of a cluster: create or replace its data.",
+        NULL,
+        body=DATA,
+    ),
     "delete": Described("Forget what was told of a cluster.", NULL),
 }
 _EVENT_TEXTS = dict.fromkeys(
@@ -169,7 +227,11 @@ EVENT_OPERATIONS = {
             ),
             *(Query(f"extraInfo.{name}", TEXT) for name in ("name", "namespace", "kind")),
             *PAGE,
-            Query("extra_contain", TEXT, description="As extra, values are substrings."),
+            Query(
+                "extra_contain",
+                TEXT,
+                description="As extra, values are substrings.",
+            ),
         ),
         paged=True,
     ),
@@ -182,7 +244,12 @@ EVENT_OPERATIONS = {
     "put": Described(
         "Report an event.",
         NULL,
-        body=optional(**_EVENT_TEXTS, eventTime=UNIX_SECONDS, extraInfo=OBJECT, data=ANYTHING),
+        body=optional(
+            **_EVENT_TEXTS,
+            eventTime=UNIX_SECONDS,
+            extraInfo=OBJECT,
+            data=ANYTHING,
+        ),
     ),
 }
 _ALARM_TEXTS = dict.fromkeys(
@@ -201,12 +268,20 @@ ALARM_OPERATIONS = {
     "post": Described(
         "Report an alarm.",
         NULL,
-        body=optional(**_ALARM_TEXTS, receivedTime=UNIX_SECONDS, data=ANYTHING),
+        body=optional(
+            **_ALARM_TEXTS,
+            receivedTime=UNIX_SECONDS,
+            data=ANYTHING,
+        ),
     ),
 }
 METRIC_OPERATIONS = {
     "get": Described("One metric.", OBJECT, (FIELD,)),
-    "put": Described("Create a metric or replace its report.", NULL, body=DATA),
+    "put": Described(
+        "Create a metric or replace its report.",
+        NULL,
+        body=DATA,
+    ),
     "delete": Described("Delete a metric; one that is not there is no failure.", NULL),
 }
 METRIC_LIST_OPERATIONS = {
@@ -229,20 +304,40 @@ HOST_OPERATIONS = {
 IPS = record(ips=array(TEXT))
 CLUSTER_HOST_OPERATIONS = {
     "get": Described("Hosts of a cluster.", DOCUMENTS, LISTING),
-    "put": Described("The cluster has exactly these hosts.", NULL, body=IPS),
+    "put": Described(
+        "The cluster has exactly these hosts.",
+        NULL,
+        body=IPS,
+    ),
     "post": Described("The cluster has these hosts too.", NULL, body=IPS),
 }
 NODE_OPERATIONS = {
-    "get": Described("The watched object with its updateTime.", OBJECT, (FIELD,)),
-    "put": Described("Create or replace a watched object.", NULL, body=record(data=OBJECT)),
+    "get": Described(
+        "The watched object with its updateTime.",
+        OBJECT,
+        (FIELD,),
+    ),
+    "put": Described(
+        "Create or replace a watched object.",
+        NULL,
+        body=record(data=OBJECT),
+    ),
     "delete": Described("Delete a watched object; one that is not there is no failure.", NULL),
 }
 NODE_LIST_OPERATIONS = {
-    "get": Described("Watched objects of a type in a namespace.", DOCUMENTS, LISTING)
+    "get": Described(
+        "Watched objects of a type in a namespace.",
+        DOCUMENTS,
+        LISTING,
+    )
 }
 _FEED = Described(
     "Changes of a type as they happen, one JSON object after another.",
-    record(type={"type": "integer", "enum": [1, 2, 3, -1]}, value=OBJECT, seq=INTEGER),
+    record(
+        type={"type": "integer", "enum": [1, 2, 3, -1]},
+        value=OBJECT,
+        seq=INTEGER,
+    ),
     (
         Query(
             "since",
@@ -250,7 +345,13 @@ _FEED = Described(
             description="The seq to go on from; 0 is the oldest kept, absent is now.",
         ),
     ),
-    optional(selfOnly=BOOLEAN, maxEvents=INTEGER, timeout=INTEGER, mustDiff=TEXT, since=INTEGER),
+    optional(
+        selfOnly=BOOLEAN,
+        maxEvents=INTEGER,
+        timeout=INTEGER,
+        mustDiff=TEXT,
+        since=INTEGER,
+    ),
 )
 _METRIC_FEED = Described(
     "Changes of the metrics of a type as they happen, one JSON object after another.",
@@ -260,9 +361,16 @@ _METRIC_FEED = Described(
 )
 METRIC_FEED_OPERATIONS = {
     "post": _METRIC_FEED,
-    "get": Described(_METRIC_FEED.summary, _METRIC_FEED.answer, _METRIC_FEED.query),
+    "get": Described(
+        _METRIC_FEED.summary,
+        _METRIC_FEED.answer,
+        _METRIC_FEED.query,
+    ),
 }
-FEED_OPERATIONS = {"post": _FEED, "get": Described(_FEED.summary, _FEED.answer, _FEED.query)}
+FEED_OPERATIONS = {
+    "post": _FEED,
+    "get": Described(_FEED.summary, _FEED.answer, _FEED.query),
+}
 
 _SCHEMAS = {
     Op.TEXT: TEXT,
@@ -273,7 +381,7 @@ _SCHEMAS = {
 }
 
 
-def _parameter(item: Filter) -> Query:
+def _parameter(item: ParameterFilter) -> Query:
     rules = {Op.TEXT: "Comma list, any of it.", Op.SINCE: "At or after.", Op.UNTIL: "Before."}
     return Query(
         item.param, _SCHEMAS[item.op], description=f"{item.path}. {rules.get(item.op, '')}".strip()
@@ -281,12 +389,16 @@ def _parameter(item: Filter) -> Query:
 
 
 def typed_operations(typed: TypedQuery) -> dict[str, Described]:
-    """The operations of a typed query, out of its table."""
+    """The operations of a typed query, as its table has them."""
     parameters = (*(_parameter(item) for item in typed.filters), *LISTING, *FILTERS)
     if typed.name == "namespace":
         parameters = (*parameters, USED)
     return {
-        "get": Described(f"Documents of type {typed.name}.", DOCUMENTS, parameters),
+        "get": Described(
+            f"Documents of type {typed.name}.",
+            DOCUMENTS,
+            parameters,
+        ),
         "post": Described(
             f"Documents of type {typed.name}, parameters as a JSON object of texts.",
             DOCUMENTS,

@@ -10,47 +10,55 @@ from core.errors import TooManyRequests
 from core.stream_limits import StreamPlace
 
 
-class Places:
-    """How many streams this process serves, in all and for each caller."""
+class StreamLimiter:
+    """Counts the streams of this process, in all and for each caller."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._taken: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
-    def take(self, caller: str) -> None:
-        """Take a place; TooManyRequests when there is none left for the caller or for anyone."""
+    def acquire(self, caller: str) -> None:
+        """Count one more stream; TooManyRequests when the caller or the process has enough."""
         with self._lock:
-            if self._taken.total() >= settings.STORAGE_WATCH_STREAMS:
+            if self._counts.total() >= settings.STORAGE_WATCH_STREAMS:
                 raise TooManyRequests(
                     f"this process serves {settings.STORAGE_WATCH_STREAMS} streams already",
                     retry_after=5,
                 )
-            if self._taken[caller] >= settings.STORAGE_WATCH_STREAMS_PER_CLIENT:
+            if self._counts[caller] >= settings.STORAGE_WATCH_STREAMS_PER_CLIENT:
                 raise TooManyRequests(
                     f"you follow {settings.STORAGE_WATCH_STREAMS_PER_CLIENT} streams here already",
                     retry_after=5,
                 )
-            self._taken[caller] += 1
+            self._counts[caller] += 1
 
-    def give_back(self, caller: str) -> None:
-        """Give a place back."""
+    def release(self, caller: str) -> None:
+        """Count one stream less."""
         with self._lock:
-            self._taken[caller] -= 1
-            if not self._taken[caller]:
-                del self._taken[caller]
+            self._counts[caller] -= 1
+            if not self._counts[caller]:
+                # Callers come and go: the counter must not grow with each of them.
+                del self._counts[caller]
 
 
-_places = Places()
+_limiter = StreamLimiter()
 
 
-class Seated:
-    """An answer's body that holds a place, from the moment it is made: TooManyRequests when there is none. Closing it gives the place
-    back, whether or not it was ever read."""
+class LimitedStream:
+    """The body of a streamed answer, counted from its creation until it is closed.
 
-    def __init__(self, caller: str, parts: Callable[[], Generator[bytes, None, None]]) -> None:
+    TooManyRequests when the limits are reached. Closing it ends the count, whether or not the
+    body was ever read.
+    """
+
+    def __init__(
+        self,
+        caller: str,
+        parts: Callable[[], Generator[bytes, None, None]],
+    ) -> None:
         self._place = StreamPlace(caller)
         try:
-            _places.take(caller)
+            _limiter.acquire(caller)
         except TooManyRequests:
             self._place.give_back()
             raise
@@ -62,9 +70,10 @@ class Seated:
         return self._parts
 
     def close(self) -> None:
-        """Stop following."""
+        """End the stream."""
         self._parts.close()
+        # Servers may close a body more than once.
         if self._open:
             self._open = False
-            _places.give_back(self._caller)
+            _limiter.release(self._caller)
             self._place.give_back()

@@ -42,14 +42,15 @@ SYNC = record(
 
 
 class SyncView(DialectView):
-    """How far a cluster's copy in the store is."""
+    """GET /clusters/{id}/sync: how fresh a cluster's copy in the store is."""
 
     operations = {"get": Described("How fresh the store is, kind by kind", SYNC)}
 
     def get(self, request: Request, pk: str) -> Any:
-        """`age` in seconds (null: not known), `served` whether lists come from the store now; no kinds while nothing was collected.
+        """`age` is in seconds (null: not known), `served` whether lists come from the store now.
 
-        A kind that may not be read in the whole cluster has an entry for each accessible namespace beside its own, which is `refused`.
+        There are no kinds while nothing was collected. A kind that may not be read in the whole
+        cluster has an entry for each accessible namespace beside its own, which is `refused`.
         """
         authorise(self, request, Act("get", "clusters", cluster=pk))
         cluster = registry.find(integer(pk, "id", minimum=0))
@@ -59,57 +60,68 @@ class SyncView(DialectView):
             "collector": row.owner if row else "",
             "known_at": rfc3339(row.beaten_at, digits=3) if row else None,
             "error": row.error if row else "",
-            "kinds": [_kind(found) for found in sync.freshness(cluster)],
+            "kinds": [_kind(copy) for copy in sync.freshness(cluster)],
         }
 
 
-def _kind(found: Freshness) -> dict[str, Any]:
-    kind = found.kind
+def _kind(copy: Freshness) -> dict[str, Any]:
+    kind = copy.kind
     return {
         "kind": kind.name,
         "group": kind.group,
         "version": kind.version,
         "plural": kind.plural,
         "aliases": list(kind.aliases),
-        "namespace": found.namespace,
-        "resource_type": found.resource_type,
-        "phase": found.phase,
-        "age": None if found.age is None else round(found.age, 3),
-        "served": settings.LISTS_FROM_STORE and found.serves(settings.STORE_FRESH_SECONDS),
-        "resource_version": found.resource_version,
-        "listed_at": rfc3339(found.listed_at, digits=3),
-        "changed_at": rfc3339(found.changed_at, digits=3),
-        "error": found.error,
+        "namespace": copy.namespace,
+        "resource_type": copy.resource_type,
+        "phase": copy.phase,
+        "age": None if copy.age is None else round(copy.age, 3),
+        "served": settings.LISTS_FROM_STORE and copy.serves(settings.STORE_FRESH_SECONDS),
+        "resource_version": copy.resource_version,
+        "listed_at": rfc3339(copy.listed_at, digits=3),
+        "changed_at": rfc3339(copy.changed_at, digits=3),
+        "error": copy.error,
     }
 
 
 def _by_type(copies: Iterable[Freshness]) -> dict[str, list[Freshness]]:
-    """The copies that make up what is collected of each type: the whole cluster's, or those of the namespaces that do not refuse it."""
-    found: dict[str, list[Freshness]] = {}
+    """The copies that make up what is collected of each type.
+
+    That is the whole cluster's copy, or those of the namespaces where it may be read.
+    """
+    by_type: dict[str, list[Freshness]] = {}
     for copy in copies:
-        found.setdefault(copy.resource_type, []).append(copy)
-    for stored_as, of_type in found.items():
-        parts = [
-            copy for copy in of_type if copy.namespace and copy.phase != KindSync.Phase.REFUSED
-        ]
-        whole = [copy for copy in of_type if not copy.namespace]
-        is_refused = any(copy.phase == KindSync.Phase.REFUSED for copy in whole)
-        found[stored_as] = parts if parts and (is_refused or not whole) else whole or of_type
-    return found
+        by_type.setdefault(copy.resource_type, []).append(copy)
+    return {stored_as: _effective(type_copies) for stored_as, type_copies in by_type.items()}
+
+
+def _effective(copies: list[Freshness]) -> list[Freshness]:
+    whole = [copy for copy in copies if not copy.namespace]
+    is_refused = any(copy.phase == KindSync.Phase.REFUSED for copy in whole)
+    namespaced = [
+        copy for copy in copies if copy.namespace and copy.phase != KindSync.Phase.REFUSED
+    ]
+    if namespaced and (is_refused or not whole):
+        return namespaced
+    return whole or copies
 
 
 class StoreAge(Collector):
-    """The store's age by cluster and kind, read when Prometheus asks; nothing while the database is away."""
+    """The store's age by cluster and kind, read when Prometheus scrapes.
+
+    Without a database there are no samples.
+    """
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Nothing is read for the registration."""
+        """Nothing: registration must not read the database."""
         return iter(())
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Seconds since the store was known to hold what the cluster has, and whether each kind is watched."""
+        """Age of the store's copies in seconds, and whether each kind is watched."""
         age = GaugeMetricFamily(
             "kubegale_store_age_seconds",
-            "Age of the store's copy, of the oldest namespace where a kind is followed by namespace",
+            "Age of the store's copy,"
+            " of the oldest namespace where a kind is followed by namespace",
             labels=["cluster", "kind"],
         )
         watched = GaugeMetricFamily(
@@ -123,9 +135,11 @@ class StoreAge(Collector):
                     is_watched = all(copy.phase == KindSync.Phase.WATCHING for copy in copies)
                     watched.add_metric([cluster.name, stored_as], float(is_watched))
                     ages = [copy.age for copy in copies if copy.age is not None]
+                    # One unknown age makes that of the kind unknown.
                     if len(ages) == len(copies):
                         age.add_metric([cluster.name, stored_as], max(ages))
         except DatabaseError:
+            # The other metrics of the process are still of use.
             return
         yield age
         yield watched

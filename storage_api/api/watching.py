@@ -1,4 +1,7 @@
-"""GET /watch: the changes of many clusters as they happen, as server-sent events; the WebSocket gives out the same (docs/streams.md)."""
+"""GET /watch: the changes of many clusters as they happen, as server-sent events.
+
+The WebSocket gives out the same changes (docs/streams.md).
+"""
 
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -21,8 +24,8 @@ from core.api.schema import INTEGER, TEXT, Described, Query
 from core.errors import DomainError, Expired, Forbidden, Invalid
 from core.stream_limits import stopping
 from core.times import rfc3339
-from storage_api.api.multicluster import chosen, shown
-from storage_api.api.stream_limits import Seated
+from storage_api.api.multicluster import mask_secret, select_places, split_words
+from storage_api.api.stream_limits import LimitedStream
 from storage_api.query import selectors
 from storage_api.services import change_log, multicluster, multicluster_watch
 from storage_api.services.change_log import Start
@@ -32,90 +35,115 @@ from storage_api.services.multicluster_watch import Entry, View
 Frame = dict[str, Any]
 OPTIONS = ("clusters", "kinds", "namespaces", "labelSelector", "after")
 MAX_SEQ = 2**63 - 1
-# Settled places are shared by the streams of a process for so long.
+# Streams of a process share for so many seconds up to where the log is settled.
 SHARED = 0.2
 
 
 class Following:
-    """One client's watch. Everything here talks to the database; rights are the credential's, looked at again by `look_again`.
+    """One client's watch.
 
-    `asked`: clusters, kinds and namespaces as comma lists, labelSelector, and `after`: a `seq` (0 the oldest kept; absent: from now on).
-    Invalid or NotFound for what cannot be read, Forbidden when nothing of it may be seen, Expired when the place is no longer kept.
+    `options` are clusters, kinds and namespaces as comma lists, labelSelector, and `after`: the
+    seq to go on from (0 the oldest that there is; absent: from now on). Everything here uses the
+    database. Rights are the credential's; `look_again` checks them again.
+
+    Raises Invalid or NotFound for what cannot be parsed, Forbidden when the caller may see none
+    of it, Expired when the log does not go back to `after`.
     """
 
-    def __init__(self, credential: Mapping[str, Any], asked: Mapping[str, str]) -> None:
-        self._credential, self._asked = credential, asked
-        if any("\0" in value for value in asked.values()):
-            raise Invalid("a parameter holds a NUL")
-        labels = selectors.labels(asked.get("labelSelector", ""))
+    def __init__(
+        self,
+        credential: Mapping[str, Any],
+        options: Mapping[str, str],
+    ) -> None:
+        self._credential = credential
+        self._options = options
+        if any("\0" in value for value in options.values()):
+            raise Invalid("a parameter contains a NUL character")
+        labels = selectors.labels(options.get("labelSelector", ""))
         if labels is None:
-            raise Invalid("labelSelector cannot be read", field="labelSelector")
+            raise Invalid("labelSelector cannot be parsed", field="labelSelector")
         self._labels = labels
         self.problems: list[dict[str, Any]] = []
         self.idle = False
-        self._view, self._kinds, self._ids = self._look()
-        after = asked.get("after", "")
-        self._start = (
-            Start(integer(after, "after", minimum=0, maximum=MAX_SEQ))
-            if after
-            else change_log.now()
-        )
+        self._view, self._kinds, self._ids = self._resolve()
+        after = options.get("after", "")
+        if after:
+            self._start = Start(integer(after, "after", minimum=0, maximum=MAX_SEQ))
+        else:
+            self._start = change_log.now()
         multicluster_watch.check_place(self._start.seq)
 
     @property
     def place(self) -> int:
-        """Up to where everything was given out."""
+        """The seq up to which every change was returned."""
         return self._start.seq
 
     def look_again(self) -> None:
-        """Credentials, grants, kinds and clusters as they are by now. Unauthenticated, Forbidden, or Expired when reading was too slow."""
-        self._view, self._kinds, self._ids = self._look()
+        """Resolve credentials, grants, kinds and clusters again.
+
+        Raises Unauthenticated, Forbidden, or Expired when the client was too slow.
+        """
+        self._view, self._kinds, self._ids = self._resolve()
         multicluster_watch.check_place(self.place)
 
     def next(self) -> list[Frame]:
-        """The next changes, at most a page, which may hold none that fit; `idle` says that there is nothing to read on for now."""
+        """The next changes: at most a page, which may have none that match.
+
+        `idle` then says whether there is nothing more to read for now.
+        """
         settled = multicluster_watch.horizon.within(SHARED)
         entries, reached = multicluster_watch.read(self._view, self._start, settled)
         self.idle = reached >= settled
         self._start = Start(reached, self._start.seen)
         return [self._frame(entry) for entry in entries if entry.cluster in self._ids]
 
-    def _look(self) -> tuple[View, dict[str, Kind], dict[str, int]]:
-        kinds = self._wanted()
+    def _resolve(self) -> tuple[View, dict[str, Kind], dict[str, int]]:
+        """(what to read, kinds by resource type, ids of clusters by name)."""
+        kinds = self._resolve_kinds()
         acts = [
-            Act("search", kind.plural, kind.group, cluster_scoped=not kind.namespaced)
+            Act(
+                "search",
+                kind.plural,
+                kind.group,
+                cluster_scoped=not kind.namespaced,
+            )
             for kind in kinds
         ]
         scopes = stream_policy().scopes(self._credential, acts)
         if not any(scopes):
             raise Forbidden("you may not watch any of this")
         clusters = list(registry.clusters().filter(impersonate=False).values_list("pk", "name"))
-        found = [
+        visible = [
             (kind, _places(scope, clusters))
             for kind, scope in zip(kinds, scopes, strict=True)
             if scope
         ]
-        known = {place.cluster: place for _, places in found for place in places}
-        left, self.problems = chosen(_words(self._asked, "clusters"), list(known.values()))
-        ids = {place.name: place.cluster for place in left}
+        by_cluster = {place.cluster: place for _, places in visible for place in places}
+        references = split_words(self._options.get("clusters", ""))
+        matching, self.problems = select_places(references, list(by_cluster.values()))
+        ids = {place.name: place.cluster for place in matching}
         narrowed = [
-            (kind, [place for place in places if place.name in ids]) for kind, places in found
+            (kind, [place for place in places if place.name in ids]) for kind, places in visible
         ]
-        view = View(narrowed, _words(self._asked, "namespaces"), self._labels)
+        namespaces = split_words(self._options.get("namespaces", ""))
+        view = View(narrowed, namespaces, self._labels)
         return view, {resource_type(kind): kind for kind in kinds}, ids
 
-    def _wanted(self) -> Sequence[Kind]:
-        """The kinds that were asked for; Secrets only by name. Before anything is collected, those that will be."""
-        if words := _words(self._asked, "kinds"):
-            return list(dict.fromkeys(multicluster.find_kind(word) for word in words))
-        return [
-            kind
-            for kind in multicluster.collected_kinds() or KINDS.values()
-            if (kind.group, kind.plural) != SECRETS
-        ]
+    def _resolve_kinds(self) -> Sequence[Kind]:
+        """The kinds that the options name, else all that are collected but Secrets."""
+        references = split_words(self._options.get("kinds", ""))
+        if references:
+            kinds = [multicluster.find_kind(reference) for reference in references]
+            return list(dict.fromkeys(kinds))
+        # Before anything is collected: what will be.
+        collected = multicluster.collected_kinds() or KINDS.values()
+        return [kind for kind in collected if (kind.group, kind.plural) != SECRETS]
 
     def _frame(self, entry: Entry) -> Frame:
         kind = self._kinds[entry.resource_type]
+        manifest = None
+        if entry.type != multicluster_watch.GAP:
+            manifest = orjson.Fragment(mask_secret(entry.data.encode(), kind))
         return {
             "type": entry.type,
             "seq": entry.seq,
@@ -129,9 +157,7 @@ class Following:
             "name": entry.name,
             "uid": entry.uid,
             "resource_version": entry.resource_version,
-            "object": None
-            if entry.type == multicluster_watch.GAP
-            else orjson.Fragment(shown(entry.data.encode(), kind)),
+            "object": manifest,
         }
 
 
@@ -139,10 +165,6 @@ def _places(scope: Scope, clusters: Iterable[tuple[int, str]]) -> list[Place]:
     if scope.clusters is None:
         return [Place(pk, name) for pk, name in clusters]
     return [Place(pk, name, scope.clusters[pk]) for pk, name in clusters if pk in scope.clusters]
-
-
-def _words(asked: Mapping[str, str], name: str) -> list[str]:
-    return [word for part in asked.get(name, "").split(",") if (word := part.strip())]
 
 
 class Watch(DialectView):
@@ -156,12 +178,14 @@ class Watch(DialectView):
                 Query(
                     "after",
                     INTEGER,
-                    description="Go on after this seq; 0 is the oldest kept; from now on when absent. Last-Event-ID too.",
+                    description="Go on after this seq; 0 is the oldest kept;"
+                    " from now on when absent. Last-Event-ID too.",
                 ),
                 Query(
                     "clusters",
                     TEXT,
-                    description="Ids or names, comma list; all that the caller may see when absent.",
+                    description="Ids or names, comma list;"
+                    " all that the caller may see when absent.",
                 ),
                 Query(
                     "kinds",
@@ -176,84 +200,96 @@ class Watch(DialectView):
     }
 
     def get(self, request: Request) -> HttpResponseBase:
-        """Server-sent events; `id` is the seq to go on from. A place that is no longer kept is an ERROR event with code 410."""
+        """Server-sent events; `id` is the seq to go on from.
+
+        Where the log does not go back to that seq, the only event is an ERROR with code 410.
+        """
         query = request.query_params
-        asked = {name: query[name] for name in OPTIONS if name in query}
-        if last := request.headers.get("Last-Event-ID", "").strip():
-            asked["after"] = last
+        options = {name: query[name] for name in OPTIONS if name in query}
+        # Browsers send it by themselves when they connect again.
+        last_event_id = request.headers.get("Last-Event-ID", "").strip()
+        if last_event_id:
+            options["after"] = last_event_id
         try:
-            following: Following | Expired = Following(stream_policy().credential(request), asked)
+            watch: Following | Expired = Following(stream_policy().credential(request), options)
         except Expired as error:
-            following = error
+            watch = error
         self.check_input(request)
         caller = f"user {request.user.pk}" if request.user.pk else client_address(request)
-        body = Seated(
-            caller,
-            lambda: (
-                self._lost(following) if isinstance(following, Expired) else self._events(following)
-            ),
-        )
+
+        def events() -> Generator[bytes, None, None]:
+            # An EventSource tells its page of events alone, never of a failed answer.
+            return self._error(watch) if isinstance(watch, Expired) else self._events(watch)
+
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingHttpResponse(body, content_type="text/event-stream", headers=headers)
+        return StreamingHttpResponse(
+            LimitedStream(caller, events),
+            content_type="text/event-stream",
+            headers=headers,
+        )
 
     def farewell(self, error: DomainError) -> bytes:
-        """The same ERROR event as for any other end."""
-        return b"".join(self._lost(error))
+        """The same ERROR event as at any other end."""
+        return b"".join(self._error(error))
 
-    def _events(self, following: Following) -> Generator[bytes, None, None]:
+    def _events(self, watch: Following) -> Generator[bytes, None, None]:
         yield b"retry: 2000\n\n"
-        yield _event(
-            {"type": "BOOKMARK", "seq": following.place, "partial_errors": following.problems}
-        )
+        yield _event({"type": "BOOKMARK", "seq": watch.place, "partial_errors": watch.problems})
         try:
-            yield from _told(following)
+            yield from _follow(watch)
         except DomainError as error:
-            yield from self._lost(error)
+            yield from self._error(error)
 
-    def _lost(self, error: DomainError) -> Generator[bytes, None, None]:
-        """Say why it ends. What reconnects by itself after a gap goes on at `latest`, having been told."""
+    def _error(self, error: DomainError) -> Generator[bytes, None, None]:
+        """An ERROR event; after a gap its seq is where a client goes on when it connects again."""
         _, body = self.dialect.error(error, "GET")
-        code = (
-            410
-            if isinstance(error, Expired)
-            else 401
-            if error.code in ("unauthenticated", "token_expired")
-            else 403
-        )
         status = {
             "kind": "Status",
             "apiVersion": "v1",
             "status": "Failure",
-            "code": code,
+            "code": _status_code(error),
             "reason": error.code,
             "message": error.message,
         }
         place = {"seq": error.details["latest"]} if "latest" in error.details else {}
-        yield _event(
-            {"type": "ERROR", **place, **(body if isinstance(body, dict) else {}), "object": status}
-        )
+        members = body if isinstance(body, dict) else {}
+        yield _event({"type": "ERROR", **place, **members, "object": status})
 
 
-def _told(following: Following) -> Generator[bytes, None, None]:
-    began = checked = beat = time.monotonic()
+def _status_code(error: DomainError) -> int:
+    """The code of the Status, as an API server's watch would have it."""
+    if isinstance(error, Expired):
+        return 410
+    if error.code in ("unauthenticated", "token_expired"):
+        return 401
+    return 403
+
+
+def _follow(watch: Following) -> Generator[bytes, None, None]:
+    """Events until the stream's time is over or the process stops."""
+    began = time.monotonic()
+    last_check = began
+    last_bookmark = began
     while (now := time.monotonic()) - began < settings.STORAGE_WATCH_SECONDS:
-        if now - checked >= settings.STREAM_REAUTHORISE_SECONDS:
-            following.look_again()
-            checked = now
-        for frame in following.next():
+        if now - last_check >= settings.STREAM_REAUTHORISE_SECONDS:
+            watch.look_again()
+            last_check = now
+        for frame in watch.next():
             yield _event(frame)
-        if now - beat >= settings.STORAGE_WATCH_HEARTBEAT:
-            beat = now
-            yield _event({"type": "BOOKMARK", "seq": following.place})
+        if now - last_bookmark >= settings.STORAGE_WATCH_HEARTBEAT:
+            last_bookmark = now
+            yield _event({"type": "BOOKMARK", "seq": watch.place})
         if stopping.is_set():
             return
-        if following.idle:
+        if watch.idle:
+            # A stream never ends a request, which would renew its connection to the database.
             connection.close_if_unusable_or_obsolete()
             time.sleep(settings.STORAGE_WATCH_POLL)
+            # Nothing to send; the server gets the chance to notice that the client has gone.
             yield b""
 
 
 def _event(frame: Frame) -> bytes:
     """One server-sent event; JSON text has no line ends."""
-    place = b"id: %d\n" % frame["seq"] if "seq" in frame else b""
-    return place + b"data: " + orjson.dumps(frame) + b"\n\n"
+    event_id = b"id: %d\n" % frame["seq"] if "seq" in frame else b""
+    return event_id + b"data: " + orjson.dumps(frame) + b"\n\n"

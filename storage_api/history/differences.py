@@ -1,21 +1,30 @@
 """How two documents differ, as a list of paths with both values."""
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import islice
+from typing import Any, TypeAlias
 
 # Every write moves these; they say nothing about what was changed.
 IGNORED = frozenset({("metadata", "resourceVersion"), ("metadata", "managedFields")})
 MOST = 500
+# Stands for a value that is not there: None is JSON's null.
 ABSENT = object()
-Path = tuple[str, ...]
+Path: TypeAlias = tuple[str, ...]
 
 
 def differences(before: Any, after: Any) -> list[dict[str, Any]]:
-    """[{"path":["spec","replicas"],"op":"add|remove|replace","from":…,"to":…}], at most 500. Lists of equal length: by place."""
-    found = []
-    for path, old, new in _walk((), before, after):
-        op = "add" if old is ABSENT else "remove" if new is ABSENT else "replace"
-        found.append(
+    """[{"path": ["spec", "replicas"], "op": "add|remove|replace", "from": …, "to": …}].
+
+    At most 500. Lists of equal length are compared element by element, others as a whole.
+    """
+    changes = []
+    for path, old, new in islice(_walk((), before, after), MOST):
+        op = "replace"
+        if old is ABSENT:
+            op = "add"
+        elif new is ABSENT:
+            op = "remove"
+        changes.append(
             {
                 "path": list(path),
                 "op": op,
@@ -23,19 +32,25 @@ def differences(before: Any, after: Any) -> list[dict[str, Any]]:
                 "to": None if new is ABSENT else new,
             }
         )
-        if len(found) == MOST:
-            break
-    return found
+    return changes
 
 
-def _walk(path: Path, before: Any, after: Any) -> Iterator[tuple[Path, Any, Any]]:
+def _walk(
+    path: Path,
+    before: Any,
+    after: Any,
+) -> Iterator[tuple[Path, Any, Any]]:
     if path in IGNORED or before == after:
         return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
-            yield from _walk((*path, key), before.get(key, ABSENT), after.get(key, ABSENT))
+            yield from _walk(
+                (*path, key),
+                before.get(key, ABSENT),
+                after.get(key, ABSENT),
+            )
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        for place, (old, new) in enumerate(zip(before, after, strict=True)):
-            yield from _walk((*path, str(place)), old, new)
+        for index, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield from _walk((*path, str(index)), old, new)
     else:
         yield path, before, after

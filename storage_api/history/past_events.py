@@ -1,4 +1,7 @@
-"""The Events of a cluster as they were at a moment: the last report of each until then, as long as Kubernetes would have kept it."""
+"""The Events of a cluster as they were at a moment.
+
+That is the last report of each until then, as long as Kubernetes would have kept it.
+"""
 
 import re
 from collections.abc import Sequence
@@ -12,13 +15,13 @@ from clusters.kinds import KINDS
 from clusters.lists import ListQuery, ObjectPage
 from clusters.models import Cluster
 from core.errors import Expired, Invalid, NotFound
-from storage_api.history.as_of import check_moment, require_common
+from storage_api.history.as_of import check_moment, refuse_impersonated
 from storage_api.protection import masked
 from storage_api.query import selectors
-from storage_api.query.conditions import Clause
+from storage_api.query.conditions import Clause, name_contains
 
-# What an API server is told by default (--event-ttl).
-KEPT = timedelta(hours=1)
+# The default of kube-apiserver's --event-ttl.
+EVENT_TTL = timedelta(hours=1)
 # The fields that the API server selects Events by, and the paths of their values.
 FIELDS = {
     **{
@@ -36,16 +39,20 @@ FIELDS = {
 _REQUIREMENT = re.compile(
     r"(?P<path>[A-Za-z.]+)(?P<op>==|=|!=)(?P<value>(?:[^,\\=!]|\\[,\\=])*)(?:,|\Z)"
 )
-_FIRST = "SELECT min(create_time) FROM storage_event WHERE cluster_id = %s"
-# The id of a report that a collector made is the Event's uid and resourceVersion; others' reports need be no Events at all.
-_THEN = sql.SQL("""
+_FIRST_REPORT = "SELECT min(create_time) FROM storage_event WHERE cluster_id = %s"
+# The id of a report that a collector made is the Event's uid and resourceVersion; reports by
+# others need not be Events at all.
+_PAGE = sql.SQL("""
 WITH reported AS (
-  SELECT DISTINCT ON (e.data #>> '{{metadata,uid}}') e.id, e.event_time, e.data FROM storage_event e
+  SELECT DISTINCT ON (e.data #>> '{{metadata,uid}}') e.id, e.event_time, e.data
+  FROM storage_event e
   WHERE e.cluster_id = %s AND e.create_time <= %s AND e.event_time > %s
-    AND e.event_id = (e.data #>> '{{metadata,uid}}') || '/' || (e.data #>> '{{metadata,resourceVersion}}')
+    AND e.event_id
+      = (e.data #>> '{{metadata,uid}}') || '/' || (e.data #>> '{{metadata,resourceVersion}}')
   ORDER BY e.data #>> '{{metadata,uid}}', e.create_time DESC, e.id DESC
 )
-SELECT (r.data - 'kind' - 'apiVersion')::text, count(*) OVER () FROM reported r WHERE {where} ORDER BY r.event_time DESC, r.id DESC
+SELECT (r.data - 'kind' - 'apiVersion')::text, count(*) OVER ()
+FROM reported r WHERE {where} ORDER BY r.event_time DESC, r.id DESC
 """)
 
 
@@ -56,94 +63,106 @@ def page(
     *,
     uids: frozenset[str] | None = None,
 ) -> ObjectPage:
-    """A page of Events, newest first; `uids` names the objects that they are about. Expired before the first report, Invalid for
-    a selector that is not plain."""
-    require_common(cluster)
+    """A page of Events as they were, newest first, values of Secrets masked.
+
+    `uids` are of the objects that the Events are about (None: all). Raises Expired before the
+    first report, Invalid for a selector that the store does not understand or a moment in the
+    future, Forbidden as `as_of.refuse_impersonated`.
+    """
+    refuse_impersonated(cluster)
     check_moment(at)
     if "\0" in f"{query.namespace}{query.keyword}{query.field_selector}":
-        raise Invalid("a parameter holds a NUL")
+        raise Invalid("a parameter contains a NUL character")
     labels = selectors.labels(query.label_selector)
     if labels is None:
-        raise Invalid("a list of the past takes plain selectors only", field="labelSelector")
+        raise Invalid("with at only plain selectors are supported", field="labelSelector")
     _check_beginning(cluster, at)
     where = [
         *labels.clauses,
-        *_fields(query.field_selector),
-        *_scope(query.namespace, query.keyword, query.namespaces, uids),
+        *_field_clauses(query.field_selector),
+        *_scope_clauses(query, uids),
     ]
+    condition = sql.SQL(" AND ").join([sql.SQL("true"), *(clause.text for clause in where)])
+    params: list[Any] = [cluster.name, at, at - EVENT_TTL]
+    for clause in where:
+        params.extend(clause.params)
     with connection.cursor() as cursor:
-        cursor.execute(
-            _THEN.format(
-                where=sql.SQL(" AND ").join([sql.SQL("true"), *(clause.text for clause in where)])
-            ),
-            [cluster.name, at, at - KEPT, *(param for clause in where for param in clause.params)],
-        )
+        cursor.execute(_PAGE.format(where=condition), params)
         rows: list[Any] = cursor.fetchall()
-    return ObjectPage(
-        [masked(row[0].encode()) for row in rows[query.offset : query.offset + query.size]],
-        len(rows),
+    end = query.offset + query.size
+    items = [masked(text.encode()) for text, _ in rows[query.offset : end]]
+    return ObjectPage(items, len(rows))
+
+
+def get(
+    cluster: Cluster,
+    name: str,
+    *,
+    namespace: str,
+    at: datetime,
+) -> bytes:
+    """One Event as JSON as it was; NotFound when it did not exist, else as `page`."""
+    query = ListQuery(
+        namespace=namespace,
+        field_selector=f"metadata.name={_escape(name)}",
+        size=1,
     )
-
-
-def get(cluster: Cluster, name: str, *, namespace: str, at: datetime) -> bytes:
-    """One Event as it was; NotFound when it was not there."""
-    query = ListQuery(namespace=namespace, field_selector=f"metadata.name={_escaped(name)}", size=1)
     events = page(cluster, query, at).items
     if not events:
-        raise NotFound(f'events "{name}" was not there at that time', reason="NotFound")
+        raise NotFound(f'events "{name}" did not exist at that time', reason="NotFound")
     kind = KINDS["events"]
-    return (
-        b'{"kind":"%s","apiVersion":"%s",' % (kind.name.encode(), kind.api_version.encode())
-        + events[0][1:]
-    )
+    # Items of a list are without kind and apiVersion; an object by itself has them first.
+    head = b'{"kind":"%s","apiVersion":"%s",' % (kind.name.encode(), kind.api_version.encode())
+    return head + events[0][1:]
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
+    """The value with the escapes of a field selector."""
     return re.sub(r"([,\\=])", r"\\\1", value)
 
 
 def _check_beginning(cluster: Cluster, at: datetime) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_FIRST, [cluster.name])
+        cursor.execute(_FIRST_REPORT, [cluster.name])
         first = cursor.fetchone()[0]
-    if first is None or at < first:
+    if first is None:
+        raise Expired("there is no history for this cluster's events")
+    if at < first:
         raise Expired(
-            "nothing is kept of this cluster's events"
-            + (f" before {first:%Y-%m-%dT%H:%M:%SZ}" if first else "")
+            f"history for this cluster's events does not go back before {first:%Y-%m-%dT%H:%M:%SZ}"
         )
 
 
-def _scope(
-    namespace: str, keyword: str, namespaces: frozenset[str] | None, uids: frozenset[str] | None
-) -> Sequence[Clause]:
-    given: list[tuple[str, Any]] = [
-        ("r.data #>> '{metadata,namespace}' = %s", namespace or None),
-        ("position(lower(%s) IN lower(r.data #>> '{metadata,name}')) > 0", keyword or None),
+def _scope_clauses(query: ListQuery, uids: frozenset[str] | None) -> Sequence[Clause]:
+    """What narrows the Events to namespace, name, what the caller may see, and their objects."""
+    visible = None if query.namespaces is None else sorted(query.namespaces)
+    conditions: list[tuple[sql.Composable, Any]] = [
+        (sql.SQL("r.data #>> '{metadata,namespace}' = %s"), query.namespace or None),
+        (name_contains("r.data #>> '{metadata,name}'"), query.keyword or None),
+        (sql.SQL("r.data #>> '{metadata,namespace}' = ANY (%s)"), visible),
         (
-            "r.data #>> '{metadata,namespace}' = ANY (%s)",
-            None if namespaces is None else sorted(namespaces),
+            sql.SQL("r.data #>> '{involvedObject,uid}' = ANY (%s)"),
+            None if uids is None else sorted(uids),
         ),
-        ("r.data #>> '{involvedObject,uid}' = ANY (%s)", None if uids is None else sorted(uids)),
     ]
-    return [Clause(sql.SQL(text), (value,)) for text, value in given if value is not None]
+    return [Clause(text, (value,)) for text, value in conditions if value is not None]
 
 
-def _fields(text: str) -> list[Clause]:
-    clauses, place = [], 0
-    while place < len(text):
-        found = _REQUIREMENT.match(text, place)
-        if found is None or found["path"] not in FIELDS:
+def _field_clauses(text: str) -> list[Clause]:
+    """The conditions of a field selector of Events; Invalid when it cannot be parsed."""
+    clauses = []
+    position = 0
+    while position < len(text):
+        match = _REQUIREMENT.match(text, position)
+        if match is None or match["path"] not in FIELDS:
             raise Invalid(
-                "fieldSelector cannot be read, or names a field that Events are not selected by",
+                "fieldSelector cannot be parsed, or names a field that Events do not support",
                 field="fieldSelector",
             )
-        operator = sql.SQL("<>" if found["op"] == "!=" else "=")
-        value = re.sub(r"\\(.)", r"\1", found["value"])
-        clauses.append(
-            Clause(
-                sql.SQL("coalesce(r.data #>> %s::text[], '') {} %s").format(operator),
-                (list(FIELDS[found["path"]]), value),
-            )
-        )
-        place = found.end()
+        operator = sql.SQL("<>" if match["op"] == "!=" else "=")
+        # As in a label selector: an absent field equals an empty value.
+        condition = sql.SQL("coalesce(r.data #>> %s::text[], '') {} %s").format(operator)
+        value = re.sub(r"\\(.)", r"\1", match["value"])
+        clauses.append(Clause(condition, (list(FIELDS[match["path"]]), value)))
+        position = match.end()
     return clauses

@@ -1,4 +1,7 @@
-"""Bringing an object back to an old version: what that would change, what the API server says to it, and doing it."""
+"""Restoring an old version: what it would change, the API server's answer to a dry run, the write.
+
+A Secret's values cannot be restored: the store does not have them.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,13 +24,13 @@ from core.errors import (
 )
 from storage_api.history import restore_plan
 from storage_api.history.differences import differences
-from storage_api.history.restore_plan import Plan
+from storage_api.history.restore_plan import RestorePlan
 from storage_api.protection import holds_sealed
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The object: `namespace` is "" for cluster-wide kinds."""
+    """The object to restore; `namespace` is "" for cluster-scoped kinds."""
 
     cluster: Cluster
     kind: Kind
@@ -36,8 +39,12 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the API server says to a dry run: `made` is the object as it would be, None when it refuses."""
+class DryRunResult:
+    """The API server's answer to a dry run.
+
+    `made` is the object as it would be, None when the server refuses; then `reason` and `message`
+    say why.
+    """
 
     made: Object | None
     reason: str = ""
@@ -45,104 +52,155 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Restoration:
-    """An old version about to be written: over `live` (as bytes), or anew where that is None."""
+class PreparedRestore:
+    """An old version about to be written.
+
+    It replaces `live` (the object as JSON), or is created where that is None.
+    """
 
     subject: Subject
-    plan: Plan
+    plan: RestorePlan
     live: bytes | None
-    verdict: Verdict
+    verdict: DryRunResult
 
     @property
     def action(self) -> str:
         """create, replace, or unchanged when there is nothing to do."""
         if self.live is None:
             return "create"
-        return "unchanged" if self.verdict.made is not None and not self.changes() else "replace"
+        is_accepted = self.verdict.made is not None
+        return "unchanged" if is_accepted and not self.changes() else "replace"
 
     def changes(self) -> list[dict[str, Any]]:
-        """How the object would differ from the live one, defaults filled in where the API server was willing to."""
+        """How the object would differ from the live one, as `differences` says it.
+
+        With the server's defaults filled in, unless it refused the dry run.
+        """
         live = None if self.live is None else orjson.loads(self.live)
         after = self.plan.body if self.verdict.made is None else self.verdict.made
         return differences(restore_plan.comparable(live), restore_plan.comparable(after))
 
     def identity(self) -> str:
-        """A digest of what would be written over what; the live object's resourceVersion is in it."""
-        live = (orjson.loads(self.live)["metadata"] if self.live else {}).get("uid", "")
-        return hashlib.sha256(
-            orjson.dumps([live, self.plan.body], option=orjson.OPT_SORT_KEYS)
-        ).hexdigest()
+        """A digest of what is written and over what, for the confirmation token.
+
+        The body has the live object's resourceVersion, so any write in between changes it.
+        """
+        live_metadata = orjson.loads(self.live)["metadata"] if self.live else {}
+        content = orjson.dumps(
+            [live_metadata.get("uid", ""), self.plan.body], option=orjson.OPT_SORT_KEYS
+        )
+        return hashlib.sha256(content).hexdigest()
 
 
 def check_kind(kind: Kind) -> None:
     """Invalid for Secrets."""
     if (kind.group, kind.plural) == SECRETS:
         raise Invalid(
-            "a Secret cannot be restored: the store keeps keyed hashes of its values, not the values",
+            "a Secret cannot be restored: the store has keyed hashes of its values only",
             field="kind",
             reason="hashed_values",
         )
 
 
 def check_version(old: bytes) -> None:
-    """Invalid for a version that holds a Secret's values: the store keeps them sealed, and gives them back to nobody's cluster."""
+    """Invalid for a version with a Secret's values in it.
+
+    The store has them sealed, and never sends them back to a cluster.
+    """
     if holds_sealed(old):
         raise Invalid(
-            "this version holds the values of a Secret, which the store keeps sealed: it cannot be restored",
+            "this version contains values of a Secret, which are stored sealed: "
+            "it cannot be restored",
             field="seq",
             reason="sealed_values",
         )
 
 
-def live(subject: Subject) -> bytes | None:
-    """The object as it is now, None when it is gone; Conflict while it is being deleted."""
+def read_live(subject: Subject) -> bytes | None:
+    """The object in the cluster now, as JSON; None when it does not exist.
+
+    Raises Conflict while it is being deleted: a write would be lost with it.
+    """
     try:
-        found = registry.client(subject.cluster).get(
+        manifest = registry.client(subject.cluster).get(
             subject.kind, subject.name, namespace=subject.namespace or None
         )
     except NotFound:
         return None
-    if orjson.loads(found)["metadata"].get("deletionTimestamp"):
+    if orjson.loads(manifest)["metadata"].get("deletionTimestamp"):
         raise Conflict(
-            f'{subject.kind.plural} "{subject.name}" is being deleted; it can be restored once it is gone',
+            f'{subject.kind.plural} "{subject.name}" is being deleted; '
+            "restore it after the deletion has finished",
             reason="Conflict",
         )
-    return found
+    return manifest
 
 
 def prepare(
     subject: Subject, old: bytes, now: bytes | None, *, unbounded: bool = False
-) -> Restoration:
-    """An old version made ready, and tried as a dry run; Forbidden when it gives more than an admin of the namespace may."""
-    plan = restore_plan.plan(
-        orjson.loads(old), None if now is None else orjson.loads(now), subject.kind
+) -> PreparedRestore:
+    """An old version adapted to the live object `now`, and tried as a dry run.
+
+    Raises Forbidden when it would grant more than a namespace's admin may (unless `unbounded`),
+    ClusterUnavailable and TooManyRequests. Other refusals of the API server are in the verdict.
+    """
+    live_manifest = None if now is None else orjson.loads(now)
+    plan = restore_plan.build_plan(
+        orjson.loads(old),
+        live_manifest,
+        subject.kind,
     )
     if not unbounded:
+        client = registry.client(subject.cluster)
         escalation.check(
-            registry.client(subject.cluster), subject.kind, plan.body, subject.namespace
+            client,
+            subject.kind,
+            plan.body,
+            subject.namespace,
         )
     try:
-        verdict = Verdict(
-            orjson.loads(_send(subject, plan.body, over=now is not None, dry_run=True))
+        manifest = _send(
+            subject,
+            plan.body,
+            over=now is not None,
+            dry_run=True,
         )
+        verdict = DryRunResult(orjson.loads(manifest))
     except (ClusterUnavailable, TooManyRequests):
+        # No answer about this object: the caller has to try again.
         raise
     except DomainError as error:
-        verdict = Verdict(None, str(error.details.get("reason") or error.code), error.message)
-    return Restoration(subject, plan, now, verdict)
+        reason = str(error.details.get("reason") or error.code)
+        verdict = DryRunResult(None, reason, error.message)
+    return PreparedRestore(subject, plan, now, verdict)
 
 
-def apply(restoration: Restoration) -> bytes:
-    """Write it; the object's bytes. Conflict when the live object has changed since."""
+def apply(restoration: PreparedRestore) -> bytes:
+    """Write it; the object as JSON. Conflict when the live object has changed since."""
     return _send(
-        restoration.subject, restoration.plan.body, over=restoration.live is not None, dry_run=False
+        restoration.subject,
+        restoration.plan.body,
+        over=restoration.live is not None,
+        dry_run=False,
     )
 
 
-def _send(subject: Subject, body: Object, *, over: bool, dry_run: bool) -> bytes:
-    client, query = registry.client(subject.cluster), {"dryRun": "All"} if dry_run else {}
+def _send(
+    subject: Subject,
+    body: Object,
+    *,
+    over: bool,
+    dry_run: bool,
+) -> bytes:
+    client = registry.client(subject.cluster)
+    query = {"dryRun": "All"} if dry_run else {}
+    namespace = subject.namespace or None
     if over:
         return client.replace(
-            subject.kind, subject.name, body, namespace=subject.namespace or None, **query
+            subject.kind,
+            subject.name,
+            body,
+            namespace=namespace,
+            **query,
         )
-    return client.create(subject.kind, body, namespace=subject.namespace or None, **query)
+    return client.create(subject.kind, body, namespace=namespace, **query)

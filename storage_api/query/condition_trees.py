@@ -1,4 +1,7 @@
-"""The condition trees of today's Go server: {"Op", "Value", "Children"}, as its clients encode them, and what documents are ordered by."""
+"""The condition trees of today's Go server, and what its clients sort documents by.
+
+A tree is {"Op", "Value", "Children"}, as its clients encode it.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +11,7 @@ from psycopg2 import sql
 
 from core.errors import Invalid
 from storage_api.query import conditions, document_filters, paths, times
-from storage_api.query.conditions import ALWAYS, Clause, Context
+from storage_api.query.conditions import MATCH_ALL, Clause, Context
 from storage_api.query.extra import Contains, Equals
 from storage_api.query.shapes import JSON_KINDS, Column, Kind
 
@@ -16,33 +19,33 @@ MAX_DEPTH: Final = 16
 MAX_LEAVES: Final = 200
 MAX_ORDERS: Final = 4
 _COMPARED: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-# Texts without a sign of regular expressions but the dot, which addresses hold.
+# Texts without a sign of regular expressions; but for the dot, which addresses contain.
 _PLAIN: Final = re.compile(r"[\w.:/-]*")
 
 
 def clauses(context: Context, sent: object) -> list[Clause]:
-    """The conditions of a list of trees; all must hold. Invalid for what is not understood."""
+    """The conditions of a JSON list of trees; all must hold. Invalid for unknown syntax."""
     if sent is None:
         return []
     if not isinstance(sent, list):
         raise Invalid("conditions must be a list")
     reader = _Reader(context)
-    return [reader.tree(item, 0) for item in sent]
+    return [reader.tree(node, 0) for node in sent]
 
 
 class _Reader:
-    """Reads trees against one context; counts the leaves that it met."""
+    """Reads trees against one context, and counts their leaves."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._leaves = 0
         self._by_value: Mapping[str, Callable[[paths.Path, Any], Clause]] = {
             "eq": self._equal,
-            "ne": lambda path, value: _negated(self._equal(path, value)),
-            # Its clients write a leaf of it for "is not".
-            "not": lambda path, value: _negated(self._equal(path, value)),
+            "ne": self._not_equal,
+            # Clients write a leaf with it for "is not".
+            "not": self._not_equal,
             "in": self._among,
-            "nin": lambda path, value: _negated(self._among(path, value)),
+            "nin": self._not_among,
             "con": self._contains,
             "exists": self._exists,
             **{name: self._compared(sign) for name, sign in _COMPARED.items()},
@@ -53,7 +56,8 @@ class _Reader:
         if depth > MAX_DEPTH:
             raise Invalid(f"conditions are nested deeper than {MAX_DEPTH}")
         members = _members(sent)
-        operator, children = members.get("op"), members.get("children") or []
+        operator = members.get("op")
+        children = members.get("children") or []
         if not isinstance(operator, str) or not isinstance(children, list):
             raise Invalid("a condition has Op, and Value or Children")
         if not children:
@@ -64,16 +68,17 @@ class _Reader:
 
     def _leaf(self, operator: str, value: object) -> Clause:
         if operator == "tr":
-            return ALWAYS
+            return MATCH_ALL
         read = self._by_value.get(operator)
         if read is None:
-            raise Invalid(f"operator {operator[:40]!r} is not known here")
+            raise Invalid(f"unknown operator {operator[:40]!r}")
         if not isinstance(value, dict) or not value:
             raise Invalid("the Value of a condition is an object of paths")
         self._leaves += len(value)
         if self._leaves > MAX_LEAVES:
             raise Invalid(f"more than {MAX_LEAVES} conditions")
-        return _joined("and", [read(self._path(name), item) for name, item in value.items()])
+        leaves = [read(self._path(name), operand) for name, operand in value.items()]
+        return _joined("and", leaves)
 
     def _path(self, name: str) -> paths.Path:
         path = paths.parse(name)
@@ -87,21 +92,32 @@ class _Reader:
             return self._element(path, value)
         return self._matching(path, (value,))
 
-    def _matching(self, path: paths.Path, wanted: Sequence[Any]) -> Clause:
-        found = conditions.matching(self._context, [Equals(path, tuple(wanted))])
-        return _joined("and", found)
+    def _not_equal(self, path: paths.Path, value: Any) -> Clause:
+        return _negated(self._equal(path, value))
 
-    def _element(self, path: paths.Path, value: Mapping[str, Any]) -> Clause:
-        """Mongo's own words that its clients send: an element of an array, or a text, that holds another text."""
-        if value.keys() == {"$elemMatch"} and isinstance(value["$elemMatch"], dict):
+    def _matching(
+        self,
+        path: paths.Path,
+        values: Sequence[Any],
+    ) -> Clause:
+        equality = Equals(path, tuple(values))
+        clauses = conditions.equality_clauses(self._context, [equality])
+        return _joined("and", clauses)
+
+    def _element(
+        self,
+        path: paths.Path,
+        value: Mapping[str, Any],
+    ) -> Clause:
+        """Two of Mongo's operators: $elemMatch with one member, and $regex of a plain text."""
+        if value.keys() == {"$elemMatch"}:
             inner = value["$elemMatch"]
-            if inner.keys() == {"$regex"}:
+            if isinstance(inner, dict) and inner.keys() == {"$regex"}:
                 return self._element(path, inner)
-            steps = [(*path, *self._steps(key)) for key in inner]
-            parts = [
-                self._equal(step, item) for step, item in zip(steps, inner.values(), strict=True)
-            ]
-            return _joined("and", parts) if len(parts) == 1 else _unknown(value)
+            # Several members would have to match in one element, which clauses cannot express.
+            if isinstance(inner, dict) and len(inner) == 1:
+                key, member = next(iter(inner.items()))
+                return self._equal((*path, *self._steps(key)), member)
         if value.keys() == {"$regex"}:
             pattern = value["$regex"]
             if isinstance(pattern, str) and _PLAIN.fullmatch(pattern):
@@ -110,61 +126,81 @@ class _Reader:
 
     def _steps(self, key: str) -> paths.Path:
         if key.startswith("$"):
-            raise Invalid(f"{key[:40]!r} is not known here")
+            raise Invalid(f"{key[:40]!r} is not supported")
         return paths.parse(key)
 
     def _among(self, path: paths.Path, value: Any) -> Clause:
         if not isinstance(value, list) or len(value) > conditions.MAX_CHOICES:
             raise Invalid("in and nin take a list of values")
-        return self._matching(path, value) if value else conditions.NEVER
+        if not value:
+            return conditions.MATCH_NONE
+        return self._matching(path, value)
+
+    def _not_among(self, path: paths.Path, value: Any) -> Clause:
+        return _negated(self._among(path, value))
 
     def _contains(self, path: paths.Path, value: Any) -> Clause:
         if not isinstance(value, str) or "\0" in value:
             raise Invalid("con takes a text")
-        return _joined("and", conditions.contains(self._context, [Contains(path, value)]))
+        clauses = conditions.containment_clauses(self._context, [Contains(path, value)])
+        return _joined("and", clauses)
 
     def _exists(self, path: paths.Path, value: Any) -> Clause:
-        # Mongo takes an empty text for true.
         present = document_filters.exists(self._context, path)
-        return present if value not in (None, False, 0) else _negated(present)
+        # To Mongo an empty text is true.
+        if value in (None, False, 0):
+            return _negated(present)
+        return present
 
     def _compared(self, sign: str) -> Callable[[paths.Path, Any], Clause]:
         def compare(path: paths.Path, value: Any) -> Clause:
             column = self._context.shape.column(path[0])
-            if column is not None and column.kind is Kind.TIME and len(path) == 1:
-                bound = times.bound(str(value), self._context.zone)
+            below = path[1:]
+            if column is not None and column.kind is Kind.TIME and not below:
+                bound = times.parse_bound(str(value), self._context.zone)
                 if bound is None:
                     raise Invalid(f"{path[0]} is compared with unix seconds or RFC 3339")
                 return conditions.compare(column.name, sign, bound.instant)
-            if column is None or column.kind not in JSON_KINDS or len(path) < 2:
-                raise Invalid(f"{'.'.join(path)[:80]!r} cannot be compared")
-            return _of_kind(column, path[1:], sign, value)
+            if column is not None and column.kind in JSON_KINDS and below:
+                return _compare_json(column, below, sign, value)
+            raise Invalid(f"{'.'.join(path)[:80]!r} cannot be compared")
 
         return compare
 
 
-def _of_kind(column: Column, path: paths.Path, sign: str, value: Any) -> Clause:
-    """A value of a document against another of its kind: texts byte by byte, numbers as such."""
+def _compare_json(
+    column: Column,
+    path: paths.Path,
+    sign: str,
+    value: Any,
+) -> Clause:
+    """A value in a JSON column against one of the same type: texts byte by byte, numbers as such.
+
+    Values of other types do not match: CASE gives null for them, before a cast could fail.
+    """
     place = sql.SQL("{} #>> %s::text[]").format(column.value)
     kind = sql.SQL("jsonb_typeof({} #> %s::text[])").format(column.value)
     if isinstance(value, str) and "\0" not in value:
         text = "CASE WHEN {} = 'string' THEN ({}) COLLATE \"C\" {} %s END"
-        wanted: Any = value
+        operand: Any = value
     elif isinstance(value, int | float) and not isinstance(value, bool):
         text = "CASE WHEN {} = 'number' THEN ({})::numeric {} %s::numeric END"
-        wanted = str(value)
+        operand = str(value)
     else:
         raise Invalid("only texts and numbers are compared")
     steps = list(path)
-    return Clause(sql.SQL(text).format(kind, place, sql.SQL(sign)), (steps, steps, wanted))
+    return Clause(
+        sql.SQL(text).format(kind, place, sql.SQL(sign)),
+        (steps, steps, operand),
+    )
 
 
 def _unknown(value: Mapping[str, Any]) -> Clause:
-    raise Invalid(f"{', '.join(value)[:80]!r} is not known here as a value")
+    raise Invalid(f"{', '.join(value)[:80]!r} is not supported as a value")
 
 
 def _members(sent: object) -> dict[str, Any]:
-    """A condition's members by lower-case name: Go writes them with a capital and reads either."""
+    """A condition's members by lower-case name: Go writes a capital letter and reads either."""
     if not isinstance(sent, dict):
         raise Invalid("a condition is an object of Op, Value and Children")
     members = {str(name).lower(): value for name, value in sent.items()}
@@ -174,7 +210,7 @@ def _members(sent: object) -> dict[str, Any]:
 
 
 def _negated(clause: Clause) -> Clause:
-    """What is not known to hold does not hold."""
+    """NOT, where null counts as false."""
     return Clause(sql.SQL("({}) IS NOT TRUE").format(clause.text), clause.params)
 
 
@@ -184,48 +220,60 @@ def _joined(operator: str, parts: Sequence[Clause]) -> Clause:
     if operator == "not" and len(parts) != 1:
         raise Invalid("not has one child")
     if operator not in ("and", "or", "nor", "not"):
-        raise Invalid(f"operator {operator[:40]!r} joins no conditions")
+        raise Invalid(f"operator {operator[:40]!r} cannot join conditions")
     word = sql.SQL(" AND " if operator == "and" else " OR ")
-    text = sql.SQL("({})").format(word.join([part.text for part in parts]))
+    joined = word.join([part.text for part in parts])
+    text = sql.SQL("({})").format(joined)
     params = tuple(param for part in parts for param in part.params)
-    hints = [part.hint for part in parts if part.hint is not None]
     if operator in ("nor", "not"):
         return _negated(Clause(text, params))
+    # Only AND keeps hints: each of them is true for every document that all parts accept.
+    hints = [part.hint for part in parts if part.hint is not None]
     if operator == "and" and hints:
-        return Clause(text, params, " && ".join(f"({hint})" for hint in hints))
+        return Clause(
+            text,
+            params,
+            " && ".join(f"({hint})" for hint in hints),
+        )
     return Clause(text, params)
 
 
-# --- orders -----------------------------------------------------------------------------------------
+# --- sort orders --------------------------------------------------------------------------------
 def orders(context: Context, sent: Mapping[str, Any]) -> tuple[sql.Composable, ...]:
-    """ORDER BY of {"path": 1 or -1}, the first member first; ties are broken by arrival, newest first. Empty is that alone.
+    """The columns of ORDER BY for {"path": 1 or -1}, the first member first.
 
-    Missing and null come before numbers, numbers before texts, as in Mongo.
+    Ties are broken by arrival, newest first; so is {}. Missing and null come before numbers,
+    numbers before texts, as in Mongo.
     """
     if len(sent) > MAX_ORDERS:
         raise Invalid(f"more than {MAX_ORDERS} paths to sort by")
-    found: list[sql.Composable] = []
+    columns: list[sql.Composable] = []
     for name, direction in sent.items():
         if isinstance(direction, bool) or direction not in (1, -1):
             raise Invalid("sort takes 1 and -1", field="sort")
-        way = sql.SQL("ASC" if direction == 1 else "DESC")
-        found += [sql.SQL("{} {}").format(value, way) for value in _ordering(context, name)]
-    return (*found, sql.SQL("r.arrival DESC"))
+        keyword = sql.SQL("ASC" if direction == 1 else "DESC")
+        expressions = _sort_expressions(context, name)
+        columns += [sql.SQL("{} {}").format(expression, keyword) for expression in expressions]
+    return (*columns, sql.SQL("r.arrival DESC"))
 
 
-def _ordering(context: Context, name: str) -> list[sql.Composable]:
+def _sort_expressions(context: Context, name: str) -> list[sql.Composable]:
     path = paths.parse(name)
     column = context.shape.column(path[0])
     is_json = column is not None and column.kind in JSON_KINDS
-    if column is None or "" in path or "%" in name or (len(path) > 1 and not is_json):
-        raise Invalid(f"{name[:80]!r} cannot be sorted by", field="sort")
+    # The statement is executed with parameters: a percent sign in a literal would count as one.
+    is_path = "" not in path and "%" not in name
+    if column is None or not is_path or (len(path) > 1 and not is_json):
+        raise Invalid(
+            f"{name[:80]!r} cannot be sorted by",
+            field="sort",
+        )
     if column.key == "_id":
         return [sql.SQL("r.arrival")]
     if not is_json:
         return [sql.Identifier("r", column.name)]
-    steps = sql.SQL("ARRAY[{}]::text[]").format(
-        sql.SQL(", ").join([sql.Literal(step) for step in path[1:]])
-    )
+    literals = [sql.Literal(step) for step in path[1:]]
+    steps = sql.SQL("ARRAY[{}]::text[]").format(sql.SQL(", ").join(literals))
     kind = sql.SQL("jsonb_typeof({} #> {})").format(column.value, steps)
     text = sql.SQL("({} #>> {})").format(column.value, steps)
     return [

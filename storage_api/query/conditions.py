@@ -1,4 +1,7 @@
-"""Conditions on documents as SQL: every value bound, every path parsed, every column out of a table of ours."""
+"""Conditions on stored documents as SQL.
+
+Every value is bound, every path parsed, every column one of a table of ours.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +15,7 @@ from psycopg2 import sql
 from core.errors import Invalid
 from storage_api.query import jsonpaths, paths, times
 from storage_api.query.extra import Contains, Equals
-from storage_api.query.filters import STORED_TEXT_BYTES, Filter, Op, stored_column
+from storage_api.query.filters import STORED_TEXT_BYTES, Op, ParameterFilter, stored_column
 from storage_api.query.shapes import JSON_KINDS, Kind, Shape
 
 MAX_CHOICES = 5000
@@ -20,46 +23,51 @@ MAX_CHOICES = 5000
 
 @dataclass(frozen=True)
 class Clause:
-    """One condition on the row called r, with its bound values; `hint` is a jsonpath that every accepted document satisfies."""
+    """One condition on the row called r, with its bound values.
+
+    `hint` is a jsonpath that is true for every document that the condition accepts; it is for the
+    index on documents, which may then narrow the rows.
+    """
 
     text: sql.Composable
     params: tuple[Any, ...] = ()
     hint: str | None = None
 
 
-NEVER, ALWAYS = Clause(sql.SQL("false")), Clause(sql.SQL("true"))
+MATCH_NONE = Clause(sql.SQL("false"))
+MATCH_ALL = Clause(sql.SQL("true"))
 
 
-def choices(text: str) -> list[str]:
-    """The elements of a comma list, as they are. Invalid beyond 5,000 or with a NUL."""
-    found = text.split(",")
-    if len(found) > MAX_CHOICES or "\0" in text:
-        raise Invalid(f"a list holds more than {MAX_CHOICES} values or a NUL")
-    return found
+def split_choices(text: str) -> list[str]:
+    """The elements of a comma list, not stripped. Invalid beyond 5,000 or with a NUL."""
+    elements = text.split(",")
+    if len(elements) > MAX_CHOICES or "\0" in text:
+        raise Invalid(f"a list has more than {MAX_CHOICES} values or a NUL character")
+    return elements
 
 
 def equals(column: str, value: str) -> Clause:
-    """A text column is exactly this."""
+    """The text column equals the value."""
     if "\0" in value:
-        raise Invalid("a value holds a NUL")
+        raise Invalid("a value contains a NUL character")
     return Clause(sql.SQL("{} = %s").format(sql.Identifier("r", column)), (value,))
 
 
 def among(column: str, values: Sequence[str]) -> Clause:
-    """A text column is one of these; an absent one is none of them."""
+    """The text column equals one of the values; an absent namespace equals none."""
+    # Cluster-scoped documents have "" as their namespace: on the wire it is absent.
     present = [value for value in values if value or column != "namespace"]
+    if not present:
+        return MATCH_NONE
     if len(present) == 1:
         # An index keeps its order behind an equality, but not behind a list of one.
         return equals(column, present[0])
-    return (
-        Clause(sql.SQL("{} = ANY (%s)").format(sql.Identifier("r", column)), (present,))
-        if present
-        else NEVER
-    )
+    condition = sql.SQL("{} = ANY (%s)").format(sql.Identifier("r", column))
+    return Clause(condition, (present,))
 
 
-def holds_any(column: str, values: Sequence[str]) -> Clause:
-    """A text column holds one of these as a part, letter by letter."""
+def contains_any(column: str, values: Sequence[str]) -> Clause:
+    """The text column contains one of the values; upper and lower case differ."""
     place = sql.SQL("position(%s IN {}) > 0").format(sql.Identifier("r", column))
     return Clause(
         sql.SQL("({})").format(sql.SQL(" OR ").join([place] * len(values))), tuple(values)
@@ -75,19 +83,23 @@ def name_contains(column: str) -> sql.Composable:
 
 
 def compare(column: str, operator: str, value: datetime) -> Clause:
-    """A time column against an instant; the operator is one of < > <= >=."""
-    return Clause(
-        sql.SQL("{} {} %s").format(
-            sql.Identifier("r", column),
-            sql.SQL({"<": "<", ">": ">", "<=": "<=", ">=": ">="}[operator]),
-        ),
-        (value,),
+    """The time column against an instant; the operator is one of < > <= >=."""
+    # Looked up, so that nothing but these four can become SQL.
+    sql_operator = {"<": "<", ">": ">", "<=": "<=", ">=": ">="}[operator]
+    condition = sql.SQL("{} {} %s").format(
+        sql.Identifier("r", column),
+        sql.SQL(sql_operator),
     )
+    return Clause(condition, (value,))
 
 
 @dataclass(frozen=True)
 class Context:
-    """What conditions are read against: the shape, the zone, the lower-case types of a query and their roots in the document index."""
+    """What conditions are read against.
+
+    `types` are the lower-case types of a query and `roots` their keys in the document index; both
+    are empty where there is no such index.
+    """
 
     shape: Shape
     zone: ZoneInfo
@@ -95,26 +107,38 @@ class Context:
     roots: tuple[str, ...] = ()
 
 
-def typed(context: Context, filters: Iterable[Filter], values: Mapping[str, str]) -> list[Clause]:
-    """The conditions of a typed query's parameters; empty and unreadable ones are ignored, as the published server does."""
-    found = (_typed(context, item, values.get(item.param, "")) for item in filters)
-    return [clause for clause in found if clause is not None]
+def typed_clauses(
+    context: Context,
+    filters: Iterable[ParameterFilter],
+    values: Mapping[str, str],
+) -> list[Clause]:
+    """The conditions of a typed query's parameters, by parameter name.
+
+    Empty and unreadable values are ignored, as the published server does.
+    """
+    clauses = (_typed(context, rule, values.get(rule.param, "")) for rule in filters)
+    return [clause for clause in clauses if clause is not None]
 
 
-def _typed(context: Context, item: Filter, value: str) -> Clause | None:
+def _typed(
+    context: Context,
+    rule: ParameterFilter,
+    value: str,
+) -> Clause | None:
     if not value:
         return None
-    match item.op:
+    match rule.op:
         case Op.TEXT:
-            return _text(context, item.path, choices(value))
+            return _text(context, rule.path, split_choices(value))
         case Op.INTEGER:
-            number = times.whole_number(value)
-            return None if number is None else _exactly(context, item.path, [number])
+            number = times.parse_int64(value)
+            return None if number is None else _value_in(context, rule.path, [number])
         case Op.BOOLEAN:
-            return _exactly(context, item.path, [value.lower() == "true" or value == "1"])
+            is_true = value.lower() == "true" or value == "1"
+            return _value_in(context, rule.path, [is_true])
         case Op.SINCE | Op.UNTIL:
-            bound = times.bound(value, context.zone)
-            return None if bound is None else _bounded(context, item, bound)
+            bound = times.parse_bound(value, context.zone)
+            return None if bound is None else _bounded(context, rule, bound)
 
 
 def _text(context: Context, path: str, values: list[str]) -> Clause:
@@ -122,19 +146,22 @@ def _text(context: Context, path: str, values: list[str]) -> Clause:
     if column is not None:
         return among(column.name, values)
     stored = stored_column(path, context.types)
-    if (
-        stored
-        and max(len(value.encode("utf-8", "surrogatepass")) for value in values)
-        <= STORED_TEXT_BYTES
-    ):
-        return among(stored, values)
-    return _exactly(context, path, values)
+    if stored:
+        # Longer texts are cut in the stored column: only the document itself can answer.
+        longest = max(len(value.encode("utf-8", "surrogatepass")) for value in values)
+        if longest <= STORED_TEXT_BYTES:
+            return among(stored, values)
+    return _value_in(context, path, values)
 
 
-def _exactly(context: Context, path: str, values: Sequence[Any]) -> Clause:
-    """The value at the path itself, no array looked into."""
+def _value_in(
+    context: Context,
+    path: str,
+    values: Sequence[Any],
+) -> Clause:
+    """The value at the path itself equals one of these; no array is looked into."""
     steps = paths.parse(path)[1:]
-    hint = jsonpaths.reaches(context.roots, steps, values) if context.roots else None
+    hint = jsonpaths.value_predicate(context.roots, steps, values) if context.roots else None
     return Clause(
         sql.SQL("(r.data #> %s::text[]) = ANY (%s::jsonb[])"),
         (list(steps), [json.dumps(value) for value in values]),
@@ -144,11 +171,10 @@ def _exactly(context: Context, path: str, values: Sequence[Any]) -> Clause:
 
 def kind_among(context: Context, kinds: Sequence[str | None]) -> Clause:
     """The value of data.kind is one of these; None stands for absent."""
-    hint = (
-        jsonpaths.reaches(context.roots, ("kind",), kinds)
-        if context.roots and None not in kinds
-        else None
-    )
+    hint = None
+    # The index knows no absent members.
+    if context.roots and None not in kinds:
+        hint = jsonpaths.value_predicate(context.roots, ("kind",), kinds)
     return Clause(
         sql.SQL("coalesce(r.data -> 'kind', 'null') = ANY (%s::jsonb[])"),
         ([json.dumps(kind) for kind in kinds],),
@@ -156,70 +182,86 @@ def kind_among(context: Context, kinds: Sequence[str | None]) -> Clause:
     )
 
 
-def _bounded(context: Context, item: Filter, bound: times.Bound) -> Clause:
-    """A side of a range [since, until); a stored instant decides alone unless the caller gave a wall clock."""
-    stored = stored_column(item.path, context.types)
+def _bounded(
+    context: Context,
+    rule: ParameterFilter,
+    bound: times.Bound,
+) -> Clause:
+    """One side of a range [since, until)."""
+    is_since = rule.op is Op.SINCE
+    stored = stored_column(rule.path, context.types)
+    # A stored instant decides by itself, unless the caller sent a wall clock: documents may hold
+    # wall clocks too, and these are compared as they are written.
     if stored and bound.wall is None:
-        return compare(stored, ">=" if item.op is Op.SINCE else "<", bound.instant)
-    verdict = sql.SQL("IS TRUE" if item.op is Op.SINCE else "IS FALSE")
+        return compare(stored, ">=" if is_since else "<", bound.instant)
+    verdict = sql.SQL("IS TRUE" if is_since else "IS FALSE")
     text = sql.SQL("storage_at_or_after(r.data #> %s::text[], %s, %s) {}").format(verdict)
-    return Clause(text, (list(paths.parse(item.path)[1:]), bound.seconds, bound.wall))
+    steps = list(paths.parse(rule.path)[1:])
+    return Clause(text, (steps, bound.seconds, bound.wall))
 
 
-def matching(context: Context, conditions: Iterable[Equals]) -> list[Clause]:
+def equality_clauses(context: Context, conditions: Iterable[Equals]) -> list[Clause]:
     """The conditions of an `extra` parameter."""
-    return [_extra(context, condition) for condition in conditions]
+    return [_equality(context, condition) for condition in conditions]
 
 
-def _extra(context: Context, condition: Equals) -> Clause:
-    wanted = list(condition.wanted)
+def _equality(context: Context, condition: Equals) -> Clause:
+    values = list(condition.values)
     if context.shape.bare:
-        return _reaches(sql.SQL("r.data"), condition.path, wanted, None)
+        return _reaches(sql.SQL("r.data"), condition.path, values, None)
     column = context.shape.column(condition.path[0])
     below = condition.path[1:]
+    # As in Mongo, an absent value equals null.
+    absent = MATCH_ALL if None in values else MATCH_NONE
     if column is None:
-        return ALWAYS if None in wanted else NEVER
+        return absent
     if column.kind in JSON_KINDS:
-        hint = (
-            jsonpaths.reaches(context.roots, below, wanted)
-            if context.roots and column.key == "data"
-            else None
-        )
-        return _reaches(column.value, below, wanted, hint)
+        hint = None
+        if context.roots and column.key == "data":
+            hint = jsonpaths.value_predicate(context.roots, below, values)
+        return _reaches(column.value, below, values, hint)
     if below:
-        return ALWAYS if None in wanted else NEVER
+        return absent
     if column.kind is Kind.TIME or column.key == "_id":
-        return NEVER
-    texts = among(column.name, [value for value in wanted if isinstance(value, str)])
-    if column.kind is Kind.OPTIONAL and None in wanted:
+        # In Mongo these are dates and ObjectIds, which no JSON value equals.
+        return MATCH_NONE
+    texts = among(column.name, [value for value in values if isinstance(value, str)])
+    if column.kind is Kind.OPTIONAL and None in values:
+        empty = sql.SQL("({} OR {} = '')")
         return Clause(
-            sql.SQL("({} OR {} = '')").format(texts.text, sql.Identifier("r", column.name)),
+            empty.format(texts.text, sql.Identifier("r", column.name)),
             texts.params,
         )
     return texts
 
 
-def _reaches(root: sql.Composable, path: paths.Path, wanted: list[Any], hint: str | None) -> Clause:
+def _reaches(
+    root: sql.Composable,
+    path: paths.Path,
+    values: list[Any],
+    hint: str | None,
+) -> Clause:
+    """The path leads from the root to one of the values, through arrays too, as in Mongo."""
     return Clause(
         sql.SQL("storage_matches({}, %s::text[], %s::jsonb[])").format(root),
-        (list(path), [json.dumps(value) for value in wanted]),
+        (list(path), [json.dumps(value) for value in values]),
         hint,
     )
 
 
-def contains(context: Context, conditions: Iterable[Contains]) -> list[Clause]:
+def containment_clauses(context: Context, conditions: Iterable[Contains]) -> list[Clause]:
     """The conditions of an `extra_contain` parameter."""
-    return [_contains(context, condition) for condition in conditions]
+    return [_containment(context, condition) for condition in conditions]
 
 
-def _contains(context: Context, condition: Contains) -> Clause:
+def _containment(context: Context, condition: Contains) -> Clause:
     column = context.shape.column(condition.path[0])
     below = condition.path[1:]
     if column is None or column.kind is Kind.TIME or column.key == "_id":
-        return NEVER
+        return MATCH_NONE
     if column.kind in JSON_KINDS:
         return Clause(
             sql.SQL("storage_contains({}, %s::text[], %s)").format(column.value),
-            (list(below), condition.wanted),
+            (list(below), condition.text),
         )
-    return NEVER if below else holds_any(column.name, [condition.wanted])
+    return MATCH_NONE if below else contains_any(column.name, [condition.text])

@@ -1,4 +1,4 @@
-"""Reading rows as JSON texts, a bounded amount at a time, through a cursor of the server."""
+"""Reading documents as JSON texts, a bounded amount at a time, through a server-side cursor."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -15,9 +15,11 @@ from storage_api.protection import shown
 from storage_api.query import paths
 from storage_api.query.shapes import Selection
 
+# Most answers are short: they come with one exchange.
 FIRST_ROWS = 8
 CHUNK_BYTES = 1 << 18
 MAX_ROWS = 5000
+# PostgreSQL ends the transaction of a consumer that reads nothing for so long.
 STALLED_READER = "60s"
 
 _names = count()
@@ -30,35 +32,40 @@ def chunks(
     *,
     reveals: bool = False,
 ) -> Iterator[list[bytes]]:
-    """Lists of documents as JSON text, each list about 256 kB; what was read is given out before more is fetched.
+    """Lists of documents as JSON text, each list about 256 kB.
 
-    The first list comes with one exchange, and a short answer ends there. A consumer that stops reading for a minute loses its cursor.
-    Values of Secrets are masked unless `reveals`.
+    A list is yielded before more is fetched. The first comes with one exchange, and a short answer
+    ends with it. A consumer that stops reading for a minute loses its cursor. Values of Secrets
+    are masked unless `reveals`.
     """
     name = sql.Identifier(f"storage_{next(_names)}")
-    own = not connection.in_atomic_block
+    # A cursor lives in a transaction: in a caller's, else in one of our own.
+    is_own = not connection.in_atomic_block
     opening = sql.SQL(
         "BEGIN READ ONLY; SET LOCAL idle_in_transaction_session_timeout = {};"
     ).format(sql.Literal(STALLED_READER))
     declare = sql.SQL("DECLARE {} NO SCROLL CURSOR FOR {};").format(name, statement)
-    first = sql.Composed([*([opening] if own else []), declare, _fetch(name, FIRST_ROWS)])
-    cursor = _opened(first, params)
+    first = sql.Composed([*([opening] if is_own else []), declare, _fetch(name, FIRST_ROWS)])
+    cursor = _open_cursor(first, params)
     finished = False
     try:
-        yield from _batches(cursor, name, selection, reveals)
-        cursor.execute(sql.SQL("CLOSE {};{}").format(name, sql.SQL("COMMIT" if own else "")))
+        yield from _read_batches(cursor, name, selection, reveals)
+        commit = sql.SQL("COMMIT" if is_own else "")
+        cursor.execute(sql.SQL("CLOSE {};{}").format(name, commit))
         finished = True
     finally:
+        # The consumer may have gone away, or the connection: there is nobody to tell.
         with contextlib.suppress(Exception):
-            if own and not finished:
+            if is_own and not finished:
                 cursor.execute("ROLLBACK")
             cursor.close()
 
 
 @db_retry.retried
-def _opened(statement: sql.Composable, params: Sequence[Any]) -> Any:
-    """A cursor after the statement, whose texts stay bytes: they are only passed on."""
+def _open_cursor(statement: sql.Composable, params: Sequence[Any]) -> Any:
+    """A cursor that has executed the statement."""
     cursor = connection.cursor()
+    # Texts stay bytes: they are only passed on.
     register_type(BYTES, cursor.cursor)
     cursor.execute(statement, params)
     return cursor
@@ -68,33 +75,38 @@ def _fetch(name: sql.Identifier, rows: int) -> sql.Composable:
     return sql.SQL("FETCH {} FROM {}").format(sql.Literal(rows), name)
 
 
-def _batches(
+def _read_batches(
     cursor: Any, name: sql.Identifier, selection: Selection, reveals: bool
 ) -> Iterator[list[bytes]]:
-    wanted = FIRST_ROWS
+    fetch_size = FIRST_ROWS
     while True:
-        found = cursor.fetchall()
-        texts = (
-            [shown(row[0], reveals=reveals) for row in found]
-            if not selection.reduced
-            else [_reduced(row, selection, reveals) for row in found]
-        )
+        rows = cursor.fetchall()
+        if selection.reduced:
+            texts = [_reduced(row, selection, reveals) for row in rows]
+        else:
+            texts = [shown(row[0], reveals=reveals) for row in rows]
         if texts:
             yield texts
-        if len(found) < wanted:
+        if len(rows) < fetch_size:
             return
-        size = sum(map(len, texts)) // len(texts) + 1
-        wanted = max(1, min(MAX_ROWS, CHUNK_BYTES // size))
-        cursor.execute(_fetch(name, wanted))
+        # As many rows as make up a chunk, if they are like those before.
+        row_bytes = sum(map(len, texts)) // len(texts) + 1
+        fetch_size = max(1, min(MAX_ROWS, CHUNK_BYTES // row_bytes))
+        cursor.execute(_fetch(name, fetch_size))
 
 
-def _reduced(row: tuple[bytes, ...], selection: Selection, reveals: bool) -> bytes:
-    """The scalar members and the reduced JSON members as one object."""
+def _reduced(
+    row: tuple[bytes, ...],
+    selection: Selection,
+    reveals: bool,
+) -> bytes:
+    """One object of the row's scalar members and its reduced JSON members."""
     head, *values = row
     parts = []
     for (key, tree), value in zip(selection.reduced, values, strict=True):
         part = None if value is None else paths.project(shown(value, reveals=reveals), tree)
         if not key:
+            # A bare document is its JSON column itself.
             return part or b"{}"
         if part is not None:
             parts.append(b"," + orjson.dumps(key) + b":" + part)
@@ -103,7 +115,7 @@ def _reduced(row: tuple[bytes, ...], selection: Selection, reveals: bool) -> byt
 
 @contextlib.contextmanager
 def long_statement(seconds: int) -> Iterator[None]:
-    """A transaction whose statements may take longer than a request's usually may."""
+    """A transaction whose statements may take longer than is usual in a request."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = %s", [seconds * 1000])

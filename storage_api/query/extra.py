@@ -1,4 +1,7 @@
-"""The `extra` parameter: base64 of a JSON object {"dotted.path": value}, decoded with every spelling that clients send."""
+"""The `extra` parameter: base64 of a JSON object {"dotted.path": value}.
+
+Every spelling that clients send is decoded.
+"""
 
 import base64
 import binascii
@@ -15,28 +18,31 @@ MAX_CONDITIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class Equals:
-    """The path reaches a value equal to any of the wanted ones, by Mongo's rules."""
+    """The path leads to a value that equals one of `values`, by Mongo's rules."""
 
     path: Path
-    wanted: tuple[Any, ...]
+    values: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """The path reaches a text that holds the wanted one."""
+    """The path leads to a text that contains `text`."""
 
     path: Path
-    wanted: str
+    text: str
 
 
 def decode(text: str) -> dict[str, Any]:
     """The JSON object behind the parameter; Invalid when it is not base64 of one.
 
-    Standard and URL-safe alphabets, with or without padding; a space stands for a `+` that was not percent-encoded.
+    Standard and URL-safe alphabets, with or without padding.
     """
-    letters = text.strip("\r\n").replace(" ", "+").replace("-", "+").replace("_", "/").rstrip("=")
+    letters = text.strip("\r\n").rstrip("=")
+    # A plus that was not percent-encoded arrives as a space.
+    letters = letters.replace(" ", "+").replace("-", "+").replace("_", "/")
+    padding = "=" * (-len(letters) % 4)
     try:
-        raw = base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
+        raw = base64.b64decode(letters + padding, validate=True)
     except (binascii.Error, ValueError):
         raise Invalid("extra is not base64") from None
     value = jsontext.load(raw)
@@ -47,25 +53,33 @@ def decode(text: str) -> dict[str, Any]:
     return value
 
 
-def conditions(text: str, *, any_of: bool, given: Collection[str] = ()) -> list[Equals]:
-    """The conditions of an `extra` parameter. `any_of`: an array means any of its elements (typed queries, events), else the array itself.
+def equalities(
+    text: str,
+    *,
+    any_of: bool,
+    fixed: Collection[str] = (),
+) -> list[Equals]:
+    """The conditions of an `extra` parameter; Invalid as `decode`.
 
-    `given` names the document keys that the URL fixes; conditions on those are dropped, the URL wins.
+    `any_of`: an array means any of its elements (typed queries, events), else the array itself.
+    `fixed` names the document keys that the URL fixes; conditions on those are dropped.
     """
     if not text:
         return []
-    return [
-        Equals(paths.parse(key), tuple(value) if any_of and isinstance(value, list) else (value,))
-        for key, value in decode(text).items()
-        if key not in given
-    ]
+    conditions = []
+    for key, value in decode(text).items():
+        if key in fixed:
+            continue
+        is_choice = any_of and isinstance(value, list)
+        conditions.append(Equals(paths.parse(key), tuple(value) if is_choice else (value,)))
+    return conditions
 
 
-def contained(text: str) -> list[Contains]:
+def containments(text: str) -> list[Contains]:
     """The conditions of an `extra_contain` parameter, whose values are texts."""
     if not text:
         return []
-    found = decode(text)
-    if not all(isinstance(value, str) for value in found.values()):
+    texts = decode(text)
+    if not all(isinstance(value, str) for value in texts.values()):
         raise Invalid("extra_contain takes texts only")
-    return [Contains(paths.parse(key), value) for key, value in found.items()]
+    return [Contains(paths.parse(key), value) for key, value in texts.items()]

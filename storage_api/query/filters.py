@@ -1,6 +1,8 @@
-"""The typed queries of the bcs-storage document as tables: parameter, path in the stored document, how they compare.
+"""The typed queries of the bcs-storage document as tables.
 
-Sections query-mesos and query-k8s of the document. Parameters that the published server knows beside the document's own are served too.
+Each row has a parameter, the path in the stored document, and how the two compare. Sections
+query-mesos and query-k8s of the document; parameters that only the published server knows are
+served too.
 """
 
 from collections.abc import Mapping
@@ -10,7 +12,11 @@ from types import MappingProxyType
 
 
 class Op(Enum):
-    """How a parameter compares: texts by comma list, one integer, one boolean, or a side of a time range [since, until)."""
+    """How a parameter compares.
+
+    TEXT is a comma list of texts, INTEGER and BOOLEAN are one value, SINCE and UNTIL the sides of
+    a time range [since, until).
+    """
 
     TEXT = "text"
     INTEGER = "integer"
@@ -20,7 +26,7 @@ class Op(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class ParameterFilter:
     """One parameter of a typed query; the path starts at the document's root."""
 
     param: str
@@ -30,37 +36,41 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class TypedQuery:
-    """One route of the typed queries: which stored types it reads (lower case), what it takes, what it always demands.
+    """One route of the typed queries.
 
-    `only` and `never` hold the application/process split: values of data.kind that are demanded or refused.
+    `types` are the stored types that it reads (lower case). `kinds` are the values of data.kind
+    that a document must have (None: absent; empty: any), which tell applications and processes
+    apart.
     """
 
     name: str
     types: tuple[str, ...]
-    filters: tuple[Filter, ...] = ()
+    filters: tuple[ParameterFilter, ...] = ()
     kinds: tuple[str | None, ...] = ()
 
 
-def _between(param: str, path: str) -> tuple[Filter, Filter]:
-    return Filter(f"{param}Begin", path, Op.SINCE), Filter(f"{param}End", path, Op.UNTIL)
+def _between(param: str, path: str) -> tuple[ParameterFilter, ParameterFilter]:
+    return ParameterFilter(f"{param}Begin", path, Op.SINCE), ParameterFilter(
+        f"{param}End", path, Op.UNTIL
+    )
 
 
-NAME = (Filter("name", "resourceName"),)
-NAMESPACED = (*NAME, Filter("namespace", "namespace"))
-API_VERSION = Filter("apiVersion", "data.apiVersion")
+NAME = (ParameterFilter("name", "resourceName"),)
+NAMESPACED = (*NAME, ParameterFilter("namespace", "namespace"))
+API_VERSION = ParameterFilter("apiVersion", "data.apiVersion")
 CREATION = _between("createTime", "data.metadata.creationTimestamp")
-VERSION = Filter("resourceVersion", "data.metadata.resourceVersion")
-UID = Filter("uid", "data.metadata.uid")
-GENERATION = Filter("generation", "data.metadata.generation", Op.INTEGER)
-UPDATE_STRATEGY = Filter("updateStrategyType", "data.spec.updateStrategy.type")
+VERSION = ParameterFilter("resourceVersion", "data.metadata.resourceVersion")
+UID = ParameterFilter("uid", "data.metadata.uid")
+GENERATION = ParameterFilter("generation", "data.metadata.generation", Op.INTEGER)
+UPDATE_STRATEGY = ParameterFilter("updateStrategyType", "data.spec.updateStrategy.type")
 APPLICATION = (
     *NAMESPACED,
-    Filter("instance", "data.instance", Op.INTEGER),
-    Filter("buildedInstance", "data.buildedInstance", Op.INTEGER),
-    Filter("runningInstance", "data.runningInstance", Op.INTEGER),
-    Filter("status", "data.status"),
-    Filter("lastStatus", "data.lastStatus"),
-    Filter("podIp", "data.podIP"),
+    ParameterFilter("instance", "data.instance", Op.INTEGER),
+    ParameterFilter("buildedInstance", "data.buildedInstance", Op.INTEGER),
+    ParameterFilter("runningInstance", "data.runningInstance", Op.INTEGER),
+    ParameterFilter("status", "data.status"),
+    ParameterFilter("lastStatus", "data.lastStatus"),
+    ParameterFilter("podIp", "data.podIP"),
     *_between("createTime", "data.createTime"),
     *_between("lastUpdateTime", "data.lastUpdateTime"),
 )
@@ -71,12 +81,12 @@ MESOS = (
         ("taskgroup",),
         (
             *NAMESPACED,
-            Filter("rcName", "data.rcname"),
-            Filter("status", "data.status"),
-            Filter("lastStatus", "data.lastStatus"),
-            Filter("hostIp", "data.hostIP"),
-            Filter("hostName", "data.hostName"),
-            Filter("podIp", "data.podIP"),
+            ParameterFilter("rcName", "data.rcname"),
+            ParameterFilter("status", "data.status"),
+            ParameterFilter("lastStatus", "data.lastStatus"),
+            ParameterFilter("hostIp", "data.hostIP"),
+            ParameterFilter("hostName", "data.hostName"),
+            ParameterFilter("podIp", "data.podIP"),
             *_between("startTime", "data.startTime"),
             *_between("lastUpdateTime", "data.lastUpdateTime"),
             *CREATION,
@@ -89,12 +99,12 @@ MESOS = (
         ("deployment",),
         (
             *NAMESPACED,
-            Filter("checkTime", "data.check_time", Op.INTEGER),
-            Filter("status", "data.status"),
-            Filter("applicationName", "data.application.name"),
-            Filter("applicationExtName", "data.application_ext.name"),
-            Filter("currRollingOperation", "data.curr_rolling_operation"),
-            Filter("isInRolling", "data.is_in_rolling", Op.BOOLEAN),
+            ParameterFilter("checkTime", "data.check_time", Op.INTEGER),
+            ParameterFilter("status", "data.status"),
+            ParameterFilter("applicationName", "data.application.name"),
+            ParameterFilter("applicationExtName", "data.application_ext.name"),
+            ParameterFilter("currRollingOperation", "data.curr_rolling_operation"),
+            ParameterFilter("isInRolling", "data.is_in_rolling", Op.BOOLEAN),
             *_between("lastRollingTime", "data.last_rolling_time"),
         ),
     ),
@@ -107,9 +117,9 @@ MESOS = (
         ("exportservice",),
         (
             *NAMESPACED,
-            Filter("serviceName", "data.serviceName"),
-            Filter("sslCert", "data.sslcert", Op.BOOLEAN),
-            Filter("balance", "data.balance"),
+            ParameterFilter("serviceName", "data.serviceName"),
+            ParameterFilter("sslCert", "data.sslcert", Op.BOOLEAN),
+            ParameterFilter("balance", "data.balance"),
         ),
     ),
     TypedQuery("ippoolstatic", ("ippoolstatic",)),
@@ -122,9 +132,9 @@ K8S = (
         ("pod",),
         (
             *NAMESPACED,
-            Filter("status", "data.status.phase"),
-            Filter("hostIp", "data.status.hostIP"),
-            Filter("podIp", "data.status.podIP"),
+            ParameterFilter("status", "data.status.phase"),
+            ParameterFilter("hostIp", "data.status.hostIP"),
+            ParameterFilter("podIp", "data.status.podIP"),
             *_between("startTime", "data.status.startTime"),
             *CREATION,
         ),
@@ -134,9 +144,9 @@ K8S = (
         ("replicaset",),
         (
             *NAMESPACED,
-            Filter("replicas", "data.status.replicas", Op.INTEGER),
-            Filter("availableReplicas", "data.status.availableReplicas", Op.INTEGER),
-            Filter("readyReplicas", "data.status.readyReplicas", Op.INTEGER),
+            ParameterFilter("replicas", "data.status.replicas", Op.INTEGER),
+            ParameterFilter("availableReplicas", "data.status.availableReplicas", Op.INTEGER),
+            ParameterFilter("readyReplicas", "data.status.readyReplicas", Op.INTEGER),
             *CREATION,
         ),
     ),
@@ -145,12 +155,12 @@ K8S = (
         ("deployment",),
         (
             *NAMESPACED,
-            Filter("replicas", "data.status.replicas", Op.INTEGER),
-            Filter("availableReplicas", "data.status.availableReplicas", Op.INTEGER),
-            Filter("updatedReplicas", "data.status.updatedReplicas", Op.INTEGER),
-            Filter("strategyType", "data.spec.strategy.type"),
-            Filter("dnsPolicy", "data.spec.template.spec.dnsPolicy"),
-            Filter("restartPolicy", "data.spec.template.spec.restartPolicy"),
+            ParameterFilter("replicas", "data.status.replicas", Op.INTEGER),
+            ParameterFilter("availableReplicas", "data.status.availableReplicas", Op.INTEGER),
+            ParameterFilter("updatedReplicas", "data.status.updatedReplicas", Op.INTEGER),
+            ParameterFilter("strategyType", "data.spec.strategy.type"),
+            ParameterFilter("dnsPolicy", "data.spec.template.spec.dnsPolicy"),
+            ParameterFilter("restartPolicy", "data.spec.template.spec.restartPolicy"),
             *CREATION,
         ),
     ),
@@ -159,8 +169,8 @@ K8S = (
         ("service",),
         (
             *NAMESPACED,
-            Filter("clusterIp", "data.spec.clusterIP"),
-            Filter("type", "data.spec.type"),
+            ParameterFilter("clusterIp", "data.spec.clusterIP"),
+            ParameterFilter("type", "data.spec.type"),
             *CREATION,
         ),
     ),
@@ -169,9 +179,13 @@ K8S = (
     TypedQuery("ingress", ("ingress",), (*NAMESPACED, *CREATION)),
     TypedQuery("endpoints", ("endpoints",), (*NAMESPACED, *CREATION)),
     TypedQuery(
-        "namespace", ("namespace",), (*NAME, Filter("status", "data.status.phase"), *CREATION)
+        "namespace",
+        ("namespace",),
+        (*NAME, ParameterFilter("status", "data.status.phase"), *CREATION),
     ),
-    TypedQuery("node", ("node",), (*NAME, Filter("externalID", "data.spec.externalID"), *CREATION)),
+    TypedQuery(
+        "node", ("node",), (*NAME, ParameterFilter("externalID", "data.spec.externalID"), *CREATION)
+    ),
     TypedQuery(
         "daemonset",
         ("daemonset",),
@@ -180,7 +194,7 @@ K8S = (
             VERSION,
             UID,
             GENERATION,
-            Filter("templateGeneration", "data.spec.templateGeneration", Op.INTEGER),
+            ParameterFilter("templateGeneration", "data.spec.templateGeneration", Op.INTEGER),
             UPDATE_STRATEGY,
             *CREATION,
         ),
@@ -194,9 +208,9 @@ K8S = (
             VERSION,
             UID,
             GENERATION,
-            Filter("podManagementPolicy", "data.spec.podManagementPolicy"),
+            ParameterFilter("podManagementPolicy", "data.spec.podManagementPolicy"),
             UPDATE_STRATEGY,
-            Filter("serviceName", "data.spec.serviceName"),
+            ParameterFilter("serviceName", "data.spec.serviceName"),
             *CREATION,
         ),
     ),
@@ -206,7 +220,7 @@ K8S = (
 
 QUERIES: Mapping[str, tuple[TypedQuery, ...]] = MappingProxyType({"mesos": MESOS, "k8s": K8S})
 
-# Whose namespaces make up a cluster's namespace list (lower case).
+# The types whose namespaces are a cluster's namespaces in use, lower case.
 NAMESPACE_SOURCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "mesos": ("application", "configmap", "deployment", "secret", "service"),
@@ -226,38 +240,43 @@ NAMESPACE_SOURCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A path that has a stored column of its own for some types; `but` names types where another path stands in that column."""
+class StoredPath:
+    """A path that has a generated column.
+
+    `types` are the types for which the column has this path (empty: all), `excluded` those for
+    which it has another one.
+    """
 
     path: str
     column: str
     types: frozenset[str] = field(default_factory=frozenset)
-    but: frozenset[str] = field(default_factory=frozenset)
+    excluded: frozenset[str] = field(default_factory=frozenset)
 
 
 _TASKGROUP = frozenset({"taskgroup"})
 _TASKGROUP_OR_APPLICATION = frozenset({"taskgroup", "application"})
-STORED = (
-    Stored("data.status", "status", types=_TASKGROUP_OR_APPLICATION),
-    Stored("data.status.phase", "status", but=_TASKGROUP_OR_APPLICATION),
-    Stored("data.hostIP", "host_ip", types=_TASKGROUP),
-    Stored("data.status.hostIP", "host_ip", but=_TASKGROUP),
-    Stored("data.podIP", "pod_ip", types=_TASKGROUP_OR_APPLICATION),
-    Stored("data.status.podIP", "pod_ip", but=_TASKGROUP_OR_APPLICATION),
-    Stored("data.rcname", "rc_name"),
-    Stored("data.createTime", "created", types=frozenset({"application"})),
-    Stored("data.metadata.creationTimestamp", "created", but=frozenset({"application"})),
+STORED_PATHS = (
+    StoredPath("data.status", "status", types=_TASKGROUP_OR_APPLICATION),
+    StoredPath("data.status.phase", "status", excluded=_TASKGROUP_OR_APPLICATION),
+    StoredPath("data.hostIP", "host_ip", types=_TASKGROUP),
+    StoredPath("data.status.hostIP", "host_ip", excluded=_TASKGROUP),
+    StoredPath("data.podIP", "pod_ip", types=_TASKGROUP_OR_APPLICATION),
+    StoredPath("data.status.podIP", "pod_ip", excluded=_TASKGROUP_OR_APPLICATION),
+    StoredPath("data.rcname", "rc_name"),
+    StoredPath("data.createTime", "created", types=frozenset({"application"})),
+    StoredPath("data.metadata.creationTimestamp", "created", excluded=frozenset({"application"})),
 )
+# Longer texts are not in the columns.
 STORED_TEXT_BYTES = 256
 
 
 def stored_column(path: str, types: tuple[str, ...]) -> str | None:
-    """The stored column that holds a path for all of the types, if there is one."""
-    for stored in STORED:
+    """The generated column that has the path for all of the types; None without one."""
+    for stored in STORED_PATHS:
         if (
             stored.path == path
             and (not stored.types or stored.types.issuperset(types))
-            and stored.but.isdisjoint(types)
+            and stored.excluded.isdisjoint(types)
         ):
             return stored.column
     return None

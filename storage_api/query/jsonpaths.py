@@ -1,6 +1,7 @@
-"""The index's question: a jsonpath that holds for every document that Mongo's equality accepts, and that GIN can answer.
+"""Jsonpaths for the GIN index on documents.
 
-It may accept more (lax mode looks into arrays within arrays); `storage_matches` decides. Keys and values are quoted as JSON strings.
+Each is true for every document that Mongo's equality accepts. It may accept more (lax mode looks
+into arrays within arrays): `storage_matches` decides. Keys and values are quoted as JSON strings.
 """
 
 import json
@@ -14,38 +15,47 @@ MAX_PREDICATES = 200
 MAX_PLACES = 2
 
 
-def reaches(roots: Sequence[str], path: Path, wanted: Sequence[Any]) -> str | None:
-    """The predicate "under one of the roots, the path reaches one of the wanted values"; None when the index cannot help."""
-    choices = [list(_leaves(path, value)) for value in wanted]
-    count = len(roots) * sum(len(leaves) for leaves in choices)
-    if (
-        not choices
-        or not all(choices)
-        or count > MAX_PREDICATES
-        or any(_places(step) > MAX_PLACES for leaves in choices for step, _ in leaves)
-    ):
+def value_predicate(
+    roots: Sequence[str],
+    path: Path,
+    values: Sequence[Any],
+) -> str | None:
+    """The predicate "under one of the roots, the path leads to one of the values".
+
+    None when the index cannot help.
+    """
+    # For each value the (path, scalar) pairs that a document must have.
+    choices = [list(_leaves(path, value)) for value in values]
+    if not choices or not all(choices):
         return None
-    return either(
-        every(_predicate(root, step, literal) for step, literal in leaves)
-        for root in roots
-        for leaves in choices
-    )
+    if len(roots) * sum(len(leaves) for leaves in choices) > MAX_PREDICATES:
+        return None
+    leaf_paths = [leaf_path for leaves in choices for leaf_path, _ in leaves]
+    if any(_count_indices(leaf_path) > MAX_PLACES for leaf_path in leaf_paths):
+        return None
+    alternatives = []
+    for root in roots:
+        for leaves in choices:
+            predicates = [_predicate(root, leaf_path, scalar) for leaf_path, scalar in leaves]
+            alternatives.append(conjunction(predicates))
+    return disjunction(alternatives)
 
 
-def every(predicates: Iterable[str]) -> str:
+def conjunction(predicates: Iterable[str]) -> str:
     """All of the predicates."""
     return " && ".join(f"({predicate})" for predicate in predicates)
 
 
-def either(predicates: Iterable[str]) -> str:
+def disjunction(predicates: Iterable[str]) -> str:
     """Any of the predicates."""
     return " || ".join(f"({predicate})" for predicate in predicates)
 
 
 def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
-    """The scalars that a wanted value demands, with their paths.
+    """The scalars, as JSON, that equality with a value demands, with their paths.
 
-    Null may be missing, a minus hides a number from the index, and what an array demands cannot be said exactly: those ask nothing.
+    Null may be missing, the index does not see a number behind a minus, and what an array demands
+    cannot be said exactly: those demand nothing.
     """
     if isinstance(value, dict):
         for key, member in value.items():
@@ -54,14 +64,16 @@ def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
         yield path, json.dumps(value)
 
 
-def _places(path: Path) -> int:
+def _count_indices(path: Path) -> int:
+    """How many steps may be places in an array."""
     return sum(step.isdigit() for step in path)
 
 
 def _predicate(root: str, path: Path, literal: str) -> str:
     """A step of digits may be a key or a place in an array."""
     choices = ([_step(step), "[*]"] if step.isdigit() else [_step(step)] for step in path)
-    return either(f"${_step(root)}{''.join(steps)} == {literal}" for steps in product(*choices))
+    start = f"${_step(root)}"
+    return disjunction(f"{start}{''.join(steps)} == {literal}" for steps in product(*choices))
 
 
 def _step(key: str) -> str:

@@ -1,4 +1,7 @@
-"""JSON that may enter the store: strict, of bounded depth, exact in its numbers, cut into raw members without building them."""
+"""JSON that may enter the store: strict, of bounded depth, exact in its numbers.
+
+Objects are cut into raw members without building these.
+"""
 
 import re
 from typing import Any, Final
@@ -11,19 +14,24 @@ from core.jsontext import check_shape
 
 MAX_DEPTH: Final = 200
 
+# An escaped NUL, and not a backslash followed by u0000.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def check(text: bytes) -> Any:
-    """The parsed value; Invalid unless the text is strict JSON of at most 200 levels without NaN, Infinity, NUL or a lone surrogate."""
+    """The parsed value of strict JSON of at most 200 levels.
+
+    Invalid for anything else, also for NaN, Infinity, NUL or a lone surrogate.
+    """
     check_shape(text, depth=MAX_DEPTH)
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise Invalid(f"not valid JSON: {error}") from None
+    # PostgreSQL's jsonb cannot store it. The expression is slow, so it only runs when it may match.
     if b"\\u0000" in text and _NUL.search(text):
-        raise Invalid("JSON holds a NUL character")
+        raise Invalid("JSON contains a NUL character")
     return value
 
 

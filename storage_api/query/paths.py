@@ -20,9 +20,12 @@ _array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def parse(text: str) -> Path:
-    """The steps of a dotted path; U+FF0E inside a step stands for a dot of the key. Invalid beyond 64 steps or with a NUL."""
+    """The steps of a dotted path; U+FF0E inside a step stands for a dot of the key.
+
+    Invalid beyond 64 steps or with a NUL.
+    """
     if "\0" in text:
-        raise Invalid("a path holds a NUL")
+        raise Invalid("a path contains a NUL character")
     steps = tuple(step.replace(DOT_IN_KEY, ".") for step in text.split("."))
     if len(steps) > MAX_STEPS:
         raise Invalid(f"a path has more than {MAX_STEPS} steps")
@@ -41,6 +44,7 @@ def _graft(node: Tree, path: Path) -> None:
     for step in path[:-1]:
         below = node.setdefault(step, {})
         if below is None:
+            # A broader path has the whole value already.
             return
         node = below
     node[path[-1]] = None
@@ -51,32 +55,34 @@ def fields(text: str) -> Tree:
     return tree(parse(part) for part in text.split(",") if part)
 
 
-def project(value: bytes, wanted: Tree) -> bytes | None:
-    """The JSON text reduced to the wanted paths, leaves untouched; None where a scalar stands in the way.
+def project(value: bytes, projection: Tree) -> bytes | None:
+    """The JSON text reduced to the projection, leaves untouched; None for a scalar.
 
-    An array is reduced element by element, what is no object in it is dropped; an object keeps its place even when nothing of it is wanted.
+    An array is reduced element by element, its scalars are dropped. An object remains even when
+    it has none of the paths.
     """
     match value.lstrip()[:1]:
         case b"{":
-            return _project_object(value, wanted)
+            return _project_object(value, projection)
         case b"[":
-            kept = (
-                _project_object(bytes(item), wanted)
-                for item in _array.decode(value)
-                if bytes(item).lstrip()[:1] == b"{"
-            )
-            return b"[" + b",".join(kept) + b"]"
+            elements = [bytes(element) for element in _array.decode(value)]
+            objects = [
+                _project_object(element, projection)
+                for element in elements
+                if element.lstrip()[:1] == b"{"
+            ]
+            return b"[" + b",".join(objects) + b"]"
     return None
 
 
-def _project_object(value: bytes, wanted: Tree) -> bytes:
+def _project_object(value: bytes, projection: Tree) -> bytes:
     members = _object.decode(value)
-    kept = []
-    for key, below in wanted.items():
+    projected = []
+    for key, below in projection.items():
         if key not in members:
             continue
         raw = bytes(members[key])
         part = raw if below is None else project(raw, below)
         if part is not None:
-            kept.append(orjson.dumps(key) + b":" + part)
-    return b"{" + b",".join(kept) + b"}"
+            projected.append(orjson.dumps(key) + b":" + part)
+    return b"{" + b",".join(projected) + b"}"

@@ -1,6 +1,7 @@
-"""Which objects are in trouble now: the same rule for each kind twice, as a jsonpath for the store and for objects at hand.
+"""Which objects have a problem now: a rule for each kind, twice.
 
-A test holds both against the same objects.
+As a jsonpath for the store, and as a function for objects in memory. A test checks that both say
+the same.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,43 +11,52 @@ from typing import Any
 from clusters.kinds import KINDS, Kind
 from core.errors import Invalid
 
+# Containers wait for these reasons in any start.
 STARTING = ("ContainerCreating", "PodInitializing")
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """How to know: `path` is a jsonpath that troubled objects have, `holds` says the same of an object."""
+class ProblemRule:
+    """`path` is a jsonpath that objects with a problem have; `holds` says the same of an object."""
 
     path: str
     holds: Callable[[Mapping[str, Any]], bool]
 
 
-def _states(item: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    found = (item.get("status") or {}).get(name)
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+def _status_list(manifest: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    entries = (manifest.get("status") or {}).get(name)
+    if not isinstance(entries, list):
+        return []
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
-def _is(item: Mapping[str, Any], kind: str, status: str) -> bool:
+def _has_condition(
+    manifest: Mapping[str, Any],
+    condition_type: str,
+    status: str,
+) -> bool:
     return any(
-        one.get("type") == kind and one.get("status") == status
-        for one in _states(item, "conditions")
+        condition.get("type") == condition_type and condition.get("status") == status
+        for condition in _status_list(manifest, "conditions")
     )
 
 
-def _pod(item: Mapping[str, Any]) -> bool:
-    if "deletionTimestamp" in item["metadata"]:
+def _has_pod_problem(manifest: Mapping[str, Any]) -> bool:
+    # A pod that is being deleted stops on purpose.
+    if "deletionTimestamp" in manifest["metadata"]:
         return False
-    phase, containers = (item.get("status") or {}).get("phase"), _states(item, "containerStatuses")
-    waiting = [
-        one.get("state", {}).get("waiting")
-        for one in [*containers, *_states(item, "initContainerStatuses")]
-    ]
-    return (
-        phase in ("Failed", "Unknown")
-        or any(one and "reason" in one and one["reason"] not in STARTING for one in waiting)
-        or (phase == "Running" and any(one.get("ready") is False for one in containers))
-        or _is(item, "PodScheduled", "False")
-    )
+    phase = (manifest.get("status") or {}).get("phase")
+    if phase in ("Failed", "Unknown"):
+        return True
+    containers = _status_list(manifest, "containerStatuses")
+    init_containers = _status_list(manifest, "initContainerStatuses")
+    for container in [*containers, *init_containers]:
+        waiting = container.get("state", {}).get("waiting")
+        if waiting and "reason" in waiting and waiting["reason"] not in STARTING:
+            return True
+    if phase == "Running" and any(container.get("ready") is False for container in containers):
+        return True
+    return _has_condition(manifest, "PodScheduled", "False")
 
 
 _WAITING = "state.waiting.reason ? ({})".format(
@@ -55,63 +65,74 @@ _WAITING = "state.waiting.reason ? ({})".format(
 POD = (
     "$ ? (!exists(@.metadata.deletionTimestamp) && ("
     '@.status.phase == "Failed" || @.status.phase == "Unknown"'
-    f" || exists(@.status.containerStatuses[*].{_WAITING}) || exists(@.status.initContainerStatuses[*].{_WAITING})"
-    ' || (@.status.phase == "Running" && exists(@.status.containerStatuses[*] ? (@.ready == false)))'
-    ' || exists(@.status.conditions[*] ? (@.type == "PodScheduled" && @.status == "False"))))'
+    f" || exists(@.status.containerStatuses[*].{_WAITING})"
+    f" || exists(@.status.initContainerStatuses[*].{_WAITING})"
+    ' || (@.status.phase == "Running"'
+    " && exists(@.status.containerStatuses[*] ? (@.ready == false)))"
+    " || exists(@.status.conditions[*]"
+    ' ? (@.type == "PodScheduled" && @.status == "False"))))'
 )
 
 
-def _short(item: Mapping[str, Any]) -> bool:
-    wanted, ready = (
-        (item.get("spec") or {}).get("replicas"),
-        (item.get("status") or {}).get("readyReplicas", 0),
-    )
-    return isinstance(wanted, int) and ready < wanted
+def _has_missing_replicas(manifest: Mapping[str, Any]) -> bool:
+    replicas = (manifest.get("spec") or {}).get("replicas")
+    # The API server leaves a zero out.
+    ready = (manifest.get("status") or {}).get("readyReplicas", 0)
+    return isinstance(replicas, int) and ready < replicas
 
 
-SHORT = Trouble(
-    "$ ? (@.status.readyReplicas < @.spec.replicas || (!exists(@.status.readyReplicas) && @.spec.replicas > 0))",
-    _short,
+MISSING_REPLICAS = ProblemRule(
+    "$ ? (@.status.readyReplicas < @.spec.replicas"
+    " || (!exists(@.status.readyReplicas) && @.spec.replicas > 0))",
+    _has_missing_replicas,
 )
 
 
-def _phase(*wrong: str) -> Trouble:
-    path = " || ".join(f'@.status.phase == "{phase}"' for phase in wrong)
-    return Trouble(f"$ ? ({path})", lambda item: (item.get("status") or {}).get("phase") in wrong)
-
-
-def _daemons(item: Mapping[str, Any]) -> bool:
-    status = item.get("status") or {}
-    return "numberReady" in status and status["numberReady"] < status.get(
-        "desiredNumberScheduled", 0
+def _phase_rule(*phases: str) -> ProblemRule:
+    path = " || ".join(f'@.status.phase == "{phase}"' for phase in phases)
+    return ProblemRule(
+        f"$ ? ({path})",
+        lambda manifest: (manifest.get("status") or {}).get("phase") in phases,
     )
 
 
-TROUBLES: Mapping[str, Trouble] = {
-    "nodes": Trouble(
+def _has_missing_daemons(manifest: Mapping[str, Any]) -> bool:
+    status = manifest.get("status") or {}
+    if "numberReady" not in status:
+        return False
+    return bool(status["numberReady"] < status.get("desiredNumberScheduled", 0))
+
+
+TROUBLES: Mapping[str, ProblemRule] = {
+    "nodes": ProblemRule(
         '$ ? (!exists(@.status.conditions[*] ? (@.type == "Ready" && @.status == "True")))',
-        lambda item: not _is(item, "Ready", "True"),
+        lambda manifest: not _has_condition(manifest, "Ready", "True"),
     ),
-    "pods": Trouble(POD, _pod),
-    "deployments": SHORT,
-    "statefulsets": SHORT,
-    "replicasets": SHORT,
-    "daemonsets": Trouble("$ ? (@.status.numberReady < @.status.desiredNumberScheduled)", _daemons),
-    "jobs": Trouble(
+    "pods": ProblemRule(POD, _has_pod_problem),
+    "deployments": MISSING_REPLICAS,
+    "statefulsets": MISSING_REPLICAS,
+    "replicasets": MISSING_REPLICAS,
+    "daemonsets": ProblemRule(
+        "$ ? (@.status.numberReady < @.status.desiredNumberScheduled)",
+        _has_missing_daemons,
+    ),
+    "jobs": ProblemRule(
         '$ ? (exists(@.status.conditions[*] ? (@.type == "Failed" && @.status == "True")))',
-        lambda item: _is(item, "Failed", "True"),
+        lambda manifest: _has_condition(manifest, "Failed", "True"),
     ),
-    "persistentvolumeclaims": _phase("Pending", "Lost"),
-    "persistentvolumes": _phase("Failed"),
-    "namespaces": _phase("Terminating"),
+    "persistentvolumeclaims": _phase_rule("Pending", "Lost"),
+    "persistentvolumes": _phase_rule("Failed"),
+    "namespaces": _phase_rule("Terminating"),
 }
 
 
-def of(kind: Kind) -> Trouble:
+def of(kind: Kind) -> ProblemRule:
     """The rule of a kind; Invalid for kinds that have none."""
-    found = TROUBLES.get(kind.plural)
-    if found is None or KINDS.get(kind.plural) != kind:
+    rule = TROUBLES.get(kind.plural)
+    # A custom kind may have the plural of a built-in one.
+    if rule is None or KINDS.get(kind.plural) != kind:
         raise Invalid(
-            f"troubled is known of {', '.join(TROUBLES)}, not of {kind.plural}", field="troubled"
+            f"troubled is only supported for {', '.join(TROUBLES)}, not for {kind.plural}",
+            field="troubled",
         )
-    return found
+    return rule

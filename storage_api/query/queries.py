@@ -16,7 +16,10 @@ INDEXED = sql.SQL("jsonb_insert('{{}}', ARRAY[cluster_id || '/' || type_key], da
 
 @dataclass(frozen=True)
 class Query:
-    """Which documents, and which part of the answer: in the shape's own order, from `offset`, at most `limit` (None is all)."""
+    """Which documents of a shape, in the shape's order, and which part of them.
+
+    `offset` are skipped, `limit` are read at most (None: all).
+    """
 
     shape: Shape
     where: tuple[Clause, ...] = ()
@@ -29,29 +32,32 @@ def _hints(query: Query) -> list[str]:
 
 
 def source(query: Query) -> tuple[sql.Composable, list[Any]]:
-    """The rows to look at, called r. The index's answer is fenced off (OFFSET 0): the planner takes a path expression for as cheap as a
-    column, and would sooner unpack every document of the type than use it."""
+    """The rows to look at, called r, and parameters."""
     table = sql.Identifier(query.shape.table)
     hints = _hints(query)
     if not hints:
         return sql.SQL("{} r").format(table), []
+    # OFFSET 0 fences the index's answer off. The planner takes a path expression for as cheap as
+    # a column, and would rather unpack every document of the type than use the index.
     fenced = sql.SQL("(SELECT * FROM {} WHERE {} @@ %s::jsonpath OFFSET 0) r").format(
         table, INDEXED
     )
-    return fenced, [jsonpaths.every(hints)]
+    return fenced, [jsonpaths.conjunction(hints)]
 
 
 def condition(query: Query) -> tuple[sql.Composable, list[Any]]:
-    """All conditions as one expression."""
+    """All conditions as one expression on the row called r, and parameters."""
     if not query.where:
         return sql.SQL("true"), []
-    return sql.SQL(" AND ").join([clause.text for clause in query.where]), [
-        param for clause in query.where for param in clause.params
-    ]
+    params = [param for clause in query.where for param in clause.params]
+    return sql.SQL(" AND ").join([clause.text for clause in query.where]), params
 
 
 def _slice(query: Query) -> tuple[sql.Composable, list[Any]]:
-    parts, params = [sql.SQL("ORDER BY {}").format(sql.SQL(", ").join(query.shape.order))], []
+    """ORDER BY, OFFSET and LIMIT, and parameters."""
+    order = sql.SQL(", ").join(query.shape.order)
+    parts = [sql.SQL("ORDER BY {}").format(order)]
+    params = []
     if query.offset > 0:
         parts.append(sql.SQL("OFFSET %s").format())
         params.append(min(query.offset, MAX_BIGINT))
@@ -61,12 +67,23 @@ def _slice(query: Query) -> tuple[sql.Composable, list[Any]]:
     return sql.SQL(" ").join(parts), params
 
 
-def listing(
-    query: Query, selection: Selection, *, in_index: bool
-) -> tuple[sql.Composable, list[Any]]:
-    """Rows of the selection in order. Skipping and sorting move ids only; documents are unpacked one by one for the rows given out.
+# Skipping and sorting move ids only. OFFSET 0 keeps the planner from unpacking documents earlier.
+_SELECT_BY_ID = sql.SQL(
+    "SELECT d.* FROM ({chosen}) chosen CROSS JOIN LATERAL "
+    "(SELECT {columns} FROM {table} r WHERE r.id = chosen.id OFFSET 0) d"
+)
 
-    `in_index`: the selection needs no document, so an index alone may answer.
+
+def listing(
+    query: Query,
+    selection: Selection,
+    *,
+    in_index: bool,
+) -> tuple[sql.Composable, list[Any]]:
+    """The statement that reads the selection of the matching rows in order, and parameters.
+
+    Documents are unpacked one by one, for the rows that are read. `in_index`: the selection needs
+    no document, so an index may answer alone.
     """
     columns = sql.SQL(", ").join([selection.head, *selection.columns])
     rows, row_params = source(query)
@@ -74,34 +91,47 @@ def listing(
     part, part_params = _slice(query)
     params = [*row_params, *where_params, *part_params]
     if in_index:
-        return sql.SQL("SELECT {} FROM {} WHERE {} {}").format(columns, rows, where, part), params
-    chosen = sql.SQL("SELECT r.id FROM {} WHERE {} {}").format(rows, where, part)
-    return (
-        sql.SQL(
-            "SELECT d.* FROM ({}) chosen CROSS JOIN LATERAL (SELECT {} FROM {} r WHERE r.id = chosen.id OFFSET 0) d"
-        ).format(chosen, columns, sql.Identifier(query.shape.table)),
-        params,
+        statement = sql.SQL("SELECT {} FROM {} WHERE {} {}").format(
+            columns,
+            rows,
+            where,
+            part,
+        )
+        return statement, params
+    statement = _SELECT_BY_ID.format(
+        chosen=sql.SQL("SELECT r.id FROM {} WHERE {} {}").format(
+            rows,
+            where,
+            part,
+        ),
+        columns=columns,
+        table=sql.Identifier(query.shape.table),
     )
+    return statement, params
 
 
 def count(query: Query) -> tuple[sql.Composable, list[Any]]:
-    """How many match, whatever the slice."""
+    """The statement that counts all matches, without offset and limit, and parameters."""
     rows, row_params = source(query)
     where, where_params = condition(query)
-    return sql.SQL("SELECT count(*) FROM {} WHERE {}").format(rows, where), [
-        *row_params,
-        *where_params,
-    ]
+    statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(rows, where)
+    return statement, [*row_params, *where_params]
 
 
 def on_target(query: Query) -> tuple[sql.Composable, list[Any]]:
-    """The conditions on the table's own row, whatever the slice: a row that another writer has just changed is judged again."""
+    """All conditions on the row of the table itself, for UPDATE and DELETE, and parameters.
+
+    PostgreSQL evaluates them again for a row that another transaction has just changed. It would
+    not do so for the rows of a subselect.
+    """
     where, params = condition(query)
     hints = _hints(query)
     if not hints:
         return where, params
     hinted = sql.SQL("r.id IN (SELECT id FROM {} WHERE {} @@ %s::jsonpath OFFSET 0) AND {}")
-    return hinted.format(sql.Identifier(query.shape.table), INDEXED, where), [
-        jsonpaths.every(hints),
-        *params,
-    ]
+    text = hinted.format(
+        sql.Identifier(query.shape.table),
+        INDEXED,
+        where,
+    )
+    return text, [jsonpaths.conjunction(hints), *params]

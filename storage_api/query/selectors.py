@@ -1,4 +1,7 @@
-"""Label and field selectors as conditions on stored documents. What is unusual is left to the cluster itself."""
+"""Label and field selectors as conditions on stored documents.
+
+Selectors that are not plain are for the API server to judge.
+"""
 
 import json
 import re
@@ -15,13 +18,14 @@ _KEY = rf"(?:{_PREFIX}/)?{_NAME}"
 _VALUE = rf"(?:{_NAME})?"
 _REQUIREMENT = re.compile(
     rf"\s*(?:(?P<absent>!)\s*(?P<absent_key>{_KEY})"
-    rf"|(?P<set_key>{_KEY})\s+(?P<set_op>in|notin)\s*\(\s*(?P<values>{_NAME}(?:\s*,\s*{_NAME})*)\s*\)"
+    rf"|(?P<set_key>{_KEY})\s+(?P<set_op>in|notin)\s*"
+    rf"\(\s*(?P<values>{_NAME}(?:\s*,\s*{_NAME})*)\s*\)"
     rf"|(?P<key>{_KEY})\s*(?P<op>==|=|!=)\s*(?P<value>{_VALUE})"
     rf"|(?P<present>{_KEY}))\s*(?:,|\Z)"
 )
 _FIELD = re.compile(r"(?P<path>[A-Za-z.]+)(?P<op>==|=|!=)(?P<value>[^,\\=!\s]*)(?:,|\Z)")
 
-# What the API server selects pods by; texts only, as an absent one and an empty one are the same to it.
+# What the API server selects pods by. Only texts: to it an absent one and an empty one are equal.
 _POD_FIELDS = {
     "spec.nodeName": ("spec", "nodeName"),
     "spec.restartPolicy": ("spec", "restartPolicy"),
@@ -37,63 +41,80 @@ STORED_BYTES = 256
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """Conditions on the row called r, and the labels that every selected object has (for the index on documents)."""
+    """What a label selector selects: conditions on the row called r.
+
+    `labels` are those that every selected object has, for the index on documents.
+    """
 
     clauses: tuple[Clause, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
 
 
 def labels(text: str) -> Selected | None:
-    """The conditions of a label selector; None for one that is not plainly understood."""
+    """The conditions of a label selector; None when the store cannot judge it."""
     clauses: list[Clause] = []
     certain: list[tuple[str, str]] = []
-    place = 0
-    while place < len(text):
-        found = _REQUIREMENT.match(text, place)
-        if found is None or found["present"] in ("in", "notin"):
+    position = 0
+    while position < len(text):
+        match = _REQUIREMENT.match(text, position)
+        # "in" and "notin" by themselves are keys, or an expression that is not complete.
+        if match is None or match["present"] in ("in", "notin"):
             return None
-        clauses.append(_label(found))
-        if found["key"] and found["op"] != "!=":
-            certain.append((found["key"], found["value"]))
-        place = found.end()
-    return None if text.rstrip().endswith(",") else Selected(tuple(clauses), tuple(certain))
+        clauses.append(_label_clause(match))
+        if match["key"] and match["op"] != "!=":
+            certain.append((match["key"], match["value"]))
+        position = match.end()
+    if text.rstrip().endswith(","):
+        return None
+    return Selected(tuple(clauses), tuple(certain))
 
 
-_HELD = sql.SQL("(r.data #>> ARRAY['metadata', 'labels', %s])")
+_LABEL = sql.SQL("(r.data #>> ARRAY['metadata', 'labels', %s])")
 
 
-def _label(found: "re.Match[str]") -> Clause:
-    if found["absent"]:
-        return Clause(sql.SQL("{} IS NULL").format(_HELD), (found["absent_key"],))
-    if found["present"]:
-        return Clause(sql.SQL("{} IS NOT NULL").format(_HELD), (found["present"],))
-    if found["set_key"]:
-        values = [value.strip() for value in found["values"].split(",")]
-        chosen = sql.SQL("coalesce({} = ANY (%s), false)").format(_HELD)
-        if found["set_op"] == "in":
-            return Clause(chosen, (found["set_key"], values))
-        return Clause(sql.SQL("NOT {}").format(chosen), (found["set_key"], values))
-    operator = "IS DISTINCT FROM" if found["op"] == "!=" else "="
-    return Clause(
-        sql.SQL("{} {} %s").format(_HELD, sql.SQL(operator)), (found["key"], found["value"])
-    )
+def _label_clause(match: "re.Match[str]") -> Clause:
+    if match["absent"]:
+        return Clause(sql.SQL("{} IS NULL").format(_LABEL), (match["absent_key"],))
+    if match["present"]:
+        return Clause(sql.SQL("{} IS NOT NULL").format(_LABEL), (match["present"],))
+    if match["set_key"]:
+        values = [value.strip() for value in match["values"].split(",")]
+        is_in = sql.SQL("coalesce({} = ANY (%s), false)").format(_LABEL)
+        # As in Kubernetes, notin and != select objects without the label, too.
+        text = is_in if match["set_op"] == "in" else sql.SQL("NOT {}").format(is_in)
+        return Clause(text, (match["set_key"], values))
+    operator = sql.SQL("IS DISTINCT FROM" if match["op"] == "!=" else "=")
+    text = sql.SQL("{} {} %s").format(_LABEL, operator)
+    return Clause(text, (match["key"], match["value"]))
 
 
 def fields(text: str, kind: Kind) -> tuple[Clause, ...] | None:
-    """The conditions of a field selector; None for one that is not plainly understood."""
+    """The conditions of a field selector; None when the store cannot judge it."""
     clauses: list[Clause] = []
-    place = 0
-    while place < len(text):
-        found = _FIELD.match(text, place)
-        clause = found and _field(found["path"], found["op"] == "!=", found["value"], kind)
-        if found is None or clause is None:
+    position = 0
+    while position < len(text):
+        match = _FIELD.match(text, position)
+        if match is None:
+            return None
+        clause = _field_clause(
+            match["path"],
+            match["op"] == "!=",
+            match["value"],
+            kind,
+        )
+        if clause is None:
             return None
         clauses.append(clause)
-        place = found.end()
+        position = match.end()
     return None if text.rstrip().endswith(",") else tuple(clauses)
 
 
-def _field(path: str, is_not: bool, value: str, kind: Kind) -> Clause | None:
+def _field_clause(
+    path: str,
+    is_not: bool,
+    value: str,
+    kind: Kind,
+) -> Clause | None:
     operator = sql.SQL("<>" if is_not else "=")
     if path == "metadata.name":
         return Clause(sql.SQL("r.resource_name {} %s").format(operator), (value,))
@@ -101,14 +122,18 @@ def _field(path: str, is_not: bool, value: str, kind: Kind) -> Clause | None:
         return Clause(sql.SQL("r.namespace {} %s").format(operator), (value,))
     if kind != KINDS["pods"] or path not in _POD_FIELDS:
         return None
-    if not is_not and value and path in _COLUMNS and len(value.encode()) <= STORED_BYTES:
-        return Clause(sql.SQL("{} = %s").format(sql.Identifier("r", _COLUMNS[path])), (value,))
-    return Clause(
-        sql.SQL("coalesce(r.data #>> %s::text[], '') {} %s").format(operator),
-        (list(_POD_FIELDS[path]), value),
-    )
+    # The columns have indexes, but neither empty values nor long ones.
+    is_in_column = path in _COLUMNS and value and len(value.encode()) <= STORED_BYTES
+    if is_in_column and not is_not:
+        column = sql.Identifier("r", _COLUMNS[path])
+        return Clause(sql.SQL("{} = %s").format(column), (value,))
+    condition = sql.SQL("coalesce(r.data #>> %s::text[], '') {} %s").format(operator)
+    return Clause(condition, (list(_POD_FIELDS[path]), value))
 
 
 def containment(root: str, certain: tuple[tuple[str, str], ...]) -> str:
-    """The JSON that the indexed document contains when an object has these labels; `root` as in the index."""
+    """The JSON that an indexed document contains when its object has these labels.
+
+    `root` is the key in the index.
+    """
     return json.dumps({root: {"metadata": {"labels": dict(certain)}}})

@@ -1,4 +1,7 @@
-"""The documents of the wire and the columns behind them; a document is written as JSON text by the database itself."""
+"""The documents of the wire and the columns behind them.
+
+The database itself writes a document as JSON text.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +14,11 @@ from storage_api.query.times import TimeStyle
 
 
 class Kind(Enum):
-    """What a column holds: OPTIONAL is a text that is absent when empty, MAYBE is JSON that is absent when null."""
+    """What a column holds.
+
+    OPTIONAL is a text that is absent from the document when it is empty, MAYBE is JSON that is
+    absent when it is null.
+    """
 
     TEXT = "text"
     OPTIONAL = "optional"
@@ -34,16 +41,18 @@ class Column:
     @property
     def value(self) -> sql.Composable:
         """The column of the row called r; null where the key is absent."""
-        return (
-            sql.Identifier("r", self.name)
-            if self.kind is not Kind.OPTIONAL
-            else sql.SQL("nullif({}, '')").format(sql.Identifier("r", self.name))
-        )
+        column = sql.Identifier("r", self.name)
+        if self.kind is Kind.OPTIONAL:
+            return sql.SQL("nullif({}, '')").format(column)
+        return column
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One family of documents: its table, its keys, and whether its JSON column is the document itself (`bare`)."""
+    """One family of documents: its table, its keys in order, and the order of its lists.
+
+    `bare`: the JSON column is the document itself, to which the other columns are added.
+    """
 
     table: str
     columns: tuple[Column, ...]
@@ -56,10 +65,8 @@ class Shape:
 
 
 ID = Column("_id", "object_id")
-CREATED, UPDATED = (
-    Column("createTime", "create_time", Kind.TIME),
-    Column("updateTime", "update_time", Kind.TIME),
-)
+CREATED = Column("createTime", "create_time", Kind.TIME)
+UPDATED = Column("updateTime", "update_time", Kind.TIME)
 DATA = Column("data", "data", Kind.JSON)
 
 RESOURCE = Shape(
@@ -127,13 +134,21 @@ HOST = Shape(
     ),
 )
 WATCH_NODE = Shape("storage_watch_node", (DATA, UPDATED), bare=True)
-# A document of any members: those beside `data` are the store's own.
-FREE = Shape("storage_free_document", (ID, DATA, CREATED, UPDATED), bare=True)
+# A document may have any members; the columns beside `data` are the store's own.
+FREE = Shape(
+    "storage_free_document",
+    (ID, DATA, CREATED, UPDATED),
+    bare=True,
+)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What to read of each row: the text of the scalar members, and JSON members that are reduced after reading."""
+    """What to read of each row.
+
+    `head` is SQL for the JSON text of whole members. `columns` are JSON members that are reduced
+    after reading, `reduced` their keys and projections in the same order.
+    """
 
     head: sql.Composable
     reduced: tuple[tuple[str, Tree], ...] = ()
@@ -141,45 +156,49 @@ class Selection:
 
 
 def selection(shape: Shape, fields: Tree, style: TimeStyle) -> Selection:
-    """The SQL of a row's JSON text for a projection ({} is the whole document)."""
+    """How to read a row's JSON text for a projection ({} is the whole document)."""
     if shape.bare:
         return _bare(shape, fields, style)
-    wanted: Mapping[str, Tree | None] = fields or {column.key: None for column in shape.columns}
-    whole, reduced, columns = [], [], []
+    every_key = {column.key: None for column in shape.columns}
+    projection: Mapping[str, Tree | None] = fields or every_key
+    # The id comes first and is never absent, so each other member may bring its own comma.
+    members: list[sql.Composable] = [sql.SQL("'{{'").format()]
+    reduced = []
+    columns = []
     for column in shape.columns:
-        if column.key != "_id" and column.key not in wanted:
+        is_id = column.key == "_id"
+        if not is_id and column.key not in projection:
             continue
-        below = wanted.get(column.key)
-        if below is None or column.key == "_id":
-            whole.append(_member(column, style))
+        below = projection.get(column.key)
+        if below is None or is_id:
+            members.append(_member(column, style))
         elif column.kind in JSON_KINDS:
             reduced.append((column.key, below))
             columns.append(sql.SQL("{}::text").format(column.value))
-    return Selection(
-        sql.SQL(" || ").join([*_joined(whole), sql.Literal("}")]), tuple(reduced), columns
-    )
+    head = sql.SQL(" || ").join([*members, sql.Literal("}")])
+    return Selection(head, tuple(reduced), columns)
 
 
 def _bare(shape: Shape, fields: Tree, style: TimeStyle) -> Selection:
-    stamps = [
-        sql.SQL("{}, {}").format(
-            sql.Literal(column.key),
-            style.expression(column.value) if column.kind is Kind.TIME else column.value,
-        )
-        for column in shape.columns
-        if column.kind not in JSON_KINDS
-    ]
-    stamped = sql.SQL("(r.data || jsonb_build_object({}))::text").format(sql.SQL(", ").join(stamps))
-    return Selection(sql.SQL("'}'"), (("", fields),), [stamped]) if fields else Selection(stamped)
-
-
-def _joined(members: list[sql.Composable]) -> list[sql.Composable]:
-    """The id comes first and is never absent, so that each other member may bring its own comma."""
-    return [sql.SQL("'{{'").format(), *members]
+    """The JSON column with the other columns as members."""
+    pairs = []
+    for column in shape.columns:
+        if column.kind in JSON_KINDS:
+            continue
+        is_time = column.kind is Kind.TIME
+        value = style.expression(column.value) if is_time else column.value
+        pairs.append(sql.SQL("{}, {}").format(sql.Literal(column.key), value))
+    document = sql.SQL("(r.data || jsonb_build_object({}))::text").format(sql.SQL(", ").join(pairs))
+    if not fields:
+        return Selection(document)
+    # Under the key "" the whole document is reduced.
+    return Selection(sql.SQL("'}'"), (("", fields),), [document])
 
 
 def _member(column: Column, style: TimeStyle) -> sql.Composable:
-    label = sql.Literal(f'"{column.key}":' if column.key == "_id" else f',"{column.key}":')
+    """SQL for `,"key":value` as JSON text, "" where the key is absent; the id has no comma."""
+    comma = "" if column.key == "_id" else ","
+    label = sql.Literal(f'{comma}"{column.key}":')
     match column.kind:
         case Kind.TIME:
             return sql.SQL("""{} || '"' || {} || '"'""").format(

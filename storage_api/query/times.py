@@ -10,19 +10,26 @@ from zoneinfo import ZoneInfo
 from psycopg2 import sql
 
 INT64 = 2**63
-FIRST_SECOND, LAST_SECOND = -62135596800, 253402300799
+# The unix seconds of the years 1 to 9999, which datetime can hold.
+FIRST_SECOND = -62135596800
+LAST_SECOND = 253402300799
 
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 _WALL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\Z")
 _RFC3339 = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?(Z|[+ -][0-9]{2}:?[0-9]{2})\Z"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})"
+    r"(\.[0-9]{1,9})?"
+    r"(Z|[+ -][0-9]{2}:?[0-9]{2})\Z"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class TimeStyle:
-    """How instants are written: `rfc3339` with milliseconds and offset, or the wall clock of the zone in seconds."""
+    """How instants are written.
+
+    `rfc3339`: with milliseconds and offset; else the wall clock of the zone, in seconds.
+    """
 
     zone: str
     rfc3339: bool = False
@@ -43,7 +50,7 @@ class TimeStyle:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A bound given by a caller: unix seconds, and the wall clock as text when that is what the caller gave."""
+    """A caller's bound in unix seconds; `wall` is its text when the caller sent a wall clock."""
 
     seconds: Decimal
     wall: str | None = None
@@ -51,11 +58,13 @@ class Bound:
     @property
     def instant(self) -> datetime:
         """The bound as an instant, cut to the years 1 to 9999."""
-        return instant_of(min(max(self.seconds, Decimal(FIRST_SECOND)), Decimal(LAST_SECOND)))
+        seconds = max(self.seconds, Decimal(FIRST_SECOND))
+        return to_instant(min(seconds, Decimal(LAST_SECOND)))
 
 
-def instant_of(seconds: int | Decimal) -> datetime:
+def to_instant(seconds: int | Decimal) -> datetime:
     """The instant of unix seconds within the years 1 to 9999, to the microsecond."""
+    # datetime.fromtimestamp would go through a float, which loses microseconds.
     whole = int(seconds // 1)
     day, second = divmod(whole, 86400)
     stamp = datetime.fromordinal(_EPOCH.toordinal() + day).replace(
@@ -64,7 +73,7 @@ def instant_of(seconds: int | Decimal) -> datetime:
     return stamp.replace(microsecond=int((Decimal(seconds) - whole) * 1_000_000))
 
 
-def whole_number(text: str) -> int | None:
+def parse_int64(text: str) -> int | None:
     """A base-10 int64, or None."""
     if not text.isascii() or len(text) > 20 or not _INTEGER.match(text):
         return None
@@ -72,16 +81,17 @@ def whole_number(text: str) -> int | None:
     return number if -INT64 <= number < INT64 else None
 
 
-def bound(text: str, zone: ZoneInfo) -> Bound | None:
-    """A time parameter: unix seconds, `YYYY-MM-DD HH:MM:SS` or RFC3339; None for anything else."""
-    if (seconds := whole_number(text)) is not None:
+def parse_bound(text: str, zone: ZoneInfo) -> Bound | None:
+    """A time parameter, or None when it is no time.
+
+    Unix seconds, `YYYY-MM-DD HH:MM:SS` as the wall clock of the zone, or RFC 3339.
+    """
+    if (seconds := parse_int64(text)) is not None:
         return Bound(Decimal(seconds))
     try:
         if _WALL.match(text):
-            return Bound(
-                _seconds(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=zone)),
-                wall=text,
-            )
+            wall_clock = datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=zone)
+            return Bound(_seconds(wall_clock), wall=text)
         if parts := _RFC3339.match(text):
             # A plus that was not percent-encoded arrives as a space.
             offset = "+00:00" if parts[3] == "Z" else parts[3].replace(" ", "+")

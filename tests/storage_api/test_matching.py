@@ -98,11 +98,13 @@ def test_extra_matches_as_mongo_would(
     condition = extra.Equals(
         paths.parse(spelled(["data", *steps])), tuple(wanted if any_of else wanted[:1])
     )
-    answer = found(*conditions.matching(resources.context(CLUSTER, ("pod",), STYLE), [condition]))
+    answer = found(
+        *conditions.equality_clauses(resources.context(CLUSTER, ("pod",), STYLE), [condition])
+    )
     expected = [
         place
         for place, data in enumerate(documents)
-        if matcher.matches(data, steps, list(condition.wanted))
+        if matcher.matches(data, steps, list(condition.values))
     ]
     assert answer == expected
     assert not own or 0 in answer
@@ -179,7 +181,7 @@ def test_time_ranges_part_the_moments(moments: list[Any], bound: int | str, type
             for moment, verdict in zip(moments, verdicts, strict=True)
         ]
     for name, wanted in ((f"{typed}Begin", True), (f"{typed}End", False)):
-        answer = found(*conditions.typed(context, pod.filters, {name: str(bound)}))
+        answer = found(*conditions.typed_clauses(context, pod.filters, {name: str(bound)}))
         assert answer == [place for place, verdict in enumerate(verdicts) if verdict is wanted], (
             name
         )
@@ -210,7 +212,7 @@ def holding(path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("env", "typed", "item"), ALL_FILTERS)
 def test_every_parameter_of_every_typed_query(
-    env: str, typed: filters.TypedQuery, item: filters.Filter
+    env: str, typed: filters.TypedQuery, item: filters.ParameterFilter
 ) -> None:
     """It finds the document with the value; not another value, the value as another type, or no value."""
     good, bad, asked = SAMPLES[item.op]
@@ -227,7 +229,7 @@ def test_every_parameter_of_every_typed_query(
     )
     clauses = (
         *resources.of_query(CLUSTER, typed),
-        *conditions.typed(
+        *conditions.typed_clauses(
             resources.context(CLUSTER, typed.types, STYLE), typed.filters, {item.param: asked}
         ),
     )
@@ -243,7 +245,9 @@ def test_a_long_text_is_found_beyond_what_a_column_holds() -> None:
     store([{"status": {"phase": "p" * 3000}}, {"status": {"phase": "q" * 3000}}])
     (pod,) = [item for item in filters.K8S if item.name == "pod"]
     context = resources.context(CLUSTER, pod.types, STYLE)
-    assert found(*conditions.typed(context, pod.filters, {"status": "x," + "p" * 3000})) == [0]
+    assert found(
+        *conditions.typed_clauses(context, pod.filters, {"status": "x," + "p" * 3000})
+    ) == [0]
 
 
 def test_a_dump_restores_without_a_search_path() -> None:

@@ -12,7 +12,7 @@ from storage_api.query import conditions, extra, filters, paths
 from storage_api.query.conditions import Clause
 from storage_api.query.queries import Query, count, listing, on_target
 from storage_api.query.shapes import RESOURCE, selection
-from storage_api.query.times import TimeStyle, instant_of
+from storage_api.query.times import TimeStyle, to_instant
 from storage_api.services import resources
 
 STYLE = TimeStyle("Asia/Shanghai")
@@ -123,7 +123,10 @@ def typed(name: str, env: str = "k8s", **values: str) -> tuple[Clause, ...]:
     """The conditions of a typed query."""
     (query,) = [item for item in filters.QUERIES[env] if item.name == name]
     context = resources.context(CLUSTER, query.types, STYLE)
-    return (*resources.of_query(CLUSTER, query), *conditions.typed(context, query.filters, values))
+    return (
+        *resources.of_query(CLUSTER, query),
+        *conditions.typed_clauses(context, query.filters, values),
+    )
 
 
 def matching(kind: str = "Pod", **found: Any) -> tuple[Clause, ...]:
@@ -133,7 +136,7 @@ def matching(kind: str = "Pod", **found: Any) -> tuple[Clause, ...]:
         extra.Equals(paths.parse(path.replace("__", ".")), (value,))
         for path, value in found.items()
     ]
-    return of_type(kind, *conditions.matching(context, wanted))
+    return of_type(kind, *conditions.equality_clauses(context, wanted))
 
 
 @pytest.mark.django_db
@@ -221,7 +224,7 @@ def test_names_come_out_of_an_index_alone(where: Any) -> None:
 @pytest.mark.usefixtures("filled")
 def test_sweeps_and_counts_use_indexes() -> None:
     swept = Query(
-        RESOURCE, (*of_type(), *resources.updated_between(None, instant_of(1_000_000_000)))
+        RESOURCE, (*of_type(), *resources.updated_between(None, to_instant(1_000_000_000)))
     )
     where, params = on_target(swept)
     top = plan(sql.SQL("DELETE FROM storage_resource r WHERE {}").format(where), params)

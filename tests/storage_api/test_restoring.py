@@ -34,7 +34,7 @@ def test_a_live_object_keeps_its_identity_owners_and_addresses() -> None:
         finalizers=["f"],
     )
     live["metadata"]["annotations"] = {restore_plan.LAST_APPLIED: "{}"}
-    plan = restore_plan.plan(
+    plan = restore_plan.build_plan(
         old("services", {"clusterIP": "10.0.0.1", "ports": [1]}, ownerReferences=[{"uid": "gone"}]),
         live,
         KINDS["services"],
@@ -53,7 +53,7 @@ def test_a_live_object_keeps_its_identity_owners_and_addresses() -> None:
 
 def test_what_is_made_anew_is_bound_to_nothing_that_is_gone() -> None:
     finalizers = ["foregroundDeletion", "example.com/keep"]
-    pod = restore_plan.plan(
+    pod = restore_plan.build_plan(
         old(
             "pods",
             {"nodeName": "n1"},
@@ -71,22 +71,24 @@ def test_what_is_made_anew_is_bound_to_nothing_that_is_gone() -> None:
     }
     assert (pod.body["spec"], "status" in pod.body) == ({}, False)
     assert pod.left_out == ("metadata.ownerReferences", "spec.nodeName")
-    service = restore_plan.plan(
+    service = restore_plan.build_plan(
         old("services", {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}),
         None,
         KINDS["services"],
     )
     assert service.body["spec"] == {}
-    headless = restore_plan.plan(old("services", {"clusterIP": "None"}), None, KINDS["services"])
+    headless = restore_plan.build_plan(
+        old("services", {"clusterIP": "None"}), None, KINDS["services"]
+    )
     assert headless.body["spec"] == {"clusterIP": "None"}
     labels = {"controller-uid": "u", "app": "j"}
-    job = restore_plan.plan(
+    job = restore_plan.build_plan(
         old("jobs", {"selector": {"a": "b"}, "template": {"metadata": {"labels": labels}}}),
         None,
         KINDS["jobs"],
     )
     assert job.body["spec"] == {"template": {"metadata": {"labels": {"app": "j"}}}}
-    claim = restore_plan.plan(
+    claim = restore_plan.build_plan(
         old("persistentvolumeclaims", annotations={restore_plan.BINDING[0]: "yes"}),
         None,
         KINDS["persistentvolumeclaims"],
