@@ -173,7 +173,7 @@ def iterate(entries: QuerySet[AuditEntry]) -> Iterator[AuditEntry]:
         before = batch[-1].pk
 
 
-def writes(
+def list_writes(
     cluster: int,
     kind: tuple[str, str],
     names: Iterable[tuple[str, str]],

@@ -8,15 +8,15 @@ from rest_framework.request import Request
 
 from access import audit
 from access.models import ApiToken
-from core.api.audit import Deed
+from core.api.audit import AuditEvent
 from core.api.client_ip import client_address
 from core.errors import DomainError
 
 
-def write(
+def write_entries(
     request: Request | HttpRequest,
     dialect: str,
-    deeds: Sequence[Deed],
+    deeds: Sequence[AuditEvent],
     error: DomainError | None,
 ) -> None:
     """Write an entry for each deed that the policy records (settings: AUDIT_SINK)."""

@@ -13,7 +13,7 @@ from access.models import ApiToken
 from access.policy import EffectiveGrant, Requirement, Right, Role, ScopeLevel, VisibleScope
 from clusters import registry
 from clusters.models import Cluster
-from core.api.auth import Act, Scope
+from core.api.auth import AccessAttributes, Scope
 from core.errors import ClusterNotFound, DomainError, Forbidden
 
 # How a refusal phrases verbs that are the name of what is read.
@@ -72,7 +72,7 @@ def require_may_grant(
         raise Forbidden(f"you may not make anyone {role} here")
 
 
-def decide(effective: list[EffectiveGrant], token: ApiToken | None, act: Act) -> Scope:
+def decide(effective: list[EffectiveGrant], token: ApiToken | None, act: AccessAttributes) -> Scope:
     """The scope that these grants, cut down by the token of the request, give for the act.
 
     Forbidden when they give none, in the same words whether the object exists or not.
@@ -110,7 +110,7 @@ def decide(effective: list[EffectiveGrant], token: ApiToken | None, act: Act) ->
     )
 
 
-def require_opened(act: Act) -> None:
+def require_opened(act: AccessAttributes) -> None:
     """Forbidden when the act concerns a registered cluster outside OPEN_DIALECTS_CLUSTERS.
 
     An act that names no cluster is refused when there is any such cluster. The store's clusterIds
@@ -200,7 +200,7 @@ def _without_stale(
 
 
 def _visible_across_clusters(
-    effective: list[EffectiveGrant], act: Act, requirement: Requirement
+    effective: list[EffectiveGrant], act: AccessAttributes, requirement: Requirement
 ) -> VisibleScope | None:
     """The scope of an act that names no cluster: one of the platform, or a list over all clusters.
 
@@ -239,7 +239,7 @@ def _without_stale_anywhere(effective: list[EffectiveGrant]) -> list[EffectiveGr
 
 
 def _build_scope(
-    act: Act,
+    act: AccessAttributes,
     effective: list[EffectiveGrant],
     visible: VisibleScope | None,
     *,
@@ -297,7 +297,7 @@ def _has_right(
 def _store_scope(
     effective: list[EffectiveGrant],
     token: ApiToken | None,
-    act: Act,
+    act: AccessAttributes,
     requirement: Requirement,
 ) -> Scope:
     """The scope of an act on rows of the store.

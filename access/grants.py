@@ -11,7 +11,7 @@ from access import namespace_uids
 from access.models import Grant
 from access.policy import RIGHTS, EffectiveGrant, Role
 from clusters import registry
-from clusters.kinds import segment
+from clusters.kinds import quote_segment
 from clusters.models import Cluster
 from core.errors import ClusterUnavailable, Invalid
 
@@ -108,7 +108,7 @@ def resolve_scope(cluster: str, namespace: str) -> tuple[Cluster | None, str, st
     target = registry.find(cluster)
     if not namespace:
         return target, "", ""
-    segment(namespace, "namespace")
+    quote_segment(namespace, "namespace")
     if len(namespace) > 63:
         raise Invalid("namespace must be at most 63 characters", field="namespace")
     return target, namespace, _uid_if_reachable(target, namespace)

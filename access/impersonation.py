@@ -24,13 +24,13 @@ def identity_of(user: Person) -> Identity:
     return Identity(name, tuple(groups))
 
 
-def by_id(user: int) -> Identity:
+def identity_by_id(user: int) -> Identity:
     """The identity of a user by id; ANONYMOUS for 0 and for deleted or deactivated users."""
     row = User.objects.filter(pk=user, is_active=True).first() if user else None
     return identity_of(row) if row else ANONYMOUS
 
 
-def named(username: str) -> Identity | None:
+def identity_by_name(username: str) -> Identity | None:
     """The identity of a user by name, for work that goes on after its request.
 
     ANONYMOUS for a user who was deleted or deactivated. None for the platform's own work, which is

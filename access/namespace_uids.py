@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from clusters import registry
-from clusters.client import Chunk
 from clusters.kinds import KINDS
 from clusters.models import Cluster
+from clusters.wire import Chunk
 from core.errors import NotFound
 
 NAMESPACE = KINDS["namespaces"]

@@ -10,23 +10,23 @@ from access import authorization, grants, policy
 from access import impersonation as identities
 from access.models import ApiToken
 from clusters import authority, impersonation
-from core.api.auth import Act, Scope
+from core.api.auth import AccessAttributes, Scope
 from core.errors import Forbidden
 
 
-def authorise(request: Request, act: Act) -> Scope:
+def authorise(request: Request, act: AccessAttributes) -> Scope:
     """The caller's scope for the act (settings: ACCESS_POLICY).
 
     Forbidden otherwise, in the same words whether the object exists or not.
     """
-    impersonation.become(lambda: identities.identity_of(request.user))
+    impersonation.set_current(lambda: identities.identity_of(request.user))
     token = request.auth if isinstance(request.auth, ApiToken) else None
     scope = authorization.decide(grants.effective_grants(request.user), token, act)
-    authority.allow(request._request, lambda: lasting_credential(request), asdict(act))
+    authority.record_allowed_act(request._request, lambda: lasting_credential(request), asdict(act))
     return scope
 
 
-def open_to_all(request: Request, act: Act) -> Scope:
+def authorise_open(request: Request, act: AccessAttributes) -> Scope:
     """The scope for an act in an open dialect (settings: OPEN_ACCESS_POLICY).
 
     Anonymous callers may do everything that the dialect documents. Forbidden for registered
@@ -37,12 +37,12 @@ def open_to_all(request: Request, act: Act) -> Scope:
     if settings.OPEN_DIALECTS_CLUSTERS:
         authorization.require_opened(act)
     reveals = _reveals_secrets(request, act) if request.user.pk else True
-    impersonation.become(lambda: identities.identity_of(request.user))
-    authority.allow(request._request, lambda: lasting_credential(request), asdict(act))
+    impersonation.set_current(lambda: identities.identity_of(request.user))
+    authority.record_allowed_act(request._request, lambda: lasting_credential(request), asdict(act))
     return Scope(reveals=reveals)
 
 
-def _reveals_secrets(request: Request, act: Act) -> bool:
+def _reveals_secrets(request: Request, act: AccessAttributes) -> bool:
     """Whether the caller's own rights show the values of Secrets there.
 
     Forbidden for rows of the store that give rights and that the caller may not see.

@@ -94,10 +94,10 @@ def sign_in(username: object, password: object, *, address: str = "") -> TokenPa
         or not password
     ):
         raise Invalid("username and password are required")
-    return pair_for(verified(username, password, address=address))
+    return pair_for(verify_password(username, password, address=address))
 
 
-def verified(username: str, password: str, *, address: str) -> User:
+def verify_password(username: str, password: str, *, address: str) -> User:
     """The user whose password it is.
 
     Unauthenticated for a wrong one, TooManyRequests after too many failures.
@@ -113,7 +113,7 @@ def verified(username: str, password: str, *, address: str) -> User:
     return user
 
 
-def known_name(username: object) -> str:
+def existing_username(username: object) -> str:
     """The name when a user has it, else "".
 
     People type passwords into the wrong field, and the audit trail must not keep those.
@@ -133,7 +133,7 @@ def change_password(
     if not isinstance(old, str) or not isinstance(new, str) or not old or not new:
         raise Invalid("password and new_password are required")
     try:
-        verified_user = verified(user.get_username(), old, address=address)
+        verified_user = verify_password(user.get_username(), old, address=address)
     except Unauthenticated:
         raise Invalid("the password is wrong", field="password") from None
     try:

@@ -21,7 +21,7 @@ from access.permissions import authorise
 from access.policy import EffectiveGrant
 from clusters import registry
 from core import crypto
-from core.api.auth import Act, Scope
+from core.api.auth import AccessAttributes, Scope
 from core.errors import ClusterNotFound, DomainError, Forbidden, Unauthenticated
 
 User = get_user_model()
@@ -49,7 +49,7 @@ def credential(request: Request) -> dict[str, Any]:
     return facts
 
 
-def still_allowed(credential: Mapping[str, Any], act: Act | None) -> None:
+def still_allowed(credential: Mapping[str, Any], act: AccessAttributes | None) -> None:
     """Check credentials and right again; None as the act checks the credentials alone.
 
     Unauthenticated when user or token were deleted, revoked or deactivated, or the password
@@ -64,7 +64,7 @@ def still_allowed(credential: Mapping[str, Any], act: Act | None) -> None:
     authorise(request, act)
 
 
-def require(work: Mapping[str, Any]) -> None:
+def require_still_allowed(work: Mapping[str, Any]) -> None:
     """Unauthenticated or Forbidden when the requester of some work may no longer do it.
 
     `work` is {"credential","acts"}.
@@ -76,10 +76,10 @@ def require(work: Mapping[str, Any]) -> None:
     user, token = _user_and_token(credential)
     effective = grants.effective_grants(user)
     for act in work["acts"]:
-        authorization.decide(effective, token, Act(**act))
+        authorization.decide(effective, token, AccessAttributes(**act))
 
 
-def scopes(credential: Mapping[str, Any], acts: Sequence[Act]) -> list[Scope | None]:
+def scopes(credential: Mapping[str, Any], acts: Sequence[AccessAttributes]) -> list[Scope | None]:
     """The scope of each act as of now, None for a refused one.
 
     Unauthenticated as in `still_allowed`.
@@ -89,7 +89,7 @@ def scopes(credential: Mapping[str, Any], acts: Sequence[Act]) -> list[Scope | N
     return [_scope(effective, token, act) for act in acts]
 
 
-def require_cluster(act: Act) -> None:
+def require_cluster(act: AccessAttributes) -> None:
     """Forbidden when the act is in a cluster that was removed."""
     # The store's clusterIds are free text and need no registered cluster.
     if not act.cluster or act.kind == "storage":
@@ -100,7 +100,9 @@ def require_cluster(act: Act) -> None:
         raise Forbidden("the cluster is no longer registered") from None
 
 
-def _scope(effective: list[EffectiveGrant], token: ApiToken | None, act: Act) -> Scope | None:
+def _scope(
+    effective: list[EffectiveGrant], token: ApiToken | None, act: AccessAttributes
+) -> Scope | None:
     try:
         return authorization.decide(effective, token, act)
     except Forbidden:

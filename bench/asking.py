@@ -56,7 +56,7 @@ def _follow_owners(*names: str) -> Callable[[], object]:
     from clusters.kinds import KINDS
     from storage_api.services import multicluster
 
-    places = [multicluster.Place(number, name) for number, name in enumerate(names)]
+    places = [multicluster.ClusterScope(number, name) for number, name in enumerate(names)]
     search = multicluster.Search(places=places, kind=KINDS["pods"], owner="top-1-1")
 
     def read() -> None:

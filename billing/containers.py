@@ -167,8 +167,8 @@ def _parse_container(item: Any, *, random: bool, published: bool) -> ContainerRe
             _parse_port_request(port, random=random)
             for port in _optional_list(fields.get("ports"), "ports")
         ),
-        command=words(fields.get("command"), "command"),
-        args=words(fields.get("args"), "args"),
+        command=parse_command(fields.get("command"), "command"),
+        args=parse_command(fields.get("args"), "args"),
         env=tuple(_parse_variable(entry) for entry in _optional_list(fields.get("envs"), "envs")),
         files=_parse_files(fields.get("configMap")) if published else (),
     )
@@ -288,7 +288,7 @@ def _parse_port_request(item: Any, *, random: bool) -> PortRequest:
     return PortRequest(parse_port(fields["containerPort"], "containerPort"), chosen, protocol)
 
 
-def words(value: Any, what: str) -> tuple[str, ...]:
+def parse_command(value: Any, what: str) -> tuple[str, ...]:
     r"""A command as its words; a list is taken as it is.
 
     Text is split at line ends, or at `\n` written out when it has none.

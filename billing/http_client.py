@@ -13,8 +13,8 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, parse_url
 
-from clusters.client import network_cause
 from clusters.guarded_pools import pool_classes
+from clusters.network_causes import network_cause
 from core.errors import DomainError
 
 MAX_ANSWER = 1 << 20

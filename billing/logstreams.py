@@ -8,8 +8,8 @@ from django.conf import settings
 from billing.models import Order
 from billing.services import pods
 from core.errors import TooManyRequests
-from workloads.objects.log_lines import Piece
-from workloads.objects.logs import FollowedLog, LogOptions, pieces_of
+from workloads.objects.log_lines import LinePiece
+from workloads.objects.logs import FollowedLog, LogOptions, split_pieces
 
 # Seconds without a line before a comment; a reader who left is noticed at the second one.
 PAUSE = 5.0
@@ -17,7 +17,7 @@ _lock = threading.Lock()
 _open: set["OrderLogStream"] = set()
 
 
-def _event(piece: Piece) -> bytes:
+def _event(piece: LinePiece) -> bytes:
     """One event.
 
     A carriage return ends a line of an event stream, so the text after it gets its own `data:`.
@@ -47,7 +47,7 @@ class OrderLogStream:
 
     def __iter__(self) -> Iterator[bytes]:
         """One event for each line; comments in silent times show whether the reader is there."""
-        for pieces in pieces_of(self._log or ()):
+        for pieces in split_pieces(self._log or ()):
             yield b":\n\n" if pieces is None else b"".join(map(_event, pieces))
 
     def close(self) -> None:

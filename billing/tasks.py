@@ -8,7 +8,7 @@ from kombu.exceptions import OperationalError
 from billing.locks import try_lock
 from billing.services import expiry, usage, webhooks
 from clusters import registry
-from clusters.quiet_failures import attempt
+from clusters.quiet_failures import log_failure
 from operations import lifecycle
 from operations.tasks import enqueue
 
@@ -47,7 +47,7 @@ def sample_cluster(pk: int) -> None:
     with try_lock(f"billing.sample_cluster/{pk}") as is_mine:
         cluster = registry.clusters().filter(pk=pk).first() if is_mine else None
         if cluster is not None:
-            with attempt(cluster, "looking at orders"):
+            with log_failure(cluster, "looking at orders"):
                 usage.sample_cluster(cluster)
                 usage.delete_strays(cluster)
 

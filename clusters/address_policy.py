@@ -60,7 +60,7 @@ def _rule(policy: str) -> Callable[[Address], bool]:
     return lambda address: any(address in network for network in networks)
 
 
-def allowed(text: str, policy: str) -> bool:
+def is_allowed(text: str, policy: str) -> bool:
     """Whether an IP address may be called under a policy.
 
     Never link-local, metadata, multicast, broadcast and unspecified addresses.
@@ -87,7 +87,7 @@ def check_host(host: str, policy: str) -> None:
         ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         return
-    if not allowed(host.strip("[]"), policy):
+    if not is_allowed(host.strip("[]"), policy):
         raise Invalid(f"the address {host} is not allowed", reason="address_refused")
 
 

@@ -9,9 +9,9 @@ from rest_framework.viewsets import ViewSetMixin
 from clusters import registry
 from clusters.manifests import MASK
 from clusters.models import Cluster
-from core.api.audit import note
-from core.api.auth import Act, authorise, visible_clusters
-from core.api.confirmation import Guarded, confirm
+from core.api.audit import annotate
+from core.api.auth import AccessAttributes, authorise, visible_clusters
+from core.api.confirmation import ConfirmationRequest, require_confirmation
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
 from core.api.parsing import boolean, dry_run, json_body
@@ -22,7 +22,7 @@ from core.api.schema import (
     OBJECT,
     PAGING,
     TEXT,
-    Described,
+    OperationSchema,
     array,
     nullable,
     record,
@@ -122,25 +122,25 @@ class ClusterViewSet(ViewSetMixin, DialectView):
     """Clusters: list, read, register, change, remove."""
 
     operations = {
-        "list": Described(
+        "list": OperationSchema(
             "List the registered clusters",
             CLUSTER_SCHEMA,
             query=PAGING,
             paged=True,
         ),
-        "retrieve": Described("One cluster", CLUSTER_SCHEMA),
-        "create": Described(
+        "retrieve": OperationSchema("One cluster", CLUSTER_SCHEMA),
+        "create": OperationSchema(
             "Register a cluster",
             CLUSTER_SCHEMA,
             body=record(required=("name", "kubeconfig"), dry_run=BOOLEAN, **FIELDS),
         ),
-        "update": Described(
+        "update": OperationSchema(
             "Change a cluster",
             CLUSTER_SCHEMA,
             body=record(required=(), **FIELDS),
             also_body=READ_ONLY,
         ),
-        "destroy": Described(
+        "destroy": OperationSchema(
             "Forget a cluster",
             OBJECT,
             query=(DRY_RUN,),
@@ -151,7 +151,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
 
     def list(self, request: Request) -> Any:
         """One page, by name or description."""
-        scope = authorise(self, request, Act("list", "clusters"))
+        scope = authorise(self, request, AccessAttributes("list", "clusters"))
         page = page_request(request.query_params)
         # PostgreSQL takes no NUL in a text.
         keyword = request.query_params.get("keyword", "").replace("\x00", "")
@@ -170,7 +170,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
 
     def retrieve(self, request: Request, pk: str) -> Any:
         """One cluster."""
-        authorise(self, request, Act("get", "clusters", cluster=pk))
+        authorise(self, request, AccessAttributes("get", "clusters", cluster=pk))
         return represent(registry.find(pk), readable=visible_clusters(self, request))
 
     def create(self, request: Request) -> Any:
@@ -178,11 +178,11 @@ class ClusterViewSet(ViewSetMixin, DialectView):
 
         `dry_run` only tries the connection; the answer's id is null.
         """
-        authorise(self, request, Act("create", "clusters"))
+        authorise(self, request, AccessAttributes("create", "clusters"))
         body = json_body(request)
-        note(request, name=body.get("name"))
+        annotate(request, name=body.get("name"))
         if dry_run(body.get("dry_run", False)):
-            note(request, details={"dry_run": True})
+            annotate(request, details={"dry_run": True})
             cluster = registry.draft(
                 name=body.get("name"),
                 kubeconfig_text=body.get("kubeconfig"),
@@ -211,7 +211,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
 
     def update(self, request: Request, pk: str) -> Any:
         """Change some fields; a new kubeconfig is tried first."""
-        authorise(self, request, Act("update", "clusters", cluster=pk))
+        authorise(self, request, AccessAttributes("update", "clusters", cluster=pk))
         body: Mapping[str, object] = json_body(request)
         cluster = registry.find(pk)
         # A client may send back what it read, but not with another id or server.
@@ -219,20 +219,20 @@ class ClusterViewSet(ViewSetMixin, DialectView):
             if name in body and body[name] != represent(cluster)[name]:
                 raise Invalid(f"{name} cannot be changed", field=name)
         changeable = {"name", "kubeconfig", "context", "is_default", *registry.EDITABLE}
-        note(request, details={"changed": sorted(set(body) & changeable)})
+        annotate(request, details={"changed": sorted(set(body) & changeable)})
         cluster = registry.update(cluster, body)
         return represent(cluster, readable=visible_clusters(self, request))
 
     def destroy(self, request: Request, pk: str) -> Any:
         """Remove a cluster from the registry; what runs in it stays as it is."""
-        authorise(self, request, Act("delete", "clusters", cluster=pk))
+        authorise(self, request, AccessAttributes("delete", "clusters", cluster=pk))
         cluster = registry.find(pk)
         if dry_run(request.query_params.get("dry_run", json_body(request).get("dry_run", False))):
             return {}
         protected = "is protected" if cluster.protected else ""
-        confirm(
+        require_confirmation(
             request,
-            Guarded(
+            ConfirmationRequest(
                 "delete",
                 "Cluster",
                 cluster.name,

@@ -28,7 +28,7 @@ class RequestAuthority:
 _current: ContextVar[RequestAuthority | None] = ContextVar("authority", default=None)
 
 
-def allow(
+def record_allowed_act(
     origin: object,
     credential: Callable[[], Credential],
     act: Mapping[str, Any],

@@ -30,8 +30,16 @@ from clusters.guarded_pools import pool_classes, whole_answers
 from clusters.kinds import Kind
 from clusters.kubeconfig import Access
 from clusters.manifests import Object
-from clusters.network_causes import describe, network_cause
-from clusters.wire import CHUNK, CHUNKS, HEADS, PATCH_TYPES, Chunk, Head, Query, Walk, dumps
+from clusters.network_causes import describe
+from clusters.wire import (
+    CHUNK_DECODER,
+    CHUNK_SIZE,
+    PATCH_TYPES,
+    Chunk,
+    ContinueTokens,
+    QueryParameters,
+    encode_body,
+)
 from core.errors import ClusterUnavailable, DomainError, Expired, NotFound
 
 R = TypeVar("R")
@@ -157,8 +165,8 @@ class ClusterClient:
         kind: Kind,
         *,
         namespace: str | None = None,
-        limit: int = CHUNK,
-        query: Query | None = None,
+        limit: int = CHUNK_SIZE,
+        query: QueryParameters | None = None,
     ) -> Chunk:
         """One answer to a list of at most `limit` items (0: of all), items unparsed."""
         path = kind.path(namespace=namespace)
@@ -168,7 +176,7 @@ class ClusterClient:
             query={"limit": limit or None, **(query or {})},
         )
         try:
-            return CHUNKS.decode(body)
+            return CHUNK_DECODER.decode(body)
         except msgspec.DecodeError:
             raise ClusterUnavailable(
                 "the cluster's answer is not a Kubernetes list", reason="bad_answer"
@@ -179,9 +187,9 @@ class ClusterClient:
         kind: Kind,
         *,
         namespace: str | None = None,
-        limit: int = CHUNK,
+        limit: int = CHUNK_SIZE,
         first: int | None = None,
-        query: Query | None = None,
+        query: QueryParameters | None = None,
     ) -> Iterator[Chunk]:
         """The chunks of a list, with at most `first` items in the first of them.
 
@@ -197,7 +205,7 @@ class ClusterClient:
             query=query,
         )
         yield chunk
-        tokens = Walk()
+        tokens = ContinueTokens()
         while token := tokens.next_token(chunk):
             if time.monotonic() > deadline:
                 raise ClusterUnavailable("the cluster's list takes too long", reason="timeout")
@@ -216,9 +224,9 @@ class ClusterClient:
         kind: Kind,
         *,
         namespace: str | None = None,
-        limit: int = CHUNK,
+        limit: int = CHUNK_SIZE,
         first: int | None = None,
-        query: Query | None = None,
+        query: QueryParameters | None = None,
     ) -> R:
         """What `read` returns for a list's chunks.
 
@@ -276,7 +284,7 @@ class ClusterClient:
         patch: str,
         namespace: str | None = None,
         subresource: str | None = None,
-        query: Query | None = None,
+        query: QueryParameters | None = None,
     ) -> bytes:
         """The patched object's bytes; `patch` is json, merge, strategic or apply."""
         path = kind.path(namespace=namespace, name=name, subresource=subresource)
@@ -322,7 +330,7 @@ class ClusterClient:
         method: str,
         path: str,
         *,
-        query: Query | None = None,
+        query: QueryParameters | None = None,
         body: object = None,
         content_type: str = "application/json",
         accept: str = "application/json",
@@ -357,7 +365,7 @@ class ClusterClient:
         method: str,
         path: str,
         *,
-        query: Query | None = None,
+        query: QueryParameters | None = None,
         body: object = None,
         content_type: str = "application/json",
         accept: str = "application/json",
@@ -434,7 +442,7 @@ class ClusterClient:
         path: str,
         *,
         read: float,
-        query: Query | None = None,
+        query: QueryParameters | None = None,
         body: object = None,
         content_type: str = "application/json",
         accept: str = "application/json",
@@ -451,7 +459,7 @@ class ClusterClient:
                 method,
                 self._url(path, query),
                 headers=headers,
-                body=None if body is None else dumps(body),
+                body=None if body is None else encode_body(body),
                 timeout=urllib3.Timeout(connect=self.limits.connect, read=read),
                 # Only reads: a write may have been done before the connection was closed.
                 retries=RETRY_ON_FRESH_CONNECTION if method == "GET" else False,
@@ -474,7 +482,7 @@ class ClusterClient:
             connection.settimeout(silence)
         return response
 
-    def _url(self, path: str, query: Query | None) -> str:
+    def _url(self, path: str, query: QueryParameters | None) -> str:
         parameters = {
             name: value for name, value in (query or {}).items() if value not in (None, "")
         }
@@ -517,20 +525,3 @@ class ClusterClient:
             return AnswerTimeout(unavailable.message, **unavailable.details)
         self.circuit.record_failure(reason)
         return unavailable
-
-
-__all__ = [
-    "CHUNK",
-    "CHUNKS",
-    "HEADS",
-    "PATCH_TYPES",
-    "Chunk",
-    "ClientLimits",
-    "ClusterClient",
-    "Head",
-    "Query",
-    "Walk",
-    "dumps",
-    "network_cause",
-    "status_error",
-]

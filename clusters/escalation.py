@@ -17,7 +17,7 @@ import orjson
 from clusters.client import ClusterClient
 from clusters.kinds import KINDS, Kind
 from clusters.manifests import Object
-from clusters.wire import CHUNK
+from clusters.wire import CHUNK_SIZE
 from core.errors import Forbidden, Invalid, NotFound
 
 RBAC = KINDS["roles"].group
@@ -312,7 +312,7 @@ def _cluster_roles(client: ClusterClient) -> list[Object]:
     roles: list[Object] = []
     query: dict[str, object] = {}
     for _ in range(MAX_CHUNKS):
-        chunk = client.chunk(CLUSTER_ROLES, limit=CHUNK, query=query)
+        chunk = client.chunk(CLUSTER_ROLES, limit=CHUNK_SIZE, query=query)
         roles += [orjson.loads(bytes(item)) for item in chunk.items or []]
         if not chunk.metadata.continue_:
             return roles

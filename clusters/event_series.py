@@ -21,7 +21,7 @@ def series(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def last_seen(event: Mapping[str, Any]) -> str:
+def last_time(event: Mapping[str, Any]) -> str:
     """When it happened last, as RFC 3339; "" when the Event does not say."""
     times = [series(event).get("lastObservedTime")]
     times += [event.get(name) for name in TIMES]
@@ -79,7 +79,7 @@ _HEADS = msgspec.json.Decoder(_EventHead)
 
 def raw_moment(raw: bytes) -> datetime:
     """When the Event in these bytes happened last; only what that needs is decoded."""
-    return moment(last_seen(msgspec.to_builtins(_HEADS.decode(raw))))
+    return moment(last_time(msgspec.to_builtins(_HEADS.decode(raw))))
 
 
 def with_count(raw: bytes) -> bytes:
@@ -90,5 +90,5 @@ def with_count(raw: bytes) -> bytes:
     event = orjson.loads(raw)
     event["count"] = count(event)
     if not event.get("lastTimestamp"):
-        event["lastTimestamp"] = f"{moment(last_seen(event)):%Y-%m-%dT%H:%M:%SZ}"
+        event["lastTimestamp"] = f"{moment(last_time(event)):%Y-%m-%dT%H:%M:%SZ}"
     return orjson.dumps(event)

@@ -12,7 +12,7 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from clusters.address_policy import allowed
+from clusters.address_policy import is_allowed
 from core.errors import ClusterUnavailable
 
 
@@ -22,7 +22,7 @@ def _check_peer(sock: socket.socket, policy: str) -> None:
     The connected socket is checked, so that DNS rebinding has no window.
     """
     peer = str(sock.getpeername()[0])
-    if not allowed(peer, policy):
+    if not is_allowed(peer, policy):
         sock.close()
         raise ClusterUnavailable(
             "the address that the name leads to is not allowed",

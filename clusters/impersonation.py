@@ -39,7 +39,7 @@ def current() -> Identity | None:
     return source() if source else None
 
 
-def become(source: Source | None) -> None:
+def set_current(source: Source | None) -> None:
     """Set the current user of this thread, until the next call."""
     _current.set(cache(source) if source else None)
 
@@ -54,7 +54,7 @@ def acting(source: Source | None) -> Iterator[None]:
         _current.reset(token)
 
 
-class Nobody:
+class ClearIdentityMiddleware:
     """Middleware: each request begins without a user.
 
     The user is not cleared after the request: a streamed answer still runs then.
@@ -65,7 +65,7 @@ class Nobody:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Clear the user left by this thread's previous request."""
-        become(None)
+        set_current(None)
         authority.clear()
         return self.get_response(request)
 

@@ -49,14 +49,14 @@ class Kind:
         parts = ["apis", self.group] if self.group else ["api"]
         parts.append(self.version)
         if self.namespaced and namespace:
-            parts += ["namespaces", segment(namespace, "namespace")]
+            parts += ["namespaces", quote_segment(namespace, "namespace")]
         parts.append(self.plural)
         if name is not None:
             if self.namespaced and not namespace:
                 raise Invalid("namespace is required", field="namespace")
-            parts.append(segment(name, "name"))
+            parts.append(quote_segment(name, "name"))
         if subresource:
-            parts += [segment(part, "subresource") for part in subresource.split("/")]
+            parts += [quote_segment(part, "subresource") for part in subresource.split("/")]
         return "/" + "/".join(parts)
 
 
@@ -75,7 +75,7 @@ KINDS_WITH_PROBLEMS = (
 )
 
 
-def segment(text: str, what: str) -> str:
+def quote_segment(text: str, what: str) -> str:
     """One quoted segment of a path; Invalid, naming `what`, for a text that is none.
 
     Client libraries do not quote: `../secrets/x` as a name would reach another kind.
@@ -92,7 +92,7 @@ def segment(text: str, what: str) -> str:
     return quote(text, safe=":-._~")
 
 
-def custom(
+def custom_kind(
     group: str,
     version: str,
     plural: str,
@@ -197,7 +197,7 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def known_kind(text: str) -> Kind | None:
+def lookup_kind(text: str) -> Kind | None:
     """The kind of the table by any of its names; None for a kind that is not in the table.
 
     `pods`, `Pod`, `po`, `deployments.apps` and `deploy.v1.apps` are such names.

@@ -35,7 +35,7 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 MASK = "***"
 
 
-def pruned(obj: Object) -> Object:
+def prune(obj: Object) -> Object:
     """The same object, changed in place: without managedFields and what kubectl last applied."""
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict):
@@ -84,7 +84,7 @@ def read(text: str, *, places: bool = False) -> list[Parsed]:
         raise Invalid(f"not valid YAML: {str(error).splitlines()[0][:200]}") from None
 
 
-def placed(text: str) -> list[Parsed]:
+def parse_with_places(text: str) -> list[Parsed]:
     """Every document with its tree, `null` ones too.
 
     Unlike `read` it raises yaml.YAMLError for a text that is not YAML; Invalid for a limit.

@@ -17,7 +17,7 @@ Sample = dict[str, Any]
 
 @lru_cache(maxsize=256)
 def _address_client(address: str) -> ClusterClient:
-    return ClusterClient(Access(server=address), registry.limits())
+    return ClusterClient(Access(server=address), registry.client_limits())
 
 
 def instant(cluster: Cluster, expression: str) -> list[Sample]:

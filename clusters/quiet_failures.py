@@ -16,7 +16,7 @@ CLUSTER_ERRORS = (DomainError, ValueError, msgspec.DecodeError)
 
 
 @contextmanager
-def attempt(cluster: Cluster, purpose: str) -> Iterator[None]:
+def log_failure(cluster: Cluster, purpose: str) -> Iterator[None]:
     """Log in one line, without a traceback, why the cluster let the block fail, and go on.
 
     The task's next run tries again. Other errors than the cluster's are raised. `purpose` is what

@@ -87,7 +87,7 @@ def default_reference() -> str:
     return str(clusters().order_by("-is_default", "id").values_list("pk", flat=True).first() or "")
 
 
-def limits(*, impersonate: bool = False) -> ClientLimits:
+def client_limits(*, impersonate: bool = False) -> ClientLimits:
     """Time-outs, limits and address policy from the settings."""
     return ClientLimits(
         connect=settings.CLUSTER_CONNECT_TIMEOUT,
@@ -116,7 +116,7 @@ def connect(
 
     Nothing is sent yet. Invalid when the kubeconfig is refused.
     """
-    return ClusterClient(read_access(text), limits(impersonate=impersonate), call_limiter)
+    return ClusterClient(read_access(text), client_limits(impersonate=impersonate), call_limiter)
 
 
 @lru_cache(maxsize=1)
@@ -606,7 +606,7 @@ def _storable(text: str) -> str:
     return text.replace("\0", "")[:300]
 
 
-def ready(cluster: Cluster, *, seconds: float = 5.0) -> None:
+def check_ready(cluster: Cluster, *, seconds: float = 5.0) -> None:
     """Raise ClusterUnavailable unless the API server says that it is ready.
 
     Where /readyz may not be read, an answer to /version will do. `seconds` limits each call.

@@ -32,7 +32,7 @@ def clear() -> None:
         cache.clear()
 
 
-class Fresh:
+class RequestCacheMiddleware:
     """Middleware: each request reads a cluster's row once, and never gets an earlier request's."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -105,7 +105,7 @@ async def _current_client(cluster: int) -> _SharedClient:
     shared = _clients.get(cluster)
     if shared is None or shared.registration != registration:
         _retire(cluster)
-        client = StreamClient(registration.access, registry.limits())
+        client = StreamClient(registration.access, registry.client_limits())
         _open_clients.add(client)
         shared = _SharedClient(registration, client, time.monotonic())
         _clients[cluster] = shared

@@ -19,7 +19,7 @@ import orjson
 from yarl import URL
 
 from clusters import impersonation, tls
-from clusters.address_policy import allowed
+from clusters.address_policy import is_allowed
 from clusters.api_errors import not_an_api_server, redirected, status_error, unreachable
 from clusters.circuit_breaker import CircuitBreaker, api_group
 from clusters.client import PROBE_SECONDS, ClientLimits
@@ -27,7 +27,7 @@ from clusters.credentials import authorization_header
 from clusters.impersonation import Identity
 from clusters.kubeconfig import Access
 from clusters.network_causes import describe
-from clusters.wire import Query, dumps
+from clusters.wire import QueryParameters, encode_body
 from core.errors import ClusterUnavailable, DomainError
 
 # Bytes: of a whole answer, of one WebSocket message, of a Status that refuses a WebSocket.
@@ -40,7 +40,7 @@ KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 # not need.
 EXEC_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 # Channel numbers of these protocols; the fourth carries the Status with the exit code.
-STDIN, STDOUT, STDERR, OUTCOME, RESIZE = range(5)
+STDIN, STDOUT, STDERR, ERROR_CHANNEL, RESIZE = range(5)
 _REFUSALS: ContextVar[list[DomainError]] = ContextVar("refusals")
 
 
@@ -86,7 +86,7 @@ class StreamClient:
         A peer that vanishes is noticed within a minute.
         """
         family, kind, protocol, _, address = info
-        if not allowed(str(address[0]), self.limits.policy):
+        if not is_allowed(str(address[0]), self.limits.policy):
             raise AddressRefused("the cluster's address is not allowed by CLUSTER_ADDRESS_POLICY")
         connection = socket.socket(family, kind, protocol)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -100,7 +100,7 @@ class StreamClient:
                 )
         return connection
 
-    def _url(self, path: str, query: Query | None) -> URL:
+    def _url(self, path: str, query: QueryParameters | None) -> URL:
         pairs: list[tuple[str, object]] = []
         for name, value in (query or {}).items():
             # A list is a parameter that is repeated: the words of a command.
@@ -130,7 +130,7 @@ class StreamClient:
         method: str,
         path: str,
         *,
-        query: Query | None = None,
+        query: QueryParameters | None = None,
         body: object = None,
         read: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -149,7 +149,7 @@ class StreamClient:
                 method,
                 self._url(path, query),
                 headers=headers,
-                data=None if body is None else dumps(body),
+                data=None if body is None else encode_body(body),
                 allow_redirects=False,
                 server_hostname=self._server_name,
                 timeout=aiohttp.ClientTimeout(
@@ -226,7 +226,7 @@ class StreamClient:
         method: str,
         path: str,
         *,
-        query: Query | None = None,
+        query: QueryParameters | None = None,
         body: object = None,
     ) -> bytes:
         """One whole answer."""
@@ -240,7 +240,7 @@ class StreamClient:
         method: str,
         path: str,
         *,
-        query: Query | None = None,
+        query: QueryParameters | None = None,
         body: object = None,
     ) -> Any:
         """One whole answer as data."""
@@ -251,7 +251,7 @@ class StreamClient:
             raise not_an_api_server() from None
 
     @asynccontextmanager
-    async def exec(self, path: str, query: Query) -> AsyncIterator["Channels"]:
+    async def exec(self, path: str, query: QueryParameters) -> AsyncIterator["Channels"]:
         """The channels of a command in a container; an error of `core.errors` when refused."""
         self.circuit.check()
         with self._translate_errors():

@@ -4,7 +4,7 @@ from celery import group, shared_task
 from django.conf import settings
 
 from clusters import registry
-from clusters.quiet_failures import attempt
+from clusters.quiet_failures import log_failure
 
 
 @shared_task(name="clusters.check_clusters")
@@ -21,5 +21,5 @@ def check_clusters() -> None:
 def check_cluster(pk: int) -> None:
     """Check one cluster's connection and save its status."""
     if cluster := registry.clusters().filter(pk=pk).first():
-        with attempt(cluster, "checking it"):
+        with log_failure(cluster, "checking it"):
             registry.check(cluster)

@@ -8,7 +8,7 @@ import orjson
 from core.errors import ClusterUnavailable
 
 # Items per answer of a list, as kubectl asks for them.
-CHUNK = 500
+CHUNK_SIZE = 500
 # No cluster has a list of more chunks than this: a list that goes on is endless.
 MAX_CHUNKS = 4000
 # An API server may send an empty chunk that has a continue token, but not again and again.
@@ -19,20 +19,20 @@ PATCH_TYPES = {
     "strategic": "application/strategic-merge-patch+json",
     "apply": "application/apply-patch+yaml",
 }
-Query = Mapping[str, object]
+QueryParameters = Mapping[str, object]
 
 
-class Meta(msgspec.Struct):
+class HeadMetadata(msgspec.Struct):
     """What lists and paging need of an object's metadata."""
 
     name: str = ""
     namespace: str = ""
 
 
-class Head(msgspec.Struct):
+class ObjectHead(msgspec.Struct):
     """An object of which only the metadata was decoded."""
 
-    metadata: Meta = msgspec.field(default_factory=Meta)
+    metadata: HeadMetadata = msgspec.field(default_factory=HeadMetadata)
 
 
 class ListMeta(msgspec.Struct, rename="camel"):
@@ -50,7 +50,7 @@ class Chunk(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
 
-class Walk:
+class ContinueTokens:
     """The continue tokens of one list, checked from chunk to chunk so that reading it ends."""
 
     def __init__(self) -> None:
@@ -80,11 +80,11 @@ class Walk:
         return token
 
 
-CHUNKS = msgspec.json.Decoder(Chunk)
-HEADS = msgspec.json.Decoder(Head)
+CHUNK_DECODER = msgspec.json.Decoder(Chunk)
+HEAD_DECODER = msgspec.json.Decoder(ObjectHead)
 
 
-def dumps(body: object) -> bytes:
+def encode_body(body: object) -> bytes:
     """JSON bytes of a request body; bytes are sent as they are."""
     if isinstance(body, bytes):
         return body

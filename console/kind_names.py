@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from clusters.kinds import KINDS, Kind, is_place_of, known_kind, parse_reference
+from clusters.kinds import KINDS, Kind, is_place_of, lookup_kind, parse_reference
 from console.api_client import ApiRefusal, call
 
 MAX_DEFINITIONS = 1000
@@ -18,7 +18,7 @@ def canonical_name(request: HttpRequest, cluster: object, text: str) -> str:
     Full names win over short names, and built-in kinds over custom ones, as in the API.
     Raises ApiRefusal (400), listing the groups, when several kinds match.
     """
-    table_kind = known_kind(text)
+    table_kind = lookup_kind(text)
     name, place = parse_reference(text)
     if table_kind and name in table_kind.names:
         return table_kind.plural

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clusters.kinds import KINDS, Kind, custom
+from clusters.kinds import KINDS, Kind, custom_kind
 from console.api_client import ApiRefusal, require_segment
 from console.rendering.html import path_segment
 from core.errors import Invalid
@@ -22,7 +22,7 @@ def find_kind(plural: str) -> Kind:
     name, _, rest = plural.partition(".")
     version, _, group = rest.partition(".")
     try:
-        return custom(group, version, name, name=name)
+        return custom_kind(group, version, name, name=name)
     except Invalid as error:
         raise ApiRefusal(1004, error.message, {}, 404) from None
 

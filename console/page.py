@@ -199,7 +199,7 @@ def allow_style_attributes(response: HttpResponse) -> HttpResponse:
     return response
 
 
-def missing(request: HttpRequest) -> HttpResponse:
+def render_not_found(request: HttpRequest) -> HttpResponse:
     """The page for an address that does not exist."""
     return render_refusal(request, ApiRefusal(404, _("There is no page at this address."), {}, 404))
 

@@ -16,7 +16,7 @@ from core.errors import TooManyRequests
 stopping = Event()
 
 
-class StreamPlace:
+class StreamSlot:
     """One of the streams that this process may serve at the same time, taken by making it.
 
     `caller` names whose share it counts in: a user, an order, an address. TooManyRequests beyond
@@ -29,8 +29,8 @@ class StreamPlace:
     def __init__(self, caller: str) -> None:
         total = settings.WEB_STREAMS
         per_caller = settings.WEB_STREAMS_PER_CALLER
-        streams = StreamPlace._streams_by_caller
-        with StreamPlace._lock:
+        streams = StreamSlot._streams_by_caller
+        with StreamSlot._lock:
             if streams.total() >= total:
                 raise TooManyRequests(
                     f"this process serves {total} streams already: try again later",
@@ -48,8 +48,8 @@ class StreamPlace:
 
     def give_back(self) -> None:
         """Release the place; calling it again does nothing."""
-        streams = StreamPlace._streams_by_caller
-        with StreamPlace._lock:
+        streams = StreamSlot._streams_by_caller
+        with StreamSlot._lock:
             if self._is_open:
                 self._is_open = False
                 streams[self._caller] -= 1

@@ -17,7 +17,7 @@ from core.api.routes import catch_all
 from core.api.schema import BOOLEAN, INTEGER, TEXT, Schema, titled
 from storage_api import wire_profile
 from storage_api.api import cluster_resources, dynamic, feeds, free_documents, reports
-from storage_api.api.base import Action, Single, profile_of
+from storage_api.api.base import Action, SingleDocument, request_profile
 from storage_api.api.schemas import typed_operations
 from storage_api.query.filters import QUERIES
 
@@ -40,7 +40,7 @@ SUCCESS = {False: "Success", True: "success"}
 def _object_answer(data: Any) -> object:
     is_go = wire_profile.is_go()
     # The document shows a single object as a list of one.
-    if isinstance(data, Single):
+    if isinstance(data, SingleDocument):
         data = data.document if is_go else [data.document]
     elif data is None and is_go:
         data = {}
@@ -194,7 +194,7 @@ def _typed(env: str) -> Iterator[URLPattern]:
 
 def _namespace(env: str) -> Any:
     if env == "mesos":
-        return _view(dynamic.NamespaceNames, env=env)
+        return _view(dynamic.NamespacesInUse, env=env)
     typed = next(typed for typed in QUERIES[env] if typed.name == "namespace")
     return _view(
         dynamic.NamespaceDocuments,
@@ -210,8 +210,8 @@ def _watch(env: str) -> Iterator[URLPattern]:
 
 
 def _reports() -> Iterator[URLPattern]:
-    yield path("events", _view(reports.Events))
-    yield path("alarms", _view(reports.Alarms))
+    yield path("events", _view(reports.EventReports))
+    yield path("alarms", _view(reports.AlarmReports))
     yield path("metric/clusters", _view(reports.MetricClusters))
     yield path("metric/clusters/<segment:cluster>", _view(reports.MetricList))
     metric = (
@@ -246,7 +246,7 @@ class UnknownAddress(UnknownRoute):
         **kwargs: Any,
     ) -> HttpResponseBase:
         """Refuse every method alike."""
-        with wire_profile.speaking(profile_of(request)):
+        with wire_profile.use_profile(request_profile(request)):
             return super().dispatch(request, *args, **kwargs)
 
 

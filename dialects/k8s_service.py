@@ -21,12 +21,21 @@ from clusters import registry
 from clusters.api import cluster_reference
 from clusters.models import Cluster
 from core import errors
-from core.api.audit import note
-from core.api.auth import Act, authorise
+from core.api.audit import annotate
+from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import Dialect, DialectView, Page
 from core.api.parsing import claimed_size, raw_body
 from core.api.routes import catch_all
-from core.api.schema import INTEGER, TEXT, Described, Query, Schema, array, record, titled
+from core.api.schema import (
+    INTEGER,
+    TEXT,
+    OperationSchema,
+    QueryParameter,
+    Schema,
+    array,
+    record,
+    titled,
+)
 from core.jsontext import loads
 from workloads.objects import endpoints
 
@@ -110,13 +119,13 @@ DIALECT = Dialect(
     prefix="K8sService",
     folds_names=True,
 )
-MSG_ID = Query(
+MSG_ID = QueryParameter(
     "msgId",
     TEXT,
     required=True,
     description="Any id; comes back as it was sent.",
 )
-CLUSTER = Query(
+CLUSTER = QueryParameter(
     "cluster",
     TEXT,
     description="Name or id of a registered cluster; the default one when left out.",
@@ -276,7 +285,7 @@ class ServiceView(DialectView):
             group = "apps"
             name = self.parameters.find("deploymentName") or ""
         namespace = self.parameters.find("nameSpace") or ""
-        act = Act(
+        act = AccessAttributes(
             self.verb,
             self.plural,
             group,
@@ -295,7 +304,7 @@ class Test(DialectView):
     """GET /test: public, touches nothing."""
 
     public = True
-    operations = {"get": Described("Whether the service is reached.", TEXT)}
+    operations = {"get": OperationSchema("Whether the service is reached.", TEXT)}
 
     def get(self, request: Request) -> Any:
         """The document's greeting."""
@@ -306,13 +315,13 @@ class GetPod(ServiceView):
     """GET /getPod: pods behind a label selector, and the address of their service."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Pods behind a label selector.",
             PODS,
             (
                 MSG_ID,
-                Query("nameSpace", TEXT, required=True),
-                Query("deploymentName", TEXT, required=True),
+                QueryParameter("nameSpace", TEXT, required=True),
+                QueryParameter("deploymentName", TEXT, required=True),
                 CLUSTER,
             ),
         )
@@ -324,7 +333,7 @@ class GetPod(ServiceView):
         self.parameters.require("msgId")
         namespace = self.parameters.require("nameSpace")
         selector = self.parameters.require("deploymentName")
-        backend = endpoints.behind(self.cluster(), namespace, selector)
+        backend = endpoints.find_endpoints(self.cluster(), namespace, selector)
         if backend.service is None:
             raise QueryFailed(NOTHING_FOUND)
         return {**_address(backend.service), "podList": [_pod(pod) for pod in backend.pods]}
@@ -352,7 +361,7 @@ class UpdatePodReplicas(ServiceView):
     verb = "scale"
     plural = "deployments"
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Scale a Deployment.",
             REPLICAS,
             (CLUSTER,),
@@ -376,7 +385,7 @@ class UpdatePodReplicas(ServiceView):
         )
         if replicas is None:
             raise QueryFailed(NO_SPEC)
-        note(request, details={"replicas": replicas})
+        annotate(request, details={"replicas": replicas})
         return {"deploymentName": name, "nameSpace": namespace, "replicas": replicas}
 
 

@@ -19,7 +19,7 @@ from core.api.routes import catch_all
 from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, titled
 from operations.api import OperationViewSet
 from storage_api.api import history, multicluster, names, overview, restoration, watching
-from storage_api.api.inventory import Contents
+from storage_api.api.inventory import StoreInventory
 from storage_api.api.sync import SyncView
 from tenants import api as tenants
 from workloads.actions.actions import ACTIONS, VERBS
@@ -48,12 +48,12 @@ from workloads.api import (
 )
 from workloads.api.schemas import KindSchema
 from workloads.api.streams import (
-    FOLLOWED,
+    WORKLOADS_WITH_LOGS,
     LogTickets,
     NodeTerminalTickets,
-    OneRecording,
     OperationTickets,
-    Recordings,
+    RecordingDetail,
+    RecordingList,
     TerminalTickets,
     WatchTickets,
 )
@@ -304,7 +304,7 @@ def pod_routes() -> Iterator[URLPattern]:
 def _stream_routes() -> Iterator[URLPattern]:
     """Tickets for WebSockets, and recordings of terminals."""
     yield _route("pods/logs/stream", "pods-logs-stream", LogTickets)
-    for plural in ("pods", *FOLLOWED):
+    for plural in ("pods", *WORKLOADS_WITH_LOGS):
         yield _route(
             f"{plural}/<str:name>/logs/stream",
             f"{plural}-log-stream",
@@ -322,16 +322,16 @@ def _stream_routes() -> Iterator[URLPattern]:
         "operations-stream",
         OperationTickets,
     )
-    yield _route("terminal-recordings", "recordings-list", Recordings)
+    yield _route("terminal-recordings", "recordings-list", RecordingList)
     yield _route(
         "terminal-recordings/<str:pk>",
         "recordings-detail",
-        OneRecording,
+        RecordingDetail,
     )
     yield _route(
         "terminal-recordings/<str:pk>/replay",
         "recordings-replay",
-        OneRecording,
+        RecordingDetail,
         replay=True,
     )
 
@@ -353,15 +353,15 @@ def _cluster_routes() -> Iterator[URLPattern]:
     yield _route(
         "multicluster/resources/<str:kind>",
         "multicluster-resources",
-        multicluster.Resources,
+        multicluster.MulticlusterResources,
     )
-    yield _route("multicluster/search", "multicluster-search", names.Names)
+    yield _route("multicluster/search", "multicluster-search", names.NameSearch)
     yield _route(
         "multicluster/overview",
         "multicluster-overview",
         overview.Overview,
     )
-    yield _route("store", "store", Contents)
+    yield _route("store", "store", StoreInventory)
     yield _route("schemas", "schemas", KindSchema)
     yield _route("topology", "topology", TopologyView)
     yield _route("clusters/<str:pk>/sync", "clusters-sync", SyncView)
@@ -481,7 +481,7 @@ def _access_routes() -> Iterator[URLPattern]:
     yield _route("audit", "audit", access.Audit)
     yield _route("audit/export", "audit-export", access.AuditExport)
     yield _route("tenants", "tenants", tenants.Tenants)
-    yield _route("tenants/<str:name>", "tenants-detail", tenants.OneTenant)
+    yield _route("tenants/<str:name>", "tenants-detail", tenants.TenantDetail)
     yield _route(
         "tenants/<str:name>/members",
         "tenants-members",
@@ -490,15 +490,15 @@ def _access_routes() -> Iterator[URLPattern]:
     yield _route(
         "tenants/<str:name>/members/<str:username>",
         "tenants-members-detail",
-        tenants.OneMember,
+        tenants.MemberDetail,
     )
     yield _route("tenants/<str:name>/usage", "tenants-usage", tenants.Usage)
     yield _route("plans", "plans", tenants.Plans)
-    yield _route("plans/<str:name>", "plans-detail", tenants.OnePlan)
+    yield _route("plans/<str:name>", "plans-detail", tenants.PlanDetail)
     yield _route("grants", "grants", access.Grants)
-    yield _route("grants/<str:pk>", "grants-detail", access.OneGrant)
+    yield _route("grants/<str:pk>", "grants-detail", access.GrantDetail)
     yield _route("users", "users", access.People)
-    yield _route("users/<str:name>", "users-detail", access.OnePerson)
+    yield _route("users/<str:name>", "users-detail", access.PersonDetail)
     yield _route("groups", "groups", access.Groups)
 
 
@@ -520,6 +520,6 @@ auth_urlpatterns = [
     _route("me", "me", access.Me),
     _route("password", "password", access.Password),
     _route("tokens", "tokens", access.Tokens),
-    _route("tokens/<str:pk>", "tokens-detail", access.OneToken),
+    _route("tokens/<str:pk>", "tokens-detail", access.TokenDetail),
     catch_all(DIALECT),
 ]

@@ -65,8 +65,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "kubegale.walm_stats.CountAnswers",
     "kubegale.request_log.RequestLog",
-    "clusters.impersonation.Nobody",
-    "clusters.request_cache.Fresh",
+    "clusters.impersonation.ClearIdentityMiddleware",
+    "clusters.request_cache.RequestCacheMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "core.api.bodies.BodyLimit",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -394,11 +394,11 @@ TENANT_USAGE_RETENTION_DAYS = env.integer("TENANT_USAGE_RETENTION_DAYS", 30)
 LOG_LIMIT_BYTES = env.integer("LOG_LIMIT_BYTES", 10 * 1024 * 1024)
 CONFIRMATION_LEVEL = env.choice("CONFIRMATION_LEVEL", "protected", ("off", "protected", "all"))
 ACCESS_POLICY = "access.permissions.authorise"
-OPEN_ACCESS_POLICY = "access.permissions.open_to_all"
-AUTHORITY_OF_WORK = "access.streams.require"
-IDENTITY_OF = "access.impersonation.named"
-IDENTITY_OF_ID = "access.impersonation.by_id"
-AUDIT_SINK = "access.audit_sink.write"
+OPEN_ACCESS_POLICY = "access.permissions.authorise_open"
+AUTHORITY_OF_WORK = "access.streams.require_still_allowed"
+IDENTITY_OF = "access.impersonation.identity_by_name"
+IDENTITY_OF_ID = "access.impersonation.identity_by_id"
+AUDIT_SINK = "access.audit_sink.write_entries"
 AUDIT_RETENTION_DAYS = env.integer("AUDIT_RETENTION_DAYS", 365)
 AUDIT_STORE_WRITES = env.boolean("AUDIT_STORE_WRITES", True)
 METRICS_NETWORKS = env.networks(
@@ -523,7 +523,7 @@ LISTS_FROM_STORE = env.boolean("LISTS_FROM_STORE", True)
 WATCHES_PER_USER = env.integer("WATCHES_PER_USER", 20)
 # What `manage.py rotate_keys` rewrites beside the encrypted fields of models.
 KEY_ROTATIONS = ["storage_api.services.protection.reprotect"]
-CLUSTER_WRITE_OBSERVER = "storage_api.services.sync.touched"
+CLUSTER_WRITE_OBSERVER = "storage_api.services.sync.record_write"
 COLLECTOR_EXCLUDE = env.words("COLLECTOR_EXCLUDE", "leases.coordination.k8s.io")
 COLLECTOR_NAMESPACE_WATCHES = env.integer("COLLECTOR_NAMESPACE_WATCHES", 500)
 

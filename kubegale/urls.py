@@ -122,7 +122,7 @@ def route_missing(request: HttpRequest, exception: Exception) -> HttpResponse:
     """An address under no dialect's catch-all: people get a page, programs a sentence."""
     is_browser = "text/html" in request.headers.get("Accept", "")
     if is_browser and not request.path.startswith(tuple(DIALECTS)):
-        return page.missing(request)
+        return page.render_not_found(request)
     error = errors.RouteNotFound(f"no such route: {request.method} {request.path}")
     return _refuse(request, error, 404)
 

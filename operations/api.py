@@ -10,7 +10,7 @@ from rest_framework.viewsets import ViewSetMixin
 from clusters import registry
 from clusters.kinds import KINDS
 from core.api.audit import record as record_act
-from core.api.auth import Act, Scope, authorise
+from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
 from core.api.parsing import integer
@@ -20,8 +20,8 @@ from core.api.schema import (
     OBJECT,
     PAGING,
     TEXT,
-    Described,
-    Query,
+    OperationSchema,
+    QueryParameter,
     array,
     nullable,
     record,
@@ -57,9 +57,9 @@ OPERATION_SCHEMA = record(
 
 
 OPERATION_QUERY = (
-    Query("cluster_id", INTEGER),
-    Query("state", {"type": "string", "enum": list(Operation.State.values)}),
-    *(Query(name, TEXT) for name in ("kind", "namespace", "name", "requested_by")),
+    QueryParameter("cluster_id", INTEGER),
+    QueryParameter("state", {"type": "string", "enum": list(Operation.State.values)}),
+    *(QueryParameter(name, TEXT) for name in ("kind", "namespace", "name", "requested_by")),
     *PAGING[:2],
 )
 
@@ -73,15 +73,15 @@ class OperationViewSet(ViewSetMixin, DialectView):
     refused_as = "PUT"
 
     operations = {
-        "list": Described(
+        "list": OperationSchema(
             "List operations, newest first",
             OPERATION_SCHEMA,
             query=OPERATION_QUERY,
             also_query=("clusterId",),
             paged=True,
         ),
-        "retrieve": Described("One operation", OPERATION_SCHEMA),
-        "cancel": Described("Ask an operation to stop", OPERATION_SCHEMA),
+        "retrieve": OperationSchema("One operation", OPERATION_SCHEMA),
+        "cancel": OperationSchema("Ask an operation to stop", OPERATION_SCHEMA),
     }
 
     def list(self, request: Request) -> Any:
@@ -90,7 +90,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
         cluster = query.get("cluster_id") or query.get("clusterId") or ""
         visible = self._visible(
             request,
-            Act(
+            AccessAttributes(
                 "list",
                 "operations",
                 cluster=cluster,
@@ -112,7 +112,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
         items = [operations.represent(row) for row in rows[page.offset : page.offset + page.size]]
         return Page(items, rows.count(), page.page, page.size)
 
-    def _visible(self, request: Request, act: Act) -> Q:
+    def _visible(self, request: Request, act: AccessAttributes) -> Q:
         """The rows whose targets the caller may see: their rights, limited by their token's."""
         try:
             scope: Scope = authorise(self, request, act)
@@ -136,7 +136,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
         self.check_input(request)
         record_act(
             request,
-            Act(
+            AccessAttributes(
                 "cancel",
                 "operations",
                 cluster=str(row.cluster_id or ""),
@@ -150,7 +150,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
         """The operation; NotFound also when the caller may not see it."""
         row = operations.find(pk)
         kind = KINDS.get(row.resource)
-        act = Act(
+        act = AccessAttributes(
             "get",
             row.resource,
             kind.group if kind else "",

@@ -63,14 +63,14 @@ class Cancelled(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class RequeueAfter:
     """A runner's answer that it is to be called once more, after some seconds."""
 
     seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class OperationTarget:
     """What an operation acts on; `resource` is a plural of the kinds table."""
 
     cluster: Cluster | None
@@ -93,7 +93,7 @@ class Step:
 # --- creating and finding ------------------------------------------------------------------------
 def create(
     kind: str,
-    target: Target,
+    target: OperationTarget,
     *,
     requested_by: str,
     parameters: Mapping[str, Any] | None = None,
@@ -368,7 +368,7 @@ def finish_cancelled(operation: Operation) -> bool:
 
 
 # --- progress ------------------------------------------------------------------------------------
-def alive(operation: Operation) -> None:
+def heartbeat(operation: Operation) -> None:
     """Record that the worker lives, so that the operation is not given to another one.
 
     Cancelled when it was asked to stop or is no longer running; Forbidden when the requester may no
@@ -542,7 +542,7 @@ DELETING = {"drain": "evict", "delete": "delete", "restart": "restart"}
 MAX_DURATION = timedelta(days=1)
 
 
-def deeds(
+def audit_lines(
     cluster: int, uids: Iterable[str], *, since: datetime, until: datetime
 ) -> list[dict[str, Any]]:
     """What operations did to the objects with these uids in [since, until].

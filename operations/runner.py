@@ -21,13 +21,13 @@ from django.utils.module_loading import import_string
 from clusters import impersonation
 from core.errors import DomainError, Internal, Rejected
 from operations import lifecycle
-from operations.lifecycle import Again, Cancelled, Result
+from operations.lifecycle import Cancelled, RequeueAfter, Result
 from operations.models import Operation
 
 log = logging.getLogger(__name__)
 # Attempts at one run: a worker that dies each time is killed by what it does.
 MAX_ATTEMPTS = 5
-Runner = Callable[[Operation], Again | Result]
+Runner = Callable[[Operation], RequeueAfter | Result]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +126,11 @@ def _requester(row: Operation) -> impersonation.Source | None:
     return lambda: read_by_name(row.requested_by)
 
 
-def _call_runner(row: Operation) -> Again | None:
+def _call_runner(row: Operation) -> RequeueAfter | None:
     """The runner's Again; None when the operation has ended, which this records."""
     runner = cast(Runner, import_string(settings.OPERATIONS[row.kind]["run"]))
     try:
-        lifecycle.alive(row)
+        lifecycle.heartbeat(row)
         with impersonation.acting(_requester(row)):
             outcome = runner(row)
     except Cancelled:
@@ -145,7 +145,7 @@ def _call_runner(row: Operation) -> Again | None:
         log.exception("operation %s (%s) broke", row.pk, row.kind)
         lifecycle.fail(row, Internal("internal error; the worker's log has the cause"))
     else:
-        if isinstance(outcome, Again):
+        if isinstance(outcome, RequeueAfter):
             return outcome
         lifecycle.succeed(row, outcome)
     return None

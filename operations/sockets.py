@@ -9,13 +9,13 @@ from typing import Any
 from django.conf import settings
 
 from clusters.kinds import KINDS
-from core.api.auth import Act, stream_policy
+from core.api.auth import AccessAttributes, stream_policy
 from core.errors import Forbidden, NotFound
 from core.sockets import connections, handshake, tickets
-from core.sockets.handshake import Guest, Pongs
+from core.sockets.handshake import KeepAlive, SocketClient
 from core.sockets.listening import listen
 from core.sockets.protocol import Handler, Socket, first_of, now
-from core.sockets.send_buffer import Outbox
+from core.sockets.send_buffer import SendBuffer
 from operations import lifecycle
 from operations.models import Operation
 
@@ -26,10 +26,10 @@ LINGER_SECONDS = 10
 SOCKETS_PER_USER = 100
 
 
-def act_on(row: Operation) -> Act:
+def target_access(row: Operation) -> AccessAttributes:
     """The act that a user needs the right to, to see an operation: reading its target."""
     kind = KINDS.get(row.resource)
-    return Act(
+    return AccessAttributes(
         "get",
         row.resource,
         kind.group if kind else "",
@@ -48,9 +48,9 @@ async def serve_operation(socket: Socket, arguments: Mapping[str, str]) -> None:
     """
     await socket.accept()
     row, guest = await _admit(socket, arguments["operation"])
-    outbox = Outbox(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS)
-    pongs = Pongs()
-    async with handshake.seated(guest):
+    outbox = SendBuffer(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS)
+    pongs = KeepAlive()
+    async with handshake.hold_quota(guest):
         await first_of(
             _send_changes(row.pk, outbox),
             outbox.drain(socket),
@@ -59,12 +59,12 @@ async def serve_operation(socket: Socket, arguments: Mapping[str, str]) -> None:
         )
 
 
-async def _admit(socket: Socket, reference: str) -> tuple[Operation, Guest]:
+async def _admit(socket: Socket, reference: str) -> tuple[Operation, SocketClient]:
     """The operation and its client; NotFound also for an operation that they may not see."""
     credential, host = await _sign_in(socket, reference)
     handshake.check_origin(socket, host)
     row = await connections.in_database_thread(lifecycle.find, reference)
-    act = act_on(row)
+    act = target_access(row)
     try:
         await connections.in_database_thread(
             stream_policy().still_allowed,
@@ -73,7 +73,7 @@ async def _admit(socket: Socket, reference: str) -> tuple[Operation, Guest]:
         )
     except Forbidden:
         raise NotFound(f"operation {reference} does not exist") from None
-    return row, Guest(
+    return row, SocketClient(
         credential["user"],
         credential,
         act,
@@ -89,15 +89,15 @@ async def _sign_in(socket: Socket, reference: str) -> tuple[Mapping[str, Any], s
     bearer = ""
     if header.lower().startswith("bearer "):
         bearer = header.partition(" ")[2].strip()
-    token = bearer or (await handshake.token_of(socket))[0]
+    token = bearer or (await handshake.read_token(socket))[0]
     if "token" in socket.query and not bearer:
-        ticket = await tickets.redeem(connections.store(), token, "operation", reference)
+        ticket = await tickets.redeem(connections.async_redis(), token, "operation", reference)
         return ticket.credential, ticket.host
     credential = await connections.in_database_thread(stream_policy().sign_in, token)
     return credential, ""
 
 
-async def _send_changes(pk: int, outbox: Outbox) -> None:
+async def _send_changes(pk: int, outbox: SendBuffer) -> None:
     """Send a frame for the row as it is, and one after every change, until it is final."""
     last_version = ""
     while True:

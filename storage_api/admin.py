@@ -31,7 +31,7 @@ from storage_api.models import (
     Resource,
     WatchNode,
 )
-from storage_api.protection import masked_value
+from storage_api.protection import mask_sealed_value
 
 MAX_ROWS = 10_000
 MAX_CHARACTERS = 200_000
@@ -118,7 +118,7 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin[Any]):
     @admin.display(description="data")
     def readable_data(self, row: Any) -> SafeString:
         """The document, indented."""
-        return readable(masked_value(row.data))
+        return readable(mask_sealed_value(row.data))
 
 
 def readable(value: object) -> SafeString:

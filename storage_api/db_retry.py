@@ -19,7 +19,7 @@ FIRST_PAUSE = 0.01
 _RETRY_CODES = frozenset({"40001", "40P01"})
 
 
-def retried(operation: Callable[P, R]) -> Callable[P, R]:
+def retry_on_database_error(operation: Callable[P, R]) -> Callable[P, R]:
     """Decorates what may be done twice: it runs again after a deadlock or a lost session.
 
     Inside a caller's transaction the error is the caller's. The session is not checked before:

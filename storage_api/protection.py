@@ -240,22 +240,22 @@ def holds_sealed(text: bytes) -> bool:
     return _MARK in text
 
 
-def shown(text: bytes, *, reveals: bool) -> bytes:
+def unseal_or_mask(text: bytes, *, reveals: bool) -> bytes:
     """The JSON text as it goes out: sealed values as they were written, or each as the mask."""
     if _MARK not in text:
         return text
     return _TOKEN.sub(_unseal_token if reveals else _mask_token, text)
 
 
-def masked(text: bytes) -> bytes:
+def mask_sealed(text: bytes) -> bytes:
     """The JSON text with each sealed value as the mask."""
-    return shown(text, reveals=False)
+    return unseal_or_mask(text, reveals=False)
 
 
-def masked_value(value: Any) -> Any:
+def mask_sealed_value(value: Any) -> Any:
     """As `masked`, for a value that was parsed."""
     text = orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_SUBCLASS, default=str)
-    return orjson.loads(masked(text)) if _MARK in text else value
+    return orjson.loads(mask_sealed(text)) if _MARK in text else value
 
 
 def _unseal_token(match: "re.Match[bytes]") -> bytes:

@@ -12,11 +12,11 @@ import orjson
 from django.conf import settings
 
 from core.sockets import connections, handshake, tickets
-from core.sockets.handshake import Guest, Pongs
+from core.sockets.handshake import KeepAlive, SocketClient
 from core.sockets.listening import listen
 from core.sockets.protocol import Handler, Socket, first_of, now
-from core.sockets.send_buffer import Outbox
-from storage_api.api.watching import Following
+from core.sockets.send_buffer import SendBuffer
+from storage_api.api.watching import MulticlusterWatch
 
 # How many seconds a client may read nothing. A watch waits for it, and expires by itself.
 PATIENCE = 24 * 3600.0
@@ -25,9 +25,9 @@ PATIENCE = 24 * 3600.0
 async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
     """WS /ws/watch/{session}: opened by a ticket; `after` in the query wins over the ticket's."""
     await socket.accept()
-    token, _ = await handshake.token_of(socket)
+    token, _ = await handshake.read_token(socket)
     ticket = await tickets.redeem(
-        connections.store(),
+        connections.async_redis(),
         token,
         "watch",
         arguments["session"],
@@ -38,18 +38,18 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
     after = socket.query.get("after")
     if after:
         options["after"] = after
-    guest = Guest(
+    guest = SocketClient(
         ticket.user, ticket.credential, None, ticket.session, "watch", settings.WATCHES_PER_USER
     )
-    async with handshake.seated(guest):
+    async with handshake.hold_quota(guest):
         watch = await connections.in_database_thread(
-            Following,
+            MulticlusterWatch,
             ticket.credential,
             options,
         )
         # A watch may not skip anything: while the client does not read, neither do we.
-        outbox = Outbox(settings.LOG_BUFFER_BYTES, PATIENCE)
-        pongs = Pongs()
+        outbox = SendBuffer(settings.LOG_BUFFER_BYTES, PATIENCE)
+        pongs = KeepAlive()
         outbox.notify(
             {
                 "type": "status",
@@ -67,7 +67,7 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
         )
 
 
-async def _send_changes(watch: Following, outbox: Outbox) -> None:
+async def _send_changes(watch: MulticlusterWatch, outbox: SendBuffer) -> None:
     """A frame for each change, and from time to time a bookmark, also when nothing happened."""
     last_check = time.monotonic()
     last_bookmark = last_check

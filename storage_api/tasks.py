@@ -16,7 +16,7 @@ from storage_api.services import metrics, retention
 def keep_retention() -> None:
     """Create the change log's coming partitions, drop expired ones; expire events and alarms."""
     now = timezone.now()
-    retention.make_partitions(now.date())
+    retention.create_partitions(now.date())
     retention.drop_partitions(now.date(), keep_days=settings.STORAGE_CHANGE_DAYS)
     retention.expire(
         Event._meta.db_table,

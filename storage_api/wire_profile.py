@@ -15,13 +15,13 @@ GO_ROOT = "/bcsstorage/"
 _profile: ContextVar[str] = ContextVar("wire_profile", default="")
 
 
-def default_of(path: str) -> str:
+def default_for_path(path: str) -> str:
     """The profile of an address where the caller chooses none: as its own clients expect."""
     return "go" if path.startswith(GO_ROOT) else str(settings.STORAGE_WIRE_PROFILE)
 
 
 @contextmanager
-def speaking(profile: str) -> Iterator[None]:
+def use_profile(profile: str) -> Iterator[None]:
     """Answers follow a profile within this block; `choose` may change it."""
     token = _profile.set(profile)
     try:

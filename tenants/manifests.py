@@ -36,7 +36,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Blueprint:
+class TenantSpec:
     """The desired state of a tenant; labels and annotations that are None stay as they are."""
 
     name: str
@@ -47,7 +47,7 @@ class Blueprint:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def texts(value: object, name: str) -> dict[str, str] | None:
+def parse_text_map(value: object, name: str) -> dict[str, str] | None:
     """A map of text to text, or None; Invalid otherwise."""
     if value is None:
         return None
@@ -72,7 +72,7 @@ def check_options(body: Mapping[str, object]) -> dict[str, Any]:
 
 
 # --- manifests ------------------------------------------------------------------------------------
-def namespace(blueprint: Blueprint) -> Object:
+def namespace(blueprint: TenantSpec) -> Object:
     """The Namespace, labelled as a tenant's."""
     labels = dict(blueprint.labels or {})
     if level := blueprint.options.get("pod_security"):

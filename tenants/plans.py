@@ -69,7 +69,7 @@ def represent(plan: QuotaPlan) -> dict[str, Any]:
 
 
 # --- usage ----------------------------------------------------------------------------------------
-def usage(described: services.Described) -> dict[str, dict[str, float]]:
+def usage(described: services.TenantState) -> dict[str, dict[str, float]]:
     """{"hard","used"} of a tenant, each as `quotas.numbers`, of the resources that are limited.
 
     Where several quotas limit the same resource, the tightest counts.
@@ -78,8 +78,8 @@ def usage(described: services.Described) -> dict[str, dict[str, float]]:
     used: dict[str, float] = {}
     for quota in described.quotas:
         limits, consumption = quotas.hard_and_used(quota)
-        limit_numbers = quotas.numbers(limits)
-        used_numbers = quotas.numbers(consumption)
+        limit_numbers = quotas.quota_numbers(limits)
+        used_numbers = quotas.quota_numbers(consumption)
         for name, kubernetes_name in quotas.RESOURCES.items():
             tightest = hard.get(name, float("inf"))
             if kubernetes_name in limits and limit_numbers[name] <= tightest:

@@ -50,7 +50,7 @@ class Quota:
     hard: Mapping[str, str]
 
 
-def read(value: object) -> tuple[Quota, ...]:
+def parse_quotas(value: object) -> tuple[Quota, ...]:
     """The quotas of a request's `tenantQuotas`; () for None, Invalid, naming the member, else."""
     if value is None:
         return ()
@@ -115,7 +115,7 @@ def resource_of(name: str) -> str:
     return name if is_other else ""
 
 
-def texts(values: Mapping[str, Any]) -> dict[str, str]:
+def quota_texts(values: Mapping[str, Any]) -> dict[str, str]:
     """The resources of tenants as the cluster writes them; "" where there is none."""
     return {name: str(values.get(resource, "")) for name, resource in RESOURCES.items()}
 
@@ -123,10 +123,10 @@ def texts(values: Mapping[str, Any]) -> dict[str, str]:
 def all_texts(values: Mapping[str, Any]) -> dict[str, str]:
     """The resources of tenants, and the others under Kubernetes' names."""
     others = {name: str(value) for name, value in values.items() if name not in RESOURCES.values()}
-    return {**texts(values), **others}
+    return {**quota_texts(values), **others}
 
 
-def numbers(values: Mapping[str, Any]) -> dict[str, float]:
+def quota_numbers(values: Mapping[str, Any]) -> dict[str, float]:
     """The resources of tenants as numbers; 0 where there is none.
 
     CPU in cores, memory in whole Mi, storage in whole Gi, and the number of pods.

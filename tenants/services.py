@@ -23,7 +23,7 @@ from clusters.models import Cluster
 from core.errors import Conflict, DomainError, Forbidden, Invalid, NotFound
 from core.retry import retry_on_conflict
 from tenants import manifests
-from tenants.manifests import PROTECTED, Blueprint, Member
+from tenants.manifests import PROTECTED, Member, TenantSpec
 from tenants.models import Tenant
 from tenants.quotas import Quota
 
@@ -36,7 +36,7 @@ ROLE_BINDINGS = KINDS["rolebindings"]
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class TenantState:
     """A tenant as the cluster has it: its Namespace and its ResourceQuotas, by name."""
 
     namespace: Object
@@ -49,19 +49,19 @@ class Described:
 
 
 # --- reading --------------------------------------------------------------------------------------
-def describe(cluster: Cluster, name: str) -> Described:
+def describe(cluster: Cluster, name: str) -> TenantState:
     """One tenant; NotFound when there is no such namespace."""
     client = registry.client(cluster)
     namespace = orjson.loads(client.get(NAMESPACES, name))
     quotas = list_all(client, QUOTAS, name)
-    return Described(namespace, tuple(_sort_by_name(quotas)))
+    return TenantState(namespace, tuple(_sort_by_name(quotas)))
 
 
 def describe_all(
     cluster: Cluster,
     *,
     only: frozenset[str] | None = None,
-) -> list[Described]:
+) -> list[TenantState]:
     """Every namespace of the cluster as a tenant, or those of `only` that exist.
 
     Two lists of the cluster are read, however many namespaces there are; with `only` two requests
@@ -73,15 +73,15 @@ def describe_all(
     quotas = defaultdict[str, list[Object]](list)
     for quota in list_all(client, QUOTAS, ""):
         quotas[quota["metadata"]["namespace"]].append(quota)
-    tenants: list[Described] = []
+    tenants: list[TenantState] = []
     for namespace in list_all(client, NAMESPACES, ""):
         name = namespace["metadata"]["name"]
-        tenants.append(Described(namespace, tuple(_sort_by_name(quotas[name]))))
+        tenants.append(TenantState(namespace, tuple(_sort_by_name(quotas[name]))))
     return tenants
 
 
-def _describe_each(cluster: Cluster, names: Iterable[str]) -> list[Described]:
-    tenants: list[Described] = []
+def _describe_each(cluster: Cluster, names: Iterable[str]) -> list[TenantState]:
+    tenants: list[TenantState] = []
     for name in sorted(names):
         try:
             tenants.append(describe(cluster, name))
@@ -90,7 +90,7 @@ def _describe_each(cluster: Cluster, names: Iterable[str]) -> list[Described]:
     return tenants
 
 
-def describe_accessible(cluster: Cluster) -> list[Described]:
+def describe_accessible(cluster: Cluster) -> list[TenantState]:
     """Every namespace as a tenant, or those that the cluster's credentials may read.
 
     Forbidden when they may read none.
@@ -101,10 +101,10 @@ def describe_accessible(cluster: Cluster) -> list[Described]:
         if not cluster.namespaces:
             raise
 
-    def read(namespace: str) -> list[Described]:
+    def read(namespace: str) -> list[TenantState]:
         return describe_all(cluster, only=frozenset({namespace}))
 
-    tenants: list[Described] = []
+    tenants: list[TenantState] = []
     for part in read_each(cluster.namespaces, read):
         tenants += part
     return tenants
@@ -117,7 +117,7 @@ def _sort_by_name(items: Iterable[Object]) -> list[Object]:
 # --- making ---------------------------------------------------------------------------------------
 def create(
     cluster: Cluster,
-    blueprint: Blueprint,
+    blueprint: TenantSpec,
     *,
     by: str = "",
     contact: str = "",
@@ -173,7 +173,7 @@ def _exists(client: ClusterClient, name: str) -> bool:
     return True
 
 
-def _create_contents(client: ClusterClient, blueprint: Blueprint) -> None:
+def _create_contents(client: ClusterClient, blueprint: TenantSpec) -> None:
     """Create what belongs in the namespace.
 
     Quotas come first, then defaults, then isolation, and members last: they can do nothing before
@@ -207,7 +207,7 @@ def _undo_create(client: ClusterClient, name: str, uid: str) -> None:
 def _create_row(
     cluster: Cluster,
     uid: str,
-    blueprint: Blueprint,
+    blueprint: TenantSpec,
     options: Mapping[str, Any],
     *,
     by: str,
@@ -232,7 +232,7 @@ def _create_row(
 
 
 # --- changing -------------------------------------------------------------------------------------
-def update(cluster: Cluster, blueprint: Blueprint) -> None:
+def update(cluster: Cluster, blueprint: TenantSpec) -> None:
     """Replace labels, annotations and the named quotas; the rest stays. NotFound."""
     client = registry.client(cluster)
     if not _exists(client, blueprint.name):
@@ -245,7 +245,7 @@ def update(cluster: Cluster, blueprint: Blueprint) -> None:
         _apply_quota(client, blueprint.name, quota.name, quota.hard)
 
 
-def _merge_metadata(current: Object, blueprint: Blueprint) -> Object:
+def _merge_metadata(current: Object, blueprint: TenantSpec) -> Object:
     metadata = current["metadata"]
     if blueprint.labels is not None:
         labels = manifests.merge_metadata(metadata.get("labels") or {}, blueprint.labels)
@@ -354,7 +354,7 @@ def find(cluster: Cluster, name: str, *, by: str = "") -> Tenant:
     """
     uid = _read_uid(cluster, name)
     tenant = Tenant.objects.filter(cluster=cluster, uid=uid).first()
-    return tenant or _create_row(cluster, uid, Blueprint(name), {}, by=by)
+    return tenant or _create_row(cluster, uid, TenantSpec(name), {}, by=by)
 
 
 def _read_uid(cluster: Cluster, name: str) -> str:

@@ -4,7 +4,7 @@ from celery import group, shared_task
 from django.conf import settings
 
 from clusters import registry
-from clusters.quiet_failures import attempt
+from clusters.quiet_failures import log_failure
 from tenants import plans
 
 
@@ -28,5 +28,5 @@ def sample_usage() -> None:
 def sample_cluster(pk: int) -> None:
     """Record what the tenants of one cluster use of their quotas."""
     if cluster := registry.clusters().filter(pk=pk).first():
-        with attempt(cluster, "looking at what its tenants use"):
+        with log_failure(cluster, "looking at what its tenants use"):
             plans.record_usage(cluster, cluster.tenants.all())

@@ -50,7 +50,9 @@ class Buyer:
     """One order and its secret, and calls under one of the two prefixes."""
 
     def __init__(self, *, prefix: str = "/api/v1/k8s", paid: bool = True, **wanted: Any) -> None:
-        self.order = orders.create(orders.Wanted(**{"units": 2, "duration": 100, **wanted}))
+        self.order = orders.create(
+            orders.PurchaseRequest(**{"units": 2, "duration": 100, **wanted})
+        )
         self.secret = orders.pay(self.order, by="test")[1] if paid else None
         self.prefix = prefix
 

@@ -3,7 +3,7 @@
 from celery import group, shared_task
 
 from clusters import registry
-from clusters.quiet_failures import attempt
+from clusters.quiet_failures import log_failure
 from workloads.metrics import usage_history
 from workloads.streams import debug_pod_gc, recordings
 
@@ -21,7 +21,7 @@ def sample_clusters() -> None:
 def sample_cluster(pk: int) -> None:
     """Store what one cluster uses now."""
     if cluster := registry.clusters().filter(pk=pk, status="active").first():
-        with attempt(cluster, "measuring what it uses"):
+        with log_failure(cluster, "measuring what it uses"):
             usage_history.take_sample(cluster)
 
 
@@ -36,11 +36,11 @@ def remove_debug_pods() -> None:
     """Start a task for each cluster."""
     # One task each: a cluster that does not answer delays no other.
     cluster_ids = registry.clusters().values_list("pk", flat=True)
-    group(remove_debug_pods_of.s(pk) for pk in cluster_ids).apply_async()
+    group(remove_cluster_debug_pods.s(pk) for pk in cluster_ids).apply_async()
 
 
 @shared_task(name="workloads.remove_debug_pods_of", soft_time_limit=60, time_limit=90)
-def remove_debug_pods_of(pk: int) -> int:
+def remove_cluster_debug_pods(pk: int) -> int:
     """Delete debug pods that a killed process left behind; how many.
 
     A cluster that does not answer is tried again next time.
@@ -48,6 +48,6 @@ def remove_debug_pods_of(pk: int) -> int:
     cluster = registry.clusters().filter(pk=pk, status="active").first()
     removed = 0
     if cluster:
-        with attempt(cluster, "looking for debug pods"):
+        with log_failure(cluster, "looking for debug pods"):
             removed = debug_pod_gc.remove_stale_pods(cluster)
     return removed

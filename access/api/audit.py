@@ -10,12 +10,22 @@ from rest_framework.request import Request
 
 from access import audit
 from access.models import AuditEntry
-from core.api.auth import Act, Scope, authorise
+from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
 from core.api.parsing import integer, moment
 from core.api.rendering import dumps
-from core.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
+from core.api.schema import (
+    INTEGER,
+    OBJECT,
+    PAGING,
+    TEXT,
+    OperationSchema,
+    QueryParameter,
+    array,
+    nullable,
+    record,
+)
 from core.errors import Invalid
 
 SALT = "audit-cursor"
@@ -51,8 +61,8 @@ ENTRY = record(
     diff=array(OBJECT),
     details=OBJECT,
 )
-QUERY = tuple(Query(name, TEXT) for name in FILTERS) + tuple(
-    Query(name, TEXT, description="RFC 3339, or seconds since 1970.") for name in TIMES
+QUERY = tuple(QueryParameter(name, TEXT) for name in FILTERS) + tuple(
+    QueryParameter(name, TEXT, description="RFC 3339, or seconds since 1970.") for name in TIMES
 )
 
 
@@ -80,17 +90,17 @@ class Audit(DialectView):
     """GET /audit: newest first, by page or by cursor."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "The audit trail, newest first",
             ENTRY,
-            query=(*QUERY, *PAGING[:2], Query("cursor", TEXT)),
+            query=(*QUERY, *PAGING[:2], QueryParameter("cursor", TEXT)),
             paged=True,
         )
     }
 
     def get(self, request: Request) -> Any:
         """One page; `next_cursor` leads to the next, even when entries are added meanwhile."""
-        scope = authorise(self, request, Act("list", "audit"))
+        scope = authorise(self, request, AccessAttributes("list", "audit"))
         entries = audit.search(parse_filters(request), clusters=_visible_clusters(scope))
         page = page_request(request.query_params)
         total = entries.count()
@@ -118,7 +128,7 @@ class AuditExport(DialectView):
     """GET /audit/export: every matching entry, one JSON object a line."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "The audit trail as lines of JSON",
             OBJECT,
             query=QUERY,
@@ -128,7 +138,7 @@ class AuditExport(DialectView):
 
     def get(self, request: Request) -> StreamingHttpResponse:
         """The lines, as they are read."""
-        scope = authorise(self, request, Act("list", "audit"))
+        scope = authorise(self, request, AccessAttributes("list", "audit"))
         entries = audit.search(parse_filters(request), clusters=_visible_clusters(scope))
         response = StreamingHttpResponse(
             _ndjson_lines(entries), content_type="application/x-ndjson"

@@ -8,12 +8,12 @@ from rest_framework.request import Request
 from access import authorization, grants, users
 from access.models import ApiToken, Grant
 from access.policy import Role
-from core.api.audit import note
-from core.api.auth import Act, Scope, authorise
+from core.api.audit import annotate
+from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
 from core.api.parsing import integer, json_body
-from core.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, nullable, record
+from core.api.schema import INTEGER, OBJECT, PAGING, TEXT, OperationSchema, nullable, record
 from core.errors import Forbidden, Invalid, NotFound
 
 GRANT = record(
@@ -82,18 +82,18 @@ class Grants(DialectView):
     """GET and POST /grants."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Grants that you administer",
             GRANT,
             query=PAGING[:2],
             paged=True,
         ),
-        "post": Described("Give a user or a group a role", GRANT, body=BODY),
+        "post": OperationSchema("Give a user or a group a role", GRANT, body=BODY),
     }
 
     def get(self, request: Request) -> Any:
         """One page, oldest first."""
-        rows = visible_grants(authorise(self, request, Act("list", "grants")))
+        rows = visible_grants(authorise(self, request, AccessAttributes("list", "grants")))
         page = page_request(request.query_params)
         items = [grants.represent(row) for row in rows[page.offset : page.offset + page.size]]
         return Page(items, rows.count(), page.page, page.size)
@@ -103,7 +103,11 @@ class Grants(DialectView):
         body = json_body(request)
         cluster = _text(body, "cluster")
         namespace = _text(body, "namespace")
-        authorise(self, request, Act("create", "grants", cluster=cluster, namespace=namespace))
+        authorise(
+            self,
+            request,
+            AccessAttributes("create", "grants", cluster=cluster, namespace=namespace),
+        )
         role = grants.role_of(body.get("role"))
         require_may_grant(request, role, cluster=cluster, namespace=namespace)
         user = _text(body, "user")
@@ -117,7 +121,7 @@ class Grants(DialectView):
             namespace=namespace,
             by=request.user.get_username(),
         )
-        note(
+        annotate(
             request,
             name=user or group,
             details={"role": role, "is_group": bool(group)},
@@ -125,17 +129,17 @@ class Grants(DialectView):
         return grants.represent(grant)
 
 
-class OneGrant(DialectView):
+class GrantDetail(DialectView):
     """DELETE /grants/{id}."""
 
-    operations = {"delete": Described("Take a grant away", OBJECT)}
+    operations = {"delete": OperationSchema("Take a grant away", OBJECT)}
 
     def delete(self, request: Request, pk: str) -> Any:
         """{}: its rights end at once.
 
         A grant that the caller does not administer answers as one that does not exist.
         """
-        scope = authorise(self, request, Act("list", "grants"))
+        scope = authorise(self, request, AccessAttributes("list", "grants"))
         row = (
             visible_grants(scope).filter(pk=integer(pk, "id", minimum=0, maximum=2**63 - 1)).first()
         )
@@ -145,14 +149,18 @@ class OneGrant(DialectView):
             raise NotFound("there is no such grant")
         cluster = str(row.cluster_id or "")
         namespace = row.namespace
-        authorise(self, request, Act("delete", "grants", cluster=cluster, namespace=namespace))
+        authorise(
+            self,
+            request,
+            AccessAttributes("delete", "grants", cluster=cluster, namespace=namespace),
+        )
         require_may_grant(
             request,
             grants.role_of(row.role),
             cluster=cluster,
             namespace=namespace,
         )
-        note(
+        annotate(
             request,
             name=str(row.user or row.group),
             details={"role": row.role},

@@ -9,8 +9,8 @@ from rest_framework.request import Request
 
 from access import authorization, grants, users
 from access.models import ApiToken
-from core.api.audit import note
-from core.api.auth import Act, authorise
+from core.api.audit import annotate
+from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
 from core.api.parsing import boolean, json_body
@@ -20,7 +20,7 @@ from core.api.schema import (
     OBJECT,
     PAGING,
     TEXT,
-    Described,
+    OperationSchema,
     array,
     nullable,
     record,
@@ -84,13 +84,13 @@ class People(DialectView):
     """GET and POST /users."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "People, by name",
             PERSON,
             query=PAGING,
             paged=True,
         ),
-        "post": Described(
+        "post": OperationSchema(
             "Make a user with a role on everything, a cluster or a namespace",
             PERSON,
             body=NEW_PERSON,
@@ -99,7 +99,7 @@ class People(DialectView):
 
     def get(self, request: Request) -> Any:
         """One page."""
-        authorise(self, request, Act("list", "users"))
+        authorise(self, request, AccessAttributes("list", "users"))
         page = page_request(request.query_params)
         keyword = request.query_params.get("keyword", "").replace("\x00", "")
         users_by_name = User.objects.filter(username__icontains=keyword).order_by("username")
@@ -114,7 +114,7 @@ class People(DialectView):
         caller may not grant.
         """
         body = json_body(request)
-        authorise(self, request, Act("create", "users"))
+        authorise(self, request, AccessAttributes("create", "users"))
         name = _text(body, "username")
         role = grants.role_of(body.get("role"))
         where = {field: _text(body, field, "") for field in ("cluster", "namespace")}
@@ -129,17 +129,17 @@ class People(DialectView):
             by=request.user.get_username(),
             **where,
         )
-        note(request, name=name, details={"role": role, **where})
+        annotate(request, name=name, details={"role": role, **where})
         return represent(user)
 
 
-class OnePerson(DialectView):
+class PersonDetail(DialectView):
     """GET and PUT /users/{name}."""
 
     refused_as = "PUT"
     operations = {
-        "get": Described("One person", PERSON),
-        "put": Described(
+        "get": OperationSchema("One person", PERSON),
+        "put": OperationSchema(
             "Change address, groups or password of somebody, or switch them off",
             PERSON,
             body=PERSON_CHANGE,
@@ -148,7 +148,7 @@ class OnePerson(DialectView):
 
     def get(self, request: Request, name: str) -> Any:
         """The person."""
-        authorise(self, request, Act("get", "users", name=name))
+        authorise(self, request, AccessAttributes("get", "users", name=name))
         return represent(users.find(name))
 
     def put(self, request: Request, name: str) -> Any:
@@ -158,7 +158,7 @@ class OnePerson(DialectView):
         their scopes allow. Invalid when callers deactivate themselves.
         """
         body = json_body(request)
-        authorise(self, request, Act("update", "users", name=name))
+        authorise(self, request, AccessAttributes("update", "users", name=name))
         if isinstance(request.auth, ApiToken):
             raise Forbidden("an API token cannot change people: sign in with your password")
         user = users.find(name)
@@ -166,7 +166,7 @@ class OnePerson(DialectView):
         if is_self and "is_active" in body and not boolean(body["is_active"], "is_active"):
             raise Invalid("you cannot deactivate yourself", field="is_active")
         users.change(user, **_parse_changes(body))
-        note(request, details={"changed": sorted(set(body) & set(PERSON_CHANGE["properties"]))})
+        annotate(request, details={"changed": sorted(set(body) & set(PERSON_CHANGE["properties"]))})
         return represent(users.find(name))
 
 
@@ -192,13 +192,13 @@ class Groups(DialectView):
     """GET and POST /groups: groups lend their grants to their members."""
 
     operations = {
-        "get": Described("Groups, by name", GROUP, paged=True),
-        "post": Described("Make a group", GROUP, body=record(required=("name",), name=TEXT)),
+        "get": OperationSchema("Groups, by name", GROUP, paged=True),
+        "post": OperationSchema("Make a group", GROUP, body=record(required=("name",), name=TEXT)),
     }
 
     def get(self, request: Request) -> Any:
         """All of them."""
-        authorise(self, request, Act("list", "groups"))
+        authorise(self, request, AccessAttributes("list", "groups"))
         groups = (
             Group.objects.order_by("name")
             .annotate(members=Count("user"))
@@ -211,9 +211,9 @@ class Groups(DialectView):
     def post(self, request: Request) -> Any:
         """The group, new or existing."""
         body = json_body(request)
-        authorise(self, request, Act("create", "groups"))
+        authorise(self, request, AccessAttributes("create", "groups"))
         group = users.find_group(_text(body, "name"), create=True)
-        note(request, name=group.name)
+        annotate(request, name=group.name)
         return _represent_group(group, User.objects.filter(groups=group).count())
 
 

@@ -7,13 +7,13 @@ from rest_framework.request import Request
 
 from access import grants, sign_in
 from access.models import ApiToken
-from core.api.audit import note
+from core.api.audit import annotate
 from core.api.audit import record as keep
-from core.api.auth import Act
+from core.api.auth import AccessAttributes
 from core.api.client_ip import client_address
 from core.api.dialect import DialectView
 from core.api.parsing import json_body
-from core.api.schema import INTEGER, OBJECT, TEXT, Described, array, record
+from core.api.schema import INTEGER, OBJECT, TEXT, OperationSchema, array, record
 from core.errors import Forbidden
 
 PAIR = record(token=TEXT, refresh_token=TEXT, expires_in=INTEGER)
@@ -23,16 +23,18 @@ class Login(DialectView):
     """POST {"username","password"} -> {"token","refresh_token","expires_in"}."""
 
     public = True
-    operations = {"post": Described("Sign in", PAIR, body=record(username=TEXT, password=TEXT))}
+    operations = {
+        "post": OperationSchema("Sign in", PAIR, body=record(username=TEXT, password=TEXT))
+    }
     authentication_classes = []
 
     def post(self, request: Request) -> Any:
         """Sign in."""
-        keep(request, Act("login", "sessions"))
+        keep(request, AccessAttributes("login", "sessions"))
         body = json_body(request)
         # Recorded before the password is checked, so that failures have their name too.
-        name = sign_in.known_name(body.get("username"))
-        note(request, username=name, name=name)
+        name = sign_in.existing_username(body.get("username"))
+        annotate(request, username=name, name=name)
         return asdict(
             sign_in.sign_in(
                 body.get("username"), body.get("password"), address=client_address(request)
@@ -45,7 +47,7 @@ class Refresh(DialectView):
 
     public = True
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Trade a refresh token for a new pair", PAIR, body=record(refresh_token=TEXT)
         )
     }
@@ -61,7 +63,7 @@ class Logout(DialectView):
 
     operations = {
         # Callers hand back what signing in gave them; the refresh token is what is read.
-        "post": Described(
+        "post": OperationSchema(
             "Sign out",
             OBJECT,
             body=record(required=(), refresh_token=TEXT, token=TEXT, expires_in=INTEGER),
@@ -70,7 +72,7 @@ class Logout(DialectView):
 
     def post(self, request: Request) -> Any:
         """Sign out; API tokens are not ended here."""
-        keep(request, Act("logout", "sessions", name=request.user.get_username()))
+        keep(request, AccessAttributes("logout", "sessions", name=request.user.get_username()))
         self.check_input(request)
         if isinstance(request.auth, str):
             sign_in.sign_out(request.auth, json_body(request).get("refresh_token"))
@@ -81,14 +83,14 @@ class Password(DialectView):
     """POST {"password","new_password"}: a new password; earlier JWTs and console sessions end."""
 
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Change your password", PAIR, body=record(password=TEXT, new_password=TEXT)
         )
     }
 
     def post(self, request: Request) -> Any:
         """A new pair, since the earlier ones are revoked."""
-        keep(request, Act("update", "passwords", name=request.user.get_username()))
+        keep(request, AccessAttributes("update", "passwords", name=request.user.get_username()))
         if isinstance(request.auth, ApiToken):
             raise Forbidden("an API token cannot change a password: sign in with it")
         self.check_input(request)
@@ -107,7 +109,7 @@ class Me(DialectView):
     """GET -> who the caller is."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Who the caller is",
             record(
                 id=INTEGER,

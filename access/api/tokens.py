@@ -8,12 +8,12 @@ from rest_framework.request import Request
 
 from access import tokens
 from access.models import ApiToken
-from core.api.audit import note
+from core.api.audit import annotate
 from core.api.audit import record as keep
-from core.api.auth import Act
+from core.api.auth import AccessAttributes
 from core.api.dialect import DialectView, Page
 from core.api.parsing import integer, json_body
-from core.api.schema import INTEGER, OBJECT, TEXT, Described, array, nullable, record
+from core.api.schema import INTEGER, OBJECT, TEXT, OperationSchema, array, nullable, record
 from core.errors import Forbidden
 
 # In days.
@@ -52,7 +52,7 @@ def _require_owner(view: DialectView, request: Request, verb: str) -> Any:
 
     A token must not create tokens: a narrow one could create a wide one.
     """
-    deed = keep(request, Act(verb, "tokens"))
+    deed = keep(request, AccessAttributes(verb, "tokens"))
     if isinstance(request.auth, ApiToken):
         deed.allowed = False
         raise Forbidden("an API token cannot manage API tokens: sign in with your password")
@@ -77,8 +77,8 @@ class Tokens(DialectView):
     """GET and POST /auth/tokens."""
 
     operations = {
-        "get": Described("Your API tokens", TOKEN, paged=True),
-        "post": Described(
+        "get": OperationSchema("Your API tokens", TOKEN, paged=True),
+        "post": OperationSchema(
             "Make an API token; it is shown once",
             NEW_TOKEN,
             body=BODY,
@@ -104,7 +104,7 @@ class Tokens(DialectView):
             wire=tokens.check_wire(body.get("wire")),
             days=_parse_days(body),
         )
-        note(
+        annotate(
             request,
             name=row.name,
             details={"hint": row.hint, "scopes": row.scopes, "clusters": row.clusters},
@@ -112,10 +112,10 @@ class Tokens(DialectView):
         return {**tokens.represent(row), "token": raw}
 
 
-class OneToken(DialectView):
+class TokenDetail(DialectView):
     """DELETE /auth/tokens/{id}."""
 
-    operations = {"delete": Described("Revoke an API token", OBJECT)}
+    operations = {"delete": OperationSchema("Revoke an API token", OBJECT)}
 
     def delete(self, request: Request, pk: str) -> Any:
         """{}: the token is revoked.
@@ -124,5 +124,5 @@ class OneToken(DialectView):
         """
         user = _require_owner(self, request, "delete")
         token = tokens.revoke(user, integer(pk, "id", minimum=0, maximum=2**63 - 1))
-        note(request, name=token.name)
+        annotate(request, name=token.name)
         return {}

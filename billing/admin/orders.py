@@ -97,10 +97,10 @@ class OrderForm(ModelForm[Order]):
                 raise forms.ValidationError(error.message) from None
         return values
 
-    def purchase(self) -> orders.Wanted:
+    def purchase(self) -> orders.PurchaseRequest:
         """The form as a request to buy."""
         values = self.cleaned_data
-        return orders.Wanted(
+        return orders.PurchaseRequest(
             units=values["units"],
             duration=values["duration"],
             region=values["region"],

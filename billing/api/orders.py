@@ -17,10 +17,20 @@ from access.policy import Right
 from billing.models import Deployment, Order, Payment, Posting
 from billing.services import ledger, usage
 from core.api import audit
-from core.api.auth import Act, authorise
+from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
-from core.api.schema import INTEGER, OBJECT, PAGING, TEXT, Described, Query, array, nullable, record
+from core.api.schema import (
+    INTEGER,
+    OBJECT,
+    PAGING,
+    TEXT,
+    OperationSchema,
+    QueryParameter,
+    array,
+    nullable,
+    record,
+)
 from core.errors import Forbidden, Invalid, NotFound
 from core.times import rfc3339
 
@@ -151,9 +161,13 @@ USAGE_SCHEMA = record(
     charged=TEXT,
     balance=TEXT,
 )
-SELECTION = (Query("status", TEXT), Query("service", TEXT), Query("region", TEXT))
-STEP = Query("step", {"type": "string", "enum": list(usage.STEPS), "default": "hour"})
-FORMAT = Query("format", {"type": "string", "enum": ["json", "csv"], "default": "json"})
+SELECTION = (
+    QueryParameter("status", TEXT),
+    QueryParameter("service", TEXT),
+    QueryParameter("region", TEXT),
+)
+STEP = QueryParameter("step", {"type": "string", "enum": list(usage.STEPS), "default": "hour"})
+FORMAT = QueryParameter("format", {"type": "string", "enum": ["json", "csv"], "default": "json"})
 CSV = "text/csv; charset=utf-8"
 
 
@@ -161,26 +175,26 @@ class OrderViewSet(ViewSetMixin, DialectView):
     """Orders with their use, cost and ledger; owners see their own, admins of everything all."""
 
     operations = {
-        "list": Described(
+        "list": OperationSchema(
             "List orders, newest first",
             ORDER_SCHEMA,
             query=(*PAGING, *SELECTION),
             paged=True,
         ),
-        "export": Described(
+        "export": OperationSchema(
             "Orders as CSV",
             TEXT,
             query=SELECTION,
             answer_types=("text/csv",),
         ),
-        "retrieve": Described("One order, with what runs for it", OBJECT),
-        "usage": Described(
+        "retrieve": OperationSchema("One order, with what runs for it", OBJECT),
+        "usage": OperationSchema(
             "Use and cost over time",
             USAGE_SCHEMA,
             query=(STEP, FORMAT),
             answer_types=("application/json", "text/csv"),
         ),
-        "ledger": Described(
+        "ledger": OperationSchema(
             "The order's double-entry ledger, oldest first",
             POSTING_SCHEMA,
             query=PAGING[:2],
@@ -200,13 +214,13 @@ class OrderViewSet(ViewSetMixin, DialectView):
         """
         rows = Order.objects.select_related("plan", "owner")
         try:
-            authorise(self, request, Act(verb, "orders", name=name))
+            authorise(self, request, AccessAttributes(verb, "orders", name=name))
         except Forbidden:
             rights = token_rights(request.auth) if isinstance(request.auth, ApiToken) else None
             if rights is not None and Right.READ not in rights:
                 raise
             # Own orders need no right, so the audit trail must not record a refusal.
-            deeds = audit.deeds(request)
+            deeds = audit.pending_events(request)
             deeds[:] = [deed for deed in deeds if deed.allowed]
             self.check_input(request)
             return rows.filter(owner_id=request.user.pk)

@@ -9,12 +9,12 @@ from access import users
 from billing.api.orders import ORDER_SCHEMA, OrderViewSet, plain, represent
 from billing.models import Order, Plan
 from billing.services import expiry, ledger, orders, regions
-from core.api.audit import note
-from core.api.auth import Act, authorise
-from core.api.confirmation import Guarded, confirm
+from core.api.audit import annotate
+from core.api.auth import AccessAttributes, authorise
+from core.api.confirmation import ConfirmationRequest, require_confirmation
 from core.api.dialect import DialectView, Page
 from core.api.parsing import boolean, integer, json_body
-from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, nullable, record
+from core.api.schema import BOOLEAN, INTEGER, TEXT, OperationSchema, array, nullable, record
 from core.errors import Invalid
 
 PLAN_SCHEMA = record(
@@ -54,7 +54,7 @@ class OrderPlans(DialectView):
     """GET /orders/plans: what is on sale, and where."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Plans on sale; `regions` beside them are those that clusters offer now",
             PLAN_SCHEMA,
             paged=True,
@@ -63,7 +63,7 @@ class OrderPlans(DialectView):
 
     def get(self, request: Request) -> Any:
         """All active plans by name, and the regions of every reachable cluster."""
-        authorise(self, request, Act("list", "orders"))
+        authorise(self, request, AccessAttributes("list", "orders"))
         if not Plan.objects.filter(name=orders.DEFAULT_PLAN).exists():
             # Creates it: a new installation sells the standard plan.
             orders.find_plan(orders.DEFAULT_PLAN)
@@ -86,7 +86,7 @@ class Orders(OrderViewSet):
 
     operations = {
         **OrderViewSet.operations,
-        "create": Described(
+        "create": OperationSchema(
             "Make an order; with `paid` its secret is shown, this once",
             PAID_ORDER_SCHEMA,
             body=PURCHASE_SCHEMA,
@@ -97,13 +97,13 @@ class Orders(OrderViewSet):
     def create(self, request: Request) -> Any:
         """The order, and its secret when it was paid at once."""
         body = json_body(request)
-        authorise(self, request, Act("create", "orders"))
+        authorise(self, request, AccessAttributes("create", "orders"))
         name = _text(body, "owner")
         owner = users.find(name) if name else None
         paid = boolean(body.get("paid", False), "paid")
         order = orders.create(_parse_purchase(body), owner=owner)
         secret = None
-        note(
+        annotate(
             request,
             name=order.pk,
             details={"units": order.units, "duration": order.duration, "owner": name, "paid": paid},
@@ -120,14 +120,14 @@ class OrderDetail(DialectView):
 
     def order(self, request: Request, verb: str, pk: str) -> Order:
         """The order; Forbidden before NotFound."""
-        authorise(self, request, Act(verb, "orders", name=pk[:60]))
+        authorise(self, request, AccessAttributes(verb, "orders", name=pk[:60]))
         return orders.find(pk)
 
 
-def _parse_purchase(body: dict[str, Any]) -> orders.Wanted:
+def _parse_purchase(body: dict[str, Any]) -> orders.PurchaseRequest:
     if body.get("units") is None or body.get("duration") is None:
         raise Invalid("units and duration are required", field="units")
-    return orders.Wanted(
+    return orders.PurchaseRequest(
         units=integer(body["units"], "units", minimum=1, maximum=32_000),
         duration=integer(body["duration"], "duration", minimum=1, maximum=orders.LONGEST_DURATION),
         region=_text(body, "region"),
@@ -142,7 +142,7 @@ class OrderPayment(OrderDetail):
     """POST /orders/{id}/pay."""
 
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Note a payment, all that is open unless an amount is given; "
             "the last one gives the secret, shown this once",
             PAID_ORDER_SCHEMA,
@@ -163,7 +163,7 @@ class OrderPayment(OrderDetail):
             reference=reference,
         )
         amount_text = None if amount is None else plain(amount)
-        note(request, details={"amount": amount_text, "reference": reference[:200]})
+        annotate(request, details={"amount": amount_text, "reference": reference[:200]})
         return {**represent(orders.find(order.pk)), "secret": secret}
 
 
@@ -182,7 +182,7 @@ class OrderRefund(OrderDetail):
     """POST /orders/{id}/refund."""
 
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Give back what was not used, and end the order with all that runs for it",
             {**ORDER_SCHEMA, "properties": {**ORDER_SCHEMA["properties"], "refunded": TEXT}},
             body=record(required=(), reference=TEXT, confirm=BOOLEAN),
@@ -196,7 +196,7 @@ class OrderRefund(OrderDetail):
         body = json_body(request)
         reference = _text(body, "reference")
         running = order.deployments.filter(state__in=order.deployments.model.LIVE).count()
-        guarded = Guarded(
+        guarded = ConfirmationRequest(
             "refund",
             "Order",
             order.pk,
@@ -207,13 +207,13 @@ class OrderRefund(OrderDetail):
                 "warnings": [f"{plain(ledger.balance(order))} would go back, as things are now"],
             },
         )
-        confirm(request, guarded)
+        require_confirmation(request, guarded)
         refunded = expiry.refund(
             order,
             by=request.user.get_username(),
             reference=reference,
         )
-        note(request, details={"refunded": plain(refunded), "reference": reference[:200]})
+        annotate(request, details={"refunded": plain(refunded), "reference": reference[:200]})
         return {**represent(orders.find(order.pk)), "refunded": plain(refunded)}
 
 
@@ -221,7 +221,7 @@ class OrderSecret(OrderDetail):
     """POST /orders/{id}/secret."""
 
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Give an order a new secret, shown this once; the old one is dead",
             record(id=TEXT, secret=TEXT),
         )

@@ -19,10 +19,19 @@ from billing.registry import ImageChecker
 from billing.services import deployments, expiry, orders, pods, regions
 from billing.throttles import PublicThrottle, WrongSecretThrottle
 from core.api import audit, long_lived
-from core.api.auth import Act
+from core.api.auth import AccessAttributes
 from core.api.dialect import DialectView
 from core.api.parsing import boolean, integer, json_body, know_caller
-from core.api.schema import BOOLEAN, INTEGER, OBJECT, TEXT, Described, Query, array, record
+from core.api.schema import (
+    BOOLEAN,
+    INTEGER,
+    OBJECT,
+    TEXT,
+    OperationSchema,
+    QueryParameter,
+    array,
+    record,
+)
 from core.errors import DomainError, Internal, Invalid, NotFound, Unauthenticated
 from core.times import rfc3339
 from workloads.objects.logs import LogOptions
@@ -99,7 +108,7 @@ class OrderSecretView(VKubeView):
 class Regions(VKubeView):
     """GET /k8s/regions -> ["region1", …]; a failure is [] too."""
 
-    operations = {"get": Described("Regions that can be deployed to", array(TEXT))}
+    operations = {"get": OperationSchema("Regions that can be deployed to", array(TEXT))}
 
     throttle_classes = [PublicThrottle]
 
@@ -112,10 +121,13 @@ class Images(VKubeView):
     """GET /k8s/images?image=&tag= -> {"status":"OK"}."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Whether an image exists",
             record(status=TEXT),
-            query=(Query("image", TEXT, required=True), Query("tag", TEXT, required=True)),
+            query=(
+                QueryParameter("image", TEXT, required=True),
+                QueryParameter("tag", TEXT, required=True),
+            ),
         )
     }
 
@@ -137,7 +149,7 @@ class CheckPorts(VKubeView):
     """POST /k8s/checkports {"region","ports"} -> {"occupied":[…],"status":…}."""
 
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Which host ports are taken",
             record(occupied=array(INTEGER), status=TEXT),
             body=record(region=TEXT, ports={"oneOf": [array(INTEGER), INTEGER]}),
@@ -184,7 +196,7 @@ def _parse_ports(value: object) -> list[int]:
 class OrderView(OrderSecretView):
     """GET /k8s/order -> the order."""
 
-    operations = {"get": Described("The order that the secret opens", OBJECT, query=())}
+    operations = {"get": OperationSchema("The order that the secret opens", OBJECT, query=())}
 
     def get(self, request: Request) -> Any:
         """The document's sixteen members, in its order."""
@@ -250,7 +262,7 @@ class Deploy(OrderSecretView):
     """
 
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Run containers",
             record(status=TEXT, name=TEXT),
             body=DEPLOY,
@@ -315,7 +327,7 @@ class PublishedDeploy(Deploy):
     """
 
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Run containers, as the published client asks for them",
             record(status=TEXT, name=TEXT),
             body=PUBLISHED_DEPLOY,
@@ -338,8 +350,10 @@ class PublishedDeploy(Deploy):
 def _audit(request: Request, order: Order, verb: str) -> None:
     namespace = settings.VKUBE_NAMESPACE
     name = str(order.service_name)
-    audit.record(request, Act(verb, "deployments", "apps", namespace=namespace, name=name))
-    audit.note(request, username=f"order {order.pk}")
+    audit.record(
+        request, AccessAttributes(verb, "deployments", "apps", namespace=namespace, name=name)
+    )
+    audit.annotate(request, username=f"order {order.pk}")
 
 
 def _deploy_response(row: Deployment) -> Response:
@@ -377,7 +391,7 @@ def _check_images(request: containers.DeployRequest) -> None:
 class UserService(OrderSecretView):
     """GET /k8s/userService -> the order, its `status` that of the service."""
 
-    operations = {"get": Described("The service that the secret opens", OBJECT, query=())}
+    operations = {"get": OperationSchema("The service that the secret opens", OBJECT, query=())}
 
     def get(self, request: Request) -> Any:
         """The order's members; ServiceStop while the buyer has stopped its pod."""
@@ -392,7 +406,9 @@ class UserService(OrderSecretView):
 class PodSwitch(OrderSecretView):
     """POST /k8s/pod/restart|stop|start -> {"status":"OK","name":…}."""
 
-    operations = {"post": Described("Change whether the pod runs", record(status=TEXT, name=TEXT))}
+    operations = {
+        "post": OperationSchema("Change whether the pod runs", record(status=TEXT, name=TEXT))
+    }
     switch: Callable[[Order], Deployment]
 
     def post(self, request: Request) -> Any:
@@ -403,28 +419,32 @@ class PodSwitch(OrderSecretView):
         return _deploy_response(type(self).switch(self.order))
 
 
-class PodRestart(PodSwitch):
+class OrderPodRestart(PodSwitch):
     """POST /k8s/pod/restart: a new pod."""
 
-    operations = {"post": Described("Make a new pod", record(status=TEXT, name=TEXT))}
+    operations = {"post": OperationSchema("Make a new pod", record(status=TEXT, name=TEXT))}
     switch = staticmethod(deployments.restart)
 
 
-class PodStop(PodSwitch):
+class OrderPodStop(PodSwitch):
     """POST /k8s/pod/stop: no pod, while the order's time goes on."""
 
-    operations = {"post": Described("Stop the pod", record(status=TEXT, name=TEXT))}
+    operations = {"post": OperationSchema("Stop the pod", record(status=TEXT, name=TEXT))}
     switch = staticmethod(deployments.stop)
 
 
-class PodStart(PodSwitch):
+class OrderPodStart(PodSwitch):
     """POST /k8s/pod/start: the pod that was stopped runs again."""
 
-    operations = {"post": Described("Start the pod again", record(status=TEXT, name=TEXT))}
+    operations = {"post": OperationSchema("Start the pod again", record(status=TEXT, name=TEXT))}
     switch = staticmethod(deployments.start)
 
 
-LOG_QUERY = (Query("container", TEXT), Query("tailLines", INTEGER), Query("previous", BOOLEAN))
+LOG_QUERY = (
+    QueryParameter("container", TEXT),
+    QueryParameter("tailLines", INTEGER),
+    QueryParameter("previous", BOOLEAN),
+)
 
 
 def _log_options(request: Request) -> LogOptions:
@@ -437,24 +457,24 @@ def _log_options(request: Request) -> LogOptions:
     )
 
 
-class PodLog(OrderSecretView):
+class OrderPodLog(OrderSecretView):
     """GET /k8s/pod/log -> the log as one JSON string.
 
     Optional parameters: container, tailLines (or tail) and previous.
     """
 
-    operations = {"get": Described("The log of the pod", TEXT, query=LOG_QUERY)}
+    operations = {"get": OperationSchema("The log of the pod", TEXT, query=LOG_QUERY)}
 
     def get(self, request: Request) -> Any:
         """The log of the order's pod."""
         return pods.read_log(self.order, _log_options(request))
 
 
-class PodLogs(OrderSecretView):
+class OrderPodLogs(OrderSecretView):
     """GET /k8s/pod/logs -> the log as server-sent events, one `data:` line each, as it grows."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "The log of the pod as it grows",
             TEXT,
             query=LOG_QUERY,
@@ -472,10 +492,10 @@ class PodLogs(OrderSecretView):
         return response
 
 
-class PodStatus(OrderSecretView):
+class OrderPodStatus(OrderSecretView):
     """GET /k8s/pod/status -> {"name","podStatus","podSpec","annotations"}, {} without a pod."""
 
-    operations = {"get": Described("The pod, as the cluster prints it", OBJECT)}
+    operations = {"get": OperationSchema("The pod, as the cluster prints it", OBJECT)}
 
     def get(self, request: Request) -> Any:
         """The order's pod, as the cluster prints it."""

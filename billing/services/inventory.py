@@ -12,9 +12,10 @@ from django.core.cache import cache
 
 from billing.kubernetes_structs import Node, Pod, Service
 from clusters import registry
-from clusters.client import Chunk, ClusterClient
+from clusters.client import ClusterClient
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
+from clusters.wire import Chunk
 from core.errors import ClusterUnavailable, DomainError
 
 log = logging.getLogger(__name__)

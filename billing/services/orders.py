@@ -20,7 +20,7 @@ LONGEST_DURATION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PurchaseRequest:
     """What a buyer asks for; `duration` is in steps of VKUBE_DURATION_SECONDS."""
 
     units: int
@@ -96,7 +96,7 @@ def find_plan(name: str) -> Plan:
 
 
 # --- buying ---------------------------------------------------------------------------------------
-def create(request: Wanted, *, owner: AbstractBaseUser | None = None) -> Order:
+def create(request: PurchaseRequest, *, owner: AbstractBaseUser | None = None) -> Order:
     """An unpaid order, priced by its plan; Invalid when the plan does not sell that."""
     plan = find_plan(request.plan)
     check(request, plan)
@@ -128,7 +128,7 @@ def create(request: Wanted, *, owner: AbstractBaseUser | None = None) -> Order:
     return order
 
 
-def check(request: Wanted, plan: Plan) -> None:
+def check(request: PurchaseRequest, plan: Plan) -> None:
     """Invalid when the plan does not sell that."""
     if request.units not in plan.units:
         raise Invalid(f"units must be one of {', '.join(map(str, plan.units))}", field="units")

@@ -14,7 +14,7 @@ from billing.manifests import LABEL
 from billing.models import Order, PortClaim
 from billing.services import inventory
 from clusters import registry
-from clusters.address_policy import allowed
+from clusters.address_policy import is_allowed
 from clusters.models import Cluster
 from core.errors import ClusterUnavailable, DomainError, Invalid
 
@@ -199,7 +199,7 @@ def _probe(site: Site, ports: list[int]) -> set[int]:
         for node in site.nodes
         for address in node.status.addresses or []
         if address.type == "InternalIP"
-        and allowed(address.address, settings.CLUSTER_ADDRESS_POLICY)
+        and is_allowed(address.address, settings.CLUSTER_ADDRESS_POLICY)
     ]
     pairs = [(address, port) for port in ports for address in addresses][:MAX_PROBES]
     with ThreadPoolExecutor(inventory.WORKERS) as pool:

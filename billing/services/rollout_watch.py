@@ -14,7 +14,7 @@ from clusters import registry
 from clusters.kinds import KINDS
 from core.errors import ClusterUnavailable, NotFound, Rejected
 from operations import lifecycle
-from operations.lifecycle import Again, Result, Step, Target
+from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
 from operations.models import Operation, OperationStep
 
 KIND = "vkube_deploy"
@@ -30,7 +30,7 @@ def follow(row: Deployment) -> Operation:
 
     Part of the caller's transaction; the view enqueues it when that has committed.
     """
-    target = Target(
+    target = OperationTarget(
         cluster=row.cluster,
         resource="deployments",
         namespace=row.namespace,
@@ -47,7 +47,7 @@ def follow(row: Deployment) -> Operation:
     return operation
 
 
-def run(operation: Operation) -> Again | Result:
+def run(operation: Operation) -> RequeueAfter | Result:
     """One step of the Operation (settings: OPERATIONS).
 
     Returns when to run the next step while the pod is not ready, else {"state", …}. Rejected when
@@ -86,7 +86,7 @@ def run(operation: Operation) -> Again | Result:
         _move_steps(operation, StepState.FAILED, problem)
         raise Rejected(problem, reason="not_ready")
     _move_steps(operation, StepState.RUNNING, problem)
-    return Again(SECONDS)
+    return RequeueAfter(SECONDS)
 
 
 def _move_steps(operation: Operation, state: str, message: str) -> None:

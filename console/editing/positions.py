@@ -17,7 +17,7 @@ from clusters.manifests import (
     as_object,
     from_yaml,
     json_stream,
-    placed,
+    parse_with_places,
     to_yaml,
 )
 from core.errors import Invalid
@@ -144,7 +144,7 @@ def _read_piece(piece: str, before: int) -> Iterator[Document]:
 
 def _parse_yaml(piece: str, before: int) -> Iterator[Document]:
     try:
-        parsed = placed(piece)
+        parsed = parse_with_places(piece)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line if mark else 0

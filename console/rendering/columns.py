@@ -212,7 +212,7 @@ def _involved_object(item: Object, context: RenderContext) -> str:
 
 
 def _event_age(item: Object, context: RenderContext) -> str:
-    return html.age(event_series.last_seen(item), context.zone, context.now)
+    return html.age(event_series.last_time(item), context.zone, context.now)
 
 
 def _occurrences(item: Object, context: RenderContext) -> str:

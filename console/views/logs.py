@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 from console.api_client import ApiRefusal, call, require_segment
 from console.json_views import json_body, json_response, json_view
 from console.locations import Location, locate
-from console.page import missing, render_page, require_sign_in
+from console.page import render_not_found, render_page, require_sign_in
 from console.rendering.health import Object, get, rows
 from console.views import objects
 
@@ -81,7 +81,7 @@ def show(
     """The page; its script opens the stream."""
     location = locate(cluster, plural, namespace, name)
     if plural not in objects.KINDS_WITH_LOGS:
-        return missing(request)
+        return render_not_found(request)
     context = objects.head_context(request, location, "logs")
     choices = container_choices(location, context["item"])
     texts = _script_texts()

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET
 from console.api_client import ApiRefusal, call
 from console.json_views import json_response, json_view
 from console.locations import locate
-from console.page import missing, render_page, require_sign_in
+from console.page import render_not_found, render_page, require_sign_in
 from console.views import objects
 
 SPANS = ("15m", "1h", "6h", "24h", "7d")
@@ -95,7 +95,7 @@ def object_page(
     The past where the cluster has a Prometheus; else usage from now on, with requests and limits.
     """
     if plural not in objects.KINDS_WITH_METRICS:
-        return missing(request)
+        return render_not_found(request)
     location = locate(cluster, plural, namespace, name)
     context = objects.head_context(request, location, "metrics")
     charts = [

@@ -215,7 +215,7 @@ def _event_context(location: Location, event: Object) -> dict[str, Any]:
         "reason": event.get("reason", ""),
         "message": event.get("message") or event.get("note") or "",
         "count": event_series.count(event),
-        "last": event_series.last_seen(event),
+        "last": event_series.last_time(event),
         "about": f"{about.get('kind', '')} {about.get('name', '')}".strip(),
         "address": target.address if target else "",
     }

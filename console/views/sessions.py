@@ -14,8 +14,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from access import sign_in as services
 from console.page import THEMES, render_page
-from core.api.audit import note, record, report
-from core.api.auth import Act
+from core.api.audit import annotate, record, report
+from core.api.auth import AccessAttributes
 from core.api.client_ip import client_address
 from core.errors import DomainError, TooManyRequests
 
@@ -67,12 +67,12 @@ def _start_session(request: HttpRequest) -> HttpResponse:
     """A session for the right password; every attempt is in the audit trail."""
     name = request.POST.get("username", "")
     password = request.POST.get("password", "")
-    record(request, Act("login", "sessions"))
-    account_name = services.known_name(name)
-    note(request, username=account_name, name=account_name)
+    record(request, AccessAttributes("login", "sessions"))
+    account_name = services.existing_username(name)
+    annotate(request, username=account_name, name=account_name)
     failed: DomainError | None = None
     try:
-        user = services.verified(name, password, address=client_address(request))
+        user = services.verify_password(name, password, address=client_address(request))
     except DomainError as error:
         failed = error
         raise
@@ -99,7 +99,7 @@ def enter_admin(request: HttpRequest) -> HttpResponse:
 def sign_out(request: HttpRequest) -> HttpResponse:
     """End the session."""
     if request.user.is_authenticated:
-        record(request, Act("logout", "sessions", name=request.user.get_username()))
+        record(request, AccessAttributes("logout", "sessions", name=request.user.get_username()))
         report(request, "console", None)
     logout(request)
     return HttpResponseRedirect("/signin")

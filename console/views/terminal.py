@@ -7,7 +7,7 @@ from django.views.decorators.http import require_GET, require_POST
 from console.api_client import call, require_segment
 from console.json_views import json_body, json_response, json_view
 from console.locations import Location, locate
-from console.page import allow_style_attributes, missing, render_page, require_sign_in
+from console.page import allow_style_attributes, render_not_found, render_page, require_sign_in
 from console.rendering.health import Object, get, rows
 from console.views import objects
 from console.views.logs import CONTAINER_FIELDS
@@ -49,7 +49,7 @@ def show(
     """
     location = locate(cluster, plural, namespace, name)
     if plural not in objects.KINDS_WITH_TERMINAL:
-        return missing(request)
+        return render_not_found(request)
     context = objects.head_context(request, location, "terminal")
     names = running_containers(location, context["item"])
     requested = request.GET.get("container", "")

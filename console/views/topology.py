@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 
 from console.api_client import call
 from console.locations import Location, locate
-from console.page import missing, render_page, require_sign_in
+from console.page import render_not_found, render_page, require_sign_in
 from console.rendering import health, state_labels
 from console.rendering.graph_layout import GraphLayout, lay_out
 from console.rendering.html import clean
@@ -68,7 +68,7 @@ def show(
 ) -> HttpResponse:
     """The graph around one object; of a namespace, everything in it."""
     if plural not in objects.KINDS_WITH_TOPOLOGY:
-        return missing(request)
+        return render_not_found(request)
     location = locate(cluster, plural, namespace, name)
     context = objects.head_context(request, location, "topology")
     whole = plural == "namespaces"

@@ -1,6 +1,6 @@
 """Checking that a call says only what its route reads.
 
-`Described` (the OpenAPI declarations) lists the parameters and members of a route. A call that
+`OperationSchema` (the OpenAPI declarations) lists the parameters and members of a route. A call that
 changes something is refused for whatever it says beyond them, since what is not understood may have
 been meant to limit it. A read ignores unknown parameters (contract), but refuses those that were
 plainly meant to select: a declared name misspelt, or a filter that other lists have.
@@ -14,7 +14,7 @@ from typing import Any
 from rest_framework.request import Request
 
 from core.api.parsing import raw_body
-from core.api.schema import Described
+from core.api.schema import OperationSchema
 from core.errors import DomainError, UnclearInput
 
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -86,7 +86,7 @@ class AcceptedNames:
     fold: Callable[[str], str]
 
 
-def check(view: Any, request: Request, described: Described) -> None:
+def check(view: Any, request: Request, described: OperationSchema) -> None:
     """Return when the call says only what its route reads.
 
     UnclearInput, whose `details["field"]` names the parameter or member, when it says something
@@ -100,7 +100,7 @@ def check(view: Any, request: Request, described: Described) -> None:
         _check_read(request, described, names)
 
 
-def _accepted_names(view: Any, described: Described) -> AcceptedNames:
+def _accepted_names(view: Any, described: OperationSchema) -> AcceptedNames:
     """The names that a route reads, other spellings included."""
     always = view.dialect.spoken
     query = {parameter.name for parameter in described.query}
@@ -137,7 +137,7 @@ def _check_conditions(request: Request) -> None:
 def _check_change(
     view: Any,
     request: Request,
-    described: Described,
+    described: OperationSchema,
     names: AcceptedNames,
 ) -> None:
     _refuse(
@@ -160,7 +160,9 @@ def _check_change(
     _check_agreement(values_by_name)
 
 
-def _declared_body(view: Any, request: Request, described: Described) -> Mapping[str, Any] | None:
+def _declared_body(
+    view: Any, request: Request, described: OperationSchema
+) -> Mapping[str, Any] | None:
     """The members of the body that have to be declared.
 
     None when the body is free, or when the view itself reports what is wrong with it.
@@ -246,7 +248,7 @@ def _query_text(value: Any) -> str:
 
 
 # --- reads ----------------------------------------------------------------------------------------
-def _check_read(request: Request, described: Described, names: AcceptedNames) -> None:
+def _check_read(request: Request, described: OperationSchema, names: AcceptedNames) -> None:
     spellings = {_letters(name): name for name in names.query}
     accepted = {names.fold(name) for name in names.query}
     for name in request.query_params:

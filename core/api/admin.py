@@ -6,7 +6,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from core.api import audit
-from core.api.attributes import Act
+from core.api.attributes import AccessAttributes
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin, TabularInline
@@ -68,8 +68,8 @@ def _write_audit_line(request: HttpRequest, verb: str, obj: Model, message: obje
     """A line in the audit trail: which fields were changed, never their values."""
     plural = str(obj._meta.verbose_name_plural).replace(" ", "")
     # 253 characters is the longest name that Kubernetes allows, and what the trail keeps.
-    audit.record(request, Act(verb, plural, name=str(obj)[:253]))
-    audit.note(request, details={"fields": _changed_fields(message)})
+    audit.record(request, AccessAttributes(verb, plural, name=str(obj)[:253]))
+    audit.annotate(request, details={"fields": _changed_fields(message)})
     audit.report(request, "admin", None)
 
 

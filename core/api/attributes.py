@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class AccessAttributes:
     """What a caller is about to do, as in Kubernetes' SubjectAccessReview.
 
     `kind` is a plural, or a word of `access.policy` for what is no Kubernetes kind. `cluster` is a

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 from rest_framework.request import Request
 
-from core.api.attributes import Act
+from core.api.attributes import AccessAttributes
 from core.errors import DomainError
 
 log = logging.getLogger(__name__)
@@ -25,10 +25,10 @@ ATTRIBUTE = "_kubegale_deeds"
 
 
 @dataclass(slots=True)
-class Deed:
+class AuditEvent:
     """One action of a request: whether it was allowed, and what its handler adds (see `note`)."""
 
-    act: Act
+    act: AccessAttributes
     allowed: bool = True
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -40,7 +40,7 @@ class Sink(Protocol):
         self,
         request: AnyRequest,
         dialect: str,
-        deeds: Sequence[Deed],
+        deeds: Sequence[AuditEvent],
         error: DomainError | None,
     ) -> None: ...
 
@@ -50,36 +50,36 @@ def _sink(dotted: str) -> Sink:
     return cast(Sink, import_string(dotted))
 
 
-def deeds(request: AnyRequest) -> list[Deed]:
+def pending_events(request: AnyRequest) -> list[AuditEvent]:
     """What the request did so far: its own list, oldest first, which the caller may change."""
     # The events belong to Django's request, which all of them share.
     plain = request._request if isinstance(request, Request) else request
-    pending: list[Deed] = getattr(plain, ATTRIBUTE, [])
+    pending: list[AuditEvent] = getattr(plain, ATTRIBUTE, [])
     setattr(plain, ATTRIBUTE, pending)
     return pending
 
 
-def record(request: AnyRequest, act: Act, *, allowed: bool = True) -> Deed:
+def record(request: AnyRequest, act: AccessAttributes, *, allowed: bool = True) -> AuditEvent:
     """Add an event and return it.
 
     The same act again is the same event; it stays refused once it was refused.
     """
-    pending = deeds(request)
+    pending = pending_events(request)
     for event in pending:
         if event.act == act:
             event.allowed = event.allowed and allowed
             return event
-    event = Deed(act, allowed)
+    event = AuditEvent(act, allowed)
     pending.append(event)
     return event
 
 
-def note(request: AnyRequest, **facts: Any) -> None:
+def annotate(request: AnyRequest, **facts: Any) -> None:
     """Add facts to the latest event.
 
     `name`, `before` and `after` (an object's bytes), `username`, `details` (never a secret).
     """
-    if pending := deeds(request):
+    if pending := pending_events(request):
         pending[-1].facts |= facts
 
 
@@ -88,7 +88,7 @@ def report(request: AnyRequest, dialect: str, error: DomainError | None) -> None
 
     When that fails the request still succeeds, for what it did is done; the failure is logged.
     """
-    pending = deeds(request)
+    pending = pending_events(request)
     events = list(pending)
     pending.clear()
     if not events:

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 
 from core.api import long_lived
 from core.api.accepted_input import CHANGING
-from core.api.attributes import Act, Scope
+from core.api.attributes import AccessAttributes, Scope
 from core.api.audit import record
 from core.api.dialect import DialectView
 from core.api.long_lived import StreamPolicy, stream_policy
@@ -26,7 +26,7 @@ READ_VERBS = frozenset({"get", "list", "history"})
 class AccessPolicy(Protocol):
     """Decides one act; raises Forbidden when the right is lacking."""
 
-    def __call__(self, request: Request, act: Act) -> Scope: ...
+    def __call__(self, request: Request, act: AccessAttributes) -> Scope: ...
 
 
 @lru_cache(maxsize=4)
@@ -34,7 +34,7 @@ def _policy(dotted: str) -> AccessPolicy:
     return cast(AccessPolicy, import_string(dotted))
 
 
-def authorise(view: DialectView, request: Request, act: Act) -> Scope:
+def authorise(view: DialectView, request: Request, act: AccessAttributes) -> Scope:
     """The caller's scope for the act.
 
     Forbidden when the right is lacking. UnclearInput when the call has parameters or members that
@@ -60,12 +60,12 @@ def visible_clusters(view: DialectView, request: Request) -> Collection[int] | N
     Nothing of it goes to the audit trail.
     """
     try:
-        return _scope(view, request, Act("list", "clusters")).clusters
+        return _scope(view, request, AccessAttributes("list", "clusters")).clusters
     except Forbidden:
         return ()
 
 
-def _scope(view: DialectView, request: Request, act: Act) -> Scope:
+def _scope(view: DialectView, request: Request, act: AccessAttributes) -> Scope:
     """Open dialects may do all that they document; Forbidden when the right is lacking."""
     if not view.is_open():
         return _policy(settings.ACCESS_POLICY)(request, act)
@@ -79,8 +79,8 @@ def _scope(view: DialectView, request: Request, act: Act) -> Scope:
 
 
 __all__ = [
+    "AccessAttributes",
     "AccessPolicy",
-    "Act",
     "Scope",
     "StreamPolicy",
     "authorise",

@@ -32,7 +32,7 @@ NAMES = ("confirm", "confirm_token")
 
 
 @dataclass(frozen=True, slots=True)
-class Guarded:
+class ConfirmationRequest:
     """What is about to be done, and to which object.
 
     `identity` is the object's uid. `protected` says why the object is protected ("" when it is
@@ -49,7 +49,7 @@ class Guarded:
     impact: Callable[[], Mapping[str, Any]] = field(default=lambda: {})
 
 
-def confirm(request: Request, guarded: Guarded) -> None:
+def require_confirmation(request: Request, guarded: ConfirmationRequest) -> None:
     """Return when the request may go on.
 
     ConfirmationRequired, with a new token in its details, when it must come again.
@@ -73,7 +73,7 @@ def confirm(request: Request, guarded: Guarded) -> None:
     )
 
 
-def answer(request: Request, guarded: Guarded) -> bool | None:
+def is_confirmed(request: Request, guarded: ConfirmationRequest) -> bool | None:
     """Whether an operation that always shows a preview first was confirmed.
 
     True when it was, False without a confirmation in the request, None when its token is not valid.
@@ -87,7 +87,7 @@ def answer(request: Request, guarded: Guarded) -> bool | None:
     return _redeem(request, token, fingerprint(request, body, guarded)) or None
 
 
-def invite(request: Request, guarded: Guarded) -> dict[str, Any]:
+def issue_confirmation(request: Request, guarded: ConfirmationRequest) -> dict[str, Any]:
     """{"confirm_token", "expires_in" (seconds)} for the same request, to be sent again."""
     digest = fingerprint(request, _readable_body(request), guarded)
     return {
@@ -110,7 +110,9 @@ def _readable_body(request: Request) -> dict[str, Any]:
         return {}
 
 
-def _is_confirmed_directly(request: Request, body: Mapping[str, Any], guarded: Guarded) -> bool:
+def _is_confirmed_directly(
+    request: Request, body: Mapping[str, Any], guarded: ConfirmationRequest
+) -> bool:
     """Whether the request says `confirm=true`, or the object's very name in X-Confirm."""
     confirmed = request.query_params.get("confirm", body.get("confirm", False))
     if boolean(confirmed, "confirm"):
@@ -118,7 +120,7 @@ def _is_confirmed_directly(request: Request, body: Mapping[str, Any], guarded: G
     return bool(guarded.name) and request.headers.get("X-Confirm") == guarded.name
 
 
-def fingerprint(request: Request, body: Mapping[str, Any], guarded: Guarded) -> str:
+def fingerprint(request: Request, body: Mapping[str, Any], guarded: ConfirmationRequest) -> str:
     """The SHA-256 (hexadecimal) of who asks for what on which object.
 
     The confirmation itself is left out, so that the request and its repetition are equal.
@@ -170,7 +172,7 @@ def _issue(request: Request, digest: str) -> str:
     return token.secret
 
 
-def _refusal_details(request: Request, guarded: Guarded, digest: str) -> dict[str, Any]:
+def _refusal_details(request: Request, guarded: ConfirmationRequest, digest: str) -> dict[str, Any]:
     """The members of a refusal: the token, the object and what the operation takes along."""
     impact = {
         "pods": None,

@@ -23,7 +23,7 @@ from django.db import connection
 from django.http import HttpRequest, StreamingHttpResponse
 from rest_framework.request import Request
 
-from core.api.attributes import Act, Scope
+from core.api.attributes import AccessAttributes, Scope
 from core.errors import (
     ClusterUnavailable,
     DomainError,
@@ -40,11 +40,15 @@ class StreamPolicy(Protocol):
 
     def credential(self, request: Request) -> dict[str, Any]: ...
 
-    def still_allowed(self, credential: Mapping[str, Any], act: Act | None) -> None: ...
+    def still_allowed(
+        self, credential: Mapping[str, Any], act: AccessAttributes | None
+    ) -> None: ...
 
-    def scopes(self, credential: Mapping[str, Any], acts: Sequence[Act]) -> list[Scope | None]: ...
+    def scopes(
+        self, credential: Mapping[str, Any], acts: Sequence[AccessAttributes]
+    ) -> list[Scope | None]: ...
 
-    def require_cluster(self, act: Act) -> None: ...
+    def require_cluster(self, act: AccessAttributes) -> None: ...
 
     def sign_in(self, bearer: str) -> dict[str, Any]: ...
 
@@ -68,8 +72,8 @@ class Authority:
     """
 
     request: Request
-    acts: list[Act] = field(default_factory=list)
-    revealing: set[Act] = field(default_factory=set)
+    acts: list[AccessAttributes] = field(default_factory=list)
+    revealing: set[AccessAttributes] = field(default_factory=set)
 
     def credential(self) -> dict[str, Any]:
         """What the stream policy checks later; {} for the anonymous caller of an open dialect."""
@@ -78,7 +82,7 @@ class Authority:
         return stream_policy().credential(self.request)
 
 
-def allow(request: Request, act: Act, scope: Scope) -> None:
+def allow(request: Request, act: AccessAttributes, scope: Scope) -> None:
     """Note that an act was allowed, and whether it shows values of Secrets."""
     plain = request._request
     authority: Authority | None = getattr(plain, ATTRIBUTE, None)
@@ -93,8 +97,8 @@ def allow(request: Request, act: Act, scope: Scope) -> None:
 
 def recheck(
     credential: Mapping[str, Any],
-    acts: Sequence[Act],
-    revealing: Set[Act] = frozenset(),
+    acts: Sequence[AccessAttributes],
+    revealing: Set[AccessAttributes] = frozenset(),
 ) -> None:
     """Return when all acts are still allowed, and those in `revealing` may still show Secrets.
 

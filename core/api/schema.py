@@ -88,7 +88,7 @@ def nullable(schema: Schema) -> Schema:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class QueryParameter:
     """One query parameter."""
 
     name: str
@@ -98,7 +98,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class OperationSchema:
     """What one operation takes and answers.
 
     `answer` is the schema of the data inside the envelope; with `paged`, of the items of a page.
@@ -106,7 +106,7 @@ class Described:
 
     summary: str
     answer: Mapping[str, Any]
-    query: tuple[Query, ...] = ()
+    query: tuple[QueryParameter, ...] = ()
     body: Mapping[str, Any] | None = None
     body_types: tuple[str, ...] = ("application/json",)
     paged: bool = False
@@ -127,20 +127,20 @@ class Described:
     body_name: str = ""
 
 
-CLUSTER = Query(
+CLUSTER = QueryParameter(
     "cluster_id",
     INTEGER,
     required=True,
     description="The registered cluster.",
 )
-NAMESPACE = Query(
+NAMESPACE = QueryParameter(
     "namespace",
     TEXT,
     description="Required for one object of a namespaced kind; in lists empty means all.",
 )
 PAGING = (
-    Query("page", {"type": "integer", "minimum": 1, "default": 1}),
-    Query(
+    QueryParameter("page", {"type": "integer", "minimum": 1, "default": 1}),
+    QueryParameter(
         "pageSize",
         {
             "type": "integer",
@@ -149,21 +149,21 @@ PAGING = (
             "default": 20,
         },
     ),
-    Query(
+    QueryParameter(
         "keyword",
         TEXT,
         description="Part of a name, whatever its case.",
     ),
 )
-SELECTORS = (Query("labelSelector", TEXT), Query("fieldSelector", TEXT))
-DRY_RUN = Query("dry_run", BOOLEAN, description="Check everything, change nothing.")
+SELECTORS = (QueryParameter("labelSelector", TEXT), QueryParameter("fieldSelector", TEXT))
+DRY_RUN = QueryParameter("dry_run", BOOLEAN, description="Check everything, change nothing.")
 CONFIRMATION = (
-    Query(
+    QueryParameter(
         "confirm",
         BOOLEAN,
         description="Do it without asking: for scripts.",
     ),
-    Query(
+    QueryParameter(
         "confirm_token",
         TEXT,
         description=(
@@ -209,7 +209,7 @@ class DialectSchema(AutoSchema):
         dialect = self.view.dialect
         action = getattr(self.view, "action", None) or method.lower()
         operations = getattr(self.view, "operations", {})
-        described = operations.get(action) or Described(action, ANYTHING)
+        described = operations.get(action) or OperationSchema(action, ANYTHING)
         name = operation_names.operation_id(
             dialect.name,
             method,
@@ -242,13 +242,13 @@ class DialectSchema(AutoSchema):
     def _is_of_kind(self) -> bool:
         return getattr(self.view, "kind", None) is not None
 
-    def _summary(self, name: str, described: Described) -> str:
+    def _summary(self, name: str, described: OperationSchema) -> str:
         """The declaration's summary; where it serves every kind, the operation's name in words."""
         if described.generic and self._is_of_kind():
             return operation_names.sentence(name)
         return described.summary.rstrip(".")
 
-    def _description(self, described: Described, summary: str, method: str) -> str:
+    def _description(self, described: OperationSchema, summary: str, method: str) -> str:
         sentences = [f"{summary}."]
         if summary != described.summary.rstrip("."):
             # What a declaration for every kind says beyond the operation's own name.
@@ -270,7 +270,7 @@ class DialectSchema(AutoSchema):
             sentences.append("Failures come in the same envelope: look at `code` before `data`.")
         return " ".join(sentences)
 
-    def _required_right(self, described: Described, method: str) -> str:
+    def _required_right(self, described: OperationSchema, method: str) -> str:
         """A sentence: what a caller needs for the call."""
         if self.view.is_open():
             if self.view.own_credentials:
@@ -292,7 +292,7 @@ class DialectSchema(AutoSchema):
         return [{scheme: []} for scheme in self.view.dialect.security]
 
     # --- bodies -----------------------------------------------------------------------------------
-    def _body(self, described: Described, name: str) -> Schema:
+    def _body(self, described: OperationSchema, name: str) -> Schema:
         example = parameter_texts.example(
             described.body or {},
             manifest=self._manifest(),
@@ -334,7 +334,7 @@ class DialectSchema(AutoSchema):
         }
 
     # --- answers ----------------------------------------------------------------------------------
-    def _responses(self, described: Described, name: str, path: str) -> Schema:
+    def _responses(self, described: OperationSchema, name: str, path: str) -> Schema:
         dialect = self.view.dialect
         data, noun = self._answer(described, name, path)
         answer = _titled_answer(
@@ -381,7 +381,7 @@ class DialectSchema(AutoSchema):
                 sample[member] = word
         return sample
 
-    def _answer(self, described: Described, name: str, path: str) -> tuple[Schema, str]:
+    def _answer(self, described: OperationSchema, name: str, path: str) -> tuple[Schema, str]:
         """The data inside the envelope under its title, and the noun that names the envelope."""
         dialect = self.view.dialect
         answer = dict(described.answer)
@@ -564,7 +564,7 @@ def _noun(name: str) -> str:
     return f"{name[:1].upper()}{name[1:]}Result"
 
 
-def _titled_answer(answer: Schema, data: Schema, noun: str, described: Described) -> Schema:
+def _titled_answer(answer: Schema, data: Schema, noun: str, described: OperationSchema) -> Schema:
     """The envelope under a title, and a page inside it too.
 
     Bare data keeps its own name, or has none.
@@ -598,7 +598,7 @@ def _path_parameters(path: str) -> list[Schema]:
     ]
 
 
-def _parameter(query: Query) -> Schema:
+def _parameter(query: QueryParameter) -> Schema:
     parameter = {
         "name": query.name,
         "in": "query",

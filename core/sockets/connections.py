@@ -40,7 +40,7 @@ async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: 
 
 
 @lru_cache(maxsize=1)
-def store() -> "redis.asyncio.Redis":
+def async_redis() -> "redis.asyncio.Redis":
     """The few connections to Redis of this process's event loop.
 
     The pool blocks: when hundreds of clients come at once, they wait for each other up to 30
@@ -70,88 +70,88 @@ async def close() -> None:
     barrier = threading.Barrier(THREADS, timeout=5)
     calls = [loop.run_in_executor(_threads, _close_database, barrier) for _ in range(THREADS)]
     await asyncio.gather(*calls)
-    await store().aclose()
+    await async_redis().aclose()
 
 
 # A process that dies leaves its seats for so many seconds.
-SEAT_SECONDS = 90
+SLOT_SECONDS = 90
 # The kind of seat that every followed log of a user takes, over sockets and over HTTP.
 LOG_SOURCES = "log-sources"
 
 
-def seats_key(kind: str, user: object) -> str:
+def quota_key(kind: str, user: object) -> str:
     """The key in Redis of a user's streams: a sorted set, session -> when its seat expires."""
     return f"kubegale:streams:{kind}:{user}"
 
 
-async def take_seat(kind: str, user: int, session: str, limit: int) -> None:
+async def acquire_slot(kind: str, user: int, session: str, limit: int) -> None:
     """Count a stream in, or renew its seat, for SEAT_SECONDS.
 
     TooManyRequests above the limit, Internal when Redis does not answer.
     """
-    key = seats_key(kind, user)
+    key = quota_key(kind, user)
     now = time.time()
     try:
-        async with store().pipeline() as pipe:
+        async with async_redis().pipeline() as pipe:
             pipe.zremrangebyscore(key, "-inf", now)
-            pipe.zadd(key, {session: now + SEAT_SECONDS})
+            pipe.zadd(key, {session: now + SLOT_SECONDS})
             pipe.zcard(key)
-            pipe.expire(key, 2 * SEAT_SECONDS)
+            pipe.expire(key, 2 * SLOT_SECONDS)
             _, added, count, _ = await pipe.execute()
         # A stream that renews its seat adds none, and stays when the limit was lowered meanwhile.
         if added and count > limit:
-            await store().zrem(key, session)
+            await async_redis().zrem(key, session)
             raise TooManyRequests(f"you have {limit} streams of this kind open already")
     except redis.RedisError as error:
         raise Internal("the store of streams does not answer") from error
 
 
-def hold_seat(kind: str, user: int, session: str, limit: int) -> None:
+def acquire_slot_blocking(kind: str, user: int, session: str, limit: int) -> None:
     """`take_seat` for code that may block: a followed log over HTTP."""
-    key = seats_key(kind, user)
+    key = quota_key(kind, user)
     now = time.time()
     try:
-        with tickets.store(settings.REDIS_URL).pipeline() as pipe:
+        with tickets.blocking_redis(settings.REDIS_URL).pipeline() as pipe:
             pipe.zremrangebyscore(key, "-inf", now)
-            pipe.zadd(key, {session: now + SEAT_SECONDS})
+            pipe.zadd(key, {session: now + SLOT_SECONDS})
             pipe.zcard(key)
-            pipe.expire(key, 2 * SEAT_SECONDS)
+            pipe.expire(key, 2 * SLOT_SECONDS)
             _, added, count, _ = pipe.execute()
         if added and count > limit:
-            drop_seat(kind, user, session)
+            release_slot_blocking(kind, user, session)
             raise TooManyRequests(f"you have {limit} streams of this kind open already")
     except redis.RedisError as error:
         raise Internal("the store of streams does not answer") from error
 
 
-def drop_seat(kind: str, user: int, session: str) -> None:
+def release_slot_blocking(kind: str, user: int, session: str) -> None:
     """Count a stream out, for code that may block. Without Redis the seat expires by itself."""
     with suppress(redis.RedisError):
-        tickets.store(settings.REDIS_URL).zrem(seats_key(kind, user), session)
+        tickets.blocking_redis(settings.REDIS_URL).zrem(quota_key(kind, user), session)
 
 
-async def renew_seats(kind: str, user: int, sessions: Iterable[str]) -> None:
+async def renew_slots(kind: str, user: int, sessions: Iterable[str]) -> None:
     """Hold many seats for another SEAT_SECONDS; Internal when Redis does not answer."""
-    expires = time.time() + SEAT_SECONDS
+    expires = time.time() + SLOT_SECONDS
     seats = dict.fromkeys(sessions, expires)
     if not seats:
         return
-    key = seats_key(kind, user)
+    key = quota_key(kind, user)
     try:
-        await store().zadd(key, seats)
-        await store().expire(key, 2 * SEAT_SECONDS)
+        await async_redis().zadd(key, seats)
+        await async_redis().expire(key, 2 * SLOT_SECONDS)
     except redis.RedisError as error:
         raise Internal("the store of streams does not answer") from error
 
 
-async def leave_seats(kind: str, user: int, sessions: Collection[str]) -> None:
+async def release_slots(kind: str, user: int, sessions: Collection[str]) -> None:
     """Count many streams out. Without Redis the seats expire by themselves."""
     if not sessions:
         return
     with suppress(redis.RedisError):
-        await store().zrem(seats_key(kind, user), *sessions)
+        await async_redis().zrem(quota_key(kind, user), *sessions)
 
 
-async def leave_seat(kind: str, user: int, session: str) -> None:
+async def release_slot(kind: str, user: int, session: str) -> None:
     """Count a stream out."""
-    await leave_seats(kind, user, [session])
+    await release_slots(kind, user, [session])

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from core.api.auth import Act, stream_policy
+from core.api.auth import AccessAttributes, stream_policy
 from core.errors import Forbidden, Invalid, Unauthenticated
 from core.sockets import connections, tickets
 from core.sockets.protocol import (
@@ -31,7 +31,7 @@ MISSES = 2
 NO_TICKET = "a ticket is required: ?token= or a first frame with a token"
 
 
-def frame_of(message: str | bytes) -> dict[str, Any]:
+def parse_frame(message: str | bytes) -> dict[str, Any]:
     """A client's frame; Invalid when it is no JSON object."""
     try:
         frame = orjson.loads(message)
@@ -42,7 +42,7 @@ def frame_of(message: str | bytes) -> dict[str, Any]:
     return frame
 
 
-async def token_of(
+async def read_token(
     socket: Socket,
 ) -> tuple[str, Mapping[str, Any]]:
     """(token, first frame): the ticket's token from the address, else from the first frame.
@@ -55,7 +55,7 @@ async def token_of(
         return token.partition("?")[0], {}
     try:
         async with asyncio.timeout(FIRST_FRAME_SECONDS):
-            frame = frame_of(await socket.receive())
+            frame = parse_frame(await socket.receive())
     except (TimeoutError, Invalid):
         raise Unauthenticated(NO_TICKET) from None
     token = frame.get("token")
@@ -79,12 +79,12 @@ def check_origin(socket: Socket, host: str) -> None:
         raise Forbidden("this Origin may not open streams")
 
 
-def ticket_attributes(ticket: Ticket) -> Act:
+def ticket_attributes(ticket: Ticket) -> AccessAttributes:
     """What the ticket's holder does, as the policy judges it."""
     cluster = str(ticket.cluster)
     if node := ticket.options.get("node"):
-        return Act("exec", "nodes", cluster=cluster, name=str(node))
-    return Act(
+        return AccessAttributes("exec", "nodes", cluster=cluster, name=str(node))
+    return AccessAttributes(
         "logs" if ticket.kind == "logs" else "exec",
         "pods",
         cluster=cluster,
@@ -94,7 +94,7 @@ def ticket_attributes(ticket: Ticket) -> Act:
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
+class SocketClient:
     """The caller of a socket that was let in.
 
     `seats` is the kind of quota that the socket counts in, `limit` its size, `session` the public
@@ -103,7 +103,7 @@ class Guest:
 
     user: int
     credential: Mapping[str, Any]
-    act: Act | None
+    act: AccessAttributes | None
     session: str
     seats: str
     limit: int
@@ -118,7 +118,7 @@ class Guest:
     async def watch(
         self,
         notify: Callable[[dict[str, Any]], None],
-        keep_alive: "Pongs",
+        keep_alive: "KeepAlive",
     ) -> None:
         """Ping, renew the seat and check the rights again; ends only by an exception."""
         checked = time.monotonic()
@@ -137,7 +137,7 @@ class Guest:
                 pinged = moment
                 keep_alive.check()
                 notify({"type": "ping", "timestamp": now()})
-                await connections.take_seat(
+                await connections.acquire_slot(
                     self.seats,
                     self.user,
                     self.session,
@@ -145,7 +145,7 @@ class Guest:
                 )
 
 
-class Pongs:
+class KeepAlive:
     """Notices when a client that answers pings has stopped to.
 
     A client that never answered one is left to the WebSocket protocol's own pings.
@@ -172,13 +172,13 @@ class Pongs:
 
 
 @asynccontextmanager
-async def seated(client: Guest) -> AsyncIterator[Guest]:
+async def hold_quota(client: SocketClient) -> AsyncIterator[SocketClient]:
     """Count the caller's stream in for the length of the block; TooManyRequests above the limit."""
-    await connections.take_seat(client.seats, client.user, client.session, client.limit)
+    await connections.acquire_slot(client.seats, client.user, client.session, client.limit)
     try:
         yield client
     finally:
-        await connections.leave_seat(client.seats, client.user, client.session)
+        await connections.release_slot(client.seats, client.user, client.session)
 
 
 async def redeem(socket: Socket, token: str, kind: str, session: str) -> Ticket:
@@ -187,7 +187,7 @@ async def redeem(socket: Socket, token: str, kind: str, session: str) -> Ticket:
     Unauthenticated when it is not valid, Forbidden when another site's page opened the socket, or
     when the caller lost the right since the ticket was issued.
     """
-    ticket = await tickets.redeem(connections.store(), token, kind, session)
+    ticket = await tickets.redeem(connections.async_redis(), token, kind, session)
     check_origin(socket, ticket.host)
     await connections.in_database_thread(
         stream_policy().still_allowed,
@@ -197,9 +197,9 @@ async def redeem(socket: Socket, token: str, kind: str, session: str) -> Ticket:
     return ticket
 
 
-def guest_of(ticket: Ticket, *, seats: str, limit: int) -> Guest:
+def client_of_ticket(ticket: Ticket, *, seats: str, limit: int) -> SocketClient:
     """The ticket's caller, who counts in the quota `seats` of `limit` streams."""
-    return Guest(
+    return SocketClient(
         user=ticket.user,
         credential=ticket.credential,
         act=ticket_attributes(ticket),

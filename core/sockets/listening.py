@@ -2,18 +2,18 @@
 
 from core.errors import Invalid
 from core.sockets import handshake
-from core.sockets.handshake import Pongs
+from core.sockets.handshake import KeepAlive
 from core.sockets.protocol import Socket, now
-from core.sockets.send_buffer import Outbox
+from core.sockets.send_buffer import SendBuffer
 
 
-async def listen(socket: Socket, keep_alive: Pongs, send_buffer: Outbox) -> None:
+async def listen(socket: Socket, keep_alive: KeepAlive, send_buffer: SendBuffer) -> None:
     """Obey the client's frames until it sends `close`; answer what is no frame with an error."""
     while True:
         message = await socket.receive()
         keep_alive.heard()
         try:
-            kind = handshake.frame_of(message).get("type")
+            kind = handshake.parse_frame(message).get("type")
         except Invalid as error:
             send_buffer.notify(socket.error_frame(error))
             continue

@@ -15,7 +15,7 @@ GATHER_BYTES = 64 * 1024
 UNACKNOWLEDGED = 5000
 
 
-class Outbox:
+class SendBuffer:
     """Lines wait their turn within `limit` bytes; notices (status, ping) are never dropped.
 
     `stall` is how many seconds a full buffer waits for its client before it drops lines.

@@ -56,7 +56,7 @@ class Ticket:
     @property
     def mark(self) -> str:
         """The session's public name, for labels, quotas and recordings; the id stays secret."""
-        return mark(self.session)
+        return public_session_name(self.session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class IssuedTicket:
     expires_at: datetime
 
 
-def mark(session: str) -> str:
+def public_session_name(session: str) -> str:
     """A session's public name: 32 hexadecimal digits of its id's SHA-256."""
     return hashlib.sha256(session.encode()).hexdigest()[:32]
 
@@ -82,7 +82,7 @@ def _unspent_key(user: int) -> str:
 
 
 @lru_cache(maxsize=1)
-def store(url: str) -> "redis.Redis":
+def blocking_redis(url: str) -> "redis.Redis":
     """The connections to Redis of code that may block."""
     return redis.Redis.from_url(
         url,
@@ -117,7 +117,7 @@ def _store_ticket(key: str, content: bytes, user: int) -> int:
     """Write the ticket, unless its user has too many; returns how many are unspent with it."""
     now = time.time()
     unspent_key = _unspent_key(user)
-    with store(settings.REDIS_URL).pipeline() as pipe:
+    with blocking_redis(settings.REDIS_URL).pipeline() as pipe:
         pipe.zremrangebyscore(unspent_key, 0, now)
         # Counted before it is written, so that many requests at once cannot pass the limit
         # together.

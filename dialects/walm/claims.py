@@ -8,7 +8,7 @@ from rest_framework.request import Request
 
 from clusters.manifests import Object
 from core.api.dialect import Page
-from core.api.schema import TEXT, Described, array, nullable, record
+from core.api.schema import TEXT, OperationSchema, array, nullable, record
 from core.errors import Invalid, NotFound
 from dialects.walm.envelope import (
     CLUSTER,
@@ -59,13 +59,13 @@ class Claims(WalmClaimView):
     """GET and DELETE /pvc/{namespace}."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Claims of a namespace.",
             CLAIM,
             (SELECTOR, CLUSTER),
             paged=True,
         ),
-        "delete": Described(
+        "delete": OperationSchema(
             "Delete the claims that a selector matches.",
             NOTHING,
             (SELECTOR, CLUSTER),
@@ -76,7 +76,7 @@ class Claims(WalmClaimView):
         """{"num","items"}."""
         self.permit(request, "list", namespace=namespace)
         with explained("failed to get pvcs: "):
-            rows = claims.claims(
+            rows = claims.list_claims(
                 self.cluster(),
                 namespace,
                 label_selector(request),
@@ -95,7 +95,7 @@ class Claims(WalmClaimView):
         with explained("failed to delete pvcs: "):
             if not selector and not settings.WALM_ALLOW_EMPTY_SELECTOR:
                 raise Invalid("labelselector must not be empty")
-            claims.remove_selected(self.cluster(), namespace, selector)
+            claims.delete_selected_claims(self.cluster(), namespace, selector)
         return nothing()
 
 
@@ -103,8 +103,8 @@ class Claim(WalmClaimView):
     """GET and DELETE /pvc/{namespace}/name/{pvcname}."""
 
     operations = {
-        "get": Described("One claim.", CLAIM, (CLUSTER,)),
-        "delete": Described(
+        "get": OperationSchema("One claim.", CLAIM, (CLUSTER,)),
+        "delete": OperationSchema(
             "Delete a claim that no StatefulSet uses.",
             NOTHING,
             (CLUSTER,),
@@ -117,7 +117,7 @@ class Claim(WalmClaimView):
         with explained("failed to get pvc: "):
             cluster = self.cluster()
             try:
-                return _claim(claims.claim(cluster, namespace, name))
+                return _claim(claims.get_claim(cluster, namespace, name))
             except NotFound as error:
                 raise Missing(f"pvc {name} is not found") from error
 
@@ -130,5 +130,5 @@ class Claim(WalmClaimView):
         """Empty, also when there is no such claim."""
         self.permit(request, "delete", namespace=namespace, name=name)
         with explained("failed to delete pvc : "):
-            claims.remove(self.cluster(), namespace, name)
+            claims.delete_claim(self.cluster(), namespace, name)
         return nothing()

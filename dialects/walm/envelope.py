@@ -16,9 +16,9 @@ from clusters.api import cluster_reference
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core import errors
-from core.api.auth import Act, Scope, authorise
+from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import Dialect, DialectView, Page
-from core.api.schema import INTEGER, TEXT, Query, Schema, array, record, titled
+from core.api.schema import INTEGER, TEXT, QueryParameter, Schema, array, record, titled
 from core.errors import DomainError, Invalid
 
 
@@ -71,12 +71,12 @@ DIALECT = Dialect(
     error_status=500,
     prefix="Walm",
 )
-CLUSTER = Query(
+CLUSTER = QueryParameter(
     "cluster",
     TEXT,
     description="Name or id of a registered cluster; the default one when left out.",
 )
-SELECTOR = Query(
+SELECTOR = QueryParameter(
     "labelselector",
     TEXT,
     description="Kubernetes' label selector.",
@@ -137,7 +137,7 @@ class WalmView(DialectView):
     ) -> Scope:
         """The caller's scope; Forbidden before any other error."""
         self.cluster_text = cluster_reference(request)
-        act = Act(
+        act = AccessAttributes(
             verb,
             self.plural,
             self.group,

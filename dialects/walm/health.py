@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 from clusters import registry
 from core.api.dialect import DialectView
-from core.api.schema import OBJECT, TEXT, Described
+from core.api.schema import OBJECT, TEXT, OperationSchema
 from dialects.walm.envelope import Failed, explained
 from kubegale.walm_stats import STATISTICS
 
@@ -16,7 +16,7 @@ class Liveness(DialectView):
     """GET /liveniess (sic)."""
 
     public = True
-    operations = {"get": Described("Alive.", TEXT)}
+    operations = {"get": OperationSchema("Alive.", TEXT)}
 
     def get(self, request: Request) -> Any:
         """The text OK."""
@@ -27,7 +27,7 @@ class Readiness(DialectView):
     """GET /readiness: the database, then the default cluster's API server."""
 
     public = True
-    operations = {"get": Described("Ready: cluster and database answer.", TEXT)}
+    operations = {"get": OperationSchema("Ready: cluster and database answer.", TEXT)}
 
     def get(self, request: Request) -> Any:
         """The text OK, or which of the two does not answer."""
@@ -36,7 +36,7 @@ class Readiness(DialectView):
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
             with explained("failed to connect to kubernetes: "):
-                registry.ready(registry.default())
+                registry.check_ready(registry.default())
         except DatabaseError as error:
             raise Failed(f"failed to connect to the database: {type(error).__name__}") from error
         return "OK"
@@ -45,7 +45,9 @@ class Readiness(DialectView):
 class Stats(DialectView):
     """GET /stats, for anyone signed in: what this process has answered so far."""
 
-    operations = {"get": Described("Statistics of the requests answered by this process.", OBJECT)}
+    operations = {
+        "get": OperationSchema("Statistics of the requests answered by this process.", OBJECT)
+    }
 
     def get(self, request: Request) -> Any:
         """The members of the original's statistics."""

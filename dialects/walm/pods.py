@@ -8,7 +8,7 @@ from rest_framework.request import Request
 
 from clusters import event_series
 from clusters.manifests import Object
-from core.api.schema import INTEGER, TEXT, Described, Query, array, record
+from core.api.schema import INTEGER, TEXT, OperationSchema, QueryParameter, array, record
 from core.errors import Invalid, NotFound
 from dialects.walm.envelope import CLUSTER, NOTHING, WalmView, explained, nothing
 from workloads.objects import pods
@@ -31,14 +31,14 @@ class WalmPodView(WalmView):
 class Events(WalmPodView):
     """GET /pod/{namespace}/name/{pod}/events."""
 
-    operations = {"get": Described("Events of a pod.", EVENTS, (CLUSTER,))}
+    operations = {"get": OperationSchema("Events of a pod.", EVENTS, (CLUSTER,))}
 
     def get(self, request: Request, namespace: str, pod: str) -> Any:
         """{"events":[…]}, the latest last."""
         self.permit(request, "events", namespace=namespace, name=pod)
         with explained(f"failed to get pod events {pod}: "):
             try:
-                events = pods.events(self.cluster(), namespace, pod)
+                events = pods.list_pod_events(self.cluster(), namespace, pod)
             except NotFound as error:
                 raise _missing_pod(error, pod) from error
         items = [_event(event) for event in events]
@@ -92,10 +92,10 @@ class Logs(WalmPodView):
     """GET /pod/{namespace}/name/{pod}/logs."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Log of a pod.",
             TEXT,
-            (CLUSTER, Query("container", TEXT), Query("tail", INTEGER)),
+            (CLUSTER, QueryParameter("container", TEXT), QueryParameter("tail", INTEGER)),
         )
     }
 
@@ -131,7 +131,7 @@ class Restart(WalmPodView):
     """POST /pod/{namespace}/name/{pod}/restart."""
 
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Restart a pod: delete it, its controller makes another.",
             NOTHING,
             (CLUSTER,),
@@ -142,5 +142,5 @@ class Restart(WalmPodView):
         """Empty: the pod is deleted, its controller makes another."""
         self.permit(request, "restart", namespace=namespace, name=pod)
         with explained(f"failed to restart pod {pod}: "):
-            pods.remove(self.cluster(), namespace, pod)
+            pods.delete_pod(self.cluster(), namespace, pod)
         return nothing()

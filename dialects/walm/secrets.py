@@ -7,10 +7,10 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from clusters.manifests import MASK, Object
-from core.api.audit import note
+from core.api.audit import annotate
 from core.api.dialect import Page
 from core.api.parsing import json_body, raw_body
-from core.api.schema import TEXT, Described, Query, record
+from core.api.schema import TEXT, OperationSchema, QueryParameter, record
 from core.errors import Invalid, NotFound
 from dialects.walm.envelope import (
     CLUSTER,
@@ -120,30 +120,30 @@ class Secrets(WalmSecretView):
     """GET, POST, PUT and DELETE /secret/{namespace}."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Secrets of a namespace, values as plain text.",
             SECRET,
             (CLUSTER,),
             paged=True,
         ),
-        "post": Described(
+        "post": OperationSchema(
             "Make a secret.",
             NOTHING,
             (CLUSTER,),
             BODY,
             also_body=ANSWERED,
         ),
-        "put": Described(
+        "put": OperationSchema(
             "Replace the data of a secret.",
             NOTHING,
             (CLUSTER,),
             BODY,
             also_body=ANSWERED,
         ),
-        "delete": Described(
+        "delete": OperationSchema(
             "Delete the secret that the query or the body names.",
             NOTHING,
-            (Query("name", TEXT), CLUSTER),
+            (QueryParameter("name", TEXT), CLUSTER),
             also_query=("secretname",),
             also_body=("name",),
         ),
@@ -153,7 +153,7 @@ class Secrets(WalmSecretView):
         """{"num","items"}."""
         reveal = self.permit(request, "list", namespace=namespace).reveals
         with explained(f"failed to list secrets under {namespace}: "):
-            rows = secrets.secrets(self.cluster(), namespace)
+            rows = secrets.list_secrets(self.cluster(), namespace)
             items = [_secret(row, reveal=reveal) for row in rows]
         return Page(items, len(items))
 
@@ -162,7 +162,7 @@ class Secrets(WalmSecretView):
         self.permit(request, "create", namespace=namespace)
         name, kind, data = self._read(request, namespace)
         with explained("failed to create secret : "):
-            secrets.create(
+            secrets.create_secret(
                 self.cluster(),
                 namespace,
                 name,
@@ -176,7 +176,7 @@ class Secrets(WalmSecretView):
         self.permit(request, "update", namespace=namespace)
         name, kind, data = self._read(request, namespace)
         with explained("failed to update secret : "):
-            secrets.replace(
+            secrets.replace_secret(
                 self.cluster(),
                 namespace,
                 name,
@@ -199,14 +199,14 @@ class Secrets(WalmSecretView):
             name = name or body_name
             if not name or not isinstance(name, str):
                 raise Invalid("name is required")
-            note(request, name=name)
-            secrets.remove(self.cluster(), namespace, name)
+            annotate(request, name=name)
+            secrets.delete_secret(self.cluster(), namespace, name)
         return nothing()
 
     def _read(self, request: Request, namespace: str) -> tuple[str, str, dict[str, str]]:
         with explained("failed to read request body: "):
             name, kind, data = _body(request, namespace)
-        note(request, name=name, details={"keys": sorted(data)})
+        annotate(request, name=name, details={"keys": sorted(data)})
         return name, kind, data
 
 
@@ -218,12 +218,12 @@ class Secret(WalmSecretView):
     """GET and DELETE /secret/{namespace}/name/{secretname}."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "One secret, values as plain text.",
             SECRET,
             (CLUSTER,),
         ),
-        "delete": Described("Delete a secret.", NOTHING, (CLUSTER,)),
+        "delete": OperationSchema("Delete a secret.", NOTHING, (CLUSTER,)),
     }
 
     def get(self, request: Request, namespace: str, name: str) -> Any:
@@ -238,7 +238,7 @@ class Secret(WalmSecretView):
             cluster = self.cluster()
             try:
                 return _secret(
-                    secrets.secret(
+                    secrets.get_secret(
                         cluster,
                         namespace,
                         name,
@@ -257,5 +257,5 @@ class Secret(WalmSecretView):
         """Empty, also when there is no such secret."""
         self.permit(request, "delete", namespace=namespace, name=name)
         with explained("failed to delete secret : "):
-            secrets.remove(self.cluster(), namespace, name)
+            secrets.delete_secret(self.cluster(), namespace, name)
         return nothing()

@@ -10,7 +10,7 @@ from clusters.kinds import KINDS
 from clusters.lists import list_all
 from clusters.manifests import Object
 from core.api.dialect import Page
-from core.api.schema import BOOLEAN, TEXT, Described, record
+from core.api.schema import BOOLEAN, TEXT, OperationSchema, record
 from core.errors import NotFound
 from dialects.walm.envelope import CLUSTER, META, Missing, WalmView, explained, meta
 from workloads.objects import services
@@ -47,7 +47,7 @@ class StorageClasses(WalmStorageClassView):
     """GET /storageclass."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Storage classes of the cluster.",
             CLASS,
             (CLUSTER,),
@@ -67,7 +67,7 @@ class StorageClasses(WalmStorageClassView):
 class StorageClass(WalmStorageClassView):
     """GET /storageclass/{name}."""
 
-    operations = {"get": Described("One storage class.", CLASS, (CLUSTER,))}
+    operations = {"get": OperationSchema("One storage class.", CLASS, (CLUSTER,))}
 
     def get(self, request: Request, name: str) -> Any:
         """The storage class."""

@@ -6,10 +6,10 @@ from django.conf import settings
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from core.api.audit import note
+from core.api.audit import annotate
 from core.api.auth import Scope
 from core.api.parsing import json_body, raw_body
-from core.api.schema import BOOLEAN, NUMBER, TEXT, Described, array, nullable, record
+from core.api.schema import BOOLEAN, NUMBER, TEXT, OperationSchema, array, nullable, record
 from core.errors import Invalid, NotFound
 from dialects.walm.envelope import (
     CLUSTER,
@@ -21,7 +21,7 @@ from dialects.walm.envelope import (
     nothing,
 )
 from tenants import quotas, services
-from tenants.manifests import MULTI_TENANT, Blueprint, texts
+from tenants.manifests import MULTI_TENANT, TenantSpec, parse_text_map
 
 TEXTS = record(**dict.fromkeys(quotas.RESOURCES, TEXT))
 NUMBERS = record(**dict.fromkeys(quotas.RESOURCES, NUMBER))
@@ -65,7 +65,7 @@ PARAMS = record(
 ANSWERED = tuple(name for name in INFO["properties"] if name not in PARAMS["properties"])
 
 
-def info(tenant: services.Described) -> dict[str, Any]:
+def info(tenant: services.TenantState) -> dict[str, Any]:
     """The document's TenantInfo, always with all of its keys."""
     metadata = tenant.namespace["metadata"]
     labels = metadata.get("labels") or {}
@@ -80,10 +80,14 @@ def info(tenant: services.Described) -> dict[str, Any]:
         name = quota["metadata"]["name"]
         hard, used = quotas.hard_and_used(quota)
         text_quotas.append(
-            {"quotaName": name, "hard": quotas.texts(hard), "used": quotas.texts(used)}
+            {"quotaName": name, "hard": quotas.quota_texts(hard), "used": quotas.quota_texts(used)}
         )
         number_quotas.append(
-            {"quotaName": name, "hard": quotas.numbers(hard), "used": quotas.numbers(used)}
+            {
+                "quotaName": name,
+                "hard": quotas.quota_numbers(hard),
+                "used": quotas.quota_numbers(used),
+            }
         )
     return {
         "tenantName": tenant.name,
@@ -112,7 +116,7 @@ class Tenants(WalmTenantView):
     """GET /tenant."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Every tenant: all namespaces that the caller may see.",
             record(items=array(INFO)),
             (CLUSTER,),
@@ -132,22 +136,22 @@ class Tenant(WalmTenantView):
     """GET, POST, PUT and DELETE /tenant/{tenantName}."""
 
     operations = {
-        "get": Described("One tenant.", INFO, (CLUSTER,)),
-        "post": Described(
+        "get": OperationSchema("One tenant.", INFO, (CLUSTER,)),
+        "post": OperationSchema(
             "Make a tenant; one that is there is left alone.",
             NOTHING,
             (CLUSTER,),
             PARAMS,
             also_body=ANSWERED,
         ),
-        "put": Described(
+        "put": OperationSchema(
             "Change labels, annotations and the quotas named.",
             NOTHING,
             (CLUSTER,),
             PARAMS,
             also_body=ANSWERED,
         ),
-        "delete": Described(
+        "delete": OperationSchema(
             "Delete a tenant with all that is in it.",
             NOTHING,
             (CLUSTER,),
@@ -202,7 +206,7 @@ def _body(request: Request, name: str) -> dict[str, Any]:
             raise Invalid("EOF")
         body = json_body(request)
         as_addressed(body, "tenantName", name)
-    note(request, details={"quotas": _quota_names(body.get("tenantQuotas"))})
+    annotate(request, details={"quotas": _quota_names(body.get("tenantQuotas"))})
     return body
 
 
@@ -214,10 +218,10 @@ def _quota_names(tenant_quotas: object) -> list[str]:
     return names[:20]
 
 
-def _blueprint(name: str, body: dict[str, Any]) -> Blueprint:
-    return Blueprint(
+def _blueprint(name: str, body: dict[str, Any]) -> TenantSpec:
+    return TenantSpec(
         name=name,
-        labels=texts(body.get("tenantLabels"), "tenantLabels"),
-        annotations=texts(body.get("tenantAnnotations"), "tenantAnnotations"),
-        quotas=quotas.read(body.get("tenantQuotas")),
+        labels=parse_text_map(body.get("tenantLabels"), "tenantLabels"),
+        annotations=parse_text_map(body.get("tenantAnnotations"), "tenantAnnotations"),
+        quotas=quotas.parse_quotas(body.get("tenantQuotas")),
     )

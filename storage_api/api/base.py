@@ -14,11 +14,11 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.api.auth import Act, authorise
+from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView, Page, domain_error, error_response
 from core.api.parsing import raw_body
 from core.api.rendering import dumps
-from core.api.schema import Described
+from core.api.schema import OperationSchema
 from core.errors import DomainError, Invalid
 from storage_api import wire_profile
 from storage_api.api.bodies import parameters
@@ -26,7 +26,7 @@ from storage_api.api.schemas import FILTER_NAMES
 from storage_api.query import document_filters, extra, paths, times
 from storage_api.query.conditions import Clause, Context
 from storage_api.query.paths import Tree
-from storage_api.query.queries import Query
+from storage_api.query.queries import DocumentQuery
 from storage_api.query.shapes import Shape
 from storage_api.query.times import TimeStyle
 from storage_api.services import resources
@@ -72,14 +72,14 @@ def wire_of(request: Any) -> str:
     return str(request.GET.get("wire", "") or request.headers.get("X-Bcs-Wire", ""))
 
 
-def profile_of(request: Any) -> str:
+def request_profile(request: Any) -> str:
     """The wire profile of a request's answer: the one that it names, else that of its path."""
     try:
         name = wire_of(request)
     except SuspiciousOperation:
         # A query that cannot be parsed is refused later, in the dialect's envelope.
         name = ""
-    return name if name in wire_profile.PROFILES else wire_profile.default_of(request.path)
+    return name if name in wire_profile.PROFILES else wire_profile.default_for_path(request.path)
 
 
 def method_of(request: Request) -> str:
@@ -89,7 +89,7 @@ def method_of(request: Request) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Single:
+class SingleDocument:
     """One document where the wire profile decides between itself and a list of it."""
 
     document: orjson.Fragment
@@ -103,7 +103,7 @@ class StorageView(DialectView):
     """
 
     actions: ClassVar[Mapping[str, Action]] = {}
-    operations: ClassVar[Mapping[str, Described]] = {}
+    operations: ClassVar[Mapping[str, OperationSchema]] = {}
     names_cluster_itself: ClassVar[bool] = False
     # The documents that the filters of today's server apply to; None for routes without them.
     filtered: ClassVar[Shape | None] = None
@@ -113,7 +113,7 @@ class StorageView(DialectView):
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer in the caller's wire profile (`?wire=`, X-Bcs-Wire), else in that of the path."""
-        with wire_profile.speaking(profile_of(request)):
+        with wire_profile.use_profile(request_profile(request)):
             return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -147,7 +147,7 @@ class StorageView(DialectView):
         # A query by POST reads, whatever its method.
         action = self.actions.get(method)
         verb = "get" if action and action.name in {"get", "list"} else VERBS.get(method, "get")
-        act = Act(
+        act = AccessAttributes(
             verb,
             "storage",
             cluster=cluster,
@@ -256,9 +256,9 @@ class StorageView(DialectView):
         """How times are written."""
         return wire_profile.time_style()
 
-    def first(self, query: Query, tree: Tree) -> bytes | None:
+    def first(self, query: DocumentQuery, tree: Tree) -> bytes | None:
         """The JSON text of the first document of a query as the caller may see it, or None."""
-        return resources.first(
+        return resources.read_first(
             query,
             tree,
             self.style,
@@ -267,7 +267,7 @@ class StorageView(DialectView):
 
     def list_response(
         self,
-        query: Query,
+        query: DocumentQuery,
         tree: Tree,
         *,
         total: int | None = None,
@@ -277,7 +277,7 @@ class StorageView(DialectView):
 
         `extra` are further members of an envelope with a total.
         """
-        chunks = resources.reader(
+        chunks = resources.read_chunks(
             query,
             tree,
             self.style,

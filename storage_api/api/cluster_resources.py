@@ -19,7 +19,7 @@ from storage_api.api.base import StorageView
 from storage_api.api.bodies import Body
 from storage_api.query import condition_trees, conditions, document_filters, jsontext, paths
 from storage_api.query.conditions import Clause, Context
-from storage_api.query.queries import Query
+from storage_api.query.queries import DocumentQuery
 from storage_api.query.shapes import RESOURCE
 from storage_api.services import resources, write_errors
 
@@ -41,7 +41,7 @@ class ClusterNamespaces:
         cluster = conditions.equals("cluster_id", self.cluster)
         if not self.namespaces:
             return cluster
-        within = conditions.among("namespace", self.namespaces)
+        within = conditions.equals_any("namespace", self.namespaces)
         text = sql.SQL("({} AND {})").format(cluster.text, within.text)
         return Clause(text, (*cluster.params, *within.params))
 
@@ -80,7 +80,7 @@ class MulticlusterList(StorageView):
         limit = max(body.whole("limit"), 0)
         context = self._context(places)
         order = condition_trees.orders(context, body.object("sort"))
-        query = Query(
+        query = DocumentQuery(
             replace(RESOURCE, order=order),
             self._where(context, places, body),
             offset,
@@ -89,13 +89,13 @@ class MulticlusterList(StorageView):
         return self.list_response(
             query,
             paths.fields(body.text("field")),
-            total=write_errors.total(query),
+            total=write_errors.count_matching(query),
             extra={"pageSize": limit, "offset": offset},
         )
 
     def _context(self, places: list[ClusterNamespaces]) -> Context:
-        lower = resources.lower(str(self.kwargs["type"]))
-        roots = tuple(resources.root(place.cluster, lower) for place in places)
+        lower = resources.lower_ascii(str(self.kwargs["type"]))
+        roots = tuple(resources.index_root(place.cluster, lower) for place in places)
         return Context(RESOURCE, self.style.info, (lower,), roots)
 
     def _where(

@@ -19,10 +19,10 @@ from storage_api.query.conditions import Clause
 from storage_api.query.document_filters import LABEL_SELECTOR
 from storage_api.query.extra import Equals
 from storage_api.query.filters import TypedQuery
-from storage_api.query.queries import Query
+from storage_api.query.queries import DocumentQuery
 from storage_api.query.shapes import RESOURCE
 from storage_api.services import bulk, resources
-from storage_api.services.bulk import Record
+from storage_api.services.bulk import WriteRecord
 from storage_api.services.resources import Key
 
 PROCESS = "process"
@@ -67,14 +67,14 @@ class DynamicView(StorageView):
         """
         cluster = str(self.kwargs["cluster"])
         stored = stored_type(self.env, resource_type)
-        context = resources.context(
+        context = resources.condition_context(
             cluster,
-            (resources.lower(stored.name),),
+            (resources.lower_ascii(stored.name),),
             self.style,
         )
         kinds = (conditions.kind_among(context, stored.kinds),) if stored.kinds else ()
         return (
-            *resources.of_type(cluster, stored.name),
+            *resources.type_clauses(cluster, stored.name),
             *kinds,
             *conditions.equality_clauses(context, equalities),
             *self.filters(request, context, sent),
@@ -103,24 +103,24 @@ class NamespacedResource(DynamicView):
         self,
         request: Request,
         namespace: tuple[Clause, ...],
-    ) -> Query:
+    ) -> DocumentQuery:
         """The query for the path's name, within the namespace conditions, `extra`, and filters."""
         equalities = base.equalities(self.query(request), fixed=self.fixed)
         name = conditions.equals("resource_name", self.kwargs["name"])
         clauses = self.clauses(self.kwargs["type"], equalities, request)
-        return Query(RESOURCE, (*clauses, *namespace, name))
+        return DocumentQuery(RESOURCE, (*clauses, *namespace, name))
 
     def own_namespace(self) -> tuple[Clause, ...]:
         """The condition of the path's own namespace; "" is cluster scope."""
         return (conditions.equals("namespace", self.kwargs.get("namespace", "")),)
 
-    def get(self, request: Request, **_: Any) -> base.Single:
+    def get(self, request: Request, **_: Any) -> base.SingleDocument:
         """The document; NotFound when there is none."""
         tree = base.fields(self.query(request))
         document = self.first(self.name_query(request, self.own_namespace()), tree)
         if document is None:
             raise NotFound("resource does not exist")
-        return base.Single(orjson.Fragment(document))
+        return base.SingleDocument(orjson.Fragment(document))
 
     def put(self, request: Request, **_: Any) -> None:
         """Create or replace the document by the body's `data`.
@@ -145,14 +145,14 @@ class ClusterResource(NamespacedResource):
 
     fixed = ("clusterId", "resourceType", "resourceName")
 
-    def get(self, request: Request, **_: Any) -> base.Single:
+    def get(self, request: Request, **_: Any) -> base.SingleDocument:
         """The cluster-scoped document of that name, else the oldest namespaced one."""
         tree = base.fields(self.query(request))
         # No condition on the namespace: any of them, oldest document first.
         for namespace in (self.own_namespace(), ()):
             document = self.first(self.name_query(request, namespace), tree)
             if document is not None:
-                return base.Single(orjson.Fragment(document))
+                return base.SingleDocument(orjson.Fragment(document))
         raise NotFound("resource does not exist")
 
 
@@ -186,7 +186,7 @@ class ResourceList(DynamicView):
         """The documents, oldest first."""
         values = self.query(request)
         offset, limit = base.parse_slice(values)
-        query = Query(
+        query = DocumentQuery(
             RESOURCE,
             self.where(request, values),
             offset,
@@ -206,7 +206,7 @@ class ResourceList(DynamicView):
         within = resources.updated_between(
             sweep_bound("updateTimeBegin", values), sweep_bound("updateTimeEnd", values)
         )
-        query = Query(RESOURCE, (*self.where(request, values, sent), *within))
+        query = DocumentQuery(RESOURCE, (*self.where(request, values, sent), *within))
         resources.sweep(
             self.kwargs["cluster"], stored_type(self.env, self.kwargs["type"]).name, query
         )
@@ -259,12 +259,12 @@ class TypedList(StorageView):
         cluster = self.kwargs["cluster"]
         sent = self.body_parameters(request)
         values = {**self.query(request), **sent}
-        context = resources.context(cluster, self.typed.types, self.style)
+        context = resources.condition_context(cluster, self.typed.types, self.style)
         kinds = (conditions.kind_among(context, self.typed.kinds),) if self.typed.kinds else ()
         # As the published server: here an array in `extra` means any of its elements.
         equalities = base.equalities(values, fixed=("clusterId",), any_of=True)
         where = (
-            *resources.of_query(cluster, self.typed),
+            *resources.query_type_clauses(cluster, self.typed),
             *kinds,
             *conditions.typed_clauses(context, self.typed.filters, values),
             *conditions.equality_clauses(context, equalities),
@@ -272,14 +272,14 @@ class TypedList(StorageView):
         )
         offset, limit = base.parse_slice(values)
         return self.list_response(
-            Query(RESOURCE, where, offset, limit),
+            DocumentQuery(RESOURCE, where, offset, limit),
             base.fields(values),
         )
 
     post = get
 
 
-class NamespaceNames(StorageView):
+class NamespacesInUse(StorageView):
     """The namespaces in which a cluster runs something."""
 
     actions = {"GET": base.LIST, "POST": base.LIST}
@@ -302,10 +302,10 @@ class NamespaceNames(StorageView):
         values = {**self.query(request), **sent}
         cluster = self.kwargs["cluster"]
         types = filters.NAMESPACE_SOURCES[self.env]
-        context = resources.context(cluster, types, self.style)
+        context = resources.condition_context(cluster, types, self.style)
         # Here both parameters name namespaces.
         narrowing = [
-            conditions.among("namespace", conditions.split_choices(values[key]))
+            conditions.equals_any("namespace", conditions.split_choices(values[key]))
             for key in ("name", "namespace")
             if values.get(key)
         ]
@@ -327,7 +327,7 @@ class NamespaceDocuments(TypedList):
         """Documents, or sorted names."""
         values = self.all_parameters(request)
         if values.get("used", "").lower() in ("1", "true"):
-            names = NamespaceNames(
+            names = NamespacesInUse(
                 env="k8s",
                 dialect=self.dialect,
                 operations=self.operations,
@@ -359,7 +359,7 @@ class Batch(StorageView):
         ]
         return bulk.write(records, guard=guard, in_turn=True).as_dict()
 
-    def _record(self, number: int, line: bytes) -> Record:
+    def _record(self, number: int, line: bytes) -> WriteRecord:
         try:
             body = Body(line)
             body.refuse_unknown(LINE)
@@ -375,7 +375,7 @@ class Batch(StorageView):
             raise Invalid(f"line {number}: resourceType and resourceName are needed", line=number)
         match body.text("op"):
             case "put":
-                return Record(key, body.members.get("data", b"null"))
+                return WriteRecord(key, body.members.get("data", b"null"))
             case "delete":
-                return Record(key, None, body.text("resourceVersion"))
+                return WriteRecord(key, None, body.text("resourceVersion"))
         raise Invalid(f"line {number}: op must be put or delete", line=number)

@@ -20,11 +20,11 @@ from storage_api.api.bodies import Body
 from storage_api.api.stream_limits import LimitedStream
 from storage_api.query import paths, times
 from storage_api.query.paths import Path
-from storage_api.query.queries import Query
+from storage_api.query.queries import DocumentQuery
 from storage_api.query.shapes import RESOURCE
 from storage_api.query.times import TimeStyle
 from storage_api.services import change_log, resources
-from storage_api.services.change_log import Log, Start
+from storage_api.services.change_log import ChangeLog, LogPosition
 
 NUMBERS = {"add": 1, "delete": 2, "change": 3}
 END = b'{"type":-1,"value":null}\n'
@@ -39,13 +39,13 @@ class Subscription:
 
     cluster: str
     resource_type: str
-    since: Start
+    since: LogPosition
     max_events: int
     seconds: float
     must_differ: Path
     style: TimeStyle
     reveals: bool
-    log: Log
+    log: ChangeLog
 
 
 class Feed(StorageView):
@@ -54,7 +54,7 @@ class Feed(StorageView):
     actions = {"POST": base.LIST, "GET": base.LIST}
     operations = schemas.FEED_OPERATIONS
     containers: ClassVar[bool] = False
-    log: ClassVar[Log] = change_log.RESOURCES
+    log: ClassVar[ChangeLog] = change_log.RESOURCES
 
     def post(self, request: Request, **_: Any) -> StreamingHttpResponse:
         """Stream `{"type": 1 add|2 delete|3 change, "value": document, "seq": n}`.
@@ -94,7 +94,7 @@ class Feed(StorageView):
         return Subscription(
             cluster=self.kwargs["cluster"],
             resource_type=self._type(),
-            since=change_log.now() if since is None else Start(since),
+            since=change_log.current_position() if since is None else LogPosition(since),
             max_events=body.whole("maxEvents"),
             seconds=seconds,
             must_differ=paths.parse(must_differ) if must_differ else (),
@@ -112,8 +112,10 @@ class Feed(StorageView):
         if not self.containers:
             return str(self.kwargs["type"])
         for resource_type in ("taskgroup", "Pod"):
-            rows = Query(RESOURCE, resources.of_type(self.kwargs["cluster"], resource_type))
-            if resources.first(
+            rows = DocumentQuery(
+                RESOURCE, resources.type_clauses(self.kwargs["cluster"], resource_type)
+            )
+            if resources.read_first(
                 rows,
                 paths.fields("resourceName"),
                 self.style,
@@ -143,7 +145,7 @@ def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
         limit = change_log.PAGE
         if subscription.max_events > 0:
             limit = min(limit, subscription.max_events - sent)
-        entries = change_log.after(
+        entries = change_log.read_after(
             place,
             subscription.cluster,
             subscription.resource_type,

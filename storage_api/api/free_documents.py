@@ -18,10 +18,10 @@ from storage_api.api.base import StorageView
 from storage_api.api.bodies import Body, parameters
 from storage_api.query import conditions, document_filters, extra, jsontext
 from storage_api.query.conditions import Clause, Context
-from storage_api.query.queries import Query
+from storage_api.query.queries import DocumentQuery
 from storage_api.query.shapes import FREE, RESOURCE
 from storage_api.services import free_documents, resources, write_errors
-from storage_api.services.free_documents import CLUSTER_KEYS, Owner
+from storage_api.services.free_documents import CLUSTER_KEYS, DocumentOwner
 from storage_api.services.resources import Key
 
 MAX_OWNERS = 500
@@ -39,7 +39,7 @@ class FreeView(StorageView):
 
     names_cluster_itself = True
 
-    def authorise_owner(self, request: Request, owner: Owner) -> None:
+    def authorise_owner(self, request: Request, owner: DocumentOwner) -> None:
         """Forbidden unless the caller may do to the owner's documents what the request does."""
         namespace = owner.namespace if owner.cluster else ""
         self.authorise_cluster(
@@ -75,8 +75,8 @@ class CustomResources(FreeView):
         offset, limit = base.parse_slice(values)
         fields = base.fields(values)
         of_clusters, free = self._queries(request)
-        cluster_count = write_errors.total(of_clusters)
-        free_count = write_errors.total(free)
+        cluster_count = write_errors.count_matching(of_clusters)
+        free_count = write_errors.count_matching(free)
         # A projection of a cluster's document has the id by itself.
         free_fields = {**fields, "_id": None} if fields else fields
         # Offset and limit go over both queries as if they were one list.
@@ -88,9 +88,9 @@ class CustomResources(FreeView):
             (free, free_count, free_fields),
         ):
             if to_skip < count and to_read != 0:
-                part = Query(query.shape, query.where, to_skip, to_read)
+                part = DocumentQuery(query.shape, query.where, to_skip, to_read)
                 parts.append(
-                    resources.reader(
+                    resources.read_chunks(
                         part,
                         projection,
                         self.style,
@@ -145,7 +145,7 @@ class CustomResources(FreeView):
             if len(set(request.query_params.getlist(name))) > 1:
                 raise Invalid(f"{name} is given more than once")
         of_clusters, free = self._queries(request)
-        if not self._named(request, CLUSTER_KEYS[0]) and write_errors.total(of_clusters):
+        if not self._named(request, CLUSTER_KEYS[0]) and write_errors.count_matching(of_clusters):
             raise Invalid("documents of clusters are deleted by naming them: clusterId is needed")
         free_documents.sweep(
             self._clusters(request),
@@ -182,10 +182,10 @@ class CustomResources(FreeView):
         namespaces = self._named(request, "namespace")
         is_bounded = len(clusters) * max(1, len(namespaces)) <= MAX_OWNERS
         if not clusters or not is_bounded:
-            self.authorise_owner(request, Owner(""))
+            self.authorise_owner(request, DocumentOwner(""))
         else:
             for cluster, namespace in product(clusters, namespaces or [""]):
-                self.authorise_owner(request, Owner(cluster, namespace))
+                self.authorise_owner(request, DocumentOwner(cluster, namespace))
         self.refuse_unknown(request, request.query_params)
 
     def _named(self, request: Request, name: str) -> list[str]:
@@ -195,28 +195,28 @@ class CustomResources(FreeView):
     def _clusters(self, request: Request) -> list[str]:
         """The clusters to look into."""
         named = self._named(request, CLUSTER_KEYS[0])
-        return named if named and all(named) else resources.clusters_of(self.type)
+        return named if named and all(named) else resources.clusters_with_type(self.type)
 
-    def _queries(self, request: Request) -> tuple[Query, Query]:
+    def _queries(self, request: Request) -> tuple[DocumentQuery, DocumentQuery]:
         """The query of clusters' documents, and that of free ones."""
         pairs = self.filter_pairs(request)
         equalities = extra.equalities(self.query(request).get("extra", ""), any_of=False)
         clusters = self._clusters(request)
-        lower = resources.lower(self.type)
-        roots = tuple(resources.root(cluster, lower) for cluster in clusters)
+        lower = resources.lower_ascii(self.type)
+        roots = tuple(resources.index_root(cluster, lower) for cluster in clusters)
         context = Context(RESOURCE, self.style.info, (lower,), roots)
         # A path that a cluster's document cannot have matches none of them.
         filters = [conditions.MATCH_NONE]
         if all(document_filters.is_filter(RESOURCE, name) for name, _ in pairs):
             filters = document_filters.clauses(context, pairs)
         of_clusters: list[Clause] = [
-            *resources.in_clusters(clusters, self.type),
+            *resources.clusters_type_clauses(clusters, self.type),
             *conditions.equality_clauses(context, equalities),
             *filters,
         ]
         context = Context(FREE, self.style.info)
         free = [
-            free_documents.of_type(self.type),
+            free_documents.free_type_clause(self.type),
             *conditions.equality_clauses(context, equalities),
             *document_filters.clauses(context, pairs),
         ]
@@ -225,8 +225,8 @@ class CustomResources(FreeView):
         for name in (*CLUSTER_KEYS, "namespace"):
             values = self._named(request, name)
             if any(values):
-                free.append(free_documents.exactly(name, values))
-        return Query(RESOURCE, tuple(of_clusters)), Query(FREE, tuple(free))
+                free.append(free_documents.text_member_clause(name, values))
+        return DocumentQuery(RESOURCE, tuple(of_clusters)), DocumentQuery(FREE, tuple(free))
 
 
 class CustomIndex(StorageView):
@@ -282,8 +282,8 @@ class ClusterInfo(FreeView):
             raise Invalid("the body of this deletion has unknown members")
         free_documents.delete(
             [
-                free_documents.of_type(free_documents.CLUSTER_TYPE),
-                free_documents.exactly("clusterID", [self.kwargs["cluster"]]),
+                free_documents.free_type_clause(free_documents.CLUSTER_TYPE),
+                free_documents.text_member_clause("clusterID", [self.kwargs["cluster"]]),
             ]
         )
 

@@ -13,7 +13,7 @@ from clusters.kinds import Kind
 from clusters.manifests import MASK
 from clusters.models import Cluster
 from clusters.resource_types import SECRETS
-from core.api.auth import Act, Scope, authorise
+from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import DialectView
 from core.api.pagination import page_request
 from core.api.parsing import boolean, integer, moment
@@ -25,8 +25,8 @@ from core.api.schema import (
     NAMESPACE,
     PAGING,
     TEXT,
-    Described,
-    Query,
+    OperationSchema,
+    QueryParameter,
     array,
     nullable,
     record,
@@ -67,17 +67,17 @@ VERSION = record(
 )
 OBJECT = (
     CLUSTER,
-    Query("kind", TEXT, required=True),
+    QueryParameter("kind", TEXT, required=True),
     NAMESPACE,
-    Query("name", TEXT),
+    QueryParameter("name", TEXT),
 )
 TIMES = (
-    Query(
+    QueryParameter(
         "since",
         TEXT,
         description="RFC 3339 or unix seconds.",
     ),
-    Query("before", TEXT),
+    QueryParameter("before", TEXT),
 )
 
 
@@ -98,7 +98,7 @@ class HistoryView(DialectView):
         """
         reference = str(parameters.get("cluster_id", parameters.get("clusterId", "")))
         # No cluster has the id 0: the right is checked even when the parameter is missing.
-        cluster_act = Act("get", "clusters", cluster=reference or "0")
+        cluster_act = AccessAttributes("get", "clusters", cluster=reference or "0")
         authorise(self, request, cluster_act)
         self.check_input(request)
         kind_reference = str(parameters.get("kind") or "")
@@ -107,7 +107,7 @@ class HistoryView(DialectView):
         kind = multicluster.find_kind(kind_reference, cluster=reference)
         namespace = str(parameters.get("namespace") or "") if kind.namespaced else ""
         name = str(parameters.get("name") or "")
-        act = Act(
+        act = AccessAttributes(
             "history" if name else "list",
             kind.plural,
             kind.group,
@@ -123,7 +123,7 @@ class HistoryView(DialectView):
             raise Invalid("cluster_id is required", field="cluster_id")
         cluster = registry.find(integer(reference, "cluster_id", minimum=0))
         # The log has the kind under the version in which it is collected.
-        collected = multicluster.collected_as(cluster, kind)
+        collected = multicluster.collected_version(cluster, kind)
         return cluster, collected, namespace, name, scope
 
 
@@ -131,7 +131,7 @@ class History(HistoryView):
     """GET /history: what was added, changed and deleted, when and by whom, newest first."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "What happened to objects of a kind, and who did it",
             record(
                 items=array(VERSION), next_cursor=TEXT, gaps=array(record(since=TEXT, until=TEXT))
@@ -140,17 +140,17 @@ class History(HistoryView):
                 *OBJECT,
                 *TIMES,
                 *PAGING[1:3],
-                Query("op", TEXT, description="add, change or delete."),
-                Query(
+                QueryParameter("op", TEXT, description="add, change or delete."),
+                QueryParameter(
                     "deleted", BOOLEAN, description="Objects that are gone: of each the last line."
                 ),
-                Query(
+                QueryParameter(
                     "diff",
                     BOOLEAN,
                     description="Say what changed."
                     " True for one object, false for many, unless given.",
                 ),
-                Query("cursor", TEXT),
+                QueryParameter("cursor", TEXT),
             ),
         )
     }
@@ -224,11 +224,11 @@ def _audited_writes(
     since = min(version.at for version in versions) - attribution.DELETION
     until = max(version.at for version in versions) + attribution.SLACK
     names = {(version.namespace, version.name) for version in versions}
-    lines: Iterable[Mapping[str, Any]] = audit.writes(
+    lines: Iterable[Mapping[str, Any]] = audit.list_writes(
         cluster.pk, (kind.group, kind.plural), names, since=since, until=until
     )
     uids = {version.uid for version in versions if version.uid}
-    operation_lines = operations.deeds(
+    operation_lines = operations.audit_lines(
         cluster.pk,
         uids,
         since=since,
@@ -280,7 +280,7 @@ def _changes(version: Version, kind: Kind) -> list[dict[str, Any]] | None:
 
 def _mask_changes(changes: list[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
     """The changes without a Secret's values: only that they changed may be seen."""
-    changes = protection.masked_value(changes)
+    changes = protection.mask_sealed_value(changes)
     if (kind.group, kind.plural) != SECRETS:
         return changes
     masks = (
@@ -294,13 +294,13 @@ class Diff(HistoryView):
     """GET /history/diff: how one object differs between two moments."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "How an object differs between two moments",
             record(**{"from": TEXT, "to": TEXT}, changes=array(CHANGE)),
             query=(
                 *OBJECT,
-                Query("from", TEXT, required=True),
-                Query("to", TEXT, description="Now when absent."),
+                QueryParameter("from", TEXT, required=True),
+                QueryParameter("to", TEXT, description="Now when absent."),
             ),
         )
     }

@@ -5,9 +5,9 @@ from typing import Any
 from rest_framework.request import Request
 
 from core.api import audit
-from core.api.auth import Act, authorise
+from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView
-from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
+from core.api.schema import BOOLEAN, INTEGER, TEXT, OperationSchema, array, record
 from core.errors import Forbidden
 from storage_api.services import inventory
 
@@ -19,11 +19,11 @@ TYPE_COUNT = record(
 )
 
 
-class Contents(DialectView):
+class StoreInventory(DialectView):
     """GET /store."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "What the store holds, cluster by cluster and type by type",
             record(clusters=array(TEXT), types=array(TYPE_COUNT)),
         )
@@ -39,10 +39,10 @@ class Contents(DialectView):
 
     def _readable(self, request: Request, name: str) -> bool:
         try:
-            authorise(self, request, Act("list", "storage", cluster=name))
+            authorise(self, request, AccessAttributes("list", "storage", cluster=name))
         except Forbidden:
             # What a list leaves out is not refused, so the audit trail must not say it was.
-            deeds = audit.deeds(request)
+            deeds = audit.pending_events(request)
             deeds[:] = [deed for deed in deeds if deed.allowed]
             return False
         return True

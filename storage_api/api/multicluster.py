@@ -18,7 +18,7 @@ from clusters.kinds import Kind
 from clusters.manifests import MASK
 from clusters.models import Cluster
 from clusters.resource_types import SECRETS
-from core.api.auth import Act, Scope, authorise
+from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import DialectView
 from core.api.pagination import page_request
 from core.api.parsing import boolean, moment
@@ -29,8 +29,8 @@ from core.api.schema import (
     PAGING,
     SELECTORS,
     TEXT,
-    Described,
-    Query,
+    OperationSchema,
+    QueryParameter,
     array,
     nullable,
     record,
@@ -39,8 +39,8 @@ from core.errors import Expired, Invalid
 from storage_api.history import as_of
 from storage_api.query import selectors
 from storage_api.services import multicluster, sync
-from storage_api.services.multicluster import Place, Search, Slice
-from storage_api.services.snapshot import in_trouble
+from storage_api.services.multicluster import ClusterScope, Search, Slice
+from storage_api.services.snapshot import problem_clause
 from storage_api.services.sync import Coverage, Freshness
 
 SALT = "multicluster-cursor"
@@ -60,13 +60,13 @@ def visible_places(
     view: DialectView,
     request: Request,
     kind: Kind,
-) -> list[Place]:
+) -> list[ClusterScope]:
     """The clusters in which the caller may list the kind, with its namespaces there.
 
     Forbidden when there is none. Clusters that authorize each caller by their own rules are left
     out: what the store has of them was read with other rights.
     """
-    act = Act(
+    act = AccessAttributes(
         "search",
         kind.plural,
         kind.group,
@@ -74,7 +74,7 @@ def visible_places(
     )
     scope = authorise(view, request, act)
     return [
-        Place(cluster.pk, cluster.name, _namespaces(scope, cluster))
+        ClusterScope(cluster.pk, cluster.name, _namespaces(scope, cluster))
         for cluster in registry.clusters().filter(impersonate=False)
         if is_visible(scope, cluster)
     ]
@@ -108,8 +108,8 @@ def split_words(text: str) -> list[str]:
 
 
 def select_places(
-    references: Sequence[str], places: Sequence[Place]
-) -> tuple[list[Place], list[dict[str, Any]]]:
+    references: Sequence[str], places: Sequence[ClusterScope]
+) -> tuple[list[ClusterScope], list[dict[str, Any]]]:
     """(the places that the references name, a problem for each reference that names none).
 
     References are ids or names of clusters in any case of letters; without any, all places.
@@ -118,7 +118,7 @@ def select_places(
         return list(places), []
     by_reference = {str(place.cluster): place for place in places}
     by_reference.update({place.name.lower(): place for place in places})
-    matching: dict[int, Place] = {}
+    matching: dict[int, ClusterScope] = {}
     problems = []
     for reference in references:
         place = by_reference.get(reference.lower())
@@ -150,7 +150,9 @@ def cluster_problem(pk: int, name: str, message: str) -> dict[str, Any]:
     }
 
 
-def stale_places(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, Any]], float | None]:
+def stale_places(
+    places: Sequence[ClusterScope], kind: Kind
+) -> tuple[list[dict[str, Any]], float | None]:
     """(a problem for each cluster whose copy is not fresh, age of the oldest copy in seconds).
 
     What is stored of such clusters is in the answer all the same. The age is None when that of
@@ -161,7 +163,7 @@ def stale_places(places: Sequence[Place], kind: Kind) -> tuple[list[dict[str, An
     clusters = registry.clusters().in_bulk([place.cluster for place in places])
     for place in places:
         cluster = clusters.get(place.cluster)
-        copies = sync.freshness_of(cluster, kind) if cluster else []
+        copies = sync.kind_freshness(cluster, kind) if cluster else []
         whole = next((copy for copy in copies if not copy.namespace), None)
         if whole is not None and whole.age is not None:
             ages.append(whole.age)
@@ -196,7 +198,7 @@ def _namespace_coverage(cluster: Cluster, copies: Sequence[Freshness]) -> Covera
 
     None also while rows of other namespaces remain from when it was collected as a whole.
     """
-    coverage = sync.covered(
+    coverage = sync.coverage_of_copies(
         copies,
         cluster.namespaces,
         settings.STORE_FRESH_SECONDS,
@@ -215,8 +217,8 @@ def refuse_past(request: Request) -> None:
 
 
 def places_with_history(
-    places: Sequence[Place], kind: Kind, at: datetime
-) -> tuple[list[Place], list[dict[str, Any]]]:
+    places: Sequence[ClusterScope], kind: Kind, at: datetime
+) -> tuple[list[ClusterScope], list[dict[str, Any]]]:
     """(the places whose log goes back to the moment, a problem for each of the others).
 
     Expired when there is no such place, Invalid for a moment in the future.
@@ -237,33 +239,33 @@ def places_with_history(
 
 
 FILTERS = (
-    Query(
+    QueryParameter(
         "clusters",
         TEXT,
         description="Ids or names, comma list; all that the caller may see when absent.",
     ),
-    Query("namespaces", TEXT, description="Comma list."),
+    QueryParameter("namespaces", TEXT, description="Comma list."),
     *PAGING,
     *SELECTORS,
-    Query(
+    QueryParameter(
         "owner",
         TEXT,
         description="The uid of an owner, at any depth above.",
     ),
-    Query(
+    QueryParameter(
         "since",
         TEXT,
         description="Created at or after: RFC 3339 or unix seconds.",
     ),
-    Query("before", TEXT, description="Created before."),
-    Query(
+    QueryParameter("before", TEXT, description="Created before."),
+    QueryParameter(
         "orderby",
         TEXT,
         description="name, namespace, cluster or created; a minus before it for backwards.",
     ),
-    Query("cursor", TEXT, description="next_cursor of the page before."),
-    Query("total", BOOLEAN, description="Count all; null otherwise."),
-    Query(
+    QueryParameter("cursor", TEXT, description="next_cursor of the page before."),
+    QueryParameter("total", BOOLEAN, description="Count all; null otherwise."),
+    QueryParameter(
         "troubled",
         BOOLEAN,
         description="Only what is in trouble now.",
@@ -279,11 +281,11 @@ RESOURCES = record(
 )
 
 
-class Resources(DialectView):
+class MulticlusterResources(DialectView):
     """GET /multicluster/resources/{kind}: objects of one kind in all clusters."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Objects of one kind in many clusters",
             RESOURCES,
             query=FILTERS,
@@ -298,7 +300,7 @@ class Resources(DialectView):
         the oldest copy.
         """
         query = request.query_params
-        scope = authorise(self, request, Act("list", "clusters"))
+        scope = authorise(self, request, AccessAttributes("list", "clusters"))
         requested = multicluster.find_kind(kind, within=scope.clusters)
         places, problems = select_places(
             list_parameter(request, "clusters"),
@@ -341,7 +343,7 @@ class Resources(DialectView):
         self,
         request: Request,
         kind: Kind,
-        places: Sequence[Place],
+        places: Sequence[ClusterScope],
     ) -> Search:
         query = request.query_params
         if any("\0" in value for value in query.values()):
@@ -360,7 +362,7 @@ class Resources(DialectView):
             )
         clauses = [*labels.clauses, *fields]
         if boolean(query.get("troubled", "false"), "troubled"):
-            clauses.append(in_trouble(kind))
+            clauses.append(problem_clause(kind))
         return Search(
             places=places,
             kind=kind,

@@ -13,7 +13,7 @@ from clusters import registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
 from clusters.resource_types import SECRETS, resource_type
-from core.api.auth import Act, authorise
+from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView
 from core.api.pagination import page_request
 from core.api.parsing import boolean
@@ -22,8 +22,8 @@ from core.api.schema import (
     INTEGER,
     PAGING,
     TEXT,
-    Described,
-    Query,
+    OperationSchema,
+    QueryParameter,
     array,
     nullable,
     record,
@@ -40,7 +40,7 @@ from storage_api.api.multicluster import (
     visible_places,
 )
 from storage_api.services import multicluster, sync
-from storage_api.services.multicluster import Place
+from storage_api.services.multicluster import ClusterScope
 from storage_api.services.sync import Freshness
 
 MATCH = record(
@@ -59,11 +59,11 @@ MATCH = record(
 )
 
 
-class Names(DialectView):
+class NameSearch(DialectView):
     """GET /multicluster/search?q=: objects of every kind by a part of their name."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Find objects by name",
             record(
                 items=array(MATCH),
@@ -71,16 +71,16 @@ class Names(DialectView):
                 partial_errors=array(PROBLEM),
             ),
             query=(
-                Query("q", TEXT, required=True),
+                QueryParameter("q", TEXT, required=True),
                 PAGING[1],
                 FILTERS[0],
-                Query(
+                QueryParameter(
                     "deleted",
                     BOOLEAN,
                     description="Objects that are gone too,"
                     " as far back as the log of changes goes.",
                 ),
-                Query(
+                QueryParameter(
                     "total",
                     BOOLEAN,
                     description="Count all; null otherwise.",
@@ -96,7 +96,7 @@ class Names(DialectView):
         With `deleted=true` deleted objects too: `deleted_at`, and the `seq` of their deletion in
         the history (to restore them). `partial_errors` names the clusters whose copy is not fresh.
         """
-        authorise(self, request, Act("list", "clusters"))
+        authorise(self, request, AccessAttributes("list", "clusters"))
         refuse_past(request)
         query = request.query_params
         text = query.get("q", "").strip()
@@ -112,17 +112,17 @@ class Names(DialectView):
         ids = {place.name: place.cluster for _, places in scopes for place in places}
         by_type = {resource_type(kind): kind for kind in kinds}
         is_deleted = boolean(query.get("deleted", "false"), "deleted")
-        rows = multicluster.named(scopes, text, size, deleted=is_deleted)
+        rows = multicluster.find_by_name(scopes, text, size, deleted=is_deleted)
         total = None
         if boolean(query.get("total", "false"), "total"):
-            total = multicluster.count_named(scopes, text, deleted=is_deleted)
+            total = multicluster.count_by_name(scopes, text, deleted=is_deleted)
         return {
             "items": [_match(row, ids, by_type) for row in rows],
             "total": total,
             "partial_errors": [*problems, *stale_clusters(ids)],
         }
 
-    def _places(self, request: Request, kind: Kind) -> list[Place]:
+    def _places(self, request: Request, kind: Kind) -> list[ClusterScope]:
         try:
             return visible_places(self, request, kind)
         except Forbidden:
@@ -131,8 +131,8 @@ class Names(DialectView):
 
 
 def _narrow(
-    scopes: Sequence[tuple[Kind, list[Place]]], references: Sequence[str]
-) -> tuple[list[tuple[Kind, list[Place]]], list[dict[str, Any]]]:
+    scopes: Sequence[tuple[Kind, list[ClusterScope]]], references: Sequence[str]
+) -> tuple[list[tuple[Kind, list[ClusterScope]]], list[dict[str, Any]]]:
     """(the scopes within the referenced clusters, a problem for each reference to none).
 
     Without references all scopes.
@@ -151,7 +151,7 @@ def stale_clusters(ids: Mapping[str, int]) -> list[dict[str, Any]]:
     problems = []
     clusters = registry.clusters().in_bulk(list(ids.values()))
     for name, pk in ids.items():
-        copies = sync.freshness(clusters[pk]) if pk in clusters else []
+        copies = sync.list_freshness(clusters[pk]) if pk in clusters else []
         if not copies:
             problems.append(cluster_problem(pk, name, "nothing is collected there"))
             continue
@@ -170,7 +170,7 @@ def _late_copy(cluster: Cluster, copies: Sequence[Freshness]) -> Freshness | Non
     for copy in copies:
         by_kind.setdefault(copy.kind, []).append(copy)
     for kind_copies in by_kind.values():
-        if not sync.covered(
+        if not sync.coverage_of_copies(
             kind_copies,
             cluster.namespaces,
             settings.STORE_FRESH_SECONDS,

@@ -10,10 +10,10 @@ from rest_framework.response import Response
 from clusters import registry
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
-from core.api.auth import Act, authorise
+from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView
 from core.api.parsing import boolean
-from core.api.schema import BOOLEAN, OBJECT, Described, Query, array, record
+from core.api.schema import BOOLEAN, OBJECT, OperationSchema, QueryParameter, array, record
 from core.errors import Forbidden
 from storage_api.api.multicluster import (
     PROBLEM,
@@ -24,7 +24,7 @@ from storage_api.api.multicluster import (
 )
 from storage_api.models import KindSync
 from storage_api.services import live_counts, multicluster, sync
-from storage_api.services.multicluster import Place
+from storage_api.services.multicluster import ClusterScope
 from storage_api.services.sync import Freshness
 
 COUNTED = (
@@ -53,7 +53,7 @@ class Overview(DialectView):
     """
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "What every cluster holds",
             record(
                 clusters=array(OBJECT),
@@ -61,7 +61,7 @@ class Overview(DialectView):
                 partial_errors=array(PROBLEM),
             ),
             query=(
-                Query(
+                QueryParameter(
                     "fresh",
                     BOOLEAN,
                     description="Ask every cluster, even if the store knows.",
@@ -78,7 +78,7 @@ class Overview(DialectView):
         names the clusters that could not be asked; of these the store's last counts are shown.
         X-Data-Age is the age in seconds of the oldest fresh copy that was used.
         """
-        scope = authorise(self, request, Act("list", "clusters"))
+        scope = authorise(self, request, AccessAttributes("list", "clusters"))
         refuse_past(request)
         clusters = [cluster for cluster in registry.clusters() if is_visible(scope, cluster)]
         places = {KINDS[plural]: self._places(request, KINDS[plural]) for plural in COUNTED}
@@ -101,7 +101,7 @@ class Overview(DialectView):
         }
         return Response(answer, headers={"X-Data-Age": f"{max(ages):.3f}"} if ages else {})
 
-    def _places(self, request: Request, kind: Kind) -> list[Place]:
+    def _places(self, request: Request, kind: Kind) -> list[ClusterScope]:
         try:
             return visible_places(self, request, kind)
         except Forbidden:
@@ -134,7 +134,7 @@ def _never_listed(cluster: Cluster, kinds: Collection[Kind]) -> list[Kind]:
 
 def _split_by_freshness(
     clusters: Sequence[Cluster],
-    places: Mapping[Kind, Sequence[Place]],
+    places: Mapping[Kind, Sequence[ClusterScope]],
     *,
     ask_all: bool,
 ) -> tuple[list[float], LiveRequests]:
@@ -147,7 +147,7 @@ def _split_by_freshness(
             # A kind that is collected by namespace has no count of the whole cluster.
             copies = {
                 (copy.kind.group, copy.kind.plural): copy
-                for copy in sync.freshness(cluster)
+                for copy in sync.list_freshness(cluster)
                 if not copy.namespace
             }
         for kind, kind_places in places.items():
@@ -169,8 +169,8 @@ def _count_live(
 ) -> list[dict[str, Any]]:
     """Put the clusters' own counts in; a problem for each cluster that could not be asked."""
     by_pk = {cluster.pk: cluster for cluster in clusters}
-    answers = live_counts.count(
-        live_counts.Wish(by_pk[pk], kinds) for pk, kinds in requests.items()
+    answers = live_counts.count_live(
+        live_counts.CountRequest(by_pk[pk], kinds) for pk, kinds in requests.items()
     )
     problems = []
     for pk, answer in answers.items():
@@ -186,7 +186,7 @@ def _count_live(
     return problems
 
 
-def _problem(answer: live_counts.Answer) -> str:
+def _problem(answer: live_counts.ClusterCount) -> str:
     """What is wrong with a cluster's counts; "" for nothing."""
     if answer.error:
         return f"{answer.error}; the store's last counts are shown"

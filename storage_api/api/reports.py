@@ -16,11 +16,11 @@ from storage_api.api.bodies import Body, parameters
 from storage_api.query import conditions, extra, times
 from storage_api.query.conditions import Clause, Context
 from storage_api.query.paths import Tree
-from storage_api.query.queries import Query
+from storage_api.query.queries import DocumentQuery
 from storage_api.query.shapes import ALARM, EVENT, HOST, METRIC, WATCH_NODE, Shape
 from storage_api.services import events, hosts, metrics, watchnodes, write_errors
 from storage_api.services.metrics import MetricKey
-from storage_api.services.watchnodes import NodeKey
+from storage_api.services.watchnodes import WatchNodeKey
 
 # Of a list with a length of 0 or less.
 DEFAULT_LENGTH = 1000
@@ -69,7 +69,7 @@ class ReportView(StorageView):
     ) -> tuple[Clause, ...]:
         """Comma lists of parameters, each against its column."""
         return tuple(
-            conditions.among(column, conditions.split_choices(values[name]))
+            conditions.equals_any(column, conditions.split_choices(values[name]))
             for name, column in columns.items()
             if values.get(name)
         )
@@ -98,11 +98,11 @@ class ReportView(StorageView):
             length="length",
             none_below=DEFAULT_LENGTH,
         )
-        query = Query(self.shape, where, offset, limit)
+        query = DocumentQuery(self.shape, where, offset, limit)
         return self.list_response(
             query,
             base.fields(values),
-            total=write_errors.total(query),
+            total=write_errors.count_matching(query),
         )
 
     def document(
@@ -111,7 +111,7 @@ class ReportView(StorageView):
         tree: Tree,
     ) -> orjson.Fragment:
         """The first document that matches; NotFound without one."""
-        document = self.first(Query(self.shape, where), tree)
+        document = self.first(DocumentQuery(self.shape, where), tree)
         if document is None:
             raise NotFound("resource does not exist")
         return orjson.Fragment(document)
@@ -124,12 +124,12 @@ class ReportView(StorageView):
         """A plain list, oldest first."""
         offset, limit = base.parse_slice(values)
         return self.list_response(
-            Query(self.shape, where, offset, limit),
+            DocumentQuery(self.shape, where, offset, limit),
             base.fields(values),
         )
 
 
-class Events(ReportView):
+class EventReports(ReportView):
     """Events of all clusters: list and report."""
 
     actions = {"GET": base.LIST_COUNTED, "POST": base.LIST_COUNTED, "PUT": base.PUT}
@@ -215,7 +215,7 @@ def _text(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-class Alarms(ReportView):
+class AlarmReports(ReportView):
     """Alarms of all clusters: list and report."""
 
     actions = {"GET": base.LIST_COUNTED, "POST": base.PUT}
@@ -351,7 +351,7 @@ class HostDocument(ReportView):
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete it; one that does not exist is no failure."""
-        write_errors.remove(Query(HOST, (conditions.equals("ip", self.kwargs["ip"]),)))
+        write_errors.delete_rows(DocumentQuery(HOST, (conditions.equals("ip", self.kwargs["ip"]),)))
 
 
 class ClusterHosts(ReportView):
@@ -374,7 +374,7 @@ class ClusterHosts(ReportView):
 
     def put(self, request: Request, **_: Any) -> None:
         """The cluster has exactly these hosts from now on."""
-        hosts.relate(
+        hosts.assign_to_cluster(
             self.kwargs["cluster"],
             self.ips(request),
             exactly=True,
@@ -382,7 +382,7 @@ class ClusterHosts(ReportView):
 
     def post(self, request: Request, **_: Any) -> None:
         """The cluster has these hosts, too."""
-        hosts.relate(
+        hosts.assign_to_cluster(
             self.kwargs["cluster"],
             self.ips(request),
             exactly=False,
@@ -397,7 +397,7 @@ class ClusterHosts(ReportView):
         body.refuse_unknown({"ips", "clusterId"})
         ips = list(body.texts("ips"))
         # A host that belongs to another cluster moves, so the caller needs the right there, too.
-        for owner in hosts.owners(ips):
+        for owner in hosts.owning_clusters(ips):
             if owner != self.kwargs["cluster"]:
                 self.authorise_cluster(request, owner)
         return ips
@@ -411,9 +411,9 @@ class WatchNodeDocument(ReportView):
     shape = WATCH_NODE
     env: ClassVar[str] = ""
 
-    def key(self) -> NodeKey:
+    def key(self) -> WatchNodeKey:
         """The key that the path names."""
-        return NodeKey(
+        return WatchNodeKey(
             self.env,
             self.kwargs["cluster"],
             self.kwargs["namespace"],
@@ -434,7 +434,7 @@ class WatchNodeDocument(ReportView):
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete it; one that does not exist is no failure."""
-        write_errors.remove(Query(WATCH_NODE, self.key().clauses()))
+        write_errors.delete_rows(DocumentQuery(WATCH_NODE, self.key().clauses()))
 
 
 class WatchNodeList(ReportView):
@@ -448,7 +448,7 @@ class WatchNodeList(ReportView):
     def get(self, request: Request, **_: Any) -> HttpResponseBase:
         """The objects, oldest first; `field` and `extra` are relative to the object."""
         values = self.query(request)
-        clauses = watchnodes.listed(
+        clauses = watchnodes.list_clauses(
             self.env,
             self.kwargs["cluster"],
             namespace=self.kwargs["namespace"],

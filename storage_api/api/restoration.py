@@ -7,9 +7,9 @@ import orjson
 from rest_framework.request import Request
 
 from core.api import confirmation
-from core.api.audit import note
-from core.api.auth import Act, authorise
-from core.api.confirmation import Guarded
+from core.api.audit import annotate
+from core.api.auth import AccessAttributes, authorise
+from core.api.confirmation import ConfirmationRequest
 from core.api.parsing import boolean, integer, json_body, moment
 from core.api.schema import (
     BOOLEAN,
@@ -17,7 +17,7 @@ from core.api.schema import (
     KUBERNETES_OBJECT,
     OBJECT,
     TEXT,
-    Described,
+    OperationSchema,
     array,
     nullable,
     record,
@@ -26,7 +26,7 @@ from core.errors import ConfirmationRequired, Expired, Invalid
 from core.times import rfc3339
 from storage_api.api.history import CHANGE, HistoryView
 from storage_api.history import as_of, restore
-from storage_api.history.restore import PreparedRestore, Subject
+from storage_api.history.restore import PreparedRestore, RestoreTarget
 
 MAX_SEQ = 2**63 - 1
 BODY = record(
@@ -64,7 +64,7 @@ class Restore(HistoryView):
     refused_as = "PUT"
     aliases = {"clusterId": "cluster_id"}
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Restore an old version of an object",
             ANSWER,
             body=BODY,
@@ -83,11 +83,11 @@ class Restore(HistoryView):
         body = json_body(request)
         cluster, kind, namespace, name, _ = self.subject(request, body, is_single=True)
         restore.check_kind(kind)
-        subject = Subject(cluster, kind, namespace, name)
+        subject = RestoreTarget(cluster, kind, namespace, name)
         old, version = self._version(subject, body)
         restore.check_version(old)
         live = restore.read_live(subject)
-        act = Act(
+        act = AccessAttributes(
             "create" if live is None else "update",
             kind.plural,
             kind.group,
@@ -107,7 +107,7 @@ class Restore(HistoryView):
 
     def _version(
         self,
-        subject: Subject,
+        subject: RestoreTarget,
         body: Mapping[str, Any],
     ) -> tuple[bytes, dict[str, Any]]:
         """(the old version as JSON, {"seq", "at"} of it)."""
@@ -151,7 +151,7 @@ class Restore(HistoryView):
     ) -> dict[str, Any]:
         """Write it when the request confirms it, else answer what it would do."""
         subject = restoration.subject
-        guarded = Guarded(
+        guarded = ConfirmationRequest(
             "restore",
             subject.kind.name,
             subject.name,
@@ -163,19 +163,19 @@ class Restore(HistoryView):
         is_confirmable = not dry_run and action != "unchanged"
         answer = _answer(restoration, action, version)
         # True, False, or None for a token that is not valid any more.
-        confirmed = is_confirmable and confirmation.answer(request, guarded)
+        confirmed = is_confirmable and confirmation.is_confirmed(request, guarded)
         if confirmed:
             manifest = restore.apply(restoration)
-            note(
+            annotate(
                 request,
                 before=restoration.live,
                 after=manifest,
                 details={"restored": version},
             )
             return {**answer, "applied": True, "object": orjson.Fragment(manifest)}
-        note(request, details={"dry_run": True})
+        annotate(request, details={"dry_run": True})
         if is_confirmable and restoration.verdict.made is not None:
-            answer |= confirmation.invite(request, guarded)
+            answer |= confirmation.issue_confirmation(request, guarded)
         if confirmed is None:
             raise ConfirmationRequired(
                 "the object has changed, or the token has expired: review, then confirm again",

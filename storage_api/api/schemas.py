@@ -6,8 +6,8 @@ from core.api.schema import (
     INTEGER,
     OBJECT,
     TEXT,
-    Described,
-    Query,
+    OperationSchema,
+    QueryParameter,
     Schema,
     array,
     record,
@@ -32,21 +32,21 @@ NAMES = array(TEXT)
 DOCUMENTS = array(OBJECT)
 DATA = optional(data=ANYTHING)
 UNIX_SECONDS: Schema = {"type": "integer", "format": "int64", "description": "Unix seconds."}
-EXTRA = Query(
+EXTRA = QueryParameter(
     "extra",
     TEXT,
     description='Base64 of a JSON object {"dotted.path": value}; all must hold.'
     " A dot inside a key is written U+FF0E.",
 )
-FIELD = Query(
+FIELD = QueryParameter(
     "field",
     TEXT,
     description="Comma list of dotted paths from the document's root;"
     " only these and _id are given.",
 )
 SLICE = (
-    Query("offset", INTEGER),
-    Query(
+    QueryParameter("offset", INTEGER),
+    QueryParameter(
         "limit",
         INTEGER,
         description="Missing or 0 is no limit.",
@@ -54,15 +54,15 @@ SLICE = (
 )
 LISTING = (FIELD, EXTRA, *SLICE)
 FILTERS = (
-    Query(
+    QueryParameter(
         "labelSelector",
         TEXT,
         description="As Kubernetes' own, on data.metadata.labels.",
     ),
-    Query(
+    QueryParameter(
         "updateTimeBefore", TEXT, description="Unix seconds or RFC 3339: last updated before that."
     ),
-    Query(
+    QueryParameter(
         "resourceName",
         TEXT,
         description="Comma list. Any other path of the document filters so too:"
@@ -70,22 +70,22 @@ FILTERS = (
         " an empty value asks that the path exists.",
     ),
 )
-USED = Query(
+USED = QueryParameter(
     "used",
     BOOLEAN,
     description="1: the names of the namespaces that are in use.",
 )
 FILTER_NAMES = frozenset(query.name for query in FILTERS)
 PAGE = (
-    Query("timeBegin", UNIX_SECONDS),
-    Query("timeEnd", UNIX_SECONDS),
-    Query("offset", INTEGER),
-    Query(
+    QueryParameter("timeBegin", UNIX_SECONDS),
+    QueryParameter("timeEnd", UNIX_SECONDS),
+    QueryParameter("offset", INTEGER),
+    QueryParameter(
         "length",
         INTEGER,
         description="Missing is no limit, 0 and less are 1000.",
     ),
-    Query(
+    QueryParameter(
         "limit",
         INTEGER,
         description="Another name of length, which wins.",
@@ -96,29 +96,32 @@ PAGE = (
 
 ONE_OPERATIONS = {
     # The Go server's SDK sends a limit with the name of one, too.
-    "get": Described(
+    "get": OperationSchema(
         "One document.",
         ONE,
-        (FIELD, EXTRA, Query("limit", INTEGER)),
+        (FIELD, EXTRA, QueryParameter("limit", INTEGER)),
     ),
-    "put": Described(
+    "put": OperationSchema(
         "Create a document or replace its data.",
         NULL,
         body=DATA,
     ),
-    "delete": Described(
+    "delete": OperationSchema(
         "Delete a document; one that is not there is no failure.", NULL, (EXTRA, FIELD)
     ),
 }
 SWEEP = optional(updateTimeBegin=UNIX_SECONDS, updateTimeEnd=UNIX_SECONDS)
-SWEEP_QUERY = (Query("updateTimeBegin", UNIX_SECONDS), Query("updateTimeEnd", UNIX_SECONDS))
+SWEEP_QUERY = (
+    QueryParameter("updateTimeBegin", UNIX_SECONDS),
+    QueryParameter("updateTimeEnd", UNIX_SECONDS),
+)
 LIST_OPERATIONS = {
-    "get": Described(
+    "get": OperationSchema(
         "Documents of a type, oldest first.",
         DOCUMENTS,
         (*LISTING, *FILTERS),
     ),
-    "delete": Described(
+    "delete": OperationSchema(
         "Delete the documents of a type updated within an open range.",
         NULL,
         (EXTRA, FIELD, *SWEEP_QUERY, *FILTERS),
@@ -126,15 +129,15 @@ LIST_OPERATIONS = {
     ),
 }
 NAMESPACE_OPERATIONS = {
-    method: Described(
+    method: OperationSchema(
         "The namespaces that a cluster uses.",
         NAMES,
-        (Query("name", TEXT), Query("namespace", TEXT), *LISTING),
+        (QueryParameter("name", TEXT), QueryParameter("namespace", TEXT), *LISTING),
     )
     for method in ("get", "post")
 }
 BATCH_OPERATIONS = {
-    "post": Described(
+    "post": OperationSchema(
         "Apply lines of {op, namespace, resourceType, resourceName, data}, all or none.",
         record(
             added=INTEGER,
@@ -144,7 +147,7 @@ BATCH_OPERATIONS = {
             deleted=INTEGER,
         ),
         (
-            Query(
+            QueryParameter(
                 "guard",
                 BOOLEAN,
                 description="Keep documents whose stored resourceVersion is newer.",
@@ -155,7 +158,7 @@ BATCH_OPERATIONS = {
     )
 }
 MULTICLUSTER_OPERATIONS = {
-    "post": Described(
+    "post": OperationSchema(
         "Documents of a type in several clusters and namespaces, newest first.",
         DOCUMENTS,
         body=record(
@@ -172,62 +175,62 @@ MULTICLUSTER_OPERATIONS = {
     )
 }
 CUSTOM_OPERATIONS = {
-    "get": Described(
+    "get": OperationSchema(
         "Documents of a type in any cluster or in none; `total` counts all that match.",
         DOCUMENTS,
         (
             *LISTING,
             *FILTERS,
-            Query("clusterId", TEXT, description="Comma list."),
+            QueryParameter("clusterId", TEXT, description="Comma list."),
         ),
         paged=True,
     ),
-    "put": Described(
+    "put": OperationSchema(
         "Store a document of any members;"
         " one with the same values of the type's index is replaced.",
         NULL,
         body=OBJECT,
     ),
-    "delete": Described(
+    "delete": OperationSchema(
         "Delete the documents of a type that every parameter fits; without any, all of them.",
         NULL,
         (
             EXTRA,
             FIELD,
             *FILTERS,
-            Query("clusterId", TEXT, description="Comma list."),
+            QueryParameter("clusterId", TEXT, description="Comma list."),
         ),
     ),
 }
 CUSTOM_INDEX_OPERATIONS = {
-    "put": Described(
+    "put": OperationSchema(
         'The values of these paths name a document of the type: {"path": 1}.', NULL, body=OBJECT
     ),
-    "delete": Described("Forget an index; one that is not there is no failure.", NULL),
+    "delete": OperationSchema("Forget an index; one that is not there is no failure.", NULL),
 }
 CLUSTER_INFO_OPERATIONS = {
-    "put": Described(
+    "put": OperationSchema(
         "Tell of a cluster: create or replace its data.",
         NULL,
         body=DATA,
     ),
-    "delete": Described("Forget what was told of a cluster.", NULL),
+    "delete": OperationSchema("Forget what was told of a cluster.", NULL),
 }
 _EVENT_TEXTS = dict.fromkeys(
     ("id", "env", "kind", "level", "component", "type", "describe", "clusterId"), TEXT
 )
 EVENT_OPERATIONS = {
-    "get": Described(
+    "get": OperationSchema(
         "Events, newest first; `total` counts all that match.",
         DOCUMENTS,
         (
             *(
-                Query(name, TEXT)
+                QueryParameter(name, TEXT)
                 for name in ("id", "env", "kind", "level", "component", "type", "clusterId")
             ),
-            *(Query(f"extraInfo.{name}", TEXT) for name in ("name", "namespace", "kind")),
+            *(QueryParameter(f"extraInfo.{name}", TEXT) for name in ("name", "namespace", "kind")),
             *PAGE,
-            Query(
+            QueryParameter(
                 "extra_contain",
                 TEXT,
                 description="As extra, values are substrings.",
@@ -235,13 +238,13 @@ EVENT_OPERATIONS = {
         ),
         paged=True,
     ),
-    "post": Described(
+    "post": OperationSchema(
         "Events, newest first; the parameters as a JSON object of texts.",
         DOCUMENTS,
         body=OBJECT,
         paged=True,
     ),
-    "put": Described(
+    "put": OperationSchema(
         "Report an event.",
         NULL,
         body=optional(
@@ -256,16 +259,19 @@ _ALARM_TEXTS = dict.fromkeys(
     ("clusterId", "namespace", "message", "source", "module", "type"), TEXT
 )
 ALARM_OPERATIONS = {
-    "get": Described(
+    "get": OperationSchema(
         "Alarms, newest first; `total` counts all that match, `type` matches parts.",
         DOCUMENTS,
         (
-            *(Query(name, TEXT) for name in ("clusterId", "namespace", "source", "module", "type")),
+            *(
+                QueryParameter(name, TEXT)
+                for name in ("clusterId", "namespace", "source", "module", "type")
+            ),
             *PAGE,
         ),
         paged=True,
     ),
-    "post": Described(
+    "post": OperationSchema(
         "Report an alarm.",
         NULL,
         body=optional(
@@ -276,62 +282,64 @@ ALARM_OPERATIONS = {
     ),
 }
 METRIC_OPERATIONS = {
-    "get": Described("One metric.", OBJECT, (FIELD,)),
-    "put": Described(
+    "get": OperationSchema("One metric.", OBJECT, (FIELD,)),
+    "put": OperationSchema(
         "Create a metric or replace its report.",
         NULL,
         body=DATA,
     ),
-    "delete": Described("Delete a metric; one that is not there is no failure.", NULL),
+    "delete": OperationSchema("Delete a metric; one that is not there is no failure.", NULL),
 }
 METRIC_LIST_OPERATIONS = {
-    "get": Described(
+    "get": OperationSchema(
         "Metrics of a cluster.",
         DOCUMENTS,
-        (*(Query(name, TEXT) for name in ("namespace", "type", "name")), *LISTING),
+        (*(QueryParameter(name, TEXT) for name in ("namespace", "type", "name")), *LISTING),
     )
 }
-METRIC_CLUSTER_OPERATIONS = {"get": Described("Clusters that have metrics.", NAMES)}
+METRIC_CLUSTER_OPERATIONS = {"get": OperationSchema("Clusters that have metrics.", NAMES)}
 HOST_OPERATIONS = {
-    "get": Described("One host, as a list.", DOCUMENTS, (FIELD,)),
-    "put": Described(
+    "get": OperationSchema("One host, as a list.", DOCUMENTS, (FIELD,)),
+    "put": OperationSchema(
         "Create a host or replace its report.",
         NULL,
         body=optional(ip=TEXT, clusterId=TEXT, data=ANYTHING),
     ),
-    "delete": Described("Delete a host; one that is not there is no failure.", NULL),
+    "delete": OperationSchema("Delete a host; one that is not there is no failure.", NULL),
 }
 IPS = record(ips=array(TEXT))
 CLUSTER_HOST_OPERATIONS = {
-    "get": Described("Hosts of a cluster.", DOCUMENTS, LISTING),
-    "put": Described(
+    "get": OperationSchema("Hosts of a cluster.", DOCUMENTS, LISTING),
+    "put": OperationSchema(
         "The cluster has exactly these hosts.",
         NULL,
         body=IPS,
     ),
-    "post": Described("The cluster has these hosts too.", NULL, body=IPS),
+    "post": OperationSchema("The cluster has these hosts too.", NULL, body=IPS),
 }
 NODE_OPERATIONS = {
-    "get": Described(
+    "get": OperationSchema(
         "The watched object with its updateTime.",
         OBJECT,
         (FIELD,),
     ),
-    "put": Described(
+    "put": OperationSchema(
         "Create or replace a watched object.",
         NULL,
         body=record(data=OBJECT),
     ),
-    "delete": Described("Delete a watched object; one that is not there is no failure.", NULL),
+    "delete": OperationSchema(
+        "Delete a watched object; one that is not there is no failure.", NULL
+    ),
 }
 NODE_LIST_OPERATIONS = {
-    "get": Described(
+    "get": OperationSchema(
         "Watched objects of a type in a namespace.",
         DOCUMENTS,
         LISTING,
     )
 }
-_FEED = Described(
+_FEED = OperationSchema(
     "Changes of a type as they happen, one JSON object after another.",
     record(
         type={"type": "integer", "enum": [1, 2, 3, -1]},
@@ -339,7 +347,7 @@ _FEED = Described(
         seq=INTEGER,
     ),
     (
-        Query(
+        QueryParameter(
             "since",
             INTEGER,
             description="The seq to go on from; 0 is the oldest kept, absent is now.",
@@ -353,7 +361,7 @@ _FEED = Described(
         since=INTEGER,
     ),
 )
-_METRIC_FEED = Described(
+_METRIC_FEED = OperationSchema(
     "Changes of the metrics of a type as they happen, one JSON object after another.",
     _FEED.answer,
     _FEED.query,
@@ -361,7 +369,7 @@ _METRIC_FEED = Described(
 )
 METRIC_FEED_OPERATIONS = {
     "post": _METRIC_FEED,
-    "get": Described(
+    "get": OperationSchema(
         _METRIC_FEED.summary,
         _METRIC_FEED.answer,
         _METRIC_FEED.query,
@@ -369,7 +377,7 @@ METRIC_FEED_OPERATIONS = {
 }
 FEED_OPERATIONS = {
     "post": _FEED,
-    "get": Described(_FEED.summary, _FEED.answer, _FEED.query),
+    "get": OperationSchema(_FEED.summary, _FEED.answer, _FEED.query),
 }
 
 _SCHEMAS = {
@@ -381,25 +389,25 @@ _SCHEMAS = {
 }
 
 
-def _parameter(item: ParameterFilter) -> Query:
+def _parameter(item: ParameterFilter) -> QueryParameter:
     rules = {Op.TEXT: "Comma list, any of it.", Op.SINCE: "At or after.", Op.UNTIL: "Before."}
-    return Query(
+    return QueryParameter(
         item.param, _SCHEMAS[item.op], description=f"{item.path}. {rules.get(item.op, '')}".strip()
     )
 
 
-def typed_operations(typed: TypedQuery) -> dict[str, Described]:
+def typed_operations(typed: TypedQuery) -> dict[str, OperationSchema]:
     """The operations of a typed query, as its table has them."""
     parameters = (*(_parameter(item) for item in typed.filters), *LISTING, *FILTERS)
     if typed.name == "namespace":
         parameters = (*parameters, USED)
     return {
-        "get": Described(
+        "get": OperationSchema(
             f"Documents of type {typed.name}.",
             DOCUMENTS,
             parameters,
         ),
-        "post": Described(
+        "post": OperationSchema(
             f"Documents of type {typed.name}, parameters as a JSON object of texts.",
             DOCUMENTS,
             body=OBJECT,

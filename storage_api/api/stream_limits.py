@@ -7,7 +7,7 @@ from threading import Lock
 from django.conf import settings
 
 from core.errors import TooManyRequests
-from core.stream_limits import StreamPlace
+from core.stream_limits import StreamSlot
 
 
 class StreamLimiter:
@@ -56,7 +56,7 @@ class LimitedStream:
         caller: str,
         parts: Callable[[], Generator[bytes, None, None]],
     ) -> None:
-        self._place = StreamPlace(caller)
+        self._place = StreamSlot(caller)
         try:
             _limiter.acquire(caller)
         except TooManyRequests:

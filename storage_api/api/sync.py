@@ -10,11 +10,11 @@ from prometheus_client.registry import Collector
 from rest_framework.request import Request
 
 from clusters import registry
-from core.api.auth import Act, authorise
+from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView
 from core.api.parsing import integer
 from core.api.prometheus import SHARED
-from core.api.schema import BOOLEAN, INTEGER, NUMBER, TEXT, Described, array, nullable, record
+from core.api.schema import BOOLEAN, INTEGER, NUMBER, TEXT, OperationSchema, array, nullable, record
 from core.times import rfc3339
 from storage_api.models import ClusterSync, KindSync
 from storage_api.services import sync
@@ -44,7 +44,7 @@ SYNC = record(
 class SyncView(DialectView):
     """GET /clusters/{id}/sync: how fresh a cluster's copy in the store is."""
 
-    operations = {"get": Described("How fresh the store is, kind by kind", SYNC)}
+    operations = {"get": OperationSchema("How fresh the store is, kind by kind", SYNC)}
 
     def get(self, request: Request, pk: str) -> Any:
         """`age` is in seconds (null: not known), `served` whether lists come from the store now.
@@ -52,7 +52,7 @@ class SyncView(DialectView):
         There are no kinds while nothing was collected. A kind that may not be read in the whole
         cluster has an entry for each accessible namespace beside its own, which is `refused`.
         """
-        authorise(self, request, Act("get", "clusters", cluster=pk))
+        authorise(self, request, AccessAttributes("get", "clusters", cluster=pk))
         cluster = registry.find(integer(pk, "id", minimum=0))
         row = ClusterSync.objects.filter(pk=cluster.pk).first()
         return {
@@ -60,7 +60,7 @@ class SyncView(DialectView):
             "collector": row.owner if row else "",
             "known_at": rfc3339(row.beaten_at, digits=3) if row else None,
             "error": row.error if row else "",
-            "kinds": [_kind(copy) for copy in sync.freshness(cluster)],
+            "kinds": [_kind(copy) for copy in sync.list_freshness(cluster)],
         }
 
 
@@ -131,7 +131,7 @@ class StoreAge(Collector):
         )
         try:
             for cluster in registry.clusters():
-                for stored_as, copies in _by_type(sync.freshness(cluster)).items():
+                for stored_as, copies in _by_type(sync.list_freshness(cluster)).items():
                     is_watched = all(copy.phase == KindSync.Phase.WATCHING for copy in copies)
                     watched.add_metric([cluster.name, stored_as], float(is_watched))
                     ages = [copy.age for copy in copies if copy.age is not None]

@@ -16,11 +16,11 @@ from rest_framework.request import Request
 from clusters import registry
 from clusters.kinds import KINDS, Kind
 from clusters.resource_types import SECRETS, resource_type
-from core.api.auth import Act, Scope, stream_policy
+from core.api.auth import AccessAttributes, Scope, stream_policy
 from core.api.client_ip import client_address
 from core.api.dialect import DialectView
 from core.api.parsing import integer
-from core.api.schema import INTEGER, TEXT, Described, Query
+from core.api.schema import INTEGER, TEXT, OperationSchema, QueryParameter
 from core.errors import DomainError, Expired, Forbidden, Invalid
 from core.stream_limits import stopping
 from core.times import rfc3339
@@ -28,9 +28,9 @@ from storage_api.api.multicluster import mask_secret, select_places, split_words
 from storage_api.api.stream_limits import LimitedStream
 from storage_api.query import selectors
 from storage_api.services import change_log, multicluster, multicluster_watch
-from storage_api.services.change_log import Start
-from storage_api.services.multicluster import Place
-from storage_api.services.multicluster_watch import Entry, View
+from storage_api.services.change_log import LogPosition
+from storage_api.services.multicluster import ClusterScope
+from storage_api.services.multicluster_watch import WatchEntry, WatchView
 
 Frame = dict[str, Any]
 OPTIONS = ("clusters", "kinds", "namespaces", "labelSelector", "after")
@@ -39,7 +39,7 @@ MAX_SEQ = 2**63 - 1
 SHARED = 0.2
 
 
-class Following:
+class MulticlusterWatch:
     """One client's watch.
 
     `options` are clusters, kinds and namespaces as comma lists, labelSelector, and `after`: the
@@ -68,9 +68,9 @@ class Following:
         self._view, self._kinds, self._ids = self._resolve()
         after = options.get("after", "")
         if after:
-            self._start = Start(integer(after, "after", minimum=0, maximum=MAX_SEQ))
+            self._start = LogPosition(integer(after, "after", minimum=0, maximum=MAX_SEQ))
         else:
-            self._start = change_log.now()
+            self._start = change_log.current_position()
         multicluster_watch.check_place(self._start.seq)
 
     @property
@@ -92,16 +92,16 @@ class Following:
         `idle` then says whether there is nothing more to read for now.
         """
         settled = multicluster_watch.horizon.within(SHARED)
-        entries, reached = multicluster_watch.read(self._view, self._start, settled)
+        entries, reached = multicluster_watch.read_changes(self._view, self._start, settled)
         self.idle = reached >= settled
-        self._start = Start(reached, self._start.seen)
+        self._start = LogPosition(reached, self._start.seen)
         return [self._frame(entry) for entry in entries if entry.cluster in self._ids]
 
-    def _resolve(self) -> tuple[View, dict[str, Kind], dict[str, int]]:
+    def _resolve(self) -> tuple[WatchView, dict[str, Kind], dict[str, int]]:
         """(what to read, kinds by resource type, ids of clusters by name)."""
         kinds = self._resolve_kinds()
         acts = [
-            Act(
+            AccessAttributes(
                 "search",
                 kind.plural,
                 kind.group,
@@ -126,7 +126,7 @@ class Following:
             (kind, [place for place in places if place.name in ids]) for kind, places in visible
         ]
         namespaces = split_words(self._options.get("namespaces", ""))
-        view = View(narrowed, namespaces, self._labels)
+        view = WatchView(narrowed, namespaces, self._labels)
         return view, {resource_type(kind): kind for kind in kinds}, ids
 
     def _resolve_kinds(self) -> Sequence[Kind]:
@@ -139,7 +139,7 @@ class Following:
         collected = multicluster.collected_kinds() or KINDS.values()
         return [kind for kind in collected if (kind.group, kind.plural) != SECRETS]
 
-    def _frame(self, entry: Entry) -> Frame:
+    def _frame(self, entry: WatchEntry) -> Frame:
         kind = self._kinds[entry.resource_type]
         manifest = None
         if entry.type != multicluster_watch.GAP:
@@ -161,39 +161,41 @@ class Following:
         }
 
 
-def _places(scope: Scope, clusters: Iterable[tuple[int, str]]) -> list[Place]:
+def _places(scope: Scope, clusters: Iterable[tuple[int, str]]) -> list[ClusterScope]:
     if scope.clusters is None:
-        return [Place(pk, name) for pk, name in clusters]
-    return [Place(pk, name, scope.clusters[pk]) for pk, name in clusters if pk in scope.clusters]
+        return [ClusterScope(pk, name) for pk, name in clusters]
+    return [
+        ClusterScope(pk, name, scope.clusters[pk]) for pk, name in clusters if pk in scope.clusters
+    ]
 
 
 class Watch(DialectView):
     """GET /watch."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "The changes of many clusters as they happen",
             TEXT,
             query=(
-                Query(
+                QueryParameter(
                     "after",
                     INTEGER,
                     description="Go on after this seq; 0 is the oldest kept;"
                     " from now on when absent. Last-Event-ID too.",
                 ),
-                Query(
+                QueryParameter(
                     "clusters",
                     TEXT,
                     description="Ids or names, comma list;"
                     " all that the caller may see when absent.",
                 ),
-                Query(
+                QueryParameter(
                     "kinds",
                     TEXT,
                     description="Comma list; all that are collected but Secrets when absent.",
                 ),
-                Query("namespaces", TEXT, description="Comma list."),
-                Query("labelSelector", TEXT),
+                QueryParameter("namespaces", TEXT, description="Comma list."),
+                QueryParameter("labelSelector", TEXT),
             ),
             answer_types=("text/event-stream",),
         )
@@ -211,7 +213,9 @@ class Watch(DialectView):
         if last_event_id:
             options["after"] = last_event_id
         try:
-            watch: Following | Expired = Following(stream_policy().credential(request), options)
+            watch: MulticlusterWatch | Expired = MulticlusterWatch(
+                stream_policy().credential(request), options
+            )
         except Expired as error:
             watch = error
         self.check_input(request)
@@ -232,7 +236,7 @@ class Watch(DialectView):
         """The same ERROR event as at any other end."""
         return b"".join(self._error(error))
 
-    def _events(self, watch: Following) -> Generator[bytes, None, None]:
+    def _events(self, watch: MulticlusterWatch) -> Generator[bytes, None, None]:
         yield b"retry: 2000\n\n"
         yield _event({"type": "BOOKMARK", "seq": watch.place, "partial_errors": watch.problems})
         try:
@@ -265,7 +269,7 @@ def _status_code(error: DomainError) -> int:
     return 403
 
 
-def _follow(watch: Following) -> Generator[bytes, None, None]:
+def _follow(watch: MulticlusterWatch) -> Generator[bytes, None, None]:
     """Events until the stream's time is over or the process stops."""
     began = time.monotonic()
     last_check = began

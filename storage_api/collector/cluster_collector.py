@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from django.db import DatabaseError
 
-from clusters.client import CHUNKS
 from clusters.kinds import KINDS, Kind
+from clusters.wire import CHUNK_DECODER
 from core.errors import ClusterUnavailable, DomainError, Forbidden
 from storage_api.collector import writer
 from storage_api.collector.access_review import changed_namespaces
@@ -352,7 +352,7 @@ class ClusterCollector:
             await self._client.read("GET", "/version")
             return "", ""
         try:
-            chunk = CHUNKS.decode(body)
+            chunk = CHUNK_DECODER.decode(body)
         except DECODE_ERRORS:
             raise ClusterUnavailable(
                 "the cluster's answer is not a Kubernetes list",

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from clusters.kinds import KINDS, Kind, custom
+from clusters.kinds import KINDS, Kind, custom_kind
 from clusters.streams import StreamClient
 from core.errors import DomainError, Forbidden, Invalid, NotFound
 
@@ -89,7 +89,7 @@ def _watchable_kinds(resources: Any, group: str, version: str) -> list[Kind]:
         if is_subresource or not can_watch or not _KIND_NAME.match(name):
             continue
         try:
-            kind = custom(
+            kind = custom_kind(
                 group,
                 version,
                 plural,

@@ -10,7 +10,7 @@ import orjson
 from django.conf import settings
 
 from clusters.kinds import Kind
-from clusters.manifests import LAST_APPLIED, Object, pruned
+from clusters.manifests import LAST_APPLIED, Object, prune
 from clusters.resource_types import SECRETS
 from core.errors import ClusterUnavailable
 from storage_api.history.attribution import newest_writers
@@ -132,7 +132,7 @@ def _parse_document(text: bytes, kind: Kind, cluster: str) -> StoredDocument:
     obj.setdefault("apiVersion", kind.api_version)
     obj.setdefault("kind", kind.name)
     written_by = newest_writers(obj)
-    pruned(obj)
+    prune(obj)
     if (kind.group, kind.plural) == SECRETS:
         _hash_secret_values(obj, cluster)
     document = orjson.dumps(obj)

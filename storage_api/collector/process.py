@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from clusters import kubeconfig
-from clusters.registry import limits
+from clusters.registry import client_limits
 from clusters.streams import StreamClient
 from core.errors import DomainError
 from storage_api.collector import leases
@@ -228,7 +228,7 @@ class Collector:
             allow_insecure=settings.CLUSTER_ALLOW_INSECURE_TLS,
         )
         context = CollectorContext(
-            client=StreamClient(access, limits()),
+            client=StreamClient(access, client_limits()),
             cluster_name=lease.name,
             queue=WriteQueue(self._queue_share),
             database=self.database,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from clusters.kinds import Kind
-from storage_api.services.bulk import Record
+from storage_api.services.bulk import WriteRecord
 from storage_api.services.events import EventReport
 from storage_api.services.sync import WatchScope
 
@@ -92,7 +92,7 @@ class FlushMarker:
 
 
 QueueItem = (
-    Record
+    WriteRecord
     | EventReport
     | Position
     | KindLossy
@@ -107,7 +107,7 @@ QueueItem = (
 
 def _size_bytes(item: QueueItem) -> int:
     match item:
-        case Record(data=bytes(data)):
+        case WriteRecord(data=bytes(data)):
             return len(data) + ITEM_OVERHEAD_BYTES
         case EventReport():
             return len(item.data) + ITEM_OVERHEAD_BYTES

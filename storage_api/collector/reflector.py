@@ -22,9 +22,10 @@ import aiohttp
 import msgspec
 import orjson
 
-from clusters.client import CHUNKS, Chunk, Walk, status_error
+from clusters.api_errors import status_error
 from clusters.resource_types import EVENTS, resource_type
 from clusters.streams import StreamClient
+from clusters.wire import CHUNK_DECODER, Chunk, ContinueTokens
 from core.errors import (
     ClusterUnavailable,
     DomainError,
@@ -52,7 +53,7 @@ from storage_api.collector.queue import (
 )
 from storage_api.models import KindSync
 from storage_api.services import sync
-from storage_api.services.bulk import Record
+from storage_api.services.bulk import WriteRecord
 from storage_api.services.resources import Key
 from storage_api.services.sync import WatchScope
 
@@ -338,7 +339,7 @@ class Reflector:
                     exact = await self._queue_page(chunk, stored) and exact
             # What no page mentioned is in the store only.
             for namespace, name in stored:
-                await self.context.queue.put(Record(self._key(namespace, name), None))
+                await self.context.queue.put(WriteRecord(self._key(namespace, name), None))
             skipped_after = None
             if self.version and not self._differs and not stored:
                 # Nothing differs, so the watch goes on from its own version: what was created and
@@ -395,7 +396,7 @@ class Reflector:
 
     async def _pages(self) -> AsyncGenerator[Chunk]:
         """The list page by page; the next page is requested while this one is processed."""
-        walk = Walk()
+        walk = ContinueTokens()
         limit = self._page_limit(0, 0)
         request: asyncio.Task[tuple[Chunk, int]] | None
         request = asyncio.create_task(self._fetch_page("", limit))
@@ -429,7 +430,7 @@ class Reflector:
         query = {"limit": limit, "continue": token}
         body = await self.context.client.read("GET", self._path, query=query)
         try:
-            chunk = CHUNKS.decode(body)
+            chunk = CHUNK_DECODER.decode(body)
         except DECODE_ERRORS:
             raise ClusterUnavailable(
                 "the cluster's answer is not a Kubernetes list",
@@ -464,9 +465,9 @@ class Reflector:
             key = self._key(head.namespace, head.name)
             if before and before[0] != head.uid:
                 # Deleted and created again under the same name: the log says both.
-                items.append(Record(key, None))
+                items.append(WriteRecord(key, None))
             items.append(
-                Record(
+                WriteRecord(
                     key,
                     document.text,
                     head.resource_version,
@@ -484,7 +485,9 @@ class Reflector:
     async def _queue_events(self, chunk: Chunk) -> None:
         """Queue the Events that are not stored yet; a report is never changed."""
         cluster_name = self.context.cluster_name
-        event_reports = [reports.report(bytes(raw), cluster_name) for raw in chunk.items or []]
+        event_reports = [
+            reports.event_report(bytes(raw), cluster_name) for raw in chunk.items or []
+        ]
         ids = [event_report.event_id for event_report in event_reports]
         existing = await self.context.database(sync.existing_event_ids, cluster_name, ids)
         for event_report in event_reports:
@@ -560,16 +563,16 @@ class Reflector:
                 await queue.put(position)
             else:
                 await queue.put(
-                    reports.report(raw, self.context.cluster_name),
+                    reports.event_report(raw, self.context.cluster_name),
                     position,
                 )
             return
         key = self._key(head.namespace, head.name)
         if change_type == "DELETED":
-            await queue.put(Record(key, None), position)
+            await queue.put(WriteRecord(key, None), position)
             return
         document = stored_document(raw, self.kind, self.context.cluster_name)
-        record = Record(
+        record = WriteRecord(
             key,
             document.text,
             head.resource_version,

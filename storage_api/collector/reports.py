@@ -11,7 +11,7 @@ from storage_api.collector.documents import stored_document
 from storage_api.services.events import EventReport
 
 
-def report(raw: bytes, cluster_name: str) -> EventReport:
+def event_report(raw: bytes, cluster_name: str) -> EventReport:
     """The report that the originals' watcher sends to /events for an Event.
 
     Its id is the Event's uid and resourceVersion, as each count of an Event is a report.
@@ -57,5 +57,5 @@ def _text_member(obj: dict[str, Any], name: str) -> str:
 
 def _event_time(event: dict[str, Any]) -> datetime:
     """When the Event was last seen; now when it does not say."""
-    time = event_series.moment(event_series.last_seen(event))
+    time = event_series.moment(event_series.last_time(event))
     return datetime.now(UTC) if time == event_series.LONG_AGO else time

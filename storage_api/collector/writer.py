@@ -21,7 +21,7 @@ from storage_api.collector.queue import (
     WatchLost,
 )
 from storage_api.services import bulk, events, sync
-from storage_api.services.bulk import Record
+from storage_api.services.bulk import WriteRecord
 from storage_api.services.events import EventReport
 from storage_api.services.resources import Key
 from storage_api.services.sync import WatchScope
@@ -42,7 +42,7 @@ def independent_keys(items: Sequence[QueueItem]) -> frozenset[Key]:
     Empty when it may not: when it holds anything but records, or one key twice. Records of a list
     need no order, as its position comes after them, and only when the list is complete.
     """
-    record_keys = [item.key for item in items if isinstance(item, Record)]
+    record_keys = [item.key for item in items if isinstance(item, WriteRecord)]
     keys = frozenset(record_keys)
     return keys if len(keys) == len(items) else frozenset()
 
@@ -57,7 +57,7 @@ def write(holder: LeaseHolder, items: Sequence[QueueItem]) -> int:
         return 0
     except Invalid:
         # One document spoils the batch: write them one by one, and leave out those refused.
-        refused: list[Record] = []
+        refused: list[WriteRecord] = []
         _write_batch(
             holder,
             items,
@@ -73,7 +73,7 @@ def write(holder: LeaseHolder, items: Sequence[QueueItem]) -> int:
 def _write_batch(
     holder: LeaseHolder,
     items: Sequence[QueueItem],
-    write_records: Callable[[Sequence[Record]], object],
+    write_records: Callable[[Sequence[WriteRecord]], object],
 ) -> None:
     with transaction.atomic():
         sync.fence(holder.cluster, holder.token)
@@ -87,14 +87,14 @@ def _write_batch(
 
 def _split_batch(
     items: Iterable[QueueItem],
-) -> Iterator[list[Record] | QueueItem]:
+) -> Iterator[list[WriteRecord] | QueueItem]:
     """Runs of records, and between them the other items, in order.
 
     No key comes twice in a run, so that every state of an object gets its line in the log.
     """
-    run: dict[object, Record] = {}
+    run: dict[object, WriteRecord] = {}
     for item in items:
-        if isinstance(item, Record):
+        if isinstance(item, WriteRecord):
             if item.key in run:
                 yield list(run.values())
                 run = {}
@@ -156,7 +156,7 @@ def _save_positions(holder: LeaseHolder, items: Iterable[QueueItem]) -> None:
     last: dict[WatchScope, Position] = {}
     changed = set[tuple[str, str]]()
     for item in items:
-        if isinstance(item, Record):
+        if isinstance(item, WriteRecord):
             # A watch of the whole cluster has the namespace "".
             changed.add((item.key.resource_type, ""))
             changed.add((item.key.resource_type, item.key.namespace))
@@ -178,7 +178,7 @@ def _save_positions(holder: LeaseHolder, items: Iterable[QueueItem]) -> None:
         )
 
 
-def _write_each(records: Sequence[Record], refused: list[Record]) -> None:
+def _write_each(records: Sequence[WriteRecord], refused: list[WriteRecord]) -> None:
     """Write the records one by one; those that the database refuses are added to `refused`."""
     for record in records:
         try:

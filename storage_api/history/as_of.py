@@ -14,13 +14,13 @@ from clusters.lists import ListQuery, ObjectPage
 from clusters.models import Cluster
 from clusters.resource_types import BUILT_IN, resource_type
 from core.errors import Expired, Forbidden, Invalid, NotFound
-from storage_api.protection import masked
+from storage_api.protection import mask_sealed
 from storage_api.query import selectors
 from storage_api.query.as_of_rows import rows_as_of
 from storage_api.query.conditions import Clause, name_contains
 from storage_api.query.sorting import KEY_ORDER
 from storage_api.services.retention import partitions
-from storage_api.services.snapshot import WIRE, scope
+from storage_api.services.snapshot import WIRE, scope_clauses
 
 _LATEST = """
 SELECT op, data::text FROM storage_past
@@ -93,7 +93,7 @@ def get(
     Raises NotFound when it did not exist, Expired when the log does not go back that far, Invalid
     for a moment in the future, Forbidden as `refuse_impersonated`.
     """
-    return masked(
+    return mask_sealed(
         read_sealed(
             cluster,
             kind,
@@ -223,7 +223,7 @@ def page(
             field="labelSelector" if labels is None else "fieldSelector",
         )
     check_beginning(cluster, kind, at, query.namespace)
-    visibility = scope(
+    visibility = scope_clauses(
         kind,
         query.namespace,
         query.keyword,
@@ -262,7 +262,7 @@ def _read_page(
     with connection.cursor() as cursor:
         cursor.execute(statement, [*params, offset, size])
         page_rows: list[Any] = cursor.fetchall()
-    items = [masked(text.encode()) for _, text in page_rows if text is not None]
+    items = [mask_sealed(text.encode()) for _, text in page_rows if text is not None]
     return ObjectPage(items, int(page_rows[0][0]))
 
 

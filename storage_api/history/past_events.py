@@ -16,7 +16,7 @@ from clusters.lists import ListQuery, ObjectPage
 from clusters.models import Cluster
 from core.errors import Expired, Invalid, NotFound
 from storage_api.history.as_of import check_moment, refuse_impersonated
-from storage_api.protection import masked
+from storage_api.protection import mask_sealed
 from storage_api.query import selectors
 from storage_api.query.conditions import Clause, name_contains
 
@@ -90,7 +90,7 @@ def page(
         cursor.execute(_PAGE.format(where=condition), params)
         rows: list[Any] = cursor.fetchall()
     end = query.offset + query.size
-    items = [masked(text.encode()) for text, _ in rows[query.offset : end]]
+    items = [mask_sealed(text.encode()) for text, _ in rows[query.offset : end]]
     return ObjectPage(items, len(rows))
 
 

@@ -29,7 +29,7 @@ from storage_api.protection import holds_sealed
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class RestoreTarget:
     """The object to restore; `namespace` is "" for cluster-scoped kinds."""
 
     cluster: Cluster
@@ -58,7 +58,7 @@ class PreparedRestore:
     It replaces `live` (the object as JSON), or is created where that is None.
     """
 
-    subject: Subject
+    subject: RestoreTarget
     plan: RestorePlan
     live: bytes | None
     verdict: DryRunResult
@@ -116,7 +116,7 @@ def check_version(old: bytes) -> None:
         )
 
 
-def read_live(subject: Subject) -> bytes | None:
+def read_live(subject: RestoreTarget) -> bytes | None:
     """The object in the cluster now, as JSON; None when it does not exist.
 
     Raises Conflict while it is being deleted: a write would be lost with it.
@@ -137,7 +137,7 @@ def read_live(subject: Subject) -> bytes | None:
 
 
 def prepare(
-    subject: Subject, old: bytes, now: bytes | None, *, unbounded: bool = False
+    subject: RestoreTarget, old: bytes, now: bytes | None, *, unbounded: bool = False
 ) -> PreparedRestore:
     """An old version adapted to the live object `now`, and tried as a dry run.
 
@@ -186,7 +186,7 @@ def apply(restoration: PreparedRestore) -> bytes:
 
 
 def _send(
-    subject: Subject,
+    subject: RestoreTarget,
     body: Object,
     *,
     over: bool,

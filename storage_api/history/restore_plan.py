@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clusters.kinds import KINDS, Kind
-from clusters.manifests import LAST_APPLIED, Object, pruned
+from clusters.manifests import LAST_APPLIED, Object, prune
 
 SERVER_OWNED = (
     "uid",
@@ -151,7 +151,7 @@ def comparable(manifest: Object | None) -> Object:
 
     All but the status and what the API server owns; {} for None.
     """
-    content = pruned(deepcopy(manifest or {}))
+    content = prune(deepcopy(manifest or {}))
     content.pop("status", None)
     metadata: dict[str, Any] = content.get("metadata") or {}
     for member in SERVER_OWNED:

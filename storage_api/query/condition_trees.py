@@ -13,7 +13,7 @@ from core.errors import Invalid
 from storage_api.query import conditions, document_filters, paths, times
 from storage_api.query.conditions import MATCH_ALL, Clause, Context
 from storage_api.query.extra import Contains, Equals
-from storage_api.query.shapes import JSON_KINDS, Column, Kind
+from storage_api.query.shapes import JSON_KINDS, ColumnKind, DocumentColumn
 
 MAX_DEPTH: Final = 16
 MAX_LEAVES: Final = 200
@@ -156,7 +156,7 @@ class _Reader:
         def compare(path: paths.Path, value: Any) -> Clause:
             column = self._context.shape.column(path[0])
             below = path[1:]
-            if column is not None and column.kind is Kind.TIME and not below:
+            if column is not None and column.kind is ColumnKind.TIME and not below:
                 bound = times.parse_bound(str(value), self._context.zone)
                 if bound is None:
                     raise Invalid(f"{path[0]} is compared with unix seconds or RFC 3339")
@@ -169,7 +169,7 @@ class _Reader:
 
 
 def _compare_json(
-    column: Column,
+    column: DocumentColumn,
     path: paths.Path,
     sign: str,
     value: Any,

@@ -16,7 +16,7 @@ from core.errors import Invalid
 from storage_api.query import jsonpaths, paths, times
 from storage_api.query.extra import Contains, Equals
 from storage_api.query.filters import STORED_TEXT_BYTES, Op, ParameterFilter, stored_column
-from storage_api.query.shapes import JSON_KINDS, Kind, Shape
+from storage_api.query.shapes import JSON_KINDS, ColumnKind, Shape
 
 MAX_CHOICES = 5000
 
@@ -53,7 +53,7 @@ def equals(column: str, value: str) -> Clause:
     return Clause(sql.SQL("{} = %s").format(sql.Identifier("r", column)), (value,))
 
 
-def among(column: str, values: Sequence[str]) -> Clause:
+def equals_any(column: str, values: Sequence[str]) -> Clause:
     """The text column equals one of the values; an absent namespace equals none."""
     # Cluster-scoped documents have "" as their namespace: on the wire it is absent.
     present = [value for value in values if value or column != "namespace"]
@@ -144,13 +144,13 @@ def _typed(
 def _text(context: Context, path: str, values: list[str]) -> Clause:
     column = context.shape.column(path)
     if column is not None:
-        return among(column.name, values)
+        return equals_any(column.name, values)
     stored = stored_column(path, context.types)
     if stored:
         # Longer texts are cut in the stored column: only the document itself can answer.
         longest = max(len(value.encode("utf-8", "surrogatepass")) for value in values)
         if longest <= STORED_TEXT_BYTES:
-            return among(stored, values)
+            return equals_any(stored, values)
     return _value_in(context, path, values)
 
 
@@ -222,11 +222,11 @@ def _equality(context: Context, condition: Equals) -> Clause:
         return _reaches(column.value, below, values, hint)
     if below:
         return absent
-    if column.kind is Kind.TIME or column.key == "_id":
+    if column.kind is ColumnKind.TIME or column.key == "_id":
         # In Mongo these are dates and ObjectIds, which no JSON value equals.
         return MATCH_NONE
-    texts = among(column.name, [value for value in values if isinstance(value, str)])
-    if column.kind is Kind.OPTIONAL and None in values:
+    texts = equals_any(column.name, [value for value in values if isinstance(value, str)])
+    if column.kind is ColumnKind.OPTIONAL and None in values:
         empty = sql.SQL("({} OR {} = '')")
         return Clause(
             empty.format(texts.text, sql.Identifier("r", column.name)),
@@ -257,7 +257,7 @@ def containment_clauses(context: Context, conditions: Iterable[Contains]) -> lis
 def _containment(context: Context, condition: Contains) -> Clause:
     column = context.shape.column(condition.path[0])
     below = condition.path[1:]
-    if column is None or column.kind is Kind.TIME or column.key == "_id":
+    if column is None or column.kind is ColumnKind.TIME or column.key == "_id":
         return MATCH_NONE
     if column.kind in JSON_KINDS:
         return Clause(

@@ -11,7 +11,7 @@ from psycopg2 import sql
 from psycopg2.extensions import BYTES, register_type
 
 from storage_api import db_retry
-from storage_api.protection import shown
+from storage_api.protection import unseal_or_mask
 from storage_api.query import paths
 from storage_api.query.shapes import Selection
 
@@ -25,7 +25,7 @@ STALLED_READER = "60s"
 _names = count()
 
 
-def chunks(
+def read_chunks(
     statement: sql.Composable,
     params: Sequence[Any],
     selection: Selection,
@@ -61,7 +61,7 @@ def chunks(
             cursor.close()
 
 
-@db_retry.retried
+@db_retry.retry_on_database_error
 def _open_cursor(statement: sql.Composable, params: Sequence[Any]) -> Any:
     """A cursor that has executed the statement."""
     cursor = connection.cursor()
@@ -84,7 +84,7 @@ def _read_batches(
         if selection.reduced:
             texts = [_reduced(row, selection, reveals) for row in rows]
         else:
-            texts = [shown(row[0], reveals=reveals) for row in rows]
+            texts = [unseal_or_mask(row[0], reveals=reveals) for row in rows]
         if texts:
             yield texts
         if len(rows) < fetch_size:
@@ -104,7 +104,9 @@ def _reduced(
     head, *values = row
     parts = []
     for (key, tree), value in zip(selection.reduced, values, strict=True):
-        part = None if value is None else paths.project(shown(value, reveals=reveals), tree)
+        part = (
+            None if value is None else paths.project(unseal_or_mask(value, reveals=reveals), tree)
+        )
         if not key:
             # A bare document is its JSON column itself.
             return part or b"{}"

@@ -14,7 +14,7 @@ from core.errors import Invalid
 from storage_api.query import conditions, jsonpaths, paths, selectors, times
 from storage_api.query.conditions import MATCH_ALL, Clause, Context
 from storage_api.query.extra import Equals
-from storage_api.query.shapes import FREE, JSON_KINDS, Kind, Shape
+from storage_api.query.shapes import FREE, JSON_KINDS, ColumnKind, Shape
 
 LABEL_SELECTOR = "labelSelector"
 UPDATE_TIME_BEFORE = "updateTimeBefore"
@@ -44,7 +44,7 @@ def is_filter(shape: Shape, name: str) -> bool:
         return False
     if column.kind in JSON_KINDS:
         return True
-    is_text = column.kind is not Kind.TIME and column.key != "_id"
+    is_text = column.kind is not ColumnKind.TIME and column.key != "_id"
     return is_text and not below
 
 
@@ -109,7 +109,7 @@ def exists(context: Context, path: paths.Path) -> Clause:
     column = context.shape.column(path[0])
     if column is None:
         raise Invalid(f"{path[0]} is no key of the document")
-    if column.kind is Kind.OPTIONAL:
+    if column.kind is ColumnKind.OPTIONAL:
         text = sql.Identifier("r", column.name)
         return Clause(sql.SQL("{} <> ''").format(text))
     if column.kind not in JSON_KINDS or len(path) == 1:

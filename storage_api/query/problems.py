@@ -103,7 +103,7 @@ def _has_missing_daemons(manifest: Mapping[str, Any]) -> bool:
     return bool(status["numberReady"] < status.get("desiredNumberScheduled", 0))
 
 
-TROUBLES: Mapping[str, ProblemRule] = {
+PROBLEM_RULES: Mapping[str, ProblemRule] = {
     "nodes": ProblemRule(
         '$ ? (!exists(@.status.conditions[*] ? (@.type == "Ready" && @.status == "True")))',
         lambda manifest: not _has_condition(manifest, "Ready", "True"),
@@ -126,13 +126,13 @@ TROUBLES: Mapping[str, ProblemRule] = {
 }
 
 
-def of(kind: Kind) -> ProblemRule:
+def problem_rule(kind: Kind) -> ProblemRule:
     """The rule of a kind; Invalid for kinds that have none."""
-    rule = TROUBLES.get(kind.plural)
+    rule = PROBLEM_RULES.get(kind.plural)
     # A custom kind may have the plural of a built-in one.
     if rule is None or KINDS.get(kind.plural) != kind:
         raise Invalid(
-            f"troubled is only supported for {', '.join(TROUBLES)}, not for {kind.plural}",
+            f"troubled is only supported for {', '.join(PROBLEM_RULES)}, not for {kind.plural}",
             field="troubled",
         )
     return rule

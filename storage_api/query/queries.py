@@ -15,7 +15,7 @@ INDEXED = sql.SQL("jsonb_insert('{{}}', ARRAY[cluster_id || '/' || type_key], da
 
 
 @dataclass(frozen=True)
-class Query:
+class DocumentQuery:
     """Which documents of a shape, in the shape's order, and which part of them.
 
     `offset` are skipped, `limit` are read at most (None: all).
@@ -27,11 +27,11 @@ class Query:
     limit: int | None = None
 
 
-def _hints(query: Query) -> list[str]:
+def _hints(query: DocumentQuery) -> list[str]:
     return [clause.hint for clause in query.where if clause.hint is not None]
 
 
-def source(query: Query) -> tuple[sql.Composable, list[Any]]:
+def row_source(query: DocumentQuery) -> tuple[sql.Composable, list[Any]]:
     """The rows to look at, called r, and parameters."""
     table = sql.Identifier(query.shape.table)
     hints = _hints(query)
@@ -45,7 +45,7 @@ def source(query: Query) -> tuple[sql.Composable, list[Any]]:
     return fenced, [jsonpaths.conjunction(hints)]
 
 
-def condition(query: Query) -> tuple[sql.Composable, list[Any]]:
+def condition(query: DocumentQuery) -> tuple[sql.Composable, list[Any]]:
     """All conditions as one expression on the row called r, and parameters."""
     if not query.where:
         return sql.SQL("true"), []
@@ -53,7 +53,7 @@ def condition(query: Query) -> tuple[sql.Composable, list[Any]]:
     return sql.SQL(" AND ").join([clause.text for clause in query.where]), params
 
 
-def _slice(query: Query) -> tuple[sql.Composable, list[Any]]:
+def _slice(query: DocumentQuery) -> tuple[sql.Composable, list[Any]]:
     """ORDER BY, OFFSET and LIMIT, and parameters."""
     order = sql.SQL(", ").join(query.shape.order)
     parts = [sql.SQL("ORDER BY {}").format(order)]
@@ -74,8 +74,8 @@ _SELECT_BY_ID = sql.SQL(
 )
 
 
-def listing(
-    query: Query,
+def select_statement(
+    query: DocumentQuery,
     selection: Selection,
     *,
     in_index: bool,
@@ -86,7 +86,7 @@ def listing(
     no document, so an index may answer alone.
     """
     columns = sql.SQL(", ").join([selection.head, *selection.columns])
-    rows, row_params = source(query)
+    rows, row_params = row_source(query)
     where, where_params = condition(query)
     part, part_params = _slice(query)
     params = [*row_params, *where_params, *part_params]
@@ -110,15 +110,15 @@ def listing(
     return statement, params
 
 
-def count(query: Query) -> tuple[sql.Composable, list[Any]]:
+def count_statement(query: DocumentQuery) -> tuple[sql.Composable, list[Any]]:
     """The statement that counts all matches, without offset and limit, and parameters."""
-    rows, row_params = source(query)
+    rows, row_params = row_source(query)
     where, where_params = condition(query)
     statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(rows, where)
     return statement, [*row_params, *where_params]
 
 
-def on_target(query: Query) -> tuple[sql.Composable, list[Any]]:
+def target_condition(query: DocumentQuery) -> tuple[sql.Composable, list[Any]]:
     """All conditions on the row of the table itself, for UPDATE and DELETE, and parameters.
 
     PostgreSQL evaluates them again for a row that another transaction has just changed. It would

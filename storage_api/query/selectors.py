@@ -40,7 +40,7 @@ STORED_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class LabelSelection:
     """What a label selector selects: conditions on the row called r.
 
     `labels` are those that every selected object has, for the index on documents.
@@ -50,7 +50,7 @@ class Selected:
     labels: tuple[tuple[str, str], ...] = ()
 
 
-def labels(text: str) -> Selected | None:
+def labels(text: str) -> LabelSelection | None:
     """The conditions of a label selector; None when the store cannot judge it."""
     clauses: list[Clause] = []
     certain: list[tuple[str, str]] = []
@@ -66,7 +66,7 @@ def labels(text: str) -> Selected | None:
         position = match.end()
     if text.rstrip().endswith(","):
         return None
-    return Selected(tuple(clauses), tuple(certain))
+    return LabelSelection(tuple(clauses), tuple(certain))
 
 
 _LABEL = sql.SQL("(r.data #>> ARRAY['metadata', 'labels', %s])")

@@ -13,7 +13,7 @@ from storage_api.query.paths import Tree
 from storage_api.query.times import TimeStyle
 
 
-class Kind(Enum):
+class ColumnKind(Enum):
     """What a column holds.
 
     OPTIONAL is a text that is absent from the document when it is empty, MAYBE is JSON that is
@@ -27,22 +27,22 @@ class Kind(Enum):
     MAYBE = "maybe"
 
 
-JSON_KINDS = (Kind.JSON, Kind.MAYBE)
+JSON_KINDS = (ColumnKind.JSON, ColumnKind.MAYBE)
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class DocumentColumn:
     """One top-level key of a document."""
 
     key: str
     name: str
-    kind: Kind = Kind.TEXT
+    kind: ColumnKind = ColumnKind.TEXT
 
     @property
     def value(self) -> sql.Composable:
         """The column of the row called r; null where the key is absent."""
         column = sql.Identifier("r", self.name)
-        if self.kind is Kind.OPTIONAL:
+        if self.kind is ColumnKind.OPTIONAL:
             return sql.SQL("nullif({}, '')").format(column)
         return column
 
@@ -55,28 +55,28 @@ class Shape:
     """
 
     table: str
-    columns: tuple[Column, ...]
+    columns: tuple[DocumentColumn, ...]
     order: tuple[sql.Composable, ...] = (sql.SQL("r.id"),)
     bare: bool = False
 
-    def column(self, key: str) -> Column | None:
+    def column(self, key: str) -> DocumentColumn | None:
         """The column of a key."""
         return next((column for column in self.columns if column.key == key), None)
 
 
-ID = Column("_id", "object_id")
-CREATED = Column("createTime", "create_time", Kind.TIME)
-UPDATED = Column("updateTime", "update_time", Kind.TIME)
-DATA = Column("data", "data", Kind.JSON)
+ID = DocumentColumn("_id", "object_id")
+CREATED = DocumentColumn("createTime", "create_time", ColumnKind.TIME)
+UPDATED = DocumentColumn("updateTime", "update_time", ColumnKind.TIME)
+DATA = DocumentColumn("data", "data", ColumnKind.JSON)
 
 RESOURCE = Shape(
     "storage_resource",
     (
         ID,
-        Column("clusterId", "cluster_id"),
-        Column("namespace", "namespace", Kind.OPTIONAL),
-        Column("resourceType", "resource_type"),
-        Column("resourceName", "resource_name"),
+        DocumentColumn("clusterId", "cluster_id"),
+        DocumentColumn("namespace", "namespace", ColumnKind.OPTIONAL),
+        DocumentColumn("resourceType", "resource_type"),
+        DocumentColumn("resourceName", "resource_name"),
         DATA,
         CREATED,
         UPDATED,
@@ -87,12 +87,15 @@ EVENT = Shape(
     "storage_event",
     (
         ID,
-        Column("id", "event_id"),
-        *(Column(key, key) for key in ("env", "kind", "level", "component", "type", "describe")),
-        Column("clusterId", "cluster_id"),
-        Column("extraInfo", "extra_info", Kind.JSON),
+        DocumentColumn("id", "event_id"),
+        *(
+            DocumentColumn(key, key)
+            for key in ("env", "kind", "level", "component", "type", "describe")
+        ),
+        DocumentColumn("clusterId", "cluster_id"),
+        DocumentColumn("extraInfo", "extra_info", ColumnKind.JSON),
         DATA,
-        Column("eventTime", "event_time", Kind.TIME),
+        DocumentColumn("eventTime", "event_time", ColumnKind.TIME),
         CREATED,
     ),
     order=(sql.SQL("r.event_time DESC"), sql.SQL("r.id")),
@@ -101,9 +104,9 @@ ALARM = Shape(
     "storage_alarm",
     (
         ID,
-        Column("clusterId", "cluster_id"),
-        *(Column(key, key) for key in ("namespace", "message", "source", "module", "type")),
-        Column("receivedTime", "received_time", Kind.TIME),
+        DocumentColumn("clusterId", "cluster_id"),
+        *(DocumentColumn(key, key) for key in ("namespace", "message", "source", "module", "type")),
+        DocumentColumn("receivedTime", "received_time", ColumnKind.TIME),
         DATA,
         CREATED,
     ),
@@ -113,10 +116,10 @@ METRIC = Shape(
     "storage_metric",
     (
         ID,
-        Column("clusterId", "cluster_id"),
-        Column("namespace", "namespace"),
-        Column("type", "type"),
-        Column("name", "name"),
+        DocumentColumn("clusterId", "cluster_id"),
+        DocumentColumn("namespace", "namespace"),
+        DocumentColumn("type", "type"),
+        DocumentColumn("name", "name"),
         DATA,
         CREATED,
         UPDATED,
@@ -126,9 +129,9 @@ HOST = Shape(
     "storage_host",
     (
         ID,
-        Column("ip", "ip"),
-        Column("clusterId", "cluster_id"),
-        Column("data", "data", Kind.MAYBE),
+        DocumentColumn("ip", "ip"),
+        DocumentColumn("clusterId", "cluster_id"),
+        DocumentColumn("data", "data", ColumnKind.MAYBE),
         CREATED,
         UPDATED,
     ),
@@ -185,7 +188,7 @@ def _bare(shape: Shape, fields: Tree, style: TimeStyle) -> Selection:
     for column in shape.columns:
         if column.kind in JSON_KINDS:
             continue
-        is_time = column.kind is Kind.TIME
+        is_time = column.kind is ColumnKind.TIME
         value = style.expression(column.value) if is_time else column.value
         pairs.append(sql.SQL("{}, {}").format(sql.Literal(column.key), value))
     document = sql.SQL("(r.data || jsonb_build_object({}))::text").format(sql.SQL(", ").join(pairs))
@@ -195,22 +198,22 @@ def _bare(shape: Shape, fields: Tree, style: TimeStyle) -> Selection:
     return Selection(sql.SQL("'}'"), (("", fields),), [document])
 
 
-def _member(column: Column, style: TimeStyle) -> sql.Composable:
+def _member(column: DocumentColumn, style: TimeStyle) -> sql.Composable:
     """SQL for `,"key":value` as JSON text, "" where the key is absent; the id has no comma."""
     comma = "" if column.key == "_id" else ","
     label = sql.Literal(f'{comma}"{column.key}":')
     match column.kind:
-        case Kind.TIME:
+        case ColumnKind.TIME:
             return sql.SQL("""{} || '"' || {} || '"'""").format(
                 label, style.expression(column.value)
             )
-        case Kind.TEXT if column.key == "_id":
+        case ColumnKind.TEXT if column.key == "_id":
             return sql.SQL("""{} || '"' || {} || '"'""").format(label, column.value)
-        case Kind.TEXT:
+        case ColumnKind.TEXT:
             return sql.SQL("{} || to_json({})::text").format(label, column.value)
-        case Kind.JSON:
+        case ColumnKind.JSON:
             return sql.SQL("{} || {}::text").format(label, column.value)
-        case Kind.MAYBE:
+        case ColumnKind.MAYBE:
             return sql.SQL("coalesce({} || {}::text, '')").format(label, column.value)
-        case Kind.OPTIONAL:
+        case ColumnKind.OPTIONAL:
             return sql.SQL("coalesce({} || to_json({})::text, '')").format(label, column.value)

@@ -73,7 +73,7 @@ ORDERS: Mapping[str, SortOrder] = {
 }
 
 
-def of(text: str) -> tuple[SortOrder, bool]:
+def parse_order(text: str) -> tuple[SortOrder, bool]:
     """(the order, whether descending) of `name` or `-name`; Invalid for an unknown order."""
     order = ORDERS.get(text.removeprefix("-"))
     if order is None:
@@ -107,7 +107,7 @@ def order_by(columns: Sequence[str], *, descending: bool) -> sql.Composable:
 
 def sorted_objects(objects: list[Mapping[str, Any]], text: str) -> list[Mapping[str, Any]]:
     """The objects sorted as the store would: `text` as for `of`."""
-    order, descending = of(text)
+    order, descending = parse_order(text)
     by_name = text.removeprefix("-") == "name"
 
     def sort_key(manifest: Mapping[str, Any]) -> tuple[Any, ...]:

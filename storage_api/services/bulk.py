@@ -7,7 +7,7 @@ from io import BytesIO
 from django.db import IntegrityError, connection, transaction
 
 from storage_api import objectids
-from storage_api.db_retry import retried
+from storage_api.db_retry import retry_on_database_error
 from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.services.change_log import LOG_DELETED, insert_changes
 from storage_api.services.resources import Key
@@ -18,7 +18,7 @@ from storage_api.services.write_errors import (
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class WriteRecord:
     """One write: the document as JSON text, or None to delete.
 
     `resource_version` guards a deletion when the batch is guarded. `written_by`: whom the cluster
@@ -159,9 +159,9 @@ SELECT count(*) FROM gone
 """  # noqa: S608  # all parts are constants
 
 
-@retried
+@retry_on_database_error
 def write(
-    records: Iterable[Record],
+    records: Iterable[WriteRecord],
     *,
     guard: bool = False,
     in_turn: bool = False,
@@ -190,16 +190,16 @@ def write(
     return BatchCounts(added, changed, unchanged, stale, deleted)
 
 
-def _seal(record: Record) -> Record:
+def _seal(record: WriteRecord) -> WriteRecord:
     data = record.data or b"null"
     sealed = seal_secrets(DocumentPlace(*_key_texts(record.key)), data)
     return record if sealed is data else replace(record, data=sealed)
 
 
-def _put(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
+def _put(records: Sequence[WriteRecord], guard: bool) -> tuple[int, int, int]:
     """(added, changed, unchanged)."""
     ordered = sorted(records, key=lambda record: _key_texts(record.key))
-    new: list[Record] = []
+    new: list[WriteRecord] = []
     rest = ordered
     if len(ordered) >= _MIN_FOR_COPY:
         existing = _existing_keys(ordered)
@@ -214,13 +214,13 @@ def _put(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
     return len(new) + added, changed, unchanged
 
 
-def _existing_keys(records: Sequence[Record]) -> set[Key]:
+def _existing_keys(records: Sequence[WriteRecord]) -> set[Key]:
     with connection.cursor() as cursor:
         cursor.execute(_EXISTING_KEYS, _key_columns(records))
         return {Key(*row) for row in cursor.fetchall()}
 
 
-def _copy_new(records: Sequence[Record]) -> bool:
+def _copy_new(records: Sequence[WriteRecord]) -> bool:
     """Copy new rows straight into the table.
 
     False, and nothing is written, when another writer has added one of them meanwhile.
@@ -244,7 +244,7 @@ def _copy_new(records: Sequence[Record]) -> bool:
     return True
 
 
-def _upsert(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
+def _upsert(records: Sequence[WriteRecord], guard: bool) -> tuple[int, int, int]:
     """(added, changed, unchanged)."""
     lines = b"".join([_copy_cells(record) + b"\n" for record in records])
     with connection.cursor() as cursor:
@@ -259,7 +259,7 @@ def _upsert(records: Sequence[Record], guard: bool) -> tuple[int, int, int]:
         return added, changed, unchanged
 
 
-def _copy_cells(record: Record) -> bytes:
+def _copy_cells(record: WriteRecord) -> bytes:
     """The columns of a line of COPY, from object_id to written_by."""
     texts = (objectids.new_object_id(), *_key_texts(record.key))
     cells = [_escape(text.encode()) for text in texts]
@@ -278,7 +278,7 @@ def _key_texts(key: Key) -> tuple[str, str, str, str]:
     )
 
 
-def _key_columns(records: Sequence[Record]) -> list[list[str]]:
+def _key_columns(records: Sequence[WriteRecord]) -> list[list[str]]:
     """The keys column by column, as unnest() takes them."""
     keys = [_key_texts(record.key) for record in records]
     return [list(column) for column in zip(*keys, strict=True)]
@@ -294,7 +294,7 @@ def _escape(cell: bytes) -> bytes:
     )
 
 
-def _delete(records: Sequence[Record], guard: bool) -> int:
+def _delete(records: Sequence[WriteRecord], guard: bool) -> int:
     versions = [record.resource_version for record in records]
     with connection.cursor() as cursor:
         cursor.execute(_DELETE, [*_key_columns(records), versions, guard])

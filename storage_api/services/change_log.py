@@ -11,15 +11,15 @@ from django.db import connection
 from psycopg2 import sql
 
 from core.errors import Expired
-from storage_api.protection import shown
+from storage_api.protection import unseal_or_mask
 from storage_api.query.paths import Path
 from storage_api.query.shapes import (
     CREATED,
     DATA,
     METRIC,
     RESOURCE,
-    Column,
-    Kind,
+    ColumnKind,
+    DocumentColumn,
     Shape,
     selection,
 )
@@ -52,7 +52,7 @@ LOG_DELETED = insert_changes(
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class ChangeLog:
     """A log of changes: its documents, and the columns that hold their type and name."""
 
     shape: Shape
@@ -60,7 +60,7 @@ class Log:
     name: str = "resource_name"
 
 
-_UPDATE_TIME = Column("updateTime", "at", Kind.TIME)
+_UPDATE_TIME = DocumentColumn("updateTime", "at", ColumnKind.TIME)
 CHANGE = Shape(
     "storage_change",
     (
@@ -74,8 +74,8 @@ CHANGE = Shape(
         _UPDATE_TIME,
     ),
 )
-RESOURCES = Log(CHANGE)
-METRICS = Log(
+RESOURCES = ChangeLog(CHANGE)
+METRICS = ChangeLog(
     Shape(
         "storage_metric_change",
         (
@@ -103,7 +103,7 @@ class ChangeLogEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class LogPosition:
     """A place to read on from.
 
     `seen`: a PostgreSQL snapshot of what was committed already, though not settled; or "".
@@ -129,12 +129,12 @@ def horizon() -> int:
         return int(cursor.fetchone()[0])
 
 
-def now() -> Start:
+def current_position() -> LogPosition:
     """The place after which exactly those changes come that commit from here on."""
     with connection.cursor() as cursor:
         cursor.execute(_POSITION)
         seq, snapshot = cursor.fetchone()
-        return Start(int(seq), str(snapshot))
+        return LogPosition(int(seq), str(snapshot))
 
 
 _OLDEST = sql.SQL("""
@@ -142,7 +142,7 @@ SELECT coalesce((SELECT min(seq) FROM {}), (SELECT last_value + 1 FROM storage_c
 """)
 
 
-def check_place(after: int, log: Log = RESOURCES) -> None:
+def check_place(after: int, log: ChangeLog = RESOURCES) -> None:
     """Expired when changes after that sequence number may have been dropped already.
 
     0 always stands for the oldest change that the log still holds.
@@ -182,13 +182,13 @@ AND (r.op <> 'change' OR (jsonb_build_object('data', r.data) #> %s::text[]) IS D
 """)
 
 
-def after(
-    start: Start,
+def read_after(
+    start: LogPosition,
     cluster_id: str,
     resource_type: str,
     *,
     style: TimeStyle,
-    log: Log = RESOURCES,
+    log: ChangeLog = RESOURCES,
     must_differ: Path = (),
     limit: int = PAGE,
     reveals: bool = False,
@@ -234,6 +234,6 @@ def after(
         rows = cursor.fetchall()
     entries = []
     for seq, op, text in rows:
-        document = shown(text.encode(), reveals=reveals).decode()
+        document = unseal_or_mask(text.encode(), reveals=reveals).decode()
         entries.append(ChangeLogEntry(seq, op, document))
     return entries

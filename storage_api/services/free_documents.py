@@ -15,18 +15,18 @@ from psycopg2 import sql
 from clusters.resource_types import is_secret_type
 from core.errors import Invalid
 from storage_api import objectids
-from storage_api.db_retry import retried
+from storage_api.db_retry import retry_on_database_error
 from storage_api.models import FreeIndex
 from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.query import jsontext, paths
 from storage_api.query.conditions import Clause, equals
 from storage_api.query.paths import Path
-from storage_api.query.queries import Query
+from storage_api.query.queries import DocumentQuery
 from storage_api.query.shapes import FREE
 from storage_api.services import resources
 from storage_api.services.write_errors import (
     check_key,
-    remove,
+    delete_rows,
     serialise_writers,
     translate_data_errors,
 )
@@ -41,21 +41,21 @@ OWN_MEMBERS = frozenset({"_id", "createTime", "updateTime", "_isBcsObjectDeleted
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class DocumentOwner:
     """The cluster, and the namespace in it, that a document says it is about; "" is all."""
 
     cluster: str
     namespace: str = ""
 
 
-def owners(members: Mapping[str, object]) -> list[Owner]:
+def owners(members: Mapping[str, object]) -> list[DocumentOwner]:
     """Whose rights a document needs: those of each cluster that it names, or of all for none."""
     names = [members.get(key) for key in CLUSTER_KEYS]
     clusters = list(dict.fromkeys(name for name in names if isinstance(name, str) and name))
     namespace = members.get("namespace")
     if not isinstance(namespace, str):
         namespace = ""
-    return [Owner(cluster, namespace) for cluster in clusters] or [Owner("")]
+    return [DocumentOwner(cluster, namespace) for cluster in clusters] or [DocumentOwner("")]
 
 
 # With the parameters object id, type and document.
@@ -73,11 +73,11 @@ WHERE r.object_id = incoming.object_id AND r.resource_type = incoming.resource_t
 """
 
 
-@retried
+@retry_on_database_error
 def put(
     resource_type: str,
     members: Mapping[str, bytes],
-    authorise: Callable[[Owner], None],
+    authorise: Callable[[DocumentOwner], None],
     *,
     keys: Sequence[Path] = (),
 ) -> None:
@@ -124,18 +124,18 @@ def _serialise(resource_type: str) -> None:
     serialise_writers([("", f"free/{resource_type}")])
 
 
-@retried
+@retry_on_database_error
 def delete(where: Sequence[Clause]) -> int:
     """Delete what the conditions match; how many documents went."""
-    return remove(Query(FREE, tuple(where)))
+    return delete_rows(DocumentQuery(FREE, tuple(where)))
 
 
-@retried
+@retry_on_database_error
 def sweep(
     clusters: Sequence[str],
     resource_type: str,
-    of_clusters: Query,
-    free: Query,
+    of_clusters: DocumentQuery,
+    free: DocumentQuery,
 ) -> None:
     """Delete what the queries match of a type, all or nothing.
 
@@ -143,15 +143,15 @@ def sweep(
     """
     with transaction.atomic():
         resources.sweep_clusters(clusters, resource_type, of_clusters)
-        remove(free)
+        delete_rows(free)
 
 
-def of_type(resource_type: str) -> Clause:
+def free_type_clause(resource_type: str) -> Clause:
     """The condition of a type, as it is spelled."""
     return equals("resource_type", resource_type)
 
 
-def exactly(key: str, values: Sequence[str]) -> Clause:
+def text_member_clause(key: str, values: Sequence[str]) -> Clause:
     """The condition that a member of the document is one of these texts."""
     json_texts = [orjson.dumps(value).decode() for value in values]
     return Clause(
@@ -161,7 +161,7 @@ def exactly(key: str, values: Sequence[str]) -> Clause:
 
 
 # --- indexes ------------------------------------------------------------------------------------
-@retried
+@retry_on_database_error
 def declare_index(resource_type: str, name: str, keys: Sequence[str]) -> None:
     """Have the values of these paths name a document of the type; again it changes nothing.
 
@@ -188,7 +188,7 @@ def declare_index(resource_type: str, name: str, keys: Sequence[str]) -> None:
         FreeIndex.objects.create(resource_type=resource_type, name=name, keys=list(keys))
 
 
-@retried
+@retry_on_database_error
 def drop_index(resource_type: str, name: str) -> None:
     """Delete an index, if it exists."""
     check_key(resourceType=resource_type, name=name)

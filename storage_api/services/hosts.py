@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from storage_api import objectids
-from storage_api.db_retry import retried
+from storage_api.db_retry import retry_on_database_error
 from storage_api.models import Host
 from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.services.write_errors import check_key, execute
@@ -48,7 +48,7 @@ def put(ip: str, cluster_id: str, *, data: str) -> None:
     execute(_PUT, objectids.new_object_id(), ip, cluster_id, sealed)
 
 
-def owners(ips: Sequence[str]) -> list[str]:
+def owning_clusters(ips: Sequence[str]) -> list[str]:
     """The clusters that any of these hosts belong to now, sorted."""
     for ip in ips:
         check_key(ip=ip)
@@ -56,8 +56,8 @@ def owners(ips: Sequence[str]) -> list[str]:
     return sorted(set(assigned.values_list("cluster_id", flat=True)))
 
 
-@retried
-def relate(cluster_id: str, ips: Sequence[str], *, exactly: bool) -> None:
+@retry_on_database_error
+def assign_to_cluster(cluster_id: str, ips: Sequence[str], *, exactly: bool) -> None:
     """Assign hosts to a cluster; unknown ones are created, without data.
 
     `exactly`: its other hosts belong to no cluster from then on.

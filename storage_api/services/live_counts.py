@@ -13,9 +13,10 @@ import msgspec
 
 from clusters import registry
 from clusters.accessible_namespaces import read_each
-from clusters.client import CHUNK, Chunk, ClusterClient
+from clusters.client import ClusterClient
 from clusters.kinds import Kind
 from clusters.models import Cluster
+from clusters.wire import CHUNK_SIZE, Chunk
 from core.errors import DomainError, Forbidden
 
 SECONDS = 5.0
@@ -26,7 +27,7 @@ StateCounts = dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class CountRequest:
     """What to count in one cluster: kinds, each in some namespaces (None is all)."""
 
     cluster: Cluster
@@ -34,7 +35,7 @@ class Wish:
 
 
 @dataclass(slots=True)
-class Answer:
+class ClusterCount:
     """The counts of one cluster by kind, and the error when there was one.
 
     The counts of a kind are None where the credentials may not list it.
@@ -44,11 +45,11 @@ class Answer:
     error: str = ""
 
 
-def count(wishes: Iterable[Wish]) -> dict[int, Answer]:
+def count_live(wishes: Iterable[CountRequest]) -> dict[int, ClusterCount]:
     """The answers by cluster id; a cluster that does not answer in SECONDS has an error instead."""
     requests = list(wishes)
-    answers = {request.cluster.pk: Answer() for request in requests}
-    clients: list[tuple[Wish, ClusterClient]] = []
+    answers = {request.cluster.pk: ClusterCount() for request in requests}
+    clients: list[tuple[CountRequest, ClusterClient]] = []
     for request in requests:
         client = _client(request, answers)
         if client is not None:
@@ -79,7 +80,7 @@ def count(wishes: Iterable[Wish]) -> dict[int, Answer]:
     return answers
 
 
-def _client(request: Wish, answers: Mapping[int, Answer]) -> ClusterClient | None:
+def _client(request: CountRequest, answers: Mapping[int, ClusterCount]) -> ClusterClient | None:
     """None, with the reason in the answer, for a cluster that cannot be asked."""
     cluster = request.cluster
     answer = answers[cluster.pk]
@@ -94,7 +95,7 @@ def _client(request: Wish, answers: Mapping[int, Answer]) -> ClusterClient | Non
         return None
 
 
-def _count_cluster(request: Wish, client: ClusterClient, answer: Answer) -> None:
+def _count_cluster(request: CountRequest, client: ClusterClient, answer: ClusterCount) -> None:
     try:
         for kind, namespaces in request.kinds.items():
             answer.counts[kind] = _count_allowed(client, request.cluster, kind, namespaces)
@@ -160,7 +161,7 @@ def _count_kind(
 ) -> StateCounts:
     has_states = kind.plural in ("pods", "nodes")
     # Without states, one item and the number of remaining ones will do.
-    limit = CHUNK if has_states else 1
+    limit = CHUNK_SIZE if has_states else 1
 
     def count_chunks(chunks: Iterator[Chunk]) -> Counter[str]:
         counts: Counter[str] = Counter()

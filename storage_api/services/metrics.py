@@ -9,7 +9,7 @@ from psycopg2 import sql
 from storage_api import objectids
 from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.query.conditions import Clause, equals
-from storage_api.query.queries import Query, condition
+from storage_api.query.queries import DocumentQuery, condition
 from storage_api.query.shapes import METRIC
 from storage_api.services.write_errors import check_key, execute
 
@@ -89,7 +89,7 @@ def put(key: MetricKey, data: str) -> None:
 
 def delete(key: MetricKey) -> int:
     """Delete a metric; how many rows went."""
-    where, params = condition(Query(METRIC, key.clauses()))
+    where, params = condition(DocumentQuery(METRIC, key.clauses()))
     return execute(_DELETE.format(condition=where), *params)
 
 

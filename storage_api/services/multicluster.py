@@ -13,14 +13,14 @@ from clusters.kinds import (
     KINDS,
     Kind,
     is_place_of,
-    known_kind,
+    lookup_kind,
     parse_reference,
 )
 from clusters.models import Cluster
 from clusters.resource_types import EVENTS, resource_type
 from core.errors import Invalid, NotFound
 from storage_api.models import KindSync
-from storage_api.protection import masked
+from storage_api.protection import mask_sealed
 from storage_api.query import sorting
 from storage_api.query.as_of_rows import rows_as_of
 from storage_api.query.conditions import Clause, name_contains
@@ -33,7 +33,7 @@ QUOTED_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ClusterScope:
     """One cluster as a caller may see it; `namespaces` None is all of them."""
 
     cluster: int
@@ -49,7 +49,7 @@ class Search:
     creation; `before` is excluded. `at`: the objects as they were then; the log knows no owners.
     """
 
-    places: Sequence[Place]
+    places: Sequence[ClusterScope]
     kind: Kind
     clauses: Sequence[Clause] = ()
     namespaces: Sequence[str] = ()
@@ -92,7 +92,7 @@ def find_kind(
     NotFound for a kind that is neither built in nor collected; Invalid, naming the groups, for a
     kind of several groups.
     """
-    built_in = known_kind(text)
+    built_in = lookup_kind(text)
     name, _ = parse_reference(text)
     if built_in and name in built_in.names:
         return built_in
@@ -162,7 +162,7 @@ def _kind_of_row(row: KindSync) -> Kind:
     return Kind(row.kind, row.plural, row.group, row.version, row.namespaced)
 
 
-def collected_as(cluster: Cluster, kind: Kind) -> Kind:
+def collected_version(cluster: Cluster, kind: Kind) -> Kind:
     """The kind in the version in which it is collected in one cluster; itself when it is not."""
     rows = KindSync.objects.filter(cluster=cluster, group=kind.group, plural=kind.plural)
     row = rows.order_by("namespace").first()
@@ -176,13 +176,13 @@ def collected_kinds() -> list[Kind]:
     return [kind for key, kind in kinds.items() if key != EVENTS]
 
 
-def kind_rows(places: Sequence[Place], kind: Kind) -> Clause:
+def kind_rows(places: Sequence[ClusterScope], kind: Kind) -> Clause:
     """The condition for the rows of one kind that a caller may see."""
     is_type = Clause(sql.SQL("r.resource_type = %s"), (resource_type(kind),))
     return visible_rows(places, is_type, by_name=kind == KINDS["namespaces"])
 
 
-def visible_rows(places: Iterable[Place], is_type: Clause, *, by_name: bool) -> Clause:
+def visible_rows(places: Iterable[ClusterScope], is_type: Clause, *, by_name: bool) -> Clause:
     """The condition for the rows of some types that a caller may see.
 
     `is_type`: the condition for the types. `by_name`: they are Namespaces, which stand in none
@@ -305,7 +305,7 @@ def page(search: Search, part: Slice) -> tuple[list[tuple[str, str]], tuple[str,
         rows: list[Any] = cursor.fetchall()
     objects = []
     for cluster_name, text, _ in rows[: part.size]:
-        objects.append((cluster_name, masked(text.encode()).decode()))
+        objects.append((cluster_name, mask_sealed(text.encode()).decode()))
     if len(rows) <= part.size:
         return objects, None
     return objects, tuple(rows[part.size - 1][2])
@@ -372,7 +372,7 @@ _NAMED_COLUMNS = (
 
 
 def _named_rows(
-    scopes: Sequence[tuple[Kind, Sequence[Place]]],
+    scopes: Sequence[tuple[Kind, Sequence[ClusterScope]]],
     text: str,
     *,
     deleted: bool,
@@ -396,8 +396,8 @@ def _named_rows(
     return statement, params
 
 
-def named(
-    scopes: Sequence[tuple[Kind, Sequence[Place]]],
+def find_by_name(
+    scopes: Sequence[tuple[Kind, Sequence[ClusterScope]]],
     text: str,
     size: int,
     *,
@@ -414,8 +414,8 @@ def named(
         return [dict(zip(_NAMED_COLUMNS, row, strict=True)) for row in cursor.fetchall()]
 
 
-def count_named(
-    scopes: Sequence[tuple[Kind, Sequence[Place]]],
+def count_by_name(
+    scopes: Sequence[tuple[Kind, Sequence[ClusterScope]]],
     text: str,
     *,
     deleted: bool = False,
@@ -441,7 +441,7 @@ _STATES = {
 }
 
 
-def counts(places: Sequence[Place], kind: Kind) -> dict[str, dict[str, int]]:
+def counts(places: Sequence[ClusterScope], kind: Kind) -> dict[str, dict[str, int]]:
     """Cluster's name -> {"total": …, and for pods each phase, for nodes "ready", "not_ready"}."""
     where = kind_rows(places, kind)
     statement = sql.SQL(

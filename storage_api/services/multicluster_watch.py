@@ -16,12 +16,12 @@ from psycopg2 import sql
 from clusters.kinds import KINDS, Kind
 from clusters.resource_types import resource_type
 from core.errors import Expired
-from storage_api.protection import masked
+from storage_api.protection import mask_sealed
 from storage_api.query.conditions import Clause
-from storage_api.query.selectors import Selected
+from storage_api.query.selectors import LabelSelection
 from storage_api.services import change_log
-from storage_api.services.change_log import PAGE, PAGE_BYTES, Start
-from storage_api.services.multicluster import Place, visible_rows
+from storage_api.services.change_log import PAGE, PAGE_BYTES, LogPosition
+from storage_api.services.multicluster import ClusterScope, visible_rows
 
 ADDED = "ADDED"
 MODIFIED = "MODIFIED"
@@ -31,19 +31,19 @@ TYPES = {"add": ADDED, "change": MODIFIED, "delete": DELETED}
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class WatchView:
     """What is watched: kinds with the places in which they may be seen.
 
     Narrowed to some namespaces (empty: all) and to some labels.
     """
 
-    scopes: Sequence[tuple[Kind, Sequence[Place]]]
+    scopes: Sequence[tuple[Kind, Sequence[ClusterScope]]]
     namespaces: Sequence[str] = ()
-    labels: Selected = field(default_factory=Selected)
+    labels: LabelSelection = field(default_factory=LabelSelection)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class WatchEntry:
     """One change as the watcher gets it.
 
     `type`: as a watch of Kubernetes names it. `data`: the object as JSON text; of a deletion as
@@ -115,10 +115,10 @@ def _advise_new_list(problem: str) -> str:
     )
 
 
-def _visible_rows(view: View) -> Clause:
+def _visible_rows(view: WatchView) -> Clause:
     """The condition for the rows that the view may show."""
     # Kinds that are seen in the same places share a condition.
-    groups: dict[tuple[bool, tuple[Place, ...]], list[str]] = {}
+    groups: dict[tuple[bool, tuple[ClusterScope, ...]], list[str]] = {}
     for kind, places in view.scopes:
         if places:
             key = (kind == KINDS["namespaces"], tuple(places))
@@ -163,14 +163,14 @@ _MATCHED_BEFORE = sql.SQL("""CASE WHEN c.op = 'change' THEN (
   ORDER BY r.seq DESC LIMIT 1) END""")
 
 
-def read(view: View, start: Start, settled: int) -> tuple[list[Entry], int]:
+def read_changes(view: WatchView, start: LogPosition, settled: int) -> tuple[list[WatchEntry], int]:
     """(the next changes up to the settled sequence number, the number reached with them)."""
     if settled <= start.seq:
         return [], start.seq
     with connection.cursor() as cursor:
         cursor.execute(*_statement(view, start, settled))
         rows: list[Any] = cursor.fetchall()
-    entries: list[Entry] = []
+    entries: list[WatchEntry] = []
     for seq, op, *columns, text, matches, matched_before in rows:
         event_type = _event_type(
             view,
@@ -181,7 +181,7 @@ def read(view: View, start: Start, settled: int) -> tuple[list[Entry], int]:
         if event_type:
             at, cluster, stored_as, namespace, name, uid, version = columns
             entries.append(
-                Entry(
+                WatchEntry(
                     seq=seq,
                     type=event_type,
                     at=at,
@@ -191,7 +191,7 @@ def read(view: View, start: Start, settled: int) -> tuple[list[Entry], int]:
                     name=name,
                     uid=uid,
                     resource_version=version,
-                    data=masked(text.encode()).decode(),
+                    data=mask_sealed(text.encode()).decode(),
                 )
             )
     # Without rows, everything up to the settled number was looked at.
@@ -206,7 +206,7 @@ WHERE seq > %s AND seq <= %s ORDER BY seq
 """
 
 
-def _gaps(view: View, after: int, upto: int) -> list[Entry]:
+def _gaps(view: WatchView, after: int, upto: int) -> list[WatchEntry]:
     """The gaps between two sequence numbers, of kinds and clusters that the view shows."""
     with connection.cursor() as cursor:
         cursor.execute(_GAPS, [after, upto])
@@ -230,7 +230,7 @@ def _gaps(view: View, after: int, upto: int) -> list[Entry]:
         return readable is None or namespace in readable
 
     return [
-        Entry(
+        WatchEntry(
             seq,
             GAP,
             at,
@@ -247,7 +247,9 @@ def _gaps(view: View, after: int, upto: int) -> list[Entry]:
     ]
 
 
-def _statement(view: View, start: Start, settled: int) -> tuple[sql.Composable, list[Any]]:
+def _statement(
+    view: WatchView, start: LogPosition, settled: int
+) -> tuple[sql.Composable, list[Any]]:
     """(the SELECT of the next changes, its parameters)."""
     in_range = Clause(sql.SQL("r.seq > %s AND r.seq <= %s"), (start.seq, settled))
     clauses = [in_range, _visible_rows(view)]
@@ -283,7 +285,7 @@ def _statement(view: View, start: Start, settled: int) -> tuple[sql.Composable, 
 
 
 def _event_type(
-    view: View,
+    view: WatchView,
     op: str,
     *,
     matches: bool,

@@ -11,26 +11,26 @@ from django.db import connection
 from psycopg2 import sql
 
 from storage_api import objectids
-from storage_api.db_retry import retried
+from storage_api.db_retry import retry_on_database_error
 from storage_api.protection import DocumentPlace, seal_secrets
 from storage_api.query import cursors
 from storage_api.query.conditions import (
     Clause,
     Context,
-    among,
     compare,
     equals,
+    equals_any,
 )
 from storage_api.query.filters import TypedQuery
 from storage_api.query.paths import Tree
 from storage_api.query.queries import (
-    Query,
+    DocumentQuery,
     condition,
-    listing,
-    on_target,
-    source,
+    row_source,
+    select_statement,
+    target_condition,
 )
-from storage_api.query.shapes import RESOURCE, Column, selection
+from storage_api.query.shapes import RESOURCE, DocumentColumn, selection
 from storage_api.query.times import TimeStyle
 from storage_api.services.change_log import LOG_DELETED, insert_changes
 from storage_api.services.write_errors import (
@@ -63,7 +63,7 @@ class Key:
     def clauses(self) -> tuple[Clause, ...]:
         """The conditions that name exactly this resource."""
         return (
-            *of_type(self.cluster_id, self.resource_type),
+            *type_clauses(self.cluster_id, self.resource_type),
             equals("namespace", self.namespace),
             equals("resource_name", self.resource_name),
         )
@@ -106,7 +106,7 @@ SELECT count(*) FROM gone
 )
 
 
-@retried
+@retry_on_database_error
 def put(key: Key, data: str) -> None:
     """Create the resource or replace its document (JSON text); the last writer wins.
 
@@ -131,7 +131,7 @@ def put(key: Key, data: str) -> None:
         cursor.execute(_PUT, values)
 
 
-def of_type(cluster_id: str, resource_type: str) -> tuple[Clause, ...]:
+def type_clauses(cluster_id: str, resource_type: str) -> tuple[Clause, ...]:
     """The conditions of one type in one cluster, spelled as stored."""
     exact_type = equals("resource_type", resource_type)
     # The indexes begin with the key in lower case.
@@ -140,29 +140,29 @@ def of_type(cluster_id: str, resource_type: str) -> tuple[Clause, ...]:
     return equals("cluster_id", cluster_id), type_key, exact_type
 
 
-def of_query(cluster_id: str, query: TypedQuery) -> tuple[Clause, ...]:
+def query_type_clauses(cluster_id: str, query: TypedQuery) -> tuple[Clause, ...]:
     """The conditions of a typed query's types in one cluster, however spelled."""
-    return equals("cluster_id", cluster_id), among("type_key", query.types)
+    return equals("cluster_id", cluster_id), equals_any("type_key", query.types)
 
 
-def lower(text: str) -> str:
+def lower_ascii(text: str) -> str:
     """Lower case of ASCII letters alone, as the database's column `type_key` has it."""
     return "".join(letter.lower() if letter.isascii() else letter for letter in text)
 
 
-def root(cluster_id: str, type_key: str) -> str:
+def index_root(cluster_id: str, type_key: str) -> str:
     """The key of the document index for a cluster's documents of a type."""
     return f"{cluster_id}/{type_key}"
 
 
-def context(cluster_id: str, types: Sequence[str], style: TimeStyle) -> Context:
+def condition_context(cluster_id: str, types: Sequence[str], style: TimeStyle) -> Context:
     """What conditions on a cluster's documents of some types are read against."""
-    roots = tuple(root(cluster_id, type_key) for type_key in types)
+    roots = tuple(index_root(cluster_id, type_key) for type_key in types)
     return Context(RESOURCE, style.info, tuple(types), roots)
 
 
-def reader(
-    query: Query,
+def read_chunks(
+    query: DocumentQuery,
     fields: Tree,
     style: TimeStyle,
     *,
@@ -173,36 +173,36 @@ def reader(
     `reveals`: with the values of Secrets, which are masked otherwise.
     """
     columns = selection(query.shape, fields, style)
-    statement, params = listing(query, columns, in_index=_is_index_only(query, fields))
-    return cursors.chunks(statement, params, columns, reveals=reveals)
+    statement, params = select_statement(query, columns, in_index=_is_index_only(query, fields))
+    return cursors.read_chunks(statement, params, columns, reveals=reveals)
 
 
-def _is_index_only(query: Query, fields: Tree) -> bool:
+def _is_index_only(query: DocumentQuery, fields: Tree) -> bool:
     """Whether an index holds every field that is asked for."""
     if not fields or query.shape.bare:
         return False
     return all(_is_scalar(query.shape.column(key)) for key in fields)
 
 
-def _is_scalar(column: Column | None) -> bool:
+def _is_scalar(column: DocumentColumn | None) -> bool:
     return column is None or column.key not in ("data", "extraInfo")
 
 
-def first(
-    query: Query,
+def read_first(
+    query: DocumentQuery,
     fields: Tree,
     style: TimeStyle,
     *,
     reveals: bool = False,
 ) -> bytes | None:
     """The JSON text of the first document of a query; None when there is none."""
-    for texts in reader(replace(query, limit=1), fields, style, reveals=reveals):
+    for texts in read_chunks(replace(query, limit=1), fields, style, reveals=reveals):
         return texts[0]
     return None
 
 
-@retried
-def sweep(cluster_id: str, resource_type: str, query: Query) -> int:
+@retry_on_database_error
+def sweep(cluster_id: str, resource_type: str, query: DocumentQuery) -> int:
     """Delete what a query matches of one type; how many rows went.
 
     One sweep or batch of the type runs after the other; it may take SWEEP_SECONDS.
@@ -230,35 +230,35 @@ WHERE cluster_id IS NOT NULL AND EXISTS (
 """
 
 
-@retried
-def clusters_of(resource_type: str) -> list[str]:
+@retry_on_database_error
+def clusters_with_type(resource_type: str) -> list[str]:
     """The clusters that have documents of a type, however spelled; sorted."""
     with connection.cursor() as cursor:
-        cursor.execute(_CLUSTERS, [lower(resource_type)])
+        cursor.execute(_CLUSTERS, [lower_ascii(resource_type)])
         return [row[0] for row in cursor.fetchall()]
 
 
-def in_clusters(clusters: Sequence[str], resource_type: str) -> tuple[Clause, ...]:
+def clusters_type_clauses(clusters: Sequence[str], resource_type: str) -> tuple[Clause, ...]:
     """The conditions of one type in several clusters, spelled as stored."""
     return (
-        among("cluster_id", clusters),
-        equals("type_key", lower(resource_type)),
+        equals_any("cluster_id", clusters),
+        equals("type_key", lower_ascii(resource_type)),
         equals("resource_type", resource_type),
     )
 
 
-@retried
-def sweep_clusters(clusters: Sequence[str], resource_type: str, query: Query) -> int:
+@retry_on_database_error
+def sweep_clusters(clusters: Sequence[str], resource_type: str, query: DocumentQuery) -> int:
     """As `sweep`, in several clusters."""
     with cursors.long_statement(SWEEP_SECONDS):
         serialise_writers((cluster, resource_type) for cluster in clusters)
         return delete(query)
 
 
-@retried
-def delete(query: Query) -> int:
+@retry_on_database_error
+def delete(query: DocumentQuery) -> int:
     """Delete what a query matches and log each deletion, all or nothing; how many rows went."""
-    where, params = on_target(query)
+    where, params = target_condition(query)
     with translate_data_errors(), connection.cursor() as cursor:
         cursor.execute(_DELETE.format(condition=where), params)
         return int(cursor.fetchone()[0])
@@ -285,11 +285,11 @@ def namespaces(
     """
     clauses = (
         equals("cluster_id", cluster_id),
-        among("type_key", types),
+        equals_any("type_key", types),
         *narrowed,
     )
-    query = Query(RESOURCE, clauses)
-    rows, row_params = source(query)
+    query = DocumentQuery(RESOURCE, clauses)
+    rows, row_params = row_source(query)
     where, where_params = condition(query)
     statement = sql.SQL(
         "SELECT DISTINCT r.namespace FROM {} WHERE {} AND r.namespace <> '' ORDER BY 1"

@@ -46,7 +46,7 @@ def _parse_day(suffix: str) -> date:
     return datetime.strptime(suffix, "%Y%m%d").replace(tzinfo=UTC).date()
 
 
-def make_partitions(today: date, *, days: int = DAYS_AHEAD) -> list[date]:
+def create_partitions(today: date, *, days: int = DAYS_AHEAD) -> list[date]:
     """Create the missing partitions of today and the coming days; the days that were missing.
 
     Rows that came before their partition are moved into it.

@@ -22,7 +22,7 @@ from storage_api.query import problems, selectors, sorting
 from storage_api.query.conditions import Clause, name_contains
 from storage_api.query.queries import INDEXED
 from storage_api.services import sync
-from storage_api.services.resources import root
+from storage_api.services.resources import index_root
 
 ORDER = sorting.KEY_ORDER
 # Lists of the API server's own kinds leave apiVersion and kind out of each item; lists of custom
@@ -57,13 +57,13 @@ def page(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage | None:
     if coverage is None:
         return None
     where = [
-        *scope(kind, query.namespace, query.keyword, query.namespaces),
-        *scope(kind, "", "", coverage.namespaces),
+        *scope_clauses(kind, query.namespace, query.keyword, query.namespaces),
+        *scope_clauses(kind, "", "", coverage.namespaces),
         *labels.clauses,
         *fields,
     ]
     if query.troubled:
-        where.append(in_trouble(kind))
+        where.append(problem_clause(kind))
     part = _PagePart(
         query.order,
         query.offset,
@@ -110,7 +110,7 @@ def census(cluster: Cluster, kind: Kind) -> tuple[list[tuple[str, str, int]], fl
     return counts, coverage.age
 
 
-def scope(
+def scope_clauses(
     kind: Kind,
     namespace: str,
     keyword: str,
@@ -133,9 +133,9 @@ def scope(
     return clauses
 
 
-def in_trouble(kind: Kind) -> Clause:
+def problem_clause(kind: Kind) -> Clause:
     """The condition for objects that have a problem; Invalid for kinds that have no such rule."""
-    return Clause(sql.SQL("r.data @? %s::jsonpath"), (problems.of(kind).path,))
+    return Clause(sql.SQL("r.data @? %s::jsonpath"), (problems.problem_rule(kind).path,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class _PagePart:
         """What rows are sorted by, as one SQL expression."""
         if not self.order:
             return sorting.KEY_ORDER
-        order, descending = sorting.of(self.order)
+        order, descending = sorting.parse_order(self.order)
         columns = sorting.order_by(order.columns, descending=descending)
         return sql.SQL("row_number() OVER (ORDER BY {})").format(columns)
 
@@ -197,7 +197,7 @@ def _read_page(
     """(the page's objects, how many there are in all), by one statement: both of one moment."""
     stored_as = resource_type(kind)
     type_key = stored_as.lower()
-    source, params = _source(root(cluster_name, type_key), labels)
+    source, params = _source(index_root(cluster_name, type_key), labels)
     texts: list[sql.Composable] = [sql.SQL("r.cluster_id = %s AND r.resource_type = %s")]
     texts += [clause.text for clause in where]
     params += [cluster_name, stored_as]

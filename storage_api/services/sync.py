@@ -20,7 +20,7 @@ from clusters.resource_types import resource_type
 from core.errors import Conflict
 from storage_api.models import ClusterSync, KindSync
 from storage_api.query import conditions
-from storage_api.query.queries import Query
+from storage_api.query.queries import DocumentQuery
 from storage_api.query.shapes import RESOURCE
 from storage_api.services import resources
 
@@ -128,14 +128,14 @@ def delete_removed_cluster() -> str:
 
 def sweep(cluster_name: str, resource_type: str) -> int:
     """Delete every row of a type in a cluster, logged; how many."""
-    query = Query(RESOURCE, resources.of_type(cluster_name, resource_type))
+    query = DocumentQuery(RESOURCE, resources.type_clauses(cluster_name, resource_type))
     return resources.sweep(cluster_name, resource_type, query)
 
 
 def sweep_namespace(cluster_name: str, resource_type: str, namespace: str) -> int:
     """Delete every row of a type in one namespace of a cluster, logged; how many."""
-    of_type = resources.of_type(cluster_name, resource_type)
-    query = Query(
+    of_type = resources.type_clauses(cluster_name, resource_type)
+    query = DocumentQuery(
         RESOURCE,
         (*of_type, conditions.equals("namespace", namespace)),
     )
@@ -354,7 +354,7 @@ ON CONFLICT (cluster_id, "group", plural)
 """
 
 
-def touched(cluster: int, path: str) -> None:
+def record_write(cluster: int, path: str) -> None:
     """Save that objects under an API path were changed through us.
 
     Until the collector has passed this time, lists of the kind are read live.
@@ -460,12 +460,12 @@ def _read_freshness(condition: str, *params: int | str) -> list[Freshness]:
     return copies
 
 
-def freshness(cluster: Cluster) -> list[Freshness]:
+def list_freshness(cluster: Cluster) -> list[Freshness]:
     """Every kind of a cluster that was ever collected, by group, plural and namespace."""
     return _read_freshness('ORDER BY k."group", k.plural, k.namespace', cluster.pk)
 
 
-def freshness_of(cluster: Cluster, kind: Kind) -> list[Freshness]:
+def kind_freshness(cluster: Cluster, kind: Kind) -> list[Freshness]:
     """One kind, in its version: in the whole cluster, and where it is followed by namespace."""
     return _read_freshness(
         'AND k."group" = %s AND k.plural = %s AND k.version = %s',
@@ -499,11 +499,11 @@ def coverage(
     Where credentials may read some namespaces only, a list of all namespaces is the list of
     these, without those that refuse the kind: as it is when it is read live.
     """
-    copies = freshness_of(cluster, kind)
-    return covered(copies, cluster.namespaces, within, namespace=namespace)
+    copies = kind_freshness(cluster, kind)
+    return coverage_of_copies(copies, cluster.namespaces, within, namespace=namespace)
 
 
-def covered(
+def coverage_of_copies(
     copies: Iterable[Freshness],
     accessible: Collection[str],
     within: float,

@@ -8,7 +8,7 @@ from storage_api.services.write_errors import check_key, execute
 
 
 @dataclass(frozen=True, slots=True)
-class NodeKey:
+class WatchNodeKey:
     """Names a watch node."""
 
     env: str
@@ -19,7 +19,7 @@ class NodeKey:
 
     def clauses(self) -> tuple[Clause, ...]:
         """The conditions that name exactly this node."""
-        siblings = listed(
+        siblings = list_clauses(
             self.env,
             self.cluster_id,
             namespace=self.namespace,
@@ -31,7 +31,9 @@ class NodeKey:
         )
 
 
-def listed(env: str, cluster_id: str, *, namespace: str, resource_type: str) -> tuple[Clause, ...]:
+def list_clauses(
+    env: str, cluster_id: str, *, namespace: str, resource_type: str
+) -> tuple[Clause, ...]:
     """The conditions of one list of nodes."""
     return (
         equals("env", env),
@@ -51,7 +53,7 @@ ON CONFLICT (env, cluster_id, resource_type, namespace, resource_name) DO UPDATE
 """
 
 
-def put(key: NodeKey, data: str) -> None:
+def put(key: WatchNodeKey, data: str) -> None:
     """Create a node or replace its object (JSON text); Invalid when it cannot be stored."""
     check_key(
         clusterId=key.cluster_id,

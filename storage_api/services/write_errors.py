@@ -9,7 +9,7 @@ from django.db import DataError, connection
 from psycopg2 import sql
 
 from core.errors import Invalid
-from storage_api.query.queries import Query, condition, count
+from storage_api.query.queries import DocumentQuery, condition, count_statement
 
 MAX_KEY_BYTES = {
     "clusterId": 256,
@@ -70,7 +70,7 @@ def execute(statement: str | sql.Composable, *params: Any) -> int:
         return int(cursor.rowcount)
 
 
-def remove(query: Query) -> int:
+def delete_rows(query: DocumentQuery) -> int:
     """Delete what a query matches in a table that has no log; how many rows went."""
     where, params = condition(query)
     table = sql.Identifier(query.shape.table)
@@ -80,9 +80,9 @@ def remove(query: Query) -> int:
     )
 
 
-def total(query: Query) -> int:
+def count_matching(query: DocumentQuery) -> int:
     """How many documents match, whatever the page."""
-    statement, params = count(query)
+    statement, params = count_statement(query)
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return int(cursor.fetchone()[0])

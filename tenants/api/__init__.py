@@ -1,21 +1,21 @@
 """The JSON routes of tenants, their members and quota plans."""
 
 from tenants.api.tenants import (
+    MemberDetail,
     Members,
-    OneMember,
-    OnePlan,
-    OneTenant,
+    PlanDetail,
     Plans,
+    TenantDetail,
     Tenants,
     Usage,
 )
 
 __all__ = [
+    "MemberDetail",
     "Members",
-    "OneMember",
-    "OnePlan",
-    "OneTenant",
+    "PlanDetail",
     "Plans",
+    "TenantDetail",
     "Tenants",
     "Usage",
 ]

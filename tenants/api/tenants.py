@@ -11,8 +11,8 @@ from access import authorization, grants
 from access.models import ApiToken, Grant
 from clusters.manifests import Object
 from clusters.models import Cluster
-from core.api.audit import note
-from core.api.auth import Act, Scope, authorise
+from core.api.audit import annotate
+from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
 from core.api.parsing import moment
@@ -24,18 +24,18 @@ from core.api.schema import (
     OBJECT,
     PAGING,
     TEXT,
-    Described,
-    Query,
+    OperationSchema,
+    QueryParameter,
     array,
     nullable,
     record,
 )
 from core.errors import Conflict, Invalid
 from tenants import manifests, plans, quotas, services
-from tenants.manifests import Blueprint, Member
+from tenants.manifests import Member, TenantSpec
 from tenants.models import QuotaPlan, Tenant
 from tenants.quotas import Quota
-from workloads.api import Target
+from workloads.api import RequestTarget
 
 # No samples are older, and a day before the first year there is no time.
 FIRST_MOMENT = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -99,7 +99,7 @@ SAMPLE = record(at=TEXT, hard=NUMBERS, used=NUMBERS)
 
 def represent(
     cluster: Cluster,
-    described: services.Described,
+    described: services.TenantState,
     row: Tenant | None,
     members: list[Grant],
 ) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _represent_member(grant: Grant) -> dict[str, str]:
 
 def _represent_all(
     cluster: Cluster,
-    described: list[services.Described],
+    described: list[services.TenantState],
 ) -> list[dict[str, Any]]:
     """Tenants with their rows and members, in three queries however many they are."""
     uids = [str(tenant.namespace["metadata"]["uid"]) for tenant in described]
@@ -169,10 +169,10 @@ class TenantView(DialectView):
         name: str = "",
         *,
         kind: str = "tenants",
-    ) -> tuple[Target, Scope]:
+    ) -> tuple[RequestTarget, Scope]:
         """The request's target, and the scope of the caller in it; Forbidden."""
-        target = Target(self, request)
-        act = Act(verb, kind, "", target.cluster_text, name, name)
+        target = RequestTarget(self, request)
+        act = AccessAttributes(verb, kind, "", target.cluster_text, name, name)
         scope = authorise(self, request, act)
         target.check()
         return target, scope
@@ -200,13 +200,13 @@ class Tenants(TenantView):
     """GET and POST /tenants."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Tenants of a cluster: its namespaces, with quotas and members",
             TENANT,
             query=(CLUSTER, *PAGING),
             paged=True,
         ),
-        "post": Described(
+        "post": OperationSchema(
             "Make a tenant",
             TENANT,
             body=TENANT_BODY,
@@ -233,7 +233,7 @@ class Tenants(TenantView):
     def post(self, request: Request) -> Any:
         """The new tenant; Conflict when the namespace exists already."""
         # The right is checked for the namespace that the body names, before the body is.
-        name = Target(self, request).body.get("name")
+        name = RequestTarget(self, request).body.get("name")
         name = name if isinstance(name, str) else ""
         target, _ = self.permit(request, "create", name)
         cluster = target.cluster()
@@ -243,7 +243,7 @@ class Tenants(TenantView):
         blueprint = _parse_blueprint(name, body)
         self.require_may_grant(request, cluster, name, blueprint.members)
         members = [f"{member.username}: {member.role}" for member in blueprint.members]
-        note(request, details={"members": members, "options": dict(blueprint.options)})
+        annotate(request, details={"members": members, "options": dict(blueprint.options)})
         tenant = services.create(
             cluster,
             blueprint,
@@ -269,11 +269,11 @@ def _text(body: dict[str, Any], field: str) -> str:
     return value
 
 
-def _parse_blueprint(name: str, body: dict[str, Any]) -> Blueprint:
-    return Blueprint(
+def _parse_blueprint(name: str, body: dict[str, Any]) -> TenantSpec:
+    return TenantSpec(
         name=name,
-        labels=manifests.texts(body.get("labels"), "labels"),
-        annotations=manifests.texts(body.get("annotations"), "annotations"),
+        labels=manifests.parse_text_map(body.get("labels"), "labels"),
+        annotations=manifests.parse_text_map(body.get("annotations"), "annotations"),
         quotas=_parse_quotas(body),
         members=_parse_members(body.get("members")),
         options=manifests.check_options(body),
@@ -292,7 +292,7 @@ def _parse_quotas(body: dict[str, Any]) -> tuple[Quota, ...]:
     if body.get("plan") is not None:
         plan = plans.find(body["plan"])
         items.append({"quotaName": plan.name, "hard": plan.hard})
-    return quotas.read(items)
+    return quotas.parse_quotas(items)
 
 
 def _parse_members(value: object) -> tuple[Member, ...]:
@@ -312,18 +312,18 @@ def _parse_member(item: object) -> Member:
     return Member(item["username"], grants.role_of(item.get("role")))
 
 
-class OneTenant(TenantView):
+class TenantDetail(TenantView):
     """GET, PUT and DELETE /tenants/{name}."""
 
     operations = {
-        "get": Described("One tenant", TENANT, query=(CLUSTER,)),
-        "put": Described(
+        "get": OperationSchema("One tenant", TENANT, query=(CLUSTER,)),
+        "put": OperationSchema(
             "Change labels, annotations, quotas, contact and description",
             TENANT,
             body=TENANT_CHANGE,
             also_query=("cluster_id",),
         ),
-        "delete": Described(
+        "delete": OperationSchema(
             "Delete a tenant with all that is in it",
             OBJECT,
             query=(CLUSTER,),
@@ -344,10 +344,10 @@ class OneTenant(TenantView):
         body = target.body
         if body.get("name", name) != name:
             raise Invalid("name cannot be changed", field="name")
-        blueprint = Blueprint(
+        blueprint = TenantSpec(
             name=name,
-            labels=manifests.texts(body.get("labels"), "labels"),
-            annotations=manifests.texts(body.get("annotations"), "annotations"),
+            labels=manifests.parse_text_map(body.get("labels"), "labels"),
+            annotations=manifests.parse_text_map(body.get("annotations"), "annotations"),
             quotas=_parse_quotas(body),
         )
         texts = {}
@@ -374,13 +374,13 @@ class Members(TenantView):
     """GET and POST /tenants/{name}/members: an admin of the tenant manages its members."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Members of a tenant",
             MEMBER,
             query=(CLUSTER,),
             paged=True,
         ),
-        "post": Described(
+        "post": OperationSchema(
             "Make somebody a member, or give them another role",
             MEMBER,
             body=record(cluster_id=INTEGER, username=TEXT, role=TEXT),
@@ -402,18 +402,18 @@ class Members(TenantView):
         cluster = target.cluster()
         member = _parse_member(target.body)
         self.require_may_grant(request, cluster, name, [member])
-        note(request, details={"member": member.username, "role": member.role})
+        annotate(request, details={"member": member.username, "role": member.role})
         by = request.user.get_username()
         tenant = services.find(cluster, name, by=by)
         grant = services.admit(tenant, member.username, member.role, by=by)
         return _represent_member(grant)
 
 
-class OneMember(TenantView):
+class MemberDetail(TenantView):
     """DELETE /tenants/{name}/members/{username}."""
 
     operations = {
-        "delete": Described(
+        "delete": OperationSchema(
             "Take a membership away",
             OBJECT,
             query=(CLUSTER,),
@@ -424,7 +424,7 @@ class OneMember(TenantView):
     def delete(self, request: Request, name: str, username: str) -> Any:
         """{}: the member's rights end at once."""
         target, _ = self.permit(request, "delete", name, kind="members")
-        note(request, details={"member": username})
+        annotate(request, details={"member": username})
         services.dismiss(services.find(target.cluster(), name), username)
         return {}
 
@@ -433,10 +433,10 @@ class Usage(TenantView):
     """GET /tenants/{name}/usage: quota used against hard, now and over time."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "What a tenant uses of its quotas",
             record(now=record(hard=NUMBERS, used=NUMBERS), samples=array(SAMPLE)),
-            query=(CLUSTER, Query("since", TEXT), Query("until", TEXT)),
+            query=(CLUSTER, QueryParameter("since", TEXT), QueryParameter("until", TEXT)),
             answer_name="TenantUsageOverTime",
         )
     }
@@ -470,8 +470,8 @@ class Plans(DialectView):
     """GET and POST /plans: templates of quotas."""
 
     operations = {
-        "get": Described("Templates of quotas", PLAN, paged=True),
-        "post": Described(
+        "get": OperationSchema("Templates of quotas", PLAN, paged=True),
+        "post": OperationSchema(
             "Make a template of quotas",
             PLAN,
             body=record(required=("name", "hard"), name=TEXT, description=TEXT, hard=TEXTS),
@@ -480,30 +480,32 @@ class Plans(DialectView):
 
     def get(self, request: Request) -> Any:
         """All of them, by name."""
-        authorise(self, request, Act("list", "plans"))
+        authorise(self, request, AccessAttributes("list", "plans"))
         items = [plans.represent(plan) for plan in QuotaPlan.objects.all()]
         return Page(items, len(items), 1, max(len(items), 1))
 
     def post(self, request: Request) -> Any:
         """The new plan."""
-        target = Target(self, request)
-        authorise(self, request, Act("create", "plans"))
+        target = RequestTarget(self, request)
+        authorise(self, request, AccessAttributes("create", "plans"))
         target.check()
         body = target.body
         plan = plans.create(body.get("name"), body.get("hard"), body.get("description") or "")
-        note(request, name=plan.name)
+        annotate(request, name=plan.name)
         return plans.represent(plan)
 
 
-class OnePlan(DialectView):
+class PlanDetail(DialectView):
     """DELETE /plans/{name}."""
 
     operations = {
-        "delete": Described("Delete a template of quotas; tenants made from it keep theirs", OBJECT)
+        "delete": OperationSchema(
+            "Delete a template of quotas; tenants made from it keep theirs", OBJECT
+        )
     }
 
     def delete(self, request: Request, name: str) -> Any:
         """{}."""
-        authorise(self, request, Act("delete", "plans", name=name))
+        authorise(self, request, AccessAttributes("delete", "plans", name=name))
         plans.find(name).delete()
         return {}

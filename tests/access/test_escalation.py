@@ -11,7 +11,7 @@ from clusters.kinds import KINDS
 from clusters.models import Cluster
 from core.errors import Forbidden
 from storage_api.history import restore
-from storage_api.history.restore import Subject
+from storage_api.history.restore import RestoreTarget
 from tests.access.conftest import Person
 from tests.caller import Caller
 
@@ -184,7 +184,7 @@ def test_a_role_that_is_not_there_yet_is_not_lent_and_a_strong_one_neither(
 
 def test_an_old_version_that_gives_too_much_is_not_restored(cluster: Cluster, space: str) -> None:
     made = {"apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", **binding("old", "cluster-admin")}
-    subject = Subject(cluster, KINDS["rolebindings"], space, "old")
+    subject = RestoreTarget(cluster, KINDS["rolebindings"], space, "old")
     with pytest.raises(Forbidden):
         restore.prepare(subject, orjson.dumps(made), None)
     assert restore.prepare(subject, orjson.dumps(made), None, unbounded=True).verdict.made

@@ -13,9 +13,9 @@ from access import grants
 from access.policy import Role
 from access.sign_in import pair_for
 from clusters.models import Cluster
-from core.api.schema import Described
+from core.api.schema import OperationSchema
 from operations import lifecycle
-from operations.lifecycle import Target
+from operations.lifecycle import OperationTarget
 from tests.access import routes
 from tests.caller import Caller
 from tests.vkube import Buyer, container
@@ -37,7 +37,7 @@ def walked(vkube: Any, cluster: Cluster) -> list[tuple[routes.Route, Client]]:
     root = User.objects.create_superuser("root", "root@example.com", None)
     grant = grants.give(user=User.objects.create_user("somebody"), role=Role.VIEWER)
     operation = lifecycle.create(
-        "bulk", Target(cluster, "pods", routes.SPACE), requested_by="root", parameters={}
+        "bulk", OperationTarget(cluster, "pods", routes.SPACE), requested_by="root", parameters={}
     )
     headers = {
         "Authorization": f"Bearer {pair_for(root).token}",
@@ -150,11 +150,11 @@ def test_a_list_refuses_what_was_meant_to_select_and_ignores_what_nobody_knows(
     assert count > 150
 
 
-def _described(route: routes.Route) -> Described | None:
+def _described(route: routes.Route) -> OperationSchema | None:
     callback: Any = resolve(route.address).func
     view = getattr(callback, "view_class", None) or callback.cls
     action = (getattr(callback, "actions", None) or {}).get("get", "get")
-    found: Described | None = view.operations.get(action)
+    found: OperationSchema | None = view.operations.get(action)
     return found
 
 

@@ -86,7 +86,7 @@ def test_what_cannot_be_sold_is_refused_on_the_page(browser: Client) -> None:
 
 
 def test_only_owner_and_address_of_an_order_can_change(browser: Client) -> None:
-    order = orders.create(orders.Wanted(units=2, duration=1))
+    order = orders.create(orders.PurchaseRequest(units=2, duration=1))
     user = get_user_model().objects.get(username="root")
     form = {**FORM, **INLINES, "units": "16", "address": "AR2", "owner": user.pk}
     assert browser.post(f"/admin/billing/order/{order.pk}/change/", form).status_code == 302
@@ -98,7 +98,7 @@ def test_only_owner_and_address_of_an_order_can_change(browser: Client) -> None:
 
 
 def test_every_page_opens(browser: Client) -> None:
-    orders.pay(orders.create(orders.Wanted(units=1, duration=1)), by="test")
+    orders.pay(orders.create(orders.PurchaseRequest(units=1, duration=1)), by="test")
     for page in ("plan", "order", "deployment", "posting", "usagesample", "webhook", "delivery"):
         assert browser.get(f"/admin/billing/{page}/").status_code == 200
 

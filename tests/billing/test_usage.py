@@ -238,7 +238,8 @@ def used(db: None, apiserver: Any, cluster: Any) -> Order:
     """An order of the user `buyer` with three hours of use over two days."""
     owner = get_user_model().objects.create_user("buyer", "b@example.com", "not-used-here-1")
     order, _ = orders.pay(
-        orders.create(orders.Wanted(units=2, duration=100, region="=cmd"), owner=owner), by="test"
+        orders.create(orders.PurchaseRequest(units=2, duration=100, region="=cmd"), owner=owner),
+        by="test",
     )
     start = datetime.fromisoformat("2026-03-01T22:00:00+00:00")
     Order.objects.filter(pk=order.pk).update(

@@ -11,9 +11,9 @@ import pytest
 from clusters.api_errors import status_error
 from clusters.call_limits import CallLimiter
 from clusters.client import ClientLimits, ClusterClient
-from clusters.kinds import KINDS, Kind, custom
+from clusters.kinds import KINDS, Kind, custom_kind
 from clusters.kubeconfig import Access
-from clusters.wire import dumps
+from clusters.wire import encode_body
 from core.errors import (
     ClusterUnavailable,
     DomainError,
@@ -141,7 +141,7 @@ def test_an_aggregated_api_that_hangs_does_not_close_the_cluster() -> None:
     paths: list[str] = []
     with serving(_hanging_at("metrics.k8s.io", paths)) as server:
         tired = client(server, read=0.3, circuit=60.0)
-        usage = custom("metrics.k8s.io", "v1beta1", "pods")
+        usage = custom_kind("metrics.k8s.io", "v1beta1", "pods")
         for _ in range(3):
             with pytest.raises(ClusterUnavailable, match="no answer in time"):
                 tired.chunk(usage)
@@ -316,7 +316,7 @@ def test_ordinary_and_odd_but_legal_names_become_addresses() -> None:
 )
 def test_custom_kinds_are_dns_words(group: str, version: str, plural: str) -> None:
     with pytest.raises(Invalid):
-        custom(group, version, plural)
+        custom_kind(group, version, plural)
 
 
 def test_the_api_servers_reason_is_kept() -> None:
@@ -327,7 +327,7 @@ def test_the_api_servers_reason_is_kept() -> None:
         "details": {"name": "x", "kind": "pods"},
         "code": 404,
     }
-    error = status_error(404, dumps(status))
+    error = status_error(404, encode_body(status))
     assert isinstance(error, NotFound)
     assert not isinstance(error, NamespaceNotFound)
     assert error.details == {

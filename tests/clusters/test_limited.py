@@ -14,7 +14,7 @@ from clusters.tasks import check_cluster
 from simcluster.testing import RunningCluster
 from tests.caller import Caller
 from workloads.models import Sample
-from workloads.tasks import remove_debug_pods_of, sample_cluster
+from workloads.tasks import remove_cluster_debug_pods, sample_cluster
 
 pytestmark = pytest.mark.django_db
 
@@ -146,7 +146,7 @@ def test_periodic_tasks_log_a_line_and_no_traceback(
 ) -> None:
     Cluster.objects.filter(pk=limited.pk).update(namespaces=[])
     with caplog.at_level(logging.INFO):
-        for task in (check_cluster, sample_cluster, remove_debug_pods_of, sample_orders):
+        for task in (check_cluster, sample_cluster, remove_cluster_debug_pods, sample_orders):
             task.apply((limited.pk,), throw=True)
     assert not [record for record in caplog.records if record.exc_info]
     assert limited.name in caplog.text

@@ -10,7 +10,7 @@ from django.utils import timezone
 from clusters.models import Cluster
 from core.errors import Conflict, Invalid, Rejected
 from operations import lifecycle, runner
-from operations.lifecycle import Again, Result, Step, Target
+from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
 from operations.models import Operation
 from tests.caller import Caller
 from tests.turning import finish, take_turn
@@ -18,22 +18,22 @@ from tests.turning import finish, take_turn
 pytestmark = pytest.mark.django_db
 
 
-def three_steps(operation: Operation) -> Again | Result:
+def three_steps(operation: Operation) -> RequeueAfter | Result:
     """A runner: one step a turn."""
     lifecycle.plan(operation, [Step(key, key.upper()) for key in "abc"])
     for step in lifecycle.steps(operation, "pending")[:1]:
-        lifecycle.alive(operation)
+        lifecycle.heartbeat(operation)
         lifecycle.move(step, "succeeded", "fine")
-        return Again(0)
+        return RequeueAfter(0)
     return {"answer": 42}
 
 
-def refuses(operation: Operation) -> Again | Result:
+def refuses(operation: Operation) -> RequeueAfter | Result:
     """A runner that ends badly."""
     raise Rejected("the cluster says no", reason="Quota")
 
 
-def broken(operation: Operation) -> Again | Result:
+def broken(operation: Operation) -> RequeueAfter | Result:
     """A runner with a fault of its own."""
     raise ZeroDivisionError("a secret inside")
 
@@ -51,7 +51,7 @@ def kinds(settings: Any) -> None:
 def make(kind: str = "three_steps", **options: Any) -> Operation:
     """A pending row that belongs to no cluster."""
     return lifecycle.create(
-        kind, Target(None, "nodes", "", "n1"), requested_by="somebody", **options
+        kind, OperationTarget(None, "nodes", "", "n1"), requested_by="somebody", **options
     )
 
 
@@ -142,7 +142,7 @@ def test_a_turn_that_kills_its_worker_again_and_again_is_interrupted() -> None:
 
 
 def test_an_operation_of_a_removed_cluster_is_interrupted(cluster: Cluster) -> None:
-    row = lifecycle.create("three_steps", Target(cluster), requested_by="somebody")
+    row = lifecycle.create("three_steps", OperationTarget(cluster), requested_by="somebody")
     take_turn(row.pk)
     Cluster.objects.filter(pk=cluster.pk).update(deleted_at=timezone.now())
     assert finish(row.pk).reason == "cluster_removed"

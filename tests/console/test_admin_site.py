@@ -39,7 +39,7 @@ def test_an_operation_is_looked_at_with_its_steps_and_stopped(
 ) -> None:
     row = lifecycle.create(
         "rollout",
-        lifecycle.Target(cluster, "deployments", "shop", "web"),
+        lifecycle.OperationTarget(cluster, "deployments", "shop", "web"),
         requested_by="ada",
         parameters={"k": "v"},
     )

@@ -164,7 +164,7 @@ def test_text_of_people_is_never_markup(
         {"cluster_id": cluster.pk, "contact": MARKUP, "description": MARKUP},
     )
     order, _ = orders.pay(
-        orders.create(orders.Wanted(units=1, duration=1)), by=MARKUP, reference=MARKUP
+        orders.create(orders.PurchaseRequest(units=1, duration=1)), by=MARKUP, reference=MARKUP
     )
     for page in (
         f"/tenants?keyword={space}",

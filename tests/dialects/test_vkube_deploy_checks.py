@@ -27,7 +27,9 @@ def body(*given: Any, region: str = "ausrine") -> dict[str, Any]:
 @pytest.fixture
 def bought() -> tuple[Order, str]:
     """An order of two units, paid."""
-    order, secret = orders.pay(orders.create(orders.Wanted(units=2, duration=1)), by="test")
+    order, secret = orders.pay(
+        orders.create(orders.PurchaseRequest(units=2, duration=1)), by="test"
+    )
     assert secret
     return order, secret
 
@@ -143,7 +145,7 @@ def test_what_cannot_be_deployed_is_refused_and_nothing_changes(
 
 def test_a_region_other_than_the_one_bought_is_refused() -> None:
     _, secret = orders.pay(
-        orders.create(orders.Wanted(units=2, duration=1, region="ausrine")), by="test"
+        orders.create(orders.PurchaseRequest(units=2, duration=1, region="ausrine")), by="test"
     )
     assert deploy(secret or "", body(region="giltine")) == (400, "region does not match the order")
 
@@ -188,7 +190,7 @@ def test_images_can_be_checked_and_a_registry_that_is_down_stops_nobody(
     ],
 )
 def test_commands_are_split_at_line_ends(given: Any, words: tuple[str, ...]) -> None:
-    assert containers.words(given, "command") == words
+    assert containers.parse_command(given, "command") == words
 
 
 @pytest.mark.parametrize(

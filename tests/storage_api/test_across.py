@@ -16,7 +16,7 @@ from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.models import ClusterSync, KindSync
 from storage_api.services import bulk
-from storage_api.services.bulk import Record
+from storage_api.services.bulk import WriteRecord
 from storage_api.services.resources import Key
 from tests.caller import Caller
 
@@ -66,7 +66,7 @@ def fill(name: str, things: list[tuple[str, dict[str, Any]]]) -> Cluster:
         )
     bulk.write(
         [
-            Record(
+            WriteRecord(
                 Key(name, kind, body["metadata"].get("namespace", ""), body["metadata"]["name"]),
                 orjson.dumps(body),
             )
@@ -141,7 +141,7 @@ def define(
     name = group.partition(".")[0]
     body = {"kind": kind, "metadata": {"name": name, "namespace": "shop", "uid": f"{name}-{kind}"}}
     key = Key(cluster.name, stored_as, "shop", name)
-    bulk.write([Record(key, orjson.dumps(body))])
+    bulk.write([WriteRecord(key, orjson.dumps(body))])
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def test_an_owner_is_found_in_whichever_place_it_is_named(
 ) -> None:
     kind, text = thing("Pod", "shared", "shop", owner="somebody")
     text["metadata"]["ownerReferences"] += [{"uid": "another"}, {"uid": "shop-ReplicaSet-web-1"}]
-    bulk.write([Record(Key(fleet[0].name, kind, "shop", "shared"), orjson.dumps(text))])
+    bulk.write([WriteRecord(Key(fleet[0].name, kind, "shop", "shared"), orjson.dumps(text))])
     for owner, found in (("another", 1), ("somebody", 1), ("shop-Deployment-web", 4)):
         assert len(admin.data("GET", "multicluster/resources/pods", owner=owner)["items"]) == found
 
@@ -347,7 +347,7 @@ def test_search_finds_objects_of_every_kind_the_nearest_first(
 
 
 def test_what_is_gone_is_searched_on_request(admin: Caller, fleet: tuple[Cluster, Cluster]) -> None:
-    bulk.write([Record(Key("east", "Pod", "other", "loner"), None)])
+    bulk.write([WriteRecord(Key("east", "Pod", "other", "loner"), None)])
     assert admin.data("GET", "multicluster/search", q="loner")["items"] == []
     answer = admin.data("GET", "multicluster/search", q="loner", deleted="true", total="true")
     (gone,) = answer["items"]
@@ -373,7 +373,7 @@ def test_what_is_gone_is_searched_on_request(admin: Caller, fleet: tuple[Cluster
     )
     bulk.write(
         [
-            Record(
+            WriteRecord(
                 Key("east", "Pod", "other", "loner"),
                 orjson.dumps(thing("Pod", "loner", "other")[1]),
             )

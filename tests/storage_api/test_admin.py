@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from storage_api.models import Event, Resource
 from storage_api.services import bulk, resources
-from storage_api.services.bulk import Record
+from storage_api.services.bulk import WriteRecord
 from storage_api.services.resources import Key
 
 MODELS = ["resource", "change", "event", "alarm", "metric", "host", "watchnode"]
@@ -86,7 +86,7 @@ def test_nothing_is_written_by_hand(people: Client) -> None:
 
 
 def test_a_list_reads_no_documents_and_counts_no_table(people: Client) -> None:
-    bulk.write(Record(Key("c-3", "Pod", "ns", f"web-{n}"), b"{}") for n in range(60))
+    bulk.write(WriteRecord(Key("c-3", "Pod", "ns", f"web-{n}"), b"{}") for n in range(60))
     with CaptureQueriesContext(connection) as queries:
         people.get(reverse("admin:storage_api_resource_changelist"))
     about = [query["sql"] for query in queries if 'FROM "storage_resource"' in query["sql"]]

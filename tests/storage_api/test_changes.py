@@ -12,12 +12,12 @@ from core.errors import Expired, Invalid
 from storage_api import tasks
 from storage_api.models import Alarm, Change, Event
 from storage_api.query.conditions import equals
-from storage_api.query.queries import Query
+from storage_api.query.queries import DocumentQuery
 from storage_api.query.shapes import RESOURCE
 from storage_api.query.times import TimeStyle
 from storage_api.services import bulk, change_log, resources, retention
-from storage_api.services.bulk import Record
-from storage_api.services.change_log import Start
+from storage_api.services.bulk import WriteRecord
+from storage_api.services.change_log import LogPosition
 from storage_api.services.resources import Key
 from tests.storeserver import database
 
@@ -44,15 +44,19 @@ def test_each_write_that_changes_something_is_one_entry() -> None:
     put("log", "a", {"v": 2})
     bulk.write(
         [
-            Record(Key("log", "Pod", "ns", "a"), b'{"v": 2}'),
-            Record(Key("log", "Pod", "ns", "b"), b"1"),
+            WriteRecord(Key("log", "Pod", "ns", "a"), b'{"v": 2}'),
+            WriteRecord(Key("log", "Pod", "ns", "b"), b"1"),
         ]
     )
     resources.delete(
-        Query(RESOURCE, (*resources.of_type("log", "Pod"), equals("resource_name", "a")))
+        DocumentQuery(
+            RESOURCE, (*resources.type_clauses("log", "Pod"), equals("resource_name", "a"))
+        )
     )
     resources.delete(
-        Query(RESOURCE, (*resources.of_type("log", "Pod"), equals("resource_name", "a")))
+        DocumentQuery(
+            RESOURCE, (*resources.type_clauses("log", "Pod"), equals("resource_name", "a"))
+        )
     )
     entries = log("log")
     assert [entry[:2] for entry in entries] == [
@@ -80,14 +84,16 @@ def test_a_change_that_commits_late_is_not_skipped() -> None:
         early.execute("BEGIN")
         early.execute(resources._PUT, ("0" * 24, "late", "Pod", "ns", "early", "{}"))
         put("late", "late", {})
-        assert [entry.seq for entry in change_log.after(Start(0), "late", "Pod", style=STYLE)] == []
+        assert [
+            entry.seq for entry in change_log.read_after(LogPosition(0), "late", "Pod", style=STYLE)
+        ] == []
         early.execute("COMMIT")
         names = [
             json.loads(entry.document)["resourceName"]
-            for entry in change_log.after(Start(0), "late", "Pod", style=STYLE)
+            for entry in change_log.read_after(LogPosition(0), "late", "Pod", style=STYLE)
         ]
     assert names == ["early", "late"]
-    resources.delete(Query(RESOURCE, resources.of_type("late", "Pod")))
+    resources.delete(DocumentQuery(RESOURCE, resources.type_clauses("late", "Pod")))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -102,14 +108,16 @@ def test_a_lower_number_is_waited_for_whichever_transaction_began_first() -> Non
         newer.execute(resources._PUT, ("2" * 24, "swap", "Pod", "ns", "first", "{}"))
         older.execute(resources._PUT, ("3" * 24, "swap", "Pod", "ns", "second", "{}"))
         older.execute("COMMIT")
-        assert [entry.seq for entry in change_log.after(Start(0), "swap", "Pod", style=STYLE)] == []
+        assert [
+            entry.seq for entry in change_log.read_after(LogPosition(0), "swap", "Pod", style=STYLE)
+        ] == []
         newer.execute("COMMIT")
         names = [
             json.loads(entry.document)["resourceName"]
-            for entry in change_log.after(Start(0), "swap", "Pod", style=STYLE)
+            for entry in change_log.read_after(LogPosition(0), "swap", "Pod", style=STYLE)
         ]
     assert names == ["first", "second"]
-    resources.delete(Query(RESOURCE, resources.of_type("swap", "Pod")))
+    resources.delete(DocumentQuery(RESOURCE, resources.type_clauses("swap", "Pod")))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -119,15 +127,15 @@ def test_a_feed_from_now_on_holds_what_commits_later_and_nothing_older() -> None
         other.execute("BEGIN")
         other.execute(resources._PUT, ("1" * 24, "now", "Pod", "ns", "open", "{}"))
         put("now", "older", {})
-        start = change_log.now()
+        start = change_log.current_position()
         put("now", "newer", {})
         other.execute("COMMIT")
         names = [
             json.loads(entry.document)["resourceName"]
-            for entry in change_log.after(start, "now", "Pod", style=STYLE)
+            for entry in change_log.read_after(start, "now", "Pod", style=STYLE)
         ]
     assert names == ["open", "newer"]
-    resources.delete(Query(RESOURCE, resources.of_type("now", "Pod")))
+    resources.delete(DocumentQuery(RESOURCE, resources.type_clauses("now", "Pod")))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -135,32 +143,33 @@ def test_the_feed_goes_on_from_a_place_and_refuses_a_lost_one() -> None:
     for version in range(3):
         put("feed", "web", {"status": {"phase": f"p{version}"}, "n": version % 2})
     put("feed", "web", {"status": {"phase": "p2"}, "n": 5})
-    entries = change_log.after(Start(0), "feed", "Pod", style=STYLE)
+    entries = change_log.read_after(LogPosition(0), "feed", "Pod", style=STYLE)
     assert [entry.op for entry in entries] == ["add", "change", "change", "change"]
     assert [
-        entry.seq for entry in change_log.after(Start(entries[1].seq), "feed", "Pod", style=STYLE)
+        entry.seq
+        for entry in change_log.read_after(LogPosition(entries[1].seq), "feed", "Pod", style=STYLE)
     ] == [entry.seq for entry in entries[2:]]
-    differing = change_log.after(
-        Start(0), "feed", "Pod", style=STYLE, must_differ=("data", "status", "phase")
+    differing = change_log.read_after(
+        LogPosition(0), "feed", "Pod", style=STYLE, must_differ=("data", "status", "phase")
     )
     assert [entry.seq for entry in differing] == [entry.seq for entry in entries[:3]]
-    change_log.check_place(change_log.now().seq)
+    change_log.check_place(change_log.current_position().seq)
     change_log.check_place(0)
     with database() as cursor:
         cursor.execute("DELETE FROM storage_change WHERE seq <= %s", [entries[2].seq])
     with pytest.raises(Expired):
         change_log.check_place(entries[0].seq)
-    resources.delete(Query(RESOURCE, resources.of_type("feed", "Pod")))
+    resources.delete(DocumentQuery(RESOURCE, resources.type_clauses("feed", "Pod")))
 
 
 @pytest.mark.django_db
 def test_partitions_come_and_go_by_day() -> None:
     today = date(2031, 5, 10)
-    assert retention.make_partitions(today, days=2) == [
+    assert retention.create_partitions(today, days=2) == [
         today + timedelta(days=ahead) for ahead in range(3)
     ]
-    assert retention.make_partitions(today, days=2) == []
-    retention.make_partitions(date(2031, 5, 1), days=0)
+    assert retention.create_partitions(today, days=2) == []
+    retention.create_partitions(date(2031, 5, 1), days=0)
     assert retention.drop_partitions(today, keep_days=0) == []
     kept = retention.partitions()
     dropped = retention.drop_partitions(today, keep_days=7)
@@ -181,7 +190,7 @@ def test_rows_that_came_before_their_partition_move_into_it() -> None:
             "SELECT tableoid::regclass::text FROM storage_change WHERE cluster_id = 'move'"
         )
         assert cursor.fetchone() == ("storage_change_other",)
-    retention.make_partitions(date(2032, 1, 5), days=0)
+    retention.create_partitions(date(2032, 1, 5), days=0)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT tableoid::regclass::text FROM storage_change WHERE cluster_id = 'move'"

@@ -14,7 +14,7 @@ from access.tokens import create_api_token
 from clusters.models import Cluster
 from storage_api.collector import reports
 from storage_api.services import bulk, events, retention
-from storage_api.services.bulk import Record
+from storage_api.services.bulk import WriteRecord
 from storage_api.services.resources import Key
 from tests.caller import Caller
 from tests.storage_api.test_across import fill
@@ -41,9 +41,9 @@ def store(*documents: dict[str, Any], gone: str = "") -> str:
     records = []
     for body in documents:
         key = Key("past", body["kind"], body["metadata"]["namespace"], body["metadata"]["name"])
-        records.append(Record(key, orjson.dumps(body)))
+        records.append(WriteRecord(key, orjson.dumps(body)))
     if gone:
-        records.append(Record(Key("past", "Pod", "shop", gone), None))
+        records.append(WriteRecord(Key("past", "Pod", "shop", gone), None))
     bulk.write(records)
     time.sleep(0.005)
     now = datetime.now(UTC)
@@ -228,7 +228,7 @@ def test_a_kind_that_has_not_changed_since_the_log_began_is_known_all_the_time(
             "UPDATE storage_resource SET change_time = now() - interval '90 days' WHERE cluster_id = 'past'"
         )
         cursor.execute("DELETE FROM storage_change WHERE cluster_id = 'past'")
-    retention.make_partitions(datetime.now(UTC).date() - timedelta(days=3), days=0)
+    retention.create_partitions(datetime.now(UTC).date() - timedelta(days=3), days=0)
     two_days_ago = str(time.time() - 2 * 86400)
     assert names(admin.data("GET", "pods", cluster_id=cluster.pk, at=two_days_ago)) == ["web"]
     assert admin.code("GET", "pods", cluster_id=cluster.pk, at=str(time.time() - 5 * 86400)) == 1001
@@ -260,7 +260,7 @@ def report(
         "lastTimestamp": moment,
         "reason": "Made",
     }
-    events.add_event(reports.report(orjson.dumps(event), "past"))
+    events.add_event(reports.event_report(orjson.dumps(event), "past"))
     time.sleep(0.005)
 
 
@@ -273,7 +273,7 @@ def test_a_series_is_ordered_and_counted_in_the_store_too(admin: Caller, cluster
         "eventTime": (last - timedelta(hours=3)).isoformat(),
         "series": {"count": 42, "lastObservedTime": last.isoformat()},
     }
-    events.add_event(reports.report(orjson.dumps(event), "past"))
+    events.add_event(reports.event_report(orjson.dumps(event), "past"))
     items = admin.data("GET", "events", cluster_id=cluster.pk, at=datetime.now(UTC).isoformat())
     assert names(items) == ["series", "plain"]
     assert items["items"][0]["count"] == 42
@@ -328,7 +328,7 @@ def backdate(days: int) -> None:
 
 def test_the_past_of_what_never_changes_outlives_the_log(admin: Caller, cluster: Cluster) -> None:
     today = datetime.now(UTC)
-    retention.make_partitions(today.date() - timedelta(days=7), days=8)
+    retention.create_partitions(today.date() - timedelta(days=7), days=8)
     store(pod("web", "Pending"), pod("db", "Running"), pod("gone", "Running"))
     store(pod("web", "Running"), gone="gone")
     backdate(10)

@@ -18,7 +18,7 @@ from simcluster.testing import RunningCluster
 from storage_api.collector import leases
 from storage_api.collector.writer import LeaseHolder, write
 from storage_api.models import ClusterSync, Resource
-from storage_api.services.bulk import Record
+from storage_api.services.bulk import WriteRecord
 from storage_api.services.resources import Key
 from storage_api.services.sync import Fenced
 from tests.storage_api.collecting import eventually, in_store, replayed, wait_true
@@ -90,7 +90,7 @@ def test_a_former_owner_writes_nothing(watched: Cluster) -> None:
     time.sleep(0.01)
     (taken,) = leases.renew_leases("b", seconds=30)
     assert taken.token > lease.token
-    record = Record(Key("watched", "ConfigMap", "default", "late"), b"{}")
+    record = WriteRecord(Key("watched", "ConfigMap", "default", "late"), b"{}")
     with pytest.raises(Fenced):
         write(LeaseHolder(watched.pk, "watched", lease.token), [record])
     assert not Resource.objects.filter(resource_name="late").exists()

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from storage_api.query import conditions, extra, filters, paths
 from storage_api.query.conditions import Clause
-from storage_api.query.queries import Query
+from storage_api.query.queries import DocumentQuery
 from storage_api.query.shapes import RESOURCE
 from storage_api.query.times import TimeStyle
 from storage_api.services import bulk, resources
-from storage_api.services.bulk import Record
+from storage_api.services.bulk import WriteRecord
 from storage_api.services.resources import Key
 from tests.storage_api import matcher
 
@@ -42,19 +42,19 @@ PATHS = st.lists(KEYS, min_size=0, max_size=4)
 
 def store(documents: list[Any]) -> None:
     """Exactly these documents, named by their place."""
-    resources.delete(Query(RESOURCE, resources.of_type(CLUSTER, "Pod")))
+    resources.delete(DocumentQuery(RESOURCE, resources.type_clauses(CLUSTER, "Pod")))
     bulk.write(
-        Record(Key(CLUSTER, "Pod", "ns", str(place)), json.dumps(data).encode())
+        WriteRecord(Key(CLUSTER, "Pod", "ns", str(place)), json.dumps(data).encode())
         for place, data in enumerate(documents)
     )
 
 
 def found(*clauses: Clause) -> list[int]:
     """The places of the documents that match."""
-    query = Query(RESOURCE, (*resources.of_type(CLUSTER, "Pod"), *clauses))
+    query = DocumentQuery(RESOURCE, (*resources.type_clauses(CLUSTER, "Pod"), *clauses))
     texts = (
         text
-        for chunk in resources.reader(query, paths.fields("resourceName"), STYLE)
+        for chunk in resources.read_chunks(query, paths.fields("resourceName"), STYLE)
         for text in chunk
     )
     return sorted(int(json.loads(text)["resourceName"]) for text in texts)
@@ -99,7 +99,9 @@ def test_extra_matches_as_mongo_would(
         paths.parse(spelled(["data", *steps])), tuple(wanted if any_of else wanted[:1])
     )
     answer = found(
-        *conditions.equality_clauses(resources.context(CLUSTER, ("pod",), STYLE), [condition])
+        *conditions.equality_clauses(
+            resources.condition_context(CLUSTER, ("pod",), STYLE), [condition]
+        )
     )
     expected = [
         place
@@ -120,8 +122,10 @@ def test_projection_keeps_exactly_the_asked_paths(
 ) -> None:
     store(documents)
     fields = paths.fields(",".join(map(spelled, asked)))
-    query = Query(RESOURCE, resources.of_type(CLUSTER, "Pod"))
-    texts = [json.loads(text) for chunk in resources.reader(query, fields, STYLE) for text in chunk]
+    query = DocumentQuery(RESOURCE, resources.type_clauses(CLUSTER, "Pod"))
+    texts = [
+        json.loads(text) for chunk in resources.read_chunks(query, fields, STYLE) for text in chunk
+    ]
     for text in texts:
         assert text.pop("_id")
     assert texts == [matcher.projected({"data": data}, asked) for data in documents]
@@ -172,7 +176,7 @@ def test_time_ranges_part_the_moments(moments: list[Any], bound: int | str, type
     path = ["status", "startTime"] if typed == "startTime" else ["metadata", "creationTimestamp"]
     store([{path[0]: {path[1]: moment}} for moment in moments])
     (pod,) = [item for item in filters.K8S if item.name == "pod"]
-    context = resources.context(CLUSTER, pod.types, STYLE)
+    context = resources.condition_context(CLUSTER, pod.types, STYLE)
     verdicts = [matcher.not_before(moment, bound) for moment in moments]
     if typed == "createTime":
         # The stored column holds the years 1 to 9999.
@@ -224,18 +228,22 @@ def test_every_parameter_of_every_typed_query(
     ]
     key = typed.types[-1]
     bulk.write(
-        Record(Key(CLUSTER, key, "ns", str(place)), json.dumps(data).encode())
+        WriteRecord(Key(CLUSTER, key, "ns", str(place)), json.dumps(data).encode())
         for place, data in enumerate(documents)
     )
     clauses = (
-        *resources.of_query(CLUSTER, typed),
+        *resources.query_type_clauses(CLUSTER, typed),
         *conditions.typed_clauses(
-            resources.context(CLUSTER, typed.types, STYLE), typed.filters, {item.param: asked}
+            resources.condition_context(CLUSTER, typed.types, STYLE),
+            typed.filters,
+            {item.param: asked},
         ),
     )
     texts = [
         text
-        for chunk in resources.reader(Query(RESOURCE, clauses), paths.fields("resourceName"), STYLE)
+        for chunk in resources.read_chunks(
+            DocumentQuery(RESOURCE, clauses), paths.fields("resourceName"), STYLE
+        )
         for text in chunk
     ]
     assert [json.loads(text)["resourceName"] for text in texts] == ["0"]
@@ -244,7 +252,7 @@ def test_every_parameter_of_every_typed_query(
 def test_a_long_text_is_found_beyond_what_a_column_holds() -> None:
     store([{"status": {"phase": "p" * 3000}}, {"status": {"phase": "q" * 3000}}])
     (pod,) = [item for item in filters.K8S if item.name == "pod"]
-    context = resources.context(CLUSTER, pod.types, STYLE)
+    context = resources.condition_context(CLUSTER, pod.types, STYLE)
     assert found(
         *conditions.typed_clauses(context, pod.filters, {"status": "x," + "p" * 3000})
     ) == [0]

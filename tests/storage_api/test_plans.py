@@ -10,7 +10,12 @@ from psycopg2 import sql
 
 from storage_api.query import conditions, extra, filters, paths
 from storage_api.query.conditions import Clause
-from storage_api.query.queries import Query, count, listing, on_target
+from storage_api.query.queries import (
+    DocumentQuery,
+    count_statement,
+    select_statement,
+    target_condition,
+)
 from storage_api.query.shapes import RESOURCE, selection
 from storage_api.query.times import TimeStyle, to_instant
 from storage_api.services import resources
@@ -70,7 +75,10 @@ def _heap_fetches() -> int:
     """Pages of the table that lists of names would read now, since they are not marked."""
     names = selection(RESOURCE, paths.fields("resourceName"), STYLE)
     runs = [
-        plan(*listing(Query(RESOURCE, of_type(kind)), names, in_index=True), run=True)
+        plan(
+            *select_statement(DocumentQuery(RESOURCE, of_type(kind)), names, in_index=True),
+            run=True,
+        )
         for kind in ("Pod", "Deployment", "taskgroup")
     ]
     return sum(node.get("Heap Fetches", 0) for run in runs for node in nodes(run))
@@ -109,29 +117,29 @@ def answered(
 ) -> dict[str, Any]:
     """The plan of a list."""
     fields = paths.fields(field)
-    query = Query(RESOURCE, where, offset, limit)
+    query = DocumentQuery(RESOURCE, where, offset, limit)
     chosen = selection(RESOURCE, fields, STYLE)
-    return plan(*listing(query, chosen, in_index=bool(fields) and "data" not in fields))
+    return plan(*select_statement(query, chosen, in_index=bool(fields) and "data" not in fields))
 
 
 def of_type(kind: str = "Pod", *more: Clause) -> tuple[Clause, ...]:
     """The conditions of a CRUD list."""
-    return (*resources.of_type(CLUSTER, kind), *more)
+    return (*resources.type_clauses(CLUSTER, kind), *more)
 
 
 def typed(name: str, env: str = "k8s", **values: str) -> tuple[Clause, ...]:
     """The conditions of a typed query."""
     (query,) = [item for item in filters.QUERIES[env] if item.name == name]
-    context = resources.context(CLUSTER, query.types, STYLE)
+    context = resources.condition_context(CLUSTER, query.types, STYLE)
     return (
-        *resources.of_query(CLUSTER, query),
+        *resources.query_type_clauses(CLUSTER, query),
         *conditions.typed_clauses(context, query.filters, values),
     )
 
 
 def matching(kind: str = "Pod", **found: Any) -> tuple[Clause, ...]:
     """The conditions of `extra`."""
-    context = resources.context(CLUSTER, (kind.lower(),), STYLE)
+    context = resources.condition_context(CLUSTER, (kind.lower(),), STYLE)
     wanted = [
         extra.Equals(paths.parse(path.replace("__", ".")), (value,))
         for path, value in found.items()
@@ -149,7 +157,7 @@ def matching(kind: str = "Pod", **found: Any) -> tuple[Clause, ...]:
         (lambda: of_type("Pod", conditions.equals("namespace", "ns-3")), {"key", "listing"}),
         (
             lambda: (
-                *resources.of_type(CLUSTER, "Pod"),
+                *resources.type_clauses(CLUSTER, "Pod"),
                 conditions.equals("namespace", "ns-3"),
                 conditions.equals("resource_name", "name-3"),
             ),
@@ -186,8 +194,8 @@ def test_no_list_walks_the_table(where: Any, index: set[str], limit: int | None)
 def test_a_deep_page_unpacks_only_its_own_documents() -> None:
     top = answered(typed("pod"), offset=1000, limit=50)
     assert "listing" in indexes(top)
-    query = Query(RESOURCE, typed("pod"), 1000, 50)
-    run = plan(*listing(query, selection(RESOURCE, {}, STYLE), in_index=False), run=True)
+    query = DocumentQuery(RESOURCE, typed("pod"), 1000, 50)
+    run = plan(*select_statement(query, selection(RESOURCE, {}, STYLE), in_index=False), run=True)
     fetched = [
         node["Actual Rows"] * node["Actual Loops"]
         for node in nodes(run)
@@ -209,9 +217,11 @@ def test_a_deep_page_unpacks_only_its_own_documents() -> None:
 )
 def test_names_come_out_of_an_index_alone(where: Any) -> None:
     """No heap page is read, so no document is."""
-    query = Query(RESOURCE, where())
+    query = DocumentQuery(RESOURCE, where())
     run = plan(
-        *listing(query, selection(RESOURCE, paths.fields("resourceName"), STYLE), in_index=True),
+        *select_statement(
+            query, selection(RESOURCE, paths.fields("resourceName"), STYLE), in_index=True
+        ),
         run=True,
     )
     scans = [node for node in nodes(run) if "Index Name" in node or "Relation Name" in node]
@@ -223,16 +233,20 @@ def test_names_come_out_of_an_index_alone(where: Any) -> None:
 @pytest.mark.django_db
 @pytest.mark.usefixtures("filled")
 def test_sweeps_and_counts_use_indexes() -> None:
-    swept = Query(
+    swept = DocumentQuery(
         RESOURCE, (*of_type(), *resources.updated_between(None, to_instant(1_000_000_000)))
     )
-    where, params = on_target(swept)
+    where, params = target_condition(swept)
     top = plan(sql.SQL("DELETE FROM storage_resource r WHERE {}").format(where), params)
     assert "update_time" in indexes(top)
-    labelled = Query(RESOURCE, matching(data__metadata__labels__app="app-3"))
-    where, params = on_target(labelled)
+    labelled = DocumentQuery(RESOURCE, matching(data__metadata__labels__app="app-3"))
+    where, params = target_condition(labelled)
     assert "document" in indexes(
         plan(sql.SQL("DELETE FROM storage_resource r WHERE {}").format(where), params)
     )
-    assert "document" in indexes(plan(*count(labelled)))
-    assert indexes(plan(*count(Query(RESOURCE, of_type())))) <= {"update_time", "listing", "key"}
+    assert "document" in indexes(plan(*count_statement(labelled)))
+    assert indexes(plan(*count_statement(DocumentQuery(RESOURCE, of_type())))) <= {
+        "update_time",
+        "listing",
+        "key",
+    }

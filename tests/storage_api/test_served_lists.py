@@ -12,7 +12,7 @@ from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
 from storage_api.models import KindSync
-from storage_api.query.problems import TROUBLES
+from storage_api.query.problems import PROBLEM_RULES
 from storage_api.query.sorting import ORDERS
 from storage_api.services import sync
 from tests.caller import Caller
@@ -183,7 +183,7 @@ def collected(emptied: None, settings: Any) -> Iterator[tuple[RunningCluster, Cl
         cluster = registry.register(name="served", kubeconfig_text=server.kubeconfig_yaml)
         with collecting():
             eventually(lambda: watching("served"))
-            eventually(lambda: all(found.serves(10) for found in sync.freshness(cluster)))
+            eventually(lambda: all(found.serves(10) for found in sync.list_freshness(cluster)))
             yield server, cluster, caller
 
 
@@ -219,7 +219,7 @@ def test_what_is_in_trouble_is_found_in_the_store_and_in_the_cluster_alike(
     collected: tuple[RunningCluster, Cluster, Caller],
 ) -> None:
     _, cluster, caller = collected
-    assert set(OTHERS) | {"pods"} == set(TROUBLES) == set(KINDS_WITH_PROBLEMS)
+    assert set(OTHERS) | {"pods"} == set(PROBLEM_RULES) == set(KINDS_WITH_PROBLEMS)
     for plural in OTHERS:
         kept = caller("GET", plural, cluster_id=cluster.pk, troubled="true", pageSize=200)
         assert kept == caller(

@@ -19,7 +19,7 @@ from clusters.kinds import KINDS
 from clusters.models import Cluster
 from storage_api.models import Change, KindSync
 from storage_api.services import bulk, sync
-from storage_api.services.bulk import Record
+from storage_api.services.bulk import WriteRecord
 from storage_api.services.resources import Key
 from storage_api.services.sync import WatchScope
 from tests.caller import Caller
@@ -48,7 +48,7 @@ def write(cluster: str, kind: str, name: str, namespace: str = "shop", **rest: A
     """Write an object as the collector does; nothing but its name deletes it."""
     _, body = thing(kind, name, namespace, **rest)
     key = Key(cluster, kind, namespace, name)
-    bulk.write([Record(key, orjson.dumps(body) if rest else None)])
+    bulk.write([WriteRecord(key, orjson.dumps(body) if rest else None)])
 
 
 class Stream:
@@ -188,7 +188,7 @@ def test_what_does_not_fit_is_read_past_without_a_pause(
     bodies.append(thing("Pod", "wanted", "shop", meta={"labels": {"app": "web"}})[1])
     for body in bodies:
         bulk.write(
-            [Record(Key("east", "Pod", "shop", body["metadata"]["name"]), orjson.dumps(body))]
+            [WriteRecord(Key("east", "Pod", "shop", body["metadata"]["name"]), orjson.dumps(body))]
         )
     events = iter(Stream(admin, after="0", labelSelector="app=web"))
     began = time.monotonic()

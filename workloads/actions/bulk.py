@@ -29,7 +29,7 @@ from core.errors import (
     Rejected,
 )
 from operations import lifecycle
-from operations.lifecycle import Again, Result, Step, Target
+from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
 from operations.models import Operation, OperationStep
 from workloads.actions import actions, restarts
 from workloads.actions.actions import ACTIONS, ActionOptions
@@ -136,7 +136,7 @@ def create(
     }
     # No worker may see the operation without its steps: it would be finished at once.
     with transaction.atomic():
-        target = Target(cluster, kind.plural, namespace)
+        target = OperationTarget(cluster, kind.plural, namespace)
         row = lifecycle.create("bulk", target, requested_by=requested_by, parameters=parameters)
         lifecycle.plan(row, [_step(item) for item in items])
     return row
@@ -153,14 +153,14 @@ def _step(item: Object) -> Step:
     )
 
 
-def run(operation: Operation) -> Again | Result:
+def run(operation: Operation) -> RequeueAfter | Result:
     """As many steps as fit into STEP_SECONDS; {"action","objects"} at the end.
 
     Rejected when some of them failed, ClusterUnavailable when the cluster was away for too long.
     """
     end = monotonic() + STEP_SECONDS
     for step in lifecycle.steps(operation, *OperationStep.OPEN):
-        lifecycle.alive(operation)
+        lifecycle.heartbeat(operation)
         try:
             _run_step(operation, step)
         except ClusterUnavailable as error:
@@ -168,7 +168,7 @@ def run(operation: Operation) -> Again | Result:
         except DomainError as error:
             lifecycle.move(step, "failed", error.message)
         if monotonic() > end:
-            return Again(0)
+            return RequeueAfter(0)
     return _finish(operation)
 
 
@@ -242,14 +242,16 @@ def _run_action(ref: ObjectRef, operation: Operation, step: OperationStep) -> st
     return "; ".join([message, *outcome.warnings])
 
 
-def _retry_later(operation: Operation, step: OperationStep, error: ClusterUnavailable) -> Again:
+def _retry_later(
+    operation: Operation, step: OperationStep, error: ClusterUnavailable
+) -> RequeueAfter:
     """Try the same step again; raises the error when the cluster has been away for too long."""
     unavailable_since = step.data.get("away_since") or timezone.now().isoformat()
     lifecycle.move(step, "running", error.message, away_since=unavailable_since)
     deadline = timedelta(seconds=settings.ROLLOUT_DEADLINE_SECONDS)
     if timezone.now() - datetime.fromisoformat(unavailable_since) > deadline:
         raise error
-    return Again(settings.DRAIN_RETRY_SECONDS)
+    return RequeueAfter(settings.DRAIN_RETRY_SECONDS)
 
 
 def _finish(operation: Operation) -> Result:

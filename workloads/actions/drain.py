@@ -28,7 +28,7 @@ from core.errors import (
     TooManyRequests,
 )
 from operations import lifecycle
-from operations.lifecycle import Again, Result, Step, Target
+from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
 from operations.models import Operation, OperationStep
 from workloads.actions import nodes
 from workloads.actions.drain_filters import (
@@ -89,7 +89,7 @@ def request(ref: ObjectRef, flags: DrainFlags, *, requested_by: str) -> tuple[Op
     The same request joins a running drain. Conflict when one with other flags is running.
     """
     uid = ref.read()["metadata"]["uid"]
-    target = Target(ref.cluster, "nodes", "", ref.name)
+    target = OperationTarget(ref.cluster, "nodes", "", ref.name)
     parameters = {"uid": uid, "flags": asdict(flags)}
     nodes.set_schedulable(ref, schedulable=False)
     try:
@@ -109,7 +109,7 @@ def request(ref: ObjectRef, flags: DrainFlags, *, requested_by: str) -> tuple[Op
 
 
 # --- draining -----------------------------------------------------------------
-def run(operation: Operation) -> Again | Result:
+def run(operation: Operation) -> RequeueAfter | Result:
     """Plan first, then evict what may go now and look which pods have terminated.
 
     {"node","evicted","skipped","warnings"} at the end. Rejected when a pod refuses the drain, when
@@ -125,11 +125,11 @@ def run(operation: Operation) -> Again | Result:
     except ClusterUnavailable as error:
         _report_waiting(operation, error)
         _check_timeout(operation, flags, error)
-        return Again(settings.DRAIN_RETRY_SECONDS)
+        return RequeueAfter(settings.DRAIN_RETRY_SECONDS)
     if not lifecycle.steps(operation, *OperationStep.OPEN):
         return _finish(operation, flags)
     _check_timeout(operation, flags, None)
-    return Again(min(settings.DRAIN_POLL_SECONDS, settings.DRAIN_RETRY_SECONDS))
+    return RequeueAfter(min(settings.DRAIN_POLL_SECONDS, settings.DRAIN_RETRY_SECONDS))
 
 
 def _decisions(ref: ObjectRef, flags: DrainFlags) -> list[PodDecision]:
@@ -198,7 +198,7 @@ def _evict_pods(operation: Operation, ref: ObjectRef, flags: DrainFlags) -> None
         elif metadata.get("deletionTimestamp"):
             _wait_for_termination(step, metadata, flags)
         elif _is_due(step) and monotonic() < end:
-            lifecycle.alive(operation)
+            lifecycle.heartbeat(operation)
             _evict(ref, step, flags)
 
 

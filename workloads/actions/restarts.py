@@ -22,7 +22,7 @@ from core.errors import (
     Rejected,
 )
 from operations import lifecycle
-from operations.lifecycle import Again, Result, Step, Target
+from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
 from operations.models import Operation, OperationStep
 from workloads.objects.subject import (
     ObjectRef,
@@ -163,7 +163,7 @@ def create(
 
     Conflict while another restart of the pod is running.
     """
-    target = Target(ref.cluster, "pods", ref.namespace, ref.name)
+    target = OperationTarget(ref.cluster, "pods", ref.namespace, ref.name)
     parameters = {"uid": uid, "manifest": body, "grace": grace}
     return lifecycle.create(
         "recreate",
@@ -174,7 +174,7 @@ def create(
     )
 
 
-def run(operation: Operation) -> Again | Result:
+def run(operation: Operation) -> RequeueAfter | Result:
     """Delete the pod, wait until it is gone, create it again; each step is safe to repeat.
 
     {"name", "uid", "action"} at the end; ClusterUnavailable after ROLLOUT_DEADLINE_SECONDS.
@@ -191,13 +191,13 @@ def run(operation: Operation) -> Again | Result:
     delete_step, create_step = lifecycle.steps(operation)
     try:
         if delete_step.state in OperationStep.OPEN and not _is_deleted(ref, operation, delete_step):
-            return Again(settings.ROLLOUT_POLL_SECONDS)
+            return RequeueAfter(settings.ROLLOUT_POLL_SECONDS)
         pod = _recreate(ref, operation)
     except ClusterUnavailable as error:
         lifecycle.move(delete_step, "running", error.message)
         _check_deadline(operation, error)
         # A cluster that does not answer is asked less often.
-        return Again(settings.ROLLOUT_POLL_SECONDS * 5)
+        return RequeueAfter(settings.ROLLOUT_POLL_SECONDS * 5)
     lifecycle.move(create_step, "succeeded", f"uid {pod['metadata']['uid']}")
     # The manifest may contain secrets: it stays in the row only as long as it is needed.
     lifecycle.remember(operation, manifest=None)

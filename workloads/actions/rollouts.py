@@ -16,7 +16,7 @@ from core.errors import (
     Rejected,
 )
 from operations import lifecycle
-from operations.lifecycle import Again, Result, Step, Target
+from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
 from operations.models import Operation
 from workloads.objects.subject import ObjectRef
 
@@ -65,7 +65,7 @@ def create(
         "action": action,
         "deadline": deadline or own_deadline or settings.ROLLOUT_DEADLINE_SECONDS,
     }
-    target = Target(ref.cluster, ref.kind.plural, ref.namespace, ref.name)
+    target = OperationTarget(ref.cluster, ref.kind.plural, ref.namespace, ref.name)
     return lifecycle.create(
         "rollout",
         target,
@@ -74,7 +74,7 @@ def create(
     )
 
 
-def run(operation: Operation) -> Again | Result:
+def run(operation: Operation) -> RequeueAfter | Result:
     """Look once at the object; {"ready", "wanted", "message"} when the rollout is complete.
 
     Rejected when it makes no progress within its deadline, NotFound or Conflict when the object
@@ -97,7 +97,7 @@ def run(operation: Operation) -> Again | Result:
         )
         _check_deadline(operation, error.message, unavailable=True)
         # A cluster that does not answer is asked less often.
-        return Again(settings.ROLLOUT_POLL_SECONDS * 5)
+        return RequeueAfter(settings.ROLLOUT_POLL_SECONDS * 5)
     status = _rollout_status(item, operation)
     _report(operation, status.message)
     lifecycle.advance(operation, done=status.ready, total=status.desired)
@@ -110,7 +110,7 @@ def run(operation: Operation) -> Again | Result:
             "message": status.message,
         }
     _check_deadline(operation, status.message)
-    return Again(settings.ROLLOUT_POLL_SECONDS)
+    return RequeueAfter(settings.ROLLOUT_POLL_SECONDS)
 
 
 def _read_same_object(ref: ObjectRef, operation: Operation) -> Object:

@@ -24,7 +24,7 @@ from workloads.api.objects import (
     ObjectViewSet,
 )
 from workloads.api.pods import PodEvents, PodLogs, PodRestart
-from workloads.api.request_target import Target
+from workloads.api.request_target import RequestTarget
 
 __all__ = [
     "ActionView",
@@ -45,9 +45,9 @@ __all__ = [
     "PodRestart",
     "RawNodeMetrics",
     "RawPodMetrics",
+    "RequestTarget",
     "RevisionViewSet",
     "Statistics",
-    "Target",
     "WorkloadEvents",
     "WorkloadPods",
 ]

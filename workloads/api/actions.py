@@ -6,8 +6,8 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
 from clusters.lists import ListQuery
-from core.api.audit import note
-from core.api.auth import Act, authorise
+from core.api.audit import annotate
+from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import Page
 from core.api.pagination import page_request
 from core.api.parsing import integer
@@ -20,8 +20,8 @@ from core.api.schema import (
     OBJECT,
     PAGING,
     TEXT,
-    Described,
-    Query,
+    OperationSchema,
+    QueryParameter,
     array,
     nullable,
     record,
@@ -29,7 +29,7 @@ from core.api.schema import (
 from operations import tasks
 from workloads.actions import actions, ownership, revisions, rollouts
 from workloads.api.objects import ObjectView, raw_page
-from workloads.api.request_target import Target
+from workloads.api.request_target import RequestTarget
 from workloads.objects import events
 from workloads.objects.subject import ObjectRef
 
@@ -42,7 +42,7 @@ def caller(request: Request) -> str:
 
 
 def optional_integer(
-    target: Target,
+    target: RequestTarget,
     name: str,
     *,
     minimum: int = 0,
@@ -71,13 +71,13 @@ def record_change(
         details["dry_run"] = True
     # Without "after" nothing was changed, so there is nothing to compare.
     versions = ref.versions if "after" in ref.versions else {}
-    note(request, details=details, **versions)
+    annotate(request, details=details, **versions)
 
 
 class WorkloadView(ObjectView):
     """What the routes of one workload share."""
 
-    def object_ref(self, request: Request, verb: str, name: str) -> tuple[Target, ObjectRef]:
+    def object_ref(self, request: Request, verb: str, name: str) -> tuple[RequestTarget, ObjectRef]:
         """The request's target and the workload.
 
         Checks the rights first, then the request, then the cluster.
@@ -93,7 +93,7 @@ class ActionView(WorkloadView):
     verb: ClassVar[str] = ""
     refused_as = "PUT"
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Act on a workload; "
             "a change that takes time is followed by the operation in the answer",
             record(
@@ -162,7 +162,7 @@ class ActionView(WorkloadView):
         return {**data, "operation_id": operation.pk}
 
 
-def read_options(target: Target) -> actions.ActionOptions:
+def read_options(target: RequestTarget) -> actions.ActionOptions:
     """The options of an action out of the request; Invalid for numbers out of bounds."""
     return actions.ActionOptions(
         dry_run=target.flag("dry_run"),
@@ -201,17 +201,17 @@ class RevisionViewSet(ViewSetMixin, WorkloadView):
     """GET /{plural}/{name}/revisions and /revisions/{revision}."""
 
     operations = {
-        "list": Described(
+        "list": OperationSchema(
             "Revisions of a workload, newest first",
             REVISION_SCHEMA,
             query=(CLUSTER, NAMESPACE, *PAGING[:2]),
             paged=True,
             answer_name="Revision",
         ),
-        "retrieve": Described(
+        "retrieve": OperationSchema(
             "One revision",
             REVISION_SCHEMA,
-            query=(CLUSTER, NAMESPACE, Query("diff_to", INTEGER)),
+            query=(CLUSTER, NAMESPACE, QueryParameter("diff_to", INTEGER)),
             answer_name="Revision",
         ),
     }
@@ -254,7 +254,7 @@ class WorkloadPods(WorkloadView):
     """GET /{plural}/{name}/pods: the pods that the workload controls."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "The pods of a workload",
             KUBERNETES_OBJECT,
             query=(CLUSTER, NAMESPACE, *PAGING[:2]),
@@ -269,7 +269,7 @@ class WorkloadPods(WorkloadView):
         authorise(
             self,
             request,
-            Act("list", "pods", "", target.cluster_text, ref.namespace),
+            AccessAttributes("list", "pods", "", target.cluster_text, ref.namespace),
         )
         page = page_request(request.query_params)
         pods = ownership.list_pods(ref)
@@ -285,7 +285,7 @@ class WorkloadEvents(WorkloadView):
     """GET /{plural}/{name}/events: about the workload and all that it owns, newest first."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "The events of a workload",
             KUBERNETES_OBJECT,
             query=(CLUSTER, NAMESPACE, *PAGING[:2]),

@@ -6,15 +6,15 @@ from rest_framework.request import Request
 
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from core.api.audit import note
-from core.api.confirmation import Guarded, confirm
-from core.api.schema import BOOLEAN, INTEGER, TEXT, Described, array, record
+from core.api.audit import annotate
+from core.api.confirmation import ConfirmationRequest, require_confirmation
+from core.api.schema import BOOLEAN, INTEGER, TEXT, OperationSchema, array, record
 from core.errors import Invalid
 from operations import tasks
 from workloads.actions import bulk, protection
 from workloads.api.actions import caller, optional_integer
 from workloads.api.objects import ObjectView
-from workloads.api.request_target import Target
+from workloads.api.request_target import RequestTarget
 from workloads.objects.subject import ObjectRef
 from workloads.objects.writes import PROPAGATION
 
@@ -24,7 +24,7 @@ class BulkView(ObjectView):
 
     refused_as = "PUT"
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Do one thing to many objects",
             record(
                 required=("status", "total", "objects"),
@@ -57,7 +57,7 @@ class BulkView(ObjectView):
     def post(self, request: Request) -> Any:
         """{"operation_id","status","total","objects"}; with dry_run only what would be selected."""
         # The right depends on the action, so it is read before the rest is checked.
-        verb = str(Target(self, request).parameter("action") or "")
+        verb = str(RequestTarget(self, request).parameter("action") or "")
         target, _ = self.resolve(request, verb or "bulk")
         namespaces = (
             target.parameter("namespace"),
@@ -91,7 +91,7 @@ class BulkView(ObjectView):
             namespace=selection.namespace,
             requested_by=caller(request),
         )
-        note(request, details={"operation_id": row.pk, "total": len(items)})
+        annotate(request, details={"operation_id": row.pk, "total": len(items)})
         tasks.enqueue(row)
         return {
             "operation_id": row.pk,
@@ -101,7 +101,7 @@ class BulkView(ObjectView):
         }
 
     def _require_confirmation(
-        self, request: Request, target: Target, items: list[dict[str, Any]]
+        self, request: Request, target: RequestTarget, items: list[dict[str, Any]]
     ) -> None:
         """ConfirmationRequired unless the deletion of exactly these objects is confirmed."""
         cluster = target.cluster()
@@ -109,7 +109,7 @@ class BulkView(ObjectView):
             protection.protection_reason(_object_ref(cluster, self.kind, item), item)
             for item in items
         )
-        guarded = Guarded(
+        guarded = ConfirmationRequest(
             "bulk delete",
             self.kind.name,
             self.kind.plural,
@@ -122,7 +122,7 @@ class BulkView(ObjectView):
                 "warnings": [_qualified_name(item) for item in items[:20]],
             },
         )
-        confirm(request, guarded)
+        require_confirmation(request, guarded)
 
 
 def _object_ref(cluster: Cluster, kind: Kind, item: dict[str, Any]) -> ObjectRef:
@@ -143,7 +143,7 @@ def _is_name_list(value: object) -> bool:
     return all(isinstance(name, str) and name for name in value)
 
 
-def _selection(target: Target) -> bulk.ObjectSelection:
+def _selection(target: RequestTarget) -> bulk.ObjectSelection:
     names = target.body.get("names")
     # An empty list is a mistake of the sender, never a request for everything.
     if names is not None and not _is_name_list(names):
@@ -157,7 +157,7 @@ def _selection(target: Target) -> bulk.ObjectSelection:
     )
 
 
-def _selector(target: Target, name: str) -> str:
+def _selector(target: RequestTarget, name: str) -> str:
     """A selector out of query or body; "" without one.
 
     Invalid for a blank one, which Kubernetes would read as everything.
@@ -173,7 +173,7 @@ def _selector(target: Target, name: str) -> str:
     return value
 
 
-def _action_options(target: Target) -> dict[str, Any]:
+def _action_options(target: RequestTarget) -> dict[str, Any]:
     propagation = (target.option("propagation") or "background").lower()
     if propagation not in PROPAGATION:
         raise Invalid(

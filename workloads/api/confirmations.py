@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from rest_framework.request import Request
 
-from core.api.confirmation import Guarded, confirm
+from core.api.confirmation import ConfirmationRequest, require_confirmation
 from workloads.actions import protection
 from workloads.objects.subject import ObjectRef
 
@@ -29,7 +29,7 @@ def deletion_forecast(ref: ObjectRef) -> dict[str, Any]:
     }
 
 
-def require_confirmation(
+def confirm_object_action(
     request: Request, ref: ObjectRef, action: str, *, protected: str = ""
 ) -> None:
     """ConfirmationRequired unless the action on that object needs no confirmation or has it.
@@ -39,7 +39,7 @@ def require_confirmation(
     if settings.CONFIRMATION_LEVEL == "off":
         return
     item = ref.read()
-    guarded = Guarded(
+    guarded = ConfirmationRequest(
         action,
         ref.kind.name,
         ref.name,
@@ -50,4 +50,4 @@ def require_confirmation(
         # Counted only when a confirmation is asked for: it takes several requests to the cluster.
         impact=lambda: protection.impact(ref, item),
     )
-    confirm(request, guarded)
+    require_confirmation(request, guarded)

@@ -11,8 +11,8 @@ from core.api.schema import (
     PAGING,
     SELECTORS,
     TEXT,
-    Described,
-    Query,
+    OperationSchema,
+    QueryParameter,
 )
 from workloads.api.objects import AT, ITEM, ObjectViewSet, raw_page
 from workloads.objects import events, past
@@ -23,15 +23,15 @@ class EventViewSet(ObjectViewSet):
 
     operations = {
         **ObjectViewSet.operations,
-        "list": Described(
+        "list": OperationSchema(
             "List events, newest first",
             KUBERNETES_OBJECT,
             query=(
                 *ITEM,
                 *PAGING,
                 *SELECTORS,
-                Query("resource_type", TEXT),
-                Query("resource_name", TEXT),
+                QueryParameter("resource_type", TEXT),
+                QueryParameter("resource_name", TEXT),
                 AT,
             ),
             # Accepted without effect: Events always come from the cluster, newest first.

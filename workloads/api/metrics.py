@@ -7,7 +7,7 @@ from rest_framework.response import Response
 
 from clusters.kinds import KINDS
 from clusters.manifests import Object
-from core.api.auth import Act, Scope, authorise
+from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import DialectView
 from core.api.schema import (
     BOOLEAN,
@@ -16,14 +16,14 @@ from core.api.schema import (
     NAMESPACE,
     OBJECT,
     TEXT,
-    Described,
-    Query,
+    OperationSchema,
+    QueryParameter,
     array,
     record,
 )
 from core.errors import Invalid
 from workloads.api.objects import FRESH
-from workloads.api.request_target import Target
+from workloads.api.request_target import RequestTarget
 from workloads.metrics import documents, metrics_sources, usage_history
 from workloads.metrics.documents import ClusterCounts
 
@@ -43,13 +43,15 @@ SOURCE = {
 class MetricsView(DialectView):
     """What the metrics routes share."""
 
-    def target(self, request: Request, plural: str, verb: str = "metrics") -> tuple[Target, Scope]:
+    def target(
+        self, request: Request, plural: str, verb: str = "metrics"
+    ) -> tuple[RequestTarget, Scope]:
         """The target and what of it the caller may see; `plural` is what the numbers are about."""
-        target = Target(self, request)
+        target = RequestTarget(self, request)
         # "metrics" is about the whole cluster and no kind of object.
         kind = KINDS.get(plural)
         namespaced = kind is not None and kind.namespaced
-        act = Act(
+        act = AccessAttributes(
             verb,
             plural,
             kind.group if kind else "",
@@ -75,7 +77,9 @@ def _response_with_age(answer: Object, counts: ClusterCounts) -> Response:
 class RawNodeMetrics(MetricsView):
     """GET /nodes/metrics."""
 
-    operations = {"get": Described("metrics.k8s.io's NodeMetricsList", LISTED, query=(CLUSTER,))}
+    operations = {
+        "get": OperationSchema("metrics.k8s.io's NodeMetricsList", LISTED, query=(CLUSTER,))
+    }
 
     def get(self, request: Request) -> Any:
         """NodeMetricsList; `available` is false and items are empty without a metrics-server."""
@@ -91,7 +95,7 @@ class RawPodMetrics(MetricsView):
     """GET /pods/metrics."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "metrics.k8s.io's PodMetricsList",
             LISTED,
             query=(CLUSTER, NAMESPACE),
@@ -121,7 +125,7 @@ class ClusterMetrics(MetricsView):
     """GET /metrics/cluster."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "What a cluster has and uses",
             record(source=SOURCE, metrics=OBJECT),
             query=(CLUSTER, FRESH),
@@ -142,10 +146,10 @@ class NodeMetrics(MetricsView):
     """GET /metrics/nodes."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "What nodes have and use",
             record(source=SOURCE, metrics=array(OBJECT)),
-            query=(CLUSTER, Query("node_name", TEXT), FRESH),
+            query=(CLUSTER, QueryParameter("node_name", TEXT), FRESH),
         )
     }
 
@@ -163,10 +167,10 @@ class PodMetrics(MetricsView):
     """GET /metrics/pods."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "What pods use",
             record(source=SOURCE, metrics=array(OBJECT)),
-            query=(CLUSTER, NAMESPACE, Query("pod_name", TEXT)),
+            query=(CLUSTER, NAMESPACE, QueryParameter("pod_name", TEXT)),
         )
     }
 
@@ -186,7 +190,7 @@ class Statistics(MetricsView):
     """GET /metrics/stats."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "What a cluster used over time; what one node or pod used, "
             "out of the cluster's Prometheus",
             record(
@@ -197,9 +201,9 @@ class Statistics(MetricsView):
             ),
             query=(
                 CLUSTER,
-                Query("time_range", TEXT, description="15m, 1h, 6h, 24h, 7d …"),
+                QueryParameter("time_range", TEXT, description="15m, 1h, 6h, 24h, 7d …"),
                 *(
-                    Query(name, TEXT)
+                    QueryParameter(name, TEXT)
                     for name in (
                         "start",
                         "end",

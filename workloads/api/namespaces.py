@@ -8,14 +8,14 @@ from rest_framework.request import Request
 from clusters import registry
 from clusters.kinds import KINDS
 from clusters.lists import ListQuery
-from core.api.auth import Act, authorise
+from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import Page
 from core.api.parsing import integer, moment
 from core.api.schema import (
     CLUSTER,
     KUBERNETES_OBJECT,
     OBJECT,
-    Described,
+    OperationSchema,
     array,
     record,
 )
@@ -29,7 +29,7 @@ class NamespaceNames(ObjectView):
 
     kind = KINDS["namespaces"]
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Every namespace of a cluster",
             record(namespaces=array(OBJECT)),
             query=(AT,),
@@ -38,7 +38,7 @@ class NamespaceNames(ObjectView):
 
     def get(self, request: Request, pk: str) -> Any:
         """{"namespaces":[{"metadata":{"name","uid","creationTimestamp"},"status":{"phase"}}]}."""
-        scope = authorise(self, request, Act("list", "namespaces", cluster=pk))
+        scope = authorise(self, request, AccessAttributes("list", "namespaces", cluster=pk))
         cluster = registry.find(integer(pk, "id", minimum=0))
         query = ListQuery(size=100_000)
         if at := moment(request.query_params.get("at", ""), "at"):
@@ -70,7 +70,7 @@ class NamespaceContents(ObjectView):
 
     historic_verbs = ("list",)
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "What is set on a namespace",
             KUBERNETES_OBJECT,
             query=(CLUSTER, AT),

@@ -6,14 +6,14 @@ from typing import Any
 from rest_framework.request import Request
 
 from clusters.kinds import KINDS
-from core.api.audit import note
+from core.api.audit import annotate
 from core.api.parsing import boolean, integer
 from core.api.schema import (
     BOOLEAN,
     INTEGER,
     KUBERNETES_OBJECT,
     TEXT,
-    Described,
+    OperationSchema,
     array,
     record,
     titled,
@@ -30,9 +30,9 @@ from workloads.api.actions import (
     optional_integer,
     record_change,
 )
-from workloads.api.confirmations import require_confirmation
+from workloads.api.confirmations import confirm_object_action
 from workloads.api.pods import parse_duration
-from workloads.api.request_target import Target
+from workloads.api.request_target import RequestTarget
 
 # Seconds; shorter than what a web server gives a request.
 MAX_WAIT = 25
@@ -54,7 +54,7 @@ class NodeSchedule(NodeView):
     """POST /nodes/{name}/schedule: false is kubectl cordon."""
 
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Let pods be scheduled on a node, or not",
             KUBERNETES_OBJECT,
             body=record(
@@ -87,7 +87,7 @@ class NodeDrain(NodeView):
     """POST /nodes/{name}/drain: kubectl drain, flag for flag, as an operation."""
 
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Drain a node",
             record(
                 required=("status",),
@@ -127,9 +127,9 @@ class NodeDrain(NodeView):
         if target.flag("dry_run"):
             return drain.preview(ref, flags)
         overrides = "and PodDisruptionBudgets are overridden" if flags.disable_eviction else ""
-        require_confirmation(request, ref, "drain", protected=overrides)
+        confirm_object_action(request, ref, "drain", protected=overrides)
         row, is_new = drain.request(ref, flags, requested_by=caller(request))
-        note(
+        annotate(
             request,
             details={
                 "operation_id": row.pk,
@@ -160,7 +160,7 @@ def _wait_until_final(row: Operation, wait_seconds: int) -> Operation:
     return row
 
 
-def _duration(target: Target, name: str, default: int) -> int:
+def _duration(target: RequestTarget, name: str, default: int) -> int:
     """Seconds, as a number or as kubectl writes them (`90s`, `5m`); 0 is no limit."""
     value = target.parameter(name)
     if value in (None, ""):
@@ -170,7 +170,7 @@ def _duration(target: Target, name: str, default: int) -> int:
     return integer(value, name, minimum=0, maximum=DAY)
 
 
-def read_flags(target: Target) -> DrainFlags:
+def read_flags(target: RequestTarget) -> DrainFlags:
     """kubectl drain's flags out of the request; Invalid for values out of bounds."""
     grace_period = target.parameter("grace_period")
     # -1 is kubectl's word for "what the pod says".

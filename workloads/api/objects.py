@@ -9,11 +9,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSetMixin
 
-from clusters.client import PATCH_TYPES
 from clusters.kinds import Kind
 from clusters.lists import ListQuery, ObjectPage
-from core.api.audit import note
-from core.api.auth import Act, Scope, authorise
+from clusters.wire import PATCH_TYPES
+from core.api.audit import annotate
+from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import DialectView, Page
 from core.api.pagination import PageRequest, page_request
 from core.api.parsing import boolean, integer, moment, raw_body
@@ -28,18 +28,18 @@ from core.api.schema import (
     PAGING,
     SELECTORS,
     TEXT,
-    Described,
-    Query,
+    OperationSchema,
+    QueryParameter,
 )
 from core.errors import Forbidden, Invalid, UnclearInput
 from core.jsontext import Unrepresentable, loads
-from storage_api.query.problems import TROUBLES
+from storage_api.query.problems import PROBLEM_RULES
 from storage_api.query.sorting import ORDERS
 from workloads.api.confirmations import (
+    confirm_object_action,
     deletion_forecast,
-    require_confirmation,
 )
-from workloads.api.request_target import WRITE, Target
+from workloads.api.request_target import WRITE, RequestTarget
 from workloads.objects import past, services, writes
 from workloads.objects.discovery import discover
 from workloads.objects.manifests import (
@@ -81,14 +81,14 @@ class ObjectView(DialectView):
         *,
         name: str = "",
         namespace: str = "",
-    ) -> tuple[Target, Scope]:
+    ) -> tuple[RequestTarget, Scope]:
         """The request's target and what of it the caller may see.
 
         Forbidden before anything about the request itself is reported.
         """
-        target = Target(self, request)
+        target = RequestTarget(self, request)
         target.namespace = namespace or target.namespace or self._manifest_namespace(target)
-        act = Act(
+        act = AccessAttributes(
             verb,
             self.kind.plural,
             self.kind.group,
@@ -102,10 +102,10 @@ class ObjectView(DialectView):
         if request.query_params.get("at") and verb not in self.historic_verbs:
             raise Invalid("at: this is only answered as of now", field="at")
         if target.flag("dry_run"):
-            note(request, details={"dry_run": True})
+            annotate(request, details={"dry_run": True})
         return target, scope
 
-    def _manifest_namespace(self, target: Target) -> str:
+    def _manifest_namespace(self, target: RequestTarget) -> str:
         """metadata.namespace of the manifest in the body: rights are checked there too."""
         if not self.kind.namespaced or not target.body:
             return ""
@@ -118,7 +118,7 @@ class ObjectView(DialectView):
             raw = masked_secret(raw)
         return orjson.Fragment(raw)
 
-    def scoped_namespace(self, target: Target, *, item: bool) -> str:
+    def scoped_namespace(self, target: RequestTarget, *, item: bool) -> str:
         """The namespace to act in: "" for cluster-wide kinds, required for items of the others."""
         if not self.kind.namespaced:
             return ""
@@ -134,47 +134,47 @@ def raw_page(listing: ObjectPage, page: PageRequest) -> Page:
 
 
 ITEM = (CLUSTER, NAMESPACE)
-VALIDATION = Query("field_validation", WRITE["properties"]["field_validation"])
-MANAGER = Query(
+VALIDATION = QueryParameter("field_validation", WRITE["properties"]["field_validation"])
+MANAGER = QueryParameter(
     "fieldManager",
     TEXT,
     description="Who owns the fields; of a server-side apply.",
 )
-FORCE = Query(
+FORCE = QueryParameter(
     "force",
     BOOLEAN,
     description="Take fields from others; of a server-side apply.",
 )
-AT = Query(
+AT = QueryParameter(
     "at",
     TEXT,
     description="The cluster as it was then, out of the store: RFC 3339 or unix seconds.",
 )
-FRESH = Query(
+FRESH = QueryParameter(
     "fresh",
     BOOLEAN,
     description="Ask the cluster itself, even if the store knows; "
     "X-Data-Age tells an answer out of the store.",
 )
-ORDERBY = Query(
+ORDERBY = QueryParameter(
     "orderby",
     TEXT,
     description=f"{', '.join(ORDERS)}; a minus before it for backwards. "
     "The cluster's own order when absent.",
 )
-TROUBLED = Query(
+TROUBLED = QueryParameter(
     "troubled",
     BOOLEAN,
-    description=f"Only what is in trouble now: {', '.join(TROUBLES)}.",
+    description=f"Only what is in trouble now: {', '.join(PROBLEM_RULES)}.",
 )
 DELETE = (
     *ITEM,
     DRY_RUN,
-    Query(
+    QueryParameter(
         "propagation",
         {"type": "string", "enum": ["background", "foreground", "orphan"]},
     ),
-    Query("grace_period", {"type": "integer", "minimum": 0}),
+    QueryParameter("grace_period", {"type": "integer", "minimum": 0}),
 )
 
 
@@ -184,7 +184,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
     historic_verbs = ("list", "get")
 
     operations = {
-        "list": Described(
+        "list": OperationSchema(
             "List objects",
             KUBERNETES_OBJECT,
             query=(
@@ -199,8 +199,10 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             paged=True,
             generic=True,
         ),
-        "retrieve": Described("One object", KUBERNETES_OBJECT, query=(*ITEM, AT), generic=True),
-        "create": Described(
+        "retrieve": OperationSchema(
+            "One object", KUBERNETES_OBJECT, query=(*ITEM, AT), generic=True
+        ),
+        "create": OperationSchema(
             "Create an object",
             KUBERNETES_OBJECT,
             body=WRITE,
@@ -208,7 +210,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             generic=True,
             body_name="ObjectToWrite",
         ),
-        "update": Described(
+        "update": OperationSchema(
             "Replace an object",
             KUBERNETES_OBJECT,
             body=WRITE,
@@ -216,7 +218,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             generic=True,
             body_name="ObjectToWrite",
         ),
-        "partial_update": Described(
+        "partial_update": OperationSchema(
             "Patch an object",
             KUBERNETES_OBJECT,
             query=(*ITEM, DRY_RUN, VALIDATION, MANAGER, FORCE),
@@ -224,7 +226,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             body_types=tuple(PATCH_TYPES.values()),
             generic=True,
         ),
-        "destroy": Described(
+        "destroy": OperationSchema(
             "Delete an object; with dry_run say what would go with it",
             OBJECT,
             query=DELETE,
@@ -258,7 +260,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
     def query(
         self,
         request: Request,
-        target: Target,
+        target: RequestTarget,
         scope: Scope,
         offset: int,
         size: int,
@@ -308,7 +310,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             validation=target.option("field_validation"),
             unbounded=scope.unbounded,
         )
-        note(
+        annotate(
             request,
             name=services.name_of(created),
             before=None,
@@ -333,7 +335,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             validation=target.option("field_validation"),
             unbounded=scope.unbounded,
         )
-        note(request, before=before, after=updated)
+        annotate(request, before=before, after=updated)
         return self.visible_object(updated, scope)
 
     def partial_update(self, request: Request, name: str, namespace: str = "") -> Any:
@@ -363,7 +365,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             options=options,
             unbounded=scope.unbounded,
         )
-        note(request, before=before, after=patched)
+        annotate(request, before=before, after=patched)
         return self.visible_object(patched, scope)
 
     def destroy(self, request: Request, name: str, namespace: str = "") -> Any:
@@ -377,7 +379,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         dry_run = target.flag("dry_run")
         grace = target.parameter("grace_period")
         if not dry_run:
-            require_confirmation(request, ref, "delete")
+            confirm_object_action(request, ref, "delete")
         # With dry_run too: the API server may refuse, and checks whether the object exists.
         writes.delete_object(
             ref.cluster,
@@ -390,7 +392,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         )
         if dry_run:
             return deletion_forecast(ref)
-        note(request, before=ref.versions.get("before"), after=None)
+        annotate(request, before=ref.versions.get("before"), after=None)
         return {}
 
 
@@ -453,7 +455,7 @@ class AnyObjectViewSet(ObjectViewSet):
         """Find the kind by discovery, after the caller's right was checked."""
         super().initial(request, *args, **kwargs)
         group, version, plural = self.address
-        target = Target(self, request)
+        target = RequestTarget(self, request)
         verbs = {
             "GET": "get" if "name" in kwargs else "list",
             "POST": "create",
@@ -462,7 +464,7 @@ class AnyObjectViewSet(ObjectViewSet):
             "DELETE": "delete",
         }
         group = "" if group == "core" else group
-        act = Act(
+        act = AccessAttributes(
             verbs.get(request.method or "GET", "get"),
             plural,
             group,

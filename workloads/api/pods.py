@@ -23,8 +23,8 @@ from core.api.schema import (
     NAMESPACE,
     PAGING,
     TEXT,
-    Described,
-    Query,
+    OperationSchema,
+    QueryParameter,
     nullable,
     record,
 )
@@ -36,15 +36,15 @@ from operations import tasks
 from workloads.actions import restarts
 from workloads.api.actions import WorkloadView, caller, optional_integer
 from workloads.api.objects import AT, raw_page
-from workloads.api.request_target import Target
+from workloads.api.request_target import RequestTarget
 from workloads.objects import events, past
-from workloads.objects.log_lines import Piece
+from workloads.objects.log_lines import LinePiece
 from workloads.objects.logs import (
     FollowedLog,
     LogOptions,
     open_log,
-    pieces_of,
     read_log_text,
+    split_pieces,
 )
 from workloads.objects.subject import ObjectRef, call_with_namespace_check
 
@@ -68,7 +68,7 @@ class PodRestart(PodView):
     """POST /pods/{name}/restart."""
 
     operations = {
-        "post": Described(
+        "post": OperationSchema(
             "Restart a pod: its controller makes another; a bare pod needs force",
             record(
                 required=("name", "uid", "action"),
@@ -121,7 +121,7 @@ class PodEvents(PodView):
 
     historic_verbs = ("events",)
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "The events of a pod",
             KUBERNETES_OBJECT,
             query=(CLUSTER, NAMESPACE, *PAGING[:2], AT),
@@ -152,16 +152,16 @@ class PodEvents(PodView):
 LOG_QUERY = (
     CLUSTER,
     NAMESPACE,
-    Query("container", TEXT),
-    Query("tail_lines", INTEGER),
-    Query(
+    QueryParameter("container", TEXT),
+    QueryParameter("tail_lines", INTEGER),
+    QueryParameter(
         "since",
         TEXT,
         description="A duration such as 10m or 1h30m, or seconds.",
     ),
-    Query("since_time", TEXT, description="RFC 3339."),
-    *(Query(name, BOOLEAN) for name in ("previous", "timestamps", "follow", "download")),
-    Query("limit_bytes", INTEGER),
+    QueryParameter("since_time", TEXT, description="RFC 3339."),
+    *(QueryParameter(name, BOOLEAN) for name in ("previous", "timestamps", "follow", "download")),
+    QueryParameter("limit_bytes", INTEGER),
 )
 
 
@@ -170,7 +170,7 @@ class PodLogs(PodView):
 
     followed = False
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "The log of a container",
             record(required=("logs",), logs=TEXT, hint=TEXT),
             query=LOG_QUERY,
@@ -213,7 +213,7 @@ class PodLogs(PodView):
         return _close_event(error.message) if self.followed else b""
 
 
-def _log_options(target: Target) -> LogOptions:
+def _log_options(target: RequestTarget) -> LogOptions:
     since_time = target.option("since_time", "sinceTime")
     since = target.option("since", "since_seconds", "sinceSeconds")
     if since and since_time:
@@ -229,7 +229,7 @@ def _log_options(target: Target) -> LogOptions:
     )
 
 
-def _first_integer(target: Target, *names: str, minimum: int = 0) -> int | None:
+def _first_integer(target: RequestTarget, *names: str, minimum: int = 0) -> int | None:
     """The first of these parameters that is set; all of them are checked."""
     values = [optional_integer(target, name, minimum=minimum) for name in names]
     return next((value for value in values if value is not None), None)
@@ -275,7 +275,7 @@ class LogSourceSlot:
 
     def _acquire(self) -> None:
         limit = settings.LOG_SOURCES_PER_USER
-        connections.hold_seat(connections.LOG_SOURCES, self._user, self._session, limit)
+        connections.acquire_slot_blocking(connections.LOG_SOURCES, self._user, self._session, limit)
         self._renewed = monotonic()
 
     def renew(self) -> None:
@@ -285,7 +285,7 @@ class LogSourceSlot:
 
     def release(self) -> None:
         """Give the slot back."""
-        connections.drop_seat(connections.LOG_SOURCES, self._user, self._session)
+        connections.release_slot_blocking(connections.LOG_SOURCES, self._user, self._session)
 
 
 class _LogEvents:
@@ -316,7 +316,7 @@ class _LogEvents:
     def __iter__(self) -> Iterator[bytes]:
         """Bytes of text/event-stream; comments in silent times reveal clients that have left."""
         yield b": following\n\n"
-        for pieces in pieces_of(self.log):
+        for pieces in split_pieces(self.log):
             self.slot.renew()
             if pieces is None:
                 yield b": still here\n\n"
@@ -324,7 +324,7 @@ class _LogEvents:
                 yield b"".join(self._log_event(piece) for piece in pieces)
         yield _close_event("the server is stopping" if stopping.is_set() else "the log ended")
 
-    def _log_event(self, piece: Piece) -> bytes:
+    def _log_event(self, piece: LinePiece) -> bytes:
         content = piece.data.decode(errors="replace")
         if self.timestamps and piece.begins:
             self.stamp, _, content = content.partition(" ")

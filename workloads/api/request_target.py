@@ -23,7 +23,7 @@ WRITE = record(
 )
 
 
-class Target:
+class RequestTarget:
     """The cluster and namespace of a request, and its other parameters, from query and body.
 
     Nothing is checked before `check`: rights come first, so that a caller without them learns

@@ -6,11 +6,11 @@ from rest_framework.request import Request
 
 from clusters.manifests import Object
 from clusters.models import Cluster
-from core.api.auth import Act, authorise
+from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView
-from core.api.schema import CLUSTER, OBJECT, TEXT, Described, Query, record
+from core.api.schema import CLUSTER, OBJECT, TEXT, OperationSchema, QueryParameter, record
 from core.errors import Invalid, NotFound
-from workloads.api.request_target import Target
+from workloads.api.request_target import RequestTarget
 from workloads.objects.discovery import discover
 from workloads.objects.schemas import read_schema
 
@@ -19,18 +19,18 @@ class KindSchema(DialectView):
     """GET /schemas: for everybody who may see the cluster, as discovery is."""
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "The OpenAPI schema of a kind",
             record(root=TEXT, definitions=OBJECT),
             query=(
                 CLUSTER,
-                Query(
+                QueryParameter(
                     "api_version",
                     TEXT,
                     required=True,
                     description="v1, apps/v1 …",
                 ),
-                Query("kind", TEXT, required=True),
+                QueryParameter("kind", TEXT, required=True),
             ),
         )
     }
@@ -40,11 +40,11 @@ class KindSchema(DialectView):
 
         `$ref` names another of the definitions.
         """
-        target = Target(self, request)
+        target = RequestTarget(self, request)
         authorise(
             self,
             request,
-            Act("get", "clusters", cluster=target.cluster_text),
+            AccessAttributes("get", "clusters", cluster=target.cluster_text),
         )
         target.check()
         api_version = target.option("api_version")

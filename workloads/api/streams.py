@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from clusters.kinds import KINDS, Kind
 from clusters.manifests import Object
 from clusters.models import Cluster
-from core.api.auth import Act, authorise, stream_policy
+from core.api.auth import AccessAttributes, authorise, stream_policy
 from core.api.client_ip import socket_base
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
@@ -22,8 +22,8 @@ from core.api.schema import (
     OBJECT,
     PAGING,
     TEXT,
-    Described,
-    Query,
+    OperationSchema,
+    QueryParameter,
     Schema,
     record,
     titled,
@@ -31,10 +31,10 @@ from core.api.schema import (
 from core.errors import Expired, Forbidden, Invalid, NotFound
 from core.sockets.tickets import Ticket, issue
 from operations import lifecycle as operations
-from operations.sockets import act_on
-from storage_api.api.watching import Following
+from operations.sockets import target_access
+from storage_api.api.watching import MulticlusterWatch
 from workloads.api.objects import ObjectView
-from workloads.api.request_target import Target
+from workloads.api.request_target import RequestTarget
 from workloads.api.ticket_options import TicketOptions
 from workloads.models import Recording
 from workloads.objects import services
@@ -47,7 +47,7 @@ from workloads.streams.logs import parse_cursors
 
 PODS = KINDS["pods"]
 NODES = KINDS["nodes"]
-FOLLOWED = (
+WORKLOADS_WITH_LOGS = (
     "deployments",
     "statefulsets",
     "daemonsets",
@@ -121,10 +121,10 @@ class WatchTickets(TicketView):
     """GET|POST /watch/stream: the changes of many clusters."""
 
     operations = {
-        method: Described(
+        method: OperationSchema(
             "A ticket for a watch of many clusters",
             ticket_schema("ws_url"),
-            tuple(Query(name, TEXT) for name in WATCH_OPTIONS),
+            tuple(QueryParameter(name, TEXT) for name in WATCH_OPTIONS),
         )
         for method in ("get", "post")
     }
@@ -134,14 +134,14 @@ class WatchTickets(TicketView):
 
         Forbidden, NotFound or Invalid here already for what cannot be watched.
         """
-        ticket_options = TicketOptions(Target(self, request), request)
+        ticket_options = TicketOptions(RequestTarget(self, request), request)
         options = {}
         for option in WATCH_OPTIONS:
             if text := ticket_options.comma_list(option):
                 options[option] = text
         ticket = self.ticket(request, "watch", None, options=options)
         try:
-            Following(ticket.credential, options)
+            MulticlusterWatch(ticket.credential, options)
         except Expired:
             # The socket reports it, together with where to continue.
             pass
@@ -158,16 +158,19 @@ class WatchTickets(TicketView):
 LOG_QUERY = (
     CLUSTER,
     NAMESPACE,
-    Query(
+    QueryParameter(
         "containers",
         TEXT,
         description="Names with commas, or * for all; "
         "none is the default container (all of them for many pods).",
     ),
-    *(Query(name, INTEGER) for name in ("tail_lines", "since_seconds")),
-    *(Query(name, TEXT) for name in ("since_time", "include", "exclude", "cursor")),
-    *(Query(name, {"type": "boolean"}) for name in ("previous", "timestamps", "follow", "batch")),
-    Query(
+    *(QueryParameter(name, INTEGER) for name in ("tail_lines", "since_seconds")),
+    *(QueryParameter(name, TEXT) for name in ("since_time", "include", "exclude", "cursor")),
+    *(
+        QueryParameter(name, {"type": "boolean"})
+        for name in ("previous", "timestamps", "follow", "batch")
+    ),
+    QueryParameter(
         "labelSelector",
         TEXT,
         description="Which pods, where the address names none.",
@@ -183,7 +186,7 @@ class LogTickets(TicketView):
 
     kind: ClassVar[Kind] = PODS
     operations = {
-        method: Described(
+        method: OperationSchema(
             "A ticket for a log stream",
             ticket_schema("ws_url"),
             LOG_QUERY,
@@ -221,11 +224,11 @@ class LogTickets(TicketView):
         path = f"/ws/logs/{ticket.session}"
         return _ticket_response(request, ticket, url_key="ws_url", path=path)
 
-    def _authorised_target(self, request: Request, name: str) -> Target:
+    def _authorised_target(self, request: Request, name: str) -> RequestTarget:
         """The request's target; reading logs is a right on pods, whatever the workload."""
-        target = Target(self, request)
+        target = RequestTarget(self, request)
         pod_name = name if self.kind is PODS else ""
-        act = Act(
+        act = AccessAttributes(
             "logs",
             "pods",
             "",
@@ -291,13 +294,13 @@ class LogTickets(TicketView):
 
 # --- terminals ----------------------------------------------------------------
 SHELL_QUERY = (
-    Query(
+    QueryParameter(
         "shell",
         TEXT,
         description="A program to run instead of the default shell; `command` in a body is a list.",
     ),
-    Query("record", {"type": "boolean"}, description="Record the output."),
-    Query(
+    QueryParameter("record", {"type": "boolean"}, description="Record the output."),
+    QueryParameter(
         "session",
         TEXT,
         description="Refused by the socket: "
@@ -311,10 +314,10 @@ class TerminalTickets(TicketView):
 
     kind: ClassVar[Kind] = PODS
     operations = {
-        method: Described(
+        method: OperationSchema(
             "A ticket for a shell in a container",
             ticket_schema("terminal_url"),
-            (CLUSTER, NAMESPACE, Query("container", TEXT), *SHELL_QUERY),
+            (CLUSTER, NAMESPACE, QueryParameter("container", TEXT), *SHELL_QUERY),
             also_body=("command",),
         )
         for method in ("get", "post")
@@ -333,7 +336,7 @@ class TerminalTickets(TicketView):
             authorise(
                 self,
                 request,
-                Act("exec", "nodes", "", target.cluster_text, "", node),
+                AccessAttributes("exec", "nodes", "", target.cluster_text, "", node),
             )
         names = ticket_options.words("container")
         if len(names) > 1 or "*" in names:
@@ -360,7 +363,7 @@ class NodeTerminalTickets(TicketView):
 
     kind: ClassVar[Kind] = NODES
     operations = {
-        method: Described(
+        method: OperationSchema(
             "A ticket for a shell on a node",
             ticket_schema("terminal_url"),
             (CLUSTER, *SHELL_QUERY),
@@ -414,7 +417,7 @@ class OperationTickets(TicketView):
 
     kind: ClassVar[Kind] = PODS
     operations = {
-        method: Described(
+        method: OperationSchema(
             "A ticket for the progress of an operation",
             ticket_schema("ws_url"),
         )
@@ -425,7 +428,7 @@ class OperationTickets(TicketView):
         """{"ws_url","token","session","expires_at"}."""
         row = operations.find(name)
         try:
-            authorise(self, request, act_on(row))
+            authorise(self, request, target_access(row))
         except Forbidden:
             # Forbidden would tell that the operation exists.
             raise NotFound(f"operation {name} does not exist") from None
@@ -435,12 +438,12 @@ class OperationTickets(TicketView):
 
 
 # --- recordings ---------------------------------------------------------------
-class Recordings(ObjectView):
+class RecordingList(ObjectView):
     """GET /terminal-recordings: of one cluster, newest first."""
 
     kind: ClassVar[Kind] = PODS
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "Recordings of terminals",
             OBJECT,
             (CLUSTER, NAMESPACE, *PAGING[:2]),
@@ -450,11 +453,11 @@ class Recordings(ObjectView):
 
     def get(self, request: Request) -> Any:
         """One page."""
-        target = Target(self, request)
+        target = RequestTarget(self, request)
         authorise(
             self,
             request,
-            Act("exec", "pods", "", target.cluster_text, target.namespace),
+            AccessAttributes("exec", "pods", "", target.cluster_text, target.namespace),
         )
         target.check()
         page = page_request(request.query_params)
@@ -470,15 +473,15 @@ class Recordings(ObjectView):
     def _may_see_nodes(self, request: Request, cluster: str) -> bool:
         """Whether recordings of shells on nodes are shown too."""
         policy = stream_policy()
-        act = Act("exec", "nodes", "", cluster)
+        act = AccessAttributes("exec", "nodes", "", cluster)
         return policy.scopes(policy.credential(request), [act]) != [None]
 
 
-class OneRecording(DialectView):
+class RecordingDetail(DialectView):
     """GET /terminal-recordings/{id} and /terminal-recordings/{id}/replay (asciicast v2)."""
 
     replay: ClassVar[bool] = False
-    operations = {"get": Described("A recording, or its asciicast", OBJECT)}
+    operations = {"get": OperationSchema("A recording, or its asciicast", OBJECT)}
 
     def get(self, request: Request, pk: str) -> Any:
         """The recording, or its replay.
@@ -501,9 +504,9 @@ class OneRecording(DialectView):
         return response
 
 
-def _terminal_act(row: Recording) -> Act:
+def _terminal_act(row: Recording) -> AccessAttributes:
     """The right to open the terminal that was recorded."""
     cluster = str(row.cluster_id)
     if row.node:
-        return Act("exec", "nodes", "", cluster, "", row.node)
-    return Act("exec", "pods", "", cluster, row.namespace, row.pod)
+        return AccessAttributes("exec", "nodes", "", cluster, "", row.node)
+    return AccessAttributes("exec", "pods", "", cluster, row.namespace, row.pod)

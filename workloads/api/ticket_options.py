@@ -6,7 +6,7 @@ from rest_framework.request import Request
 
 from core.api.parsing import boolean, integer
 from core.errors import Invalid
-from workloads.api.request_target import Target
+from workloads.api.request_target import RequestTarget
 
 # Tickets are kept in Redis, so what a caller puts into one is bounded.
 MAX_OPTION = 8 * 1024
@@ -24,7 +24,7 @@ def _bounded(value: Any, name: str) -> Any:
 class TicketOptions:
     """A ticket's options out of body or query, each checked; Invalid for a wrong type."""
 
-    def __init__(self, target: Target, request: Request) -> None:
+    def __init__(self, target: RequestTarget, request: Request) -> None:
         self._body = target.body
         self._query = request.query_params
 

@@ -4,21 +4,21 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from clusters.kinds import known_kind
-from core.api.auth import Act, authorise
+from clusters.kinds import lookup_kind
+from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView
 from core.api.schema import (
     BOOLEAN,
     CLUSTER,
     OBJECT,
     TEXT,
-    Described,
-    Query,
+    OperationSchema,
+    QueryParameter,
     array,
     record,
 )
 from core.errors import Invalid
-from workloads.api.request_target import Target
+from workloads.api.request_target import RequestTarget
 from workloads.topology.builder import build_topology
 from workloads.topology.graph import LAYERS
 
@@ -44,7 +44,7 @@ class TopologyView(DialectView):
     """
 
     operations = {
-        "get": Described(
+        "get": OperationSchema(
             "What belongs together in a namespace",
             record(
                 nodes=array(VERTEX),
@@ -54,14 +54,14 @@ class TopologyView(DialectView):
             ),
             query=(
                 CLUSTER,
-                Query("namespace", TEXT, required=True),
-                Query(
+                QueryParameter("namespace", TEXT, required=True),
+                QueryParameter(
                     "kind",
                     {"type": "string", "enum": list(LAYERS)},
                     description="With `name`: only what belongs to this object.",
                 ),
-                Query("name", TEXT),
-                Query(
+                QueryParameter("name", TEXT),
+                QueryParameter(
                     "kinds",
                     TEXT,
                     description="Comma list of plurals: only these, and what connects them.",
@@ -76,11 +76,11 @@ class TopologyView(DialectView):
         A node's `presence` is found, missing (others refer to it, but it does not exist) or unread
         (not looked at).
         """
-        target = Target(self, request)
+        target = RequestTarget(self, request)
         authorise(
             self,
             request,
-            Act(
+            AccessAttributes(
                 "topology",
                 "pods",
                 "",
@@ -105,7 +105,7 @@ def _kinds(text: str) -> frozenset[str]:
     """The plurals of a comma list; Invalid for a kind that is in no graph."""
     plurals = []
     for word in filter(None, (part.strip() for part in text.split(","))):
-        kind = known_kind(word)
+        kind = lookup_kind(word)
         plurals.append(kind.plural if kind else word)
     kinds = frozenset(plurals)
     if unknown := kinds - set(LAYERS):

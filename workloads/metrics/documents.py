@@ -16,12 +16,13 @@ from django.utils import timezone
 
 from clusters import registry
 from clusters.accessible_namespaces import read_accessible
-from clusters.client import Chunk, ClusterClient
+from clusters.client import ClusterClient
 from clusters.kinds import KINDS
 from clusters.lists import ListQuery, list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
 from clusters.quantities import number
+from clusters.wire import Chunk
 from core.errors import Forbidden
 from storage_api.services import snapshot
 from workloads.actions.protection import count_objects

@@ -9,7 +9,7 @@ import orjson
 
 from clusters import prometheus, registry
 from clusters.accessible_namespaces import read_accessible
-from clusters.kinds import KINDS, segment
+from clusters.kinds import KINDS, quote_segment
 from clusters.manifests import Object
 from clusters.models import Cluster
 from clusters.quantities import number
@@ -84,7 +84,7 @@ def raw_metrics(
 
 
 def _read_metrics(cluster: Cluster, plural: str, namespace: str, selector: str) -> Object:
-    namespace_path = f"/namespaces/{segment(namespace, 'namespace')}" if namespace else ""
+    namespace_path = f"/namespaces/{quote_segment(namespace, 'namespace')}" if namespace else ""
     path = f"{METRICS_API}{namespace_path}/{plural}"
     client = registry.client(cluster)
     try:

@@ -15,7 +15,7 @@ from core.errors import NotFound, Rejected
 CLAIMS = KINDS["persistentvolumeclaims"]
 
 
-def claims(cluster: Cluster, namespace: str, selector: str = "") -> list[Object]:
+def list_claims(cluster: Cluster, namespace: str, selector: str = "") -> list[Object]:
     """The claims of a namespace that match a label selector."""
     return list(
         list_all(
@@ -27,30 +27,30 @@ def claims(cluster: Cluster, namespace: str, selector: str = "") -> list[Object]
     )
 
 
-def claim(cluster: Cluster, namespace: str, name: str) -> Object:
+def get_claim(cluster: Cluster, namespace: str, name: str) -> Object:
     """One claim; NotFound when there is none."""
     item: Object = orjson.loads(registry.client(cluster).get(CLAIMS, name, namespace=namespace))
     return item
 
 
-def remove(cluster: Cluster, namespace: str, name: str) -> None:
+def delete_claim(cluster: Cluster, namespace: str, name: str) -> None:
     """Delete a claim; nothing when there is none. Rejected when a StatefulSet uses it."""
     try:
         _delete_unused(
             registry.client(cluster),
             namespace,
-            [claim(cluster, namespace, name)],
+            [get_claim(cluster, namespace, name)],
         )
     except NotFound:
         return
 
 
-def remove_selected(cluster: Cluster, namespace: str, selector: str) -> None:
+def delete_selected_claims(cluster: Cluster, namespace: str, selector: str) -> None:
     """Delete all claims that match; Rejected, and none deleted, when one of them is used."""
     _delete_unused(
         registry.client(cluster),
         namespace,
-        claims(cluster, namespace, selector),
+        list_claims(cluster, namespace, selector),
     )
 
 

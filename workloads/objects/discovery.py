@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from clusters import registry
-from clusters.kinds import KINDS, Kind, custom
+from clusters.kinds import KINDS, Kind, custom_kind
 from clusters.models import Cluster
 from core.errors import NotFound
 
@@ -21,14 +21,14 @@ def discover(cluster: Cluster, group: str, version: str, plural: str) -> Kind:
     if kind and (kind.group, kind.version) == (group, version):
         return kind
     # Invalid for words that no resource can have; shields the path that is asked for.
-    address = custom(group, version, plural.lower())
+    address = custom_kind(group, version, plural.lower())
     resource = _find_resource(_served_resources(cluster, address), plural)
     if resource is None:
         raise NotFound(
             f"the cluster serves no {plural} in {group or 'core'}/{version}",
             reason="NotFound",
         )
-    return custom(
+    return custom_kind(
         group,
         version,
         resource["name"],

@@ -25,7 +25,7 @@ class Endpoints:
     service: Object | None
 
 
-def behind(cluster: Cluster, namespace: str, selector: str) -> Endpoints:
+def find_endpoints(cluster: Cluster, namespace: str, selector: str) -> Endpoints:
     """What a label selector matches.
 
     A bare word that matches nothing is tried as a Deployment's name.

@@ -7,10 +7,11 @@ import msgspec
 
 from clusters import event_series, registry
 from clusters.accessible_namespaces import read_each
-from clusters.client import CHUNK, Chunk, ClusterClient
-from clusters.kinds import KINDS, known_kind
+from clusters.client import ClusterClient
+from clusters.kinds import KINDS, lookup_kind
 from clusters.lists import ListQuery, ObjectPage
 from clusters.models import Cluster
+from clusters.wire import CHUNK_SIZE, Chunk
 from core.errors import Forbidden, Invalid, NotFound
 from storage_api.services import multicluster
 from workloads.objects.services import item_matcher
@@ -33,7 +34,7 @@ def list_events(
     """
     # The API server lists Events in name order: to show the newest first, all have to be read.
     selector = involved_selector(cluster, query, involved_kind, involved_name)
-    full_query = replace(query, field_selector=selector, offset=0, size=CHUNK)
+    full_query = replace(query, field_selector=selector, offset=0, size=CHUNK_SIZE)
     client = registry.client(cluster)
     try:
         events = _read_events(client, full_query, uids)
@@ -128,7 +129,7 @@ def _kind_name(text: str, cluster: str) -> str:
     """
     if not text:
         return ""
-    if kind := known_kind(text):
+    if kind := lookup_kind(text):
         return kind.name
     try:
         return str(multicluster.find_kind(text, cluster=cluster).name)

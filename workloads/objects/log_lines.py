@@ -76,7 +76,7 @@ def split_stamp(raw: bytes) -> tuple[str, bytes]:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class LinePiece:
     """A line, or a part of one that is too long.
 
     `begins` and `ends` tell whether it is the line's first and last part; only the first part may
@@ -100,28 +100,28 @@ class LineSplitter:
         self._rest = b""
         self._begins = True
 
-    def feed(self, data: bytes) -> Iterator[Piece]:
+    def feed(self, data: bytes) -> Iterator[LinePiece]:
         """The lines that are complete now, and pieces of one that exceeds the limit already."""
         # Only \n ends a line: progress bars use \r, and U+2028 is an ordinary character.
         *lines, rest = (self._rest + data).split(b"\n")
         for line in lines:
             last_piece = yield from self._cut(line)
-            yield Piece(last_piece, self._begins)
+            yield LinePiece(last_piece, self._begins)
             self._begins = True
         self._rest = yield from self._cut(rest)
 
-    def end(self) -> Iterator[Piece]:
+    def end(self) -> Iterator[LinePiece]:
         """The last line of a log that ends without a line break."""
         if self._rest:
-            yield Piece(self._rest, self._begins)
+            yield LinePiece(self._rest, self._begins)
         self._rest = b""
         self._begins = True
 
-    def _cut(self, line: bytes) -> Generator[Piece, None, bytes]:
+    def _cut(self, line: bytes) -> Generator[LinePiece, None, bytes]:
         """Yields pieces until no more than the limit is left, and returns the rest."""
         while len(line) > self._limit:
             end = _character_start(line, self._limit)
-            yield Piece(line[:end], self._begins, ends=False)
+            yield LinePiece(line[:end], self._begins, ends=False)
             self._begins = False
             line = line[end:]
         return line
@@ -163,7 +163,7 @@ class LineReader:
         for piece in self._splitter.end():
             yield from self._lines(piece)
 
-    def _lines(self, piece: Piece) -> Iterator[LogLine]:
+    def _lines(self, piece: LinePiece) -> Iterator[LogLine]:
         """The piece as a line; nothing when it was delivered before."""
         time = ""
         text = piece.data

@@ -14,12 +14,13 @@ from typing import Any
 from django.conf import settings
 
 from clusters import registry
-from clusters.client import READ_ERRORS, status_error
+from clusters.api_errors import status_error
+from clusters.client import READ_ERRORS
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from core.errors import ClusterUnavailable, TooManyRequests
-from core.stream_limits import StreamPlace, stopping
-from workloads.objects.log_lines import LineSplitter, Piece
+from core.stream_limits import StreamSlot, stopping
+from workloads.objects.log_lines import LinePiece, LineSplitter
 
 MAX_EVENT = 1024 * 1024
 # A line that does not end within this time counts as silence.
@@ -122,9 +123,9 @@ def open_log(cluster: Cluster, namespace: str, pod: str, options: LogOptions) ->
     return _read_parts(_open(cluster, namespace, pod, options))
 
 
-def pieces_of(
+def split_pieces(
     parts: Iterable[bytes | None],
-) -> Iterator[list[Piece] | None]:
+) -> Iterator[list[LinePiece] | None]:
     """The lines of each part, whole unless they exceed 1 MiB.
 
     None in silent times (a part that is None) and when no line ends for a while.
@@ -174,7 +175,7 @@ class FollowedLog:
         # Looked up here, as the thread has no database connection.
         registry.client(cluster).impersonation()
         opener = partial(_open, cluster, namespace, pod, options, follow=True)
-        self._place = StreamPlace(caller)
+        self._place = StreamSlot(caller)
         try:
             self._count_in()
         except TooManyRequests:

@@ -11,7 +11,7 @@ from clusters.models import Cluster
 PODS = KINDS["pods"]
 
 
-def events(cluster: Cluster, namespace: str, pod: str) -> list[Object]:
+def list_pod_events(cluster: Cluster, namespace: str, pod: str) -> list[Object]:
     """The Events about this very pod, not about an earlier one of its name.
 
     NotFound when the pod does not exist.
@@ -27,6 +27,6 @@ def events(cluster: Cluster, namespace: str, pod: str) -> list[Object]:
     return list(list_all(client, KINDS["events"], namespace, fieldSelector=selector))
 
 
-def remove(cluster: Cluster, namespace: str, pod: str) -> None:
+def delete_pod(cluster: Cluster, namespace: str, pod: str) -> None:
     """Delete a pod with Kubernetes' default options; NotFound when there is none."""
     registry.client(cluster).delete(PODS, pod, namespace=namespace)

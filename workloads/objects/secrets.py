@@ -15,18 +15,18 @@ from core.retry import retry_on_conflict
 SECRETS = KINDS["secrets"]
 
 
-def secrets(cluster: Cluster, namespace: str) -> list[Object]:
+def list_secrets(cluster: Cluster, namespace: str) -> list[Object]:
     """Every Secret of a namespace, with its values."""
     return list(list_all(registry.client(cluster), SECRETS, namespace))
 
 
-def secret(cluster: Cluster, namespace: str, name: str) -> Object:
+def get_secret(cluster: Cluster, namespace: str, name: str) -> Object:
     """One Secret with its values; NotFound when there is none."""
     item: Object = orjson.loads(registry.client(cluster).get(SECRETS, name, namespace=namespace))
     return item
 
 
-def create(
+def create_secret(
     cluster: Cluster,
     namespace: str,
     name: str,
@@ -49,7 +49,7 @@ def create(
     registry.client(cluster).create(SECRETS, body, namespace=namespace)
 
 
-def replace(
+def replace_secret(
     cluster: Cluster,
     namespace: str,
     name: str,
@@ -62,7 +62,7 @@ def replace(
 
     def write() -> None:
         # With the resourceVersion that was read, so a change in between is a conflict.
-        body = {**secret(cluster, namespace, name), "data": dict(data)}
+        body = {**get_secret(cluster, namespace, name), "data": dict(data)}
         if kind:
             body["type"] = kind
         client.replace(SECRETS, name, body, namespace=namespace)
@@ -70,7 +70,7 @@ def replace(
     retry_on_conflict(write)
 
 
-def remove(cluster: Cluster, namespace: str, name: str) -> None:
+def delete_secret(cluster: Cluster, namespace: str, name: str) -> None:
     """Delete a Secret; nothing when there is none."""
     try:
         registry.client(cluster).delete(SECRETS, name, namespace=namespace)

@@ -10,11 +10,12 @@ from django.conf import settings
 
 from clusters import registry
 from clusters.accessible_namespaces import read_each
-from clusters.client import CHUNK, HEADS, Chunk, ClusterClient
+from clusters.client import ClusterClient
 from clusters.kinds import KINDS, Kind
 from clusters.lists import ListQuery, ObjectPage
-from clusters.manifests import pruned
+from clusters.manifests import prune
 from clusters.models import Cluster
+from clusters.wire import CHUNK_SIZE, HEAD_DECODER, Chunk
 from core.errors import Expired, Forbidden, Invalid, NotFound
 from storage_api.query import problems, sorting
 from storage_api.services import snapshot
@@ -57,7 +58,7 @@ def _list_live(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage:
 def _read_list(client: ClusterClient, kind: Kind, query: ListQuery) -> ObjectPage:
     read = _read_sorted if query.order or query.troubled else _read_page
     try:
-        return read(client, kind, query, CHUNK)
+        return read(client, kind, query, CHUNK_SIZE)
     except Expired:
         # The continue token expired between two chunks (410). One unlimited list cannot expire:
         # that is what client-go's pager falls back to.
@@ -117,7 +118,7 @@ def _accessible_namespaces(
 def _pruned(item: bytes) -> bytes:
     # Most items have neither; looking for the text is much cheaper than parsing each.
     if b"managedFields" in item or b"last-applied-configuration" in item:
-        return orjson.dumps(pruned(orjson.loads(item)))
+        return orjson.dumps(prune(orjson.loads(item)))
     return item
 
 
@@ -155,7 +156,7 @@ def item_matcher(kind: Kind, query: ListQuery) -> ItemMatcher | None:
     are_namespaces = kind == KINDS["namespaces"]
 
     def matches(item: msgspec.Raw) -> bool:
-        metadata = HEADS.decode(item).metadata
+        metadata = HEAD_DECODER.decode(item).metadata
         if keyword not in metadata.name.lower():
             return False
         if namespaces is None:
@@ -192,7 +193,7 @@ def _read_sorted(client: ClusterClient, kind: Kind, query: ListQuery, limit: int
     """The page in another order, or of objects with problems: every object has to be parsed."""
     matches = item_matcher(kind, query)
     # Invalid for a kind without a rule, before anything is read.
-    has_problem = problems.of(kind).holds if query.troubled else None
+    has_problem = problems.problem_rule(kind).holds if query.troubled else None
     objects: list[Mapping[str, Any]] = []
     for chunk in _list_chunks(client, kind, query, limit):
         items = chunk.items or []
@@ -234,4 +235,4 @@ def peek(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> byt
 
 def name_of(raw: bytes) -> str:
     """metadata.name of an object's JSON."""
-    return HEADS.decode(raw).metadata.name
+    return HEAD_DECODER.decode(raw).metadata.name

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 import orjson
 
 from clusters import escalation, registry
-from clusters.client import PATCH_TYPES, ClusterClient
+from clusters.client import ClusterClient
 from clusters.kinds import Kind
 from clusters.manifests import Object
 from clusters.models import Cluster
+from clusters.wire import PATCH_TYPES
 from core.errors import Invalid
 from core.retry import retry_on_conflict
 from workloads.objects.manifests import complete, manifest, patch_body

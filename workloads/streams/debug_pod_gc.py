@@ -12,8 +12,8 @@ from clusters.lists import list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import NotFound
-from core.sockets.connections import seats_key
-from core.sockets.tickets import store
+from core.sockets.connections import quota_key
+from core.sockets.tickets import blocking_redis
 from workloads.streams.exec import LABEL, USER
 
 # A pod is older than this before its terminal counts as lost.
@@ -47,7 +47,9 @@ def _is_stale(pod: Object) -> bool:
     user = str((metadata.get("annotations") or {}).get(USER, ""))
     session = metadata["labels"][LABEL]
     try:
-        expires_at = store(settings.REDIS_URL).zscore(seats_key("terminals", user), session)
+        expires_at = blocking_redis(settings.REDIS_URL).zscore(
+            quota_key("terminals", user), session
+        )
     except redis.RedisError:
         # Nobody can tell now; the next round may.
         return False

@@ -12,10 +12,10 @@ from typing import Any
 
 from django.conf import settings
 
-from clusters.client import Query
 from clusters.kinds import KINDS
 from clusters.manifests import Object
 from clusters.streams import StreamClient
+from clusters.wire import QueryParameters
 from core.errors import (
     ClusterUnavailable,
     DomainError,
@@ -37,7 +37,7 @@ Notify = Callable[[str, str, str], Awaitable[None]]
 class LogRequest:
     """Which part of each log to read, by the API server's names, and whether to follow it."""
 
-    query: Query
+    query: QueryParameters
     follow: bool = True
 
 
@@ -125,7 +125,7 @@ class LogFollower:
             query.update(self._log_request.query)
         return query
 
-    async def _read(self, query: Query, *, follow: bool) -> None:
+    async def _read(self, query: QueryParameters, *, follow: bool) -> None:
         path = PODS.path(
             namespace=self._namespace,
             name=self._container.pod,

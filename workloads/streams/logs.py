@@ -13,9 +13,9 @@ from clusters.manifests import Object
 from clusters.streams import StreamClient
 from core.errors import DomainError, Invalid, TooManyRequests
 from core.sockets import connections, handshake
-from core.sockets.handshake import Pongs
+from core.sockets.handshake import KeepAlive
 from core.sockets.protocol import Closing, Socket, first_of, now
-from core.sockets.send_buffer import Outbox
+from core.sockets.send_buffer import SendBuffer
 from core.sockets.tickets import Ticket
 from workloads.objects.log_lines import (
     LogCursor,
@@ -64,16 +64,16 @@ def parse_cursors(text: str) -> Mapping[str, LogCursor]:
 async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
     """WS /ws/logs/{session}: a ticket opens it; ends with `eof` when every log has ended."""
     await socket.accept()
-    token, first = await handshake.token_of(socket)
+    token, first = await handshake.read_token(socket)
     ticket = await handshake.redeem(socket, token, "logs", arguments["session"])
     # A client that comes back continues where it was, with the same ticket's options.
     cursor = socket.query.get("cursor") or first.get("cursor") or ticket.options.get("cursor") or ""
     if not isinstance(cursor, str):
         cursor = orjson.dumps(cursor).decode()
-    guest = handshake.guest_of(ticket, seats="logs", limit=settings.LOG_STREAMS_PER_USER)
-    async with handshake.seated(guest):
+    guest = handshake.client_of_ticket(ticket, seats="logs", limit=settings.LOG_STREAMS_PER_USER)
+    async with handshake.hold_quota(guest):
         stream = LogStream(socket, ticket, parse_cursors(cursor))
-        pongs = Pongs()
+        pongs = KeepAlive()
         async with stream_clients.stream_client(ticket.cluster, ticket.user) as client:
             try:
                 await first_of(
@@ -114,7 +114,7 @@ class LogStream:
         # (pod uid, container name) of every container that was followed.
         self._attached: set[tuple[str, str]] = set()
         self._seats: set[str] = set()
-        self.outbox = Outbox(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS)
+        self.outbox = SendBuffer(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS)
 
     # --- reading --------------------------------------------------------------
     async def read(self, client: StreamClient) -> None:
@@ -149,7 +149,7 @@ class LogStream:
         finally:
             seat = self._seat(container)
             self._seats.discard(seat)
-            await connections.leave_seats(connections.LOG_SOURCES, self._ticket.user, [seat])
+            await connections.release_slots(connections.LOG_SOURCES, self._ticket.user, [seat])
 
     def _seat(self, container: Container) -> str:
         return f"{self._ticket.mark}/{container.uid}/{container.name}"
@@ -161,7 +161,7 @@ class LogStream:
         """
         seat = self._seat(container)
         try:
-            await connections.take_seat(
+            await connections.acquire_slot(
                 connections.LOG_SOURCES,
                 self._ticket.user,
                 seat,
@@ -179,7 +179,7 @@ class LogStream:
         """Renew the seats of all logs that are followed: they expire when their process dies."""
         while True:
             await asyncio.sleep(settings.STREAM_PING_SECONDS)
-            await connections.renew_seats(
+            await connections.renew_slots(
                 connections.LOG_SOURCES,
                 self._ticket.user,
                 self._seats,
@@ -187,7 +187,7 @@ class LogStream:
 
     async def leave_seats(self) -> None:
         """Give all seats back."""
-        await connections.leave_seats(connections.LOG_SOURCES, self._ticket.user, self._seats)
+        await connections.release_slots(connections.LOG_SOURCES, self._ticket.user, self._seats)
 
     def _report_limit(self, left_out: list[Container]) -> None:
         names = ", ".join(container.source for container in left_out)
@@ -275,17 +275,17 @@ class LogStream:
         """Send until all was read and sent."""
         await self.outbox.drain(self._socket, batched=self._batched)
 
-    async def listen(self, pongs: Pongs) -> None:
+    async def listen(self, pongs: KeepAlive) -> None:
         """Handle the client's frames until it leaves."""
         while True:
             message = await self._socket.receive()
             pongs.heard()
             try:
-                self._handle(handshake.frame_of(message), pongs)
+                self._handle(handshake.parse_frame(message), pongs)
             except DomainError as error:
                 self.outbox.notify(self._socket.error_frame(error))
 
-    def _handle(self, frame: Mapping[str, Any], pongs: Pongs) -> None:
+    def _handle(self, frame: Mapping[str, Any], pongs: KeepAlive) -> None:
         """Act on one frame of the client; Invalid for an unknown one."""
         match frame.get("type"):
             case "pause":

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from clusters.models import Cluster
 from core.errors import NotFound
-from core.sockets.tickets import Ticket, mark
+from core.sockets.tickets import Ticket, public_session_name
 from workloads.models import Recording, RecordingChunk
 
 
@@ -75,7 +75,7 @@ def _find_row(reference: str) -> Recording | None:
     if reference.isascii() and reference.isdigit() and len(reference) < 18:
         return Recording.objects.filter(pk=int(reference)).first()
     # The row has only the hash of the session's id.
-    return Recording.objects.filter(session=mark(reference)).first()
+    return Recording.objects.filter(session=public_session_name(reference)).first()
 
 
 def represent(row: Recording) -> dict[str, Any]:

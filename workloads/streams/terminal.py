@@ -20,7 +20,7 @@ from django.conf import settings
 from clusters import stream_clients
 from clusters.kinds import KINDS
 from clusters.streams import (
-    OUTCOME,
+    ERROR_CHANNEL,
     RESIZE,
     STDERR,
     STDIN,
@@ -29,7 +29,7 @@ from clusters.streams import (
 )
 from core.errors import DomainError, Forbidden, Unauthenticated
 from core.sockets import connections, handshake
-from core.sockets.handshake import Guest, Pongs
+from core.sockets.handshake import KeepAlive, SocketClient
 from core.sockets.protocol import (
     CLUSTER_LOST,
     FORBIDDEN,
@@ -73,7 +73,7 @@ async def serve_terminal(socket: Socket, arguments: Mapping[str, str]) -> None:
     style = socket.query.get("frames", "data")
     if subprotocol:
         style = terminal_protocol.SUBPROTOCOLS[subprotocol]
-    token, first = await handshake.token_of(socket)
+    token, first = await handshake.read_token(socket)
     session = await _find_session(socket, token, arguments["session"])
     await session.attach(socket, style, _last_seq(socket, first))
 
@@ -111,8 +111,8 @@ async def _find_session(socket: Socket, token: str, session_id: str) -> "Termina
         raise
     if ticket.claimed or waiting:
         raise Forbidden("only the latest token of a session leads back to its shell")
-    guest = handshake.guest_of(ticket, seats="terminals", limit=settings.TERMINALS_PER_USER)
-    await connections.take_seat(guest.seats, guest.user, guest.session, guest.limit)
+    guest = handshake.client_of_ticket(ticket, seats="terminals", limit=settings.TERMINALS_PER_USER)
+    await connections.acquire_slot(guest.seats, guest.user, guest.session, guest.limit)
     session = TerminalSession(ticket, guest)
     SESSIONS[session_id] = session
     session.start()
@@ -122,7 +122,7 @@ async def _find_session(socket: Socket, token: str, session_id: str) -> "Termina
 class TerminalSession:
     """One shell: a pump reads its output into a ring, and at most one socket shows it."""
 
-    def __init__(self, ticket: Ticket, guest: Guest) -> None:
+    def __init__(self, ticket: Ticket, guest: SocketClient) -> None:
         self.host = ticket.host
         self._ticket = ticket
         self._guest = guest
@@ -181,7 +181,7 @@ class TerminalSession:
                 del SESSIONS[self._ticket.session]
             self._has_news.set()
             await self._recorder.finish()
-            await connections.leave_seat(
+            await connections.release_slot(
                 self._guest.seats,
                 self._guest.user,
                 self._guest.session,
@@ -230,7 +230,7 @@ class TerminalSession:
         try:
             while (message := await channels.receive()) is not None:
                 channel, data = message
-                if channel == OUTCOME:
+                if channel == ERROR_CHANNEL:
                     raise self._outcome(data)
                 if channel in decoders and (text := decoders[channel].decode(data)):
                     await self._show(text)
@@ -360,7 +360,7 @@ class TerminalSession:
             self._notices.append({"type": "dropped", "count": dropped})
         self._has_news.set()
         self._has_room.set()
-        pongs = Pongs()
+        pongs = KeepAlive()
         try:
             await first_of(
                 self._send(socket, style),
@@ -403,7 +403,7 @@ class TerminalSession:
                     await socket.send(self._close_frame)
                 raise ended
 
-    async def _listen(self, socket: Socket, pongs: Pongs) -> None:
+    async def _listen(self, socket: Socket, pongs: KeepAlive) -> None:
         """Handle the client's frames until it leaves; errors are reported to it."""
         while True:
             message = await socket.receive()
@@ -415,7 +415,7 @@ class TerminalSession:
                 continue
             await self._handle(client_input, pongs)
 
-    async def _handle(self, client_input: ClientInput, pongs: Pongs) -> None:
+    async def _handle(self, client_input: ClientInput, pongs: KeepAlive) -> None:
         match client_input.kind:
             case "stdin":
                 self._active_at = time.monotonic()
@@ -461,7 +461,7 @@ def _exit_code(status: Mapping[str, Any]) -> int | None:
 def _parse_message(message: str | bytes) -> ClientInput:
     if isinstance(message, bytes):
         return terminal_protocol.parse_binary(message)
-    return terminal_protocol.parse_frame(handshake.frame_of(message))
+    return terminal_protocol.parse_frame(handshake.parse_frame(message))
 
 
 async def end_all() -> None:

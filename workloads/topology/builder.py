@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from clusters.kinds import KINDS, known_kind
+from clusters.kinds import KINDS, lookup_kind
 from clusters.lists import ListQuery
 from clusters.manifests import Object
 from clusters.models import Cluster
@@ -306,7 +306,7 @@ def build_topology(
             "kind and name go together",
             field="kind" if name else "name",
         )
-    if table_kind := known_kind(kind):
+    if table_kind := lookup_kind(kind):
         kind = table_kind.plural
     if kind and kind not in LAYERS:
         raise Invalid(f"kind must be one of {', '.join(LAYERS)}", field="kind")

@@ -65,7 +65,7 @@ class Command(BaseCommand):
         fields = ("units", "duration", "region", "random_ports", "plan", "address", "public_key")
         try:
             order = orders.create(
-                orders.Wanted(**{name: options[name] for name in fields}),
+                orders.PurchaseRequest(**{name: options[name] for name in fields}),
                 owner=self._owner(options["owner"]),
             )
             secret = orders.pay(order, by="manage.py create_order")[1] if options["paid"] else None

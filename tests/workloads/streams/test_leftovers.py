@@ -14,8 +14,8 @@ from django.conf import settings as live
 from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from core.sockets.connections import seats_key
-from core.sockets.tickets import store
+from core.sockets.connections import quota_key
+from core.sockets.tickets import blocking_redis
 from launcher.ports import free_port
 from tests.socket_server import peer
 from workloads import tasks
@@ -36,8 +36,8 @@ def test_debug_pods_that_no_terminal_holds_are_removed(apiserver: Any, cluster: 
             "%Y-%m-%dT%H:%M:%SZ", time.gmtime()
         )
     apiserver.load("pods", [open_pod, stale_pod, new_pod])
-    store(live.REDIS_URL).zadd(seats_key("terminals", 7), {"a" * 32: time.time() + 60})
-    assert tasks.remove_debug_pods_of(cluster.pk) == 1
+    blocking_redis(live.REDIS_URL).zadd(quota_key("terminals", 7), {"a" * 32: time.time() + 60})
+    assert tasks.remove_cluster_debug_pods(cluster.pk) == 1
     names = {pod["metadata"]["name"] for pod in apiserver.list("pods", "kube-system")}
     apiserver.wait(
         lambda: apiserver.get("pods", stale_pod["metadata"]["name"], "kube-system") is None

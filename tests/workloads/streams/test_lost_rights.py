@@ -14,7 +14,7 @@ from access import grants, sign_in, tokens, users
 from access.models import ApiToken, Grant
 from clusters.models import Cluster
 from operations import lifecycle
-from operations.lifecycle import Target
+from operations.lifecycle import OperationTarget
 from tests.caller import Caller
 from tests.scripted_cluster import Scripted
 from tests.socket_server import peer
@@ -72,7 +72,7 @@ def test_sockets_end(
         case "terminal":
             address = script(viewer).data("POST", "pods/web/terminal", where)["terminal_url"]
         case _:
-            target = Target(registered, "pods", "default", "web")
+            target = OperationTarget(registered, "pods", "default", "web")
             row = lifecycle.create("bulk", target, requested_by="vera")
             address = script(viewer).data("POST", f"operations/{row.pk}/stream")["ws_url"]
     with peer(address) as client:

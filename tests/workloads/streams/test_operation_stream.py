@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from access.tokens import create_api_token
 from clusters.models import Cluster
 from operations import lifecycle
-from operations.lifecycle import Target
+from operations.lifecycle import OperationTarget
 from operations.models import Operation
 from tests.caller import Caller
 from tests.socket_server import Peer, peer
@@ -18,7 +18,9 @@ from tests.socket_server import Peer, peer
 def operation(registered: Cluster) -> Operation:
     """One that waits."""
     return lifecycle.create(
-        "drain", Target(cluster=registered, resource="nodes", name="node-1"), requested_by="boss"
+        "drain",
+        OperationTarget(cluster=registered, resource="nodes", name="node-1"),
+        requested_by="boss",
     )
 
 

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 
 from access.models import ApiToken
 from clusters.models import Cluster
-from core.sockets.tickets import mark
+from core.sockets.tickets import public_session_name
 from tests.caller import Caller
 from tests.scripted_cluster import Scripted
 from tests.socket_server import Peer, peer
@@ -341,7 +341,7 @@ def test_a_recorded_terminal_can_be_replayed(
     row = recording(caller, registered)
     assert caller.data("GET", f"terminal-recordings/{issued['session']}") == row
     assert (row["session"], row["pod"], row["container"], row["username"], row["width"]) == (
-        mark(issued["session"]),
+        public_session_name(issued["session"]),
         "web",
         "app",
         "boss",
