@@ -39,7 +39,7 @@ def _read_page(name: str, keyword: str = "") -> Callable[[], object]:
     from clusters import registry
     from clusters.kinds import KINDS
     from clusters.lists import ListQuery
-    from workloads.objects.services import list_objects
+    from workloads.objects.lists import list_objects
 
     cluster = registry.find(name)
     query = ListQuery(keyword=keyword, offset=40, size=20)

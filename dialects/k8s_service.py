@@ -37,7 +37,7 @@ from core.api.schema import (
     titled,
 )
 from core.jsontext import loads
-from workloads.objects import endpoints
+from workloads.objects import selectors
 
 REACHED = "[INFO] oops, you got it."
 MISSING = "[ERROR] mandatory parameters missed. "
@@ -333,7 +333,7 @@ class GetPod(ServiceView):
         self.parameters.require("msgId")
         namespace = self.parameters.require("nameSpace")
         selector = self.parameters.require("deploymentName")
-        backend = endpoints.find_endpoints(self.cluster(), namespace, selector)
+        backend = selectors.find_endpoints(self.cluster(), namespace, selector)
         if backend.service is None:
             raise QueryFailed(NOTHING_FOUND)
         return {**_address(backend.service), "podList": [_pod(pod) for pod in backend.pods]}
@@ -377,7 +377,7 @@ class UpdatePodReplicas(ServiceView):
         self.parameters.require("msgId")
         namespace = self.parameters.require("nameSpace")
         name = self.parameters.require("deploymentName")
-        replicas = endpoints.set_replicas(
+        replicas = selectors.set_replicas(
             self.cluster(),
             namespace,
             name,

@@ -22,7 +22,7 @@ from storage_api.api import history, multicluster, names, overview, restoration,
 from storage_api.api.inventory import StoreInventory
 from storage_api.api.sync import SyncView
 from tenants import api as tenants
-from workloads.actions.actions import ACTIONS, VERBS
+from workloads.actions.verbs import ACTIONS, VERBS
 from workloads.api import (
     ActionView,
     AnyObjectViewSet,

@@ -15,7 +15,7 @@ from django.conf import settings
 
 from core.api.auth import AccessAttributes, stream_policy
 from core.errors import Forbidden, Invalid, Unauthenticated
-from core.sockets import connections, tickets
+from core.sockets import connections, quota, tickets
 from core.sockets.protocol import (
     Closing,
     Socket,
@@ -137,7 +137,7 @@ class SocketClient:
                 pinged = moment
                 keep_alive.check()
                 notify({"type": "ping", "timestamp": now()})
-                await connections.acquire_slot(
+                await quota.acquire_slot(
                     self.seats,
                     self.user,
                     self.session,
@@ -174,11 +174,11 @@ class KeepAlive:
 @asynccontextmanager
 async def hold_quota(client: SocketClient) -> AsyncIterator[SocketClient]:
     """Count the caller's stream in for the length of the block; TooManyRequests above the limit."""
-    await connections.acquire_slot(client.seats, client.user, client.session, client.limit)
+    await quota.acquire_slot(client.seats, client.user, client.session, client.limit)
     try:
         yield client
     finally:
-        await connections.release_slot(client.seats, client.user, client.session)
+        await quota.release_slot(client.seats, client.user, client.session)
 
 
 async def redeem(socket: Socket, token: str, kind: str, session: str) -> Ticket:

@@ -13,7 +13,7 @@ from core.api.dialect import Page
 from core.api.schema import BOOLEAN, TEXT, OperationSchema, record
 from core.errors import NotFound
 from dialects.walm.envelope import CLUSTER, META, Missing, WalmView, explained, meta
-from workloads.objects import services
+from workloads.objects import lists
 
 KIND = KINDS["storageclasses"]
 
@@ -77,7 +77,7 @@ class StorageClass(WalmStorageClassView):
             try:
                 return _class(
                     orjson.loads(
-                        services.get_object(
+                        lists.get_object(
                             cluster,
                             KIND,
                             name,

@@ -17,7 +17,7 @@ from storage_api.services import bulk, events, retention
 from storage_api.services.bulk import WriteRecord
 from storage_api.services.resources import Key
 from tests.caller import Caller
-from tests.storage_api.test_across import fill
+from tests.storage_api.test_multicluster import fill
 
 
 def pod(name: str, phase: str, image: str = "a:1", namespace: str = "shop") -> dict[str, Any]:

@@ -24,7 +24,7 @@ from storage_api.services.resources import Key
 from storage_api.services.sync import WatchScope
 from tests.caller import Caller
 from tests.storage_api.collecting import eventually
-from tests.storage_api.test_across import fill, thing
+from tests.storage_api.test_multicluster import fill, thing
 from tests.storeserver import Store, running_store
 
 

@@ -31,9 +31,9 @@ from core.errors import (
 from operations import lifecycle
 from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
 from operations.models import Operation, OperationStep
-from workloads.actions import actions, restarts
-from workloads.actions.actions import ACTIONS, ActionOptions
-from workloads.objects.subject import ObjectRef
+from workloads.actions import restarts, verbs
+from workloads.actions.verbs import ACTIONS, ActionOptions
+from workloads.objects.object_ref import ObjectRef
 
 MAX_OBJECTS = 5000
 # The longest error of an operation: there may be hundreds of failed steps to join.
@@ -233,7 +233,7 @@ def _run_action(ref: ObjectRef, operation: Operation, step: OperationStep) -> st
         at=operation.parameters["at"],
     )
     try:
-        outcome = actions.run(ref, action, options)
+        outcome = verbs.run(ref, action, options)
     except Conflict as error:
         if job_name and error.details.get("reason") == "AlreadyExists":
             return "done already"

@@ -38,7 +38,7 @@ from workloads.actions.drain_filters import (
     decide,
 )
 from workloads.actions.restarts import delete_options
-from workloads.objects.subject import ObjectRef
+from workloads.objects.object_ref import ObjectRef
 
 PODS = KINDS["pods"]
 # How long one step of the operation may keep evicting before it lets other operations run.

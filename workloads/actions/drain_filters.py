@@ -13,7 +13,7 @@ from clusters.kinds import KINDS
 from clusters.manifests import Object
 from core.errors import NotFound
 from workloads.actions.restarts import MIRROR
-from workloads.objects.subject import controller_of
+from workloads.objects.object_ref import controller_of
 
 FINISHED = frozenset({"Succeeded", "Failed"})
 

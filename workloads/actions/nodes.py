@@ -3,7 +3,7 @@
 from clusters.kinds import KINDS
 from clusters.lists import list_all
 from clusters.manifests import Object
-from workloads.objects.subject import ObjectRef
+from workloads.objects.object_ref import ObjectRef
 
 NODES = KINDS["nodes"]
 

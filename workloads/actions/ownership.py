@@ -10,7 +10,7 @@ from workloads.actions.revisions import (
     list_jobs,
     list_replica_sets,
 )
-from workloads.objects.subject import ObjectRef, controller_of
+from workloads.objects.object_ref import ObjectRef, controller_of
 
 
 def owner_chain(ref: ObjectRef, item: Object) -> dict[str, Object]:

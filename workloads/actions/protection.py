@@ -10,8 +10,8 @@ from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import DomainError
 from workloads.actions import nodes, ownership
-from workloads.actions.actions import ACTIONS
-from workloads.objects.subject import ObjectRef
+from workloads.actions.verbs import ACTIONS
+from workloads.objects.object_ref import ObjectRef
 
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "default"})
 ANNOTATION = "kubegale.io/protected"

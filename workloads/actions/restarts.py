@@ -24,11 +24,7 @@ from core.errors import (
 from operations import lifecycle
 from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
 from operations.models import Operation, OperationStep
-from workloads.objects.subject import (
-    ObjectRef,
-    call_with_namespace_check,
-    controller_of,
-)
+from workloads.objects.object_ref import ObjectRef, call_with_namespace_check, controller_of
 
 PODS = KINDS["pods"]
 MIRROR = "kubernetes.io/config.mirror"

@@ -13,7 +13,7 @@ from clusters.kinds import KINDS
 from clusters.lists import list_all
 from clusters.manifests import Object, to_yaml
 from core.errors import NotFound
-from workloads.objects.subject import ObjectRef, controller_of
+from workloads.objects.object_ref import ObjectRef, controller_of
 
 REVISION = "deployment.kubernetes.io/revision"
 CHANGE_CAUSE = "kubernetes.io/change-cause"

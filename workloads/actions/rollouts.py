@@ -18,7 +18,7 @@ from core.errors import (
 from operations import lifecycle
 from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
 from operations.models import Operation
-from workloads.objects.subject import ObjectRef
+from workloads.objects.object_ref import ObjectRef
 
 STEP = "rollout"
 ON_DELETE = "the update strategy is OnDelete: pods change when they are deleted"

@@ -27,11 +27,11 @@ from core.api.schema import (
     record,
 )
 from operations import tasks
-from workloads.actions import actions, ownership, revisions, rollouts
+from workloads.actions import ownership, revisions, rollouts, verbs
 from workloads.api.objects import ObjectView, raw_page
 from workloads.api.request_target import RequestTarget
 from workloads.objects import events
-from workloads.objects.subject import ObjectRef
+from workloads.objects.object_ref import ObjectRef
 
 MAX_REPLICAS = 2**31 - 1
 
@@ -134,14 +134,14 @@ class ActionView(WorkloadView):
     @classmethod
     def is_offered(cls, **values: Any) -> bool:
         """Whether the action is in the OpenAPI document: it is for kinds that have the action."""
-        return actions.is_possible(values["kind"].plural, values["verb"])
+        return verbs.is_possible(values["kind"].plural, values["verb"])
 
     def post(self, request: Request, name: str) -> Any:
         """{"kind","name","namespace","changed","warnings","operation_id",…}."""
         target, ref = self.object_ref(request, self.verb, name)
         options = read_options(target)
         deadline = optional_integer(target, "deadline_seconds", minimum=1, maximum=86_400)
-        outcome = actions.run(ref, self.verb, options)
+        outcome = verbs.run(ref, self.verb, options)
         record_change(request, ref, dry_run=options.dry_run, **outcome.data)
         data = {
             **outcome.data,
@@ -162,9 +162,9 @@ class ActionView(WorkloadView):
         return {**data, "operation_id": operation.pk}
 
 
-def read_options(target: RequestTarget) -> actions.ActionOptions:
+def read_options(target: RequestTarget) -> verbs.ActionOptions:
     """The options of an action out of the request; Invalid for numbers out of bounds."""
-    return actions.ActionOptions(
+    return verbs.ActionOptions(
         dry_run=target.flag("dry_run"),
         replicas=optional_integer(target, "replicas"),
         current_replicas=optional_integer(target, "current_replicas"),

@@ -15,7 +15,7 @@ from workloads.actions import bulk, protection
 from workloads.api.actions import caller, optional_integer
 from workloads.api.objects import ObjectView
 from workloads.api.request_target import RequestTarget
-from workloads.objects.subject import ObjectRef
+from workloads.objects.object_ref import ObjectRef
 from workloads.objects.writes import PROPAGATION
 
 

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 from core.api.confirmation import ConfirmationRequest, require_confirmation
 from workloads.actions import protection
-from workloads.objects.subject import ObjectRef
+from workloads.objects.object_ref import ObjectRef
 
 
 def deletion_forecast(ref: ObjectRef) -> dict[str, Any]:

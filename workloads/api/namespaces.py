@@ -20,8 +20,8 @@ from core.api.schema import (
     record,
 )
 from workloads.api.objects import AT, ObjectView
-from workloads.objects import past, services
-from workloads.objects.subject import require_namespace
+from workloads.objects import lists, past
+from workloads.objects.object_ref import require_namespace
 
 
 class NamespaceNames(ObjectView):
@@ -44,7 +44,7 @@ class NamespaceNames(ObjectView):
         if at := moment(request.query_params.get("at", ""), "at"):
             listing = past.list_past(cluster, self.kind, query, at)
         else:
-            listing = services.list_objects(cluster, self.kind, query)
+            listing = lists.list_objects(cluster, self.kind, query)
         namespaces = []
         for raw in listing.items:
             item = orjson.loads(raw)
@@ -88,7 +88,7 @@ class NamespaceContents(ObjectView):
         else:
             # The API server answers an empty list for a namespace that does not exist.
             require_namespace(registry.client(cluster), name)
-            listing = services.list_objects(cluster, self.kind, query)
+            listing = lists.list_objects(cluster, self.kind, query)
         # One page holds everything, and a page's size must not be 0.
         return Page(
             [orjson.Fragment(item) for item in listing.items],

@@ -40,7 +40,7 @@ from workloads.api.confirmations import (
     deletion_forecast,
 )
 from workloads.api.request_target import WRITE, RequestTarget
-from workloads.objects import past, services, writes
+from workloads.objects import lists, past, writes
 from workloads.objects.discovery import discover
 from workloads.objects.manifests import (
     content_namespace,
@@ -48,7 +48,7 @@ from workloads.objects.manifests import (
     looks_at_values,
     masked_secret,
 )
-from workloads.objects.subject import ObjectRef
+from workloads.objects.object_ref import ObjectRef
 
 MAX_GRACE = 2**31 - 1
 
@@ -245,7 +245,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         if at := moment(request.query_params.get("at", ""), "at"):
             listing = past.list_past(target.cluster(), self.kind, query, at)
         else:
-            listing = services.list_objects(
+            listing = lists.list_objects(
                 target.cluster(),
                 self.kind,
                 query,
@@ -293,7 +293,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
                     at=at,
                 )
             )
-        raw = services.get_object(target.cluster(), self.kind, name, namespace=namespace)
+        raw = lists.get_object(target.cluster(), self.kind, name, namespace=namespace)
         return self.visible_object(raw, scope)
 
     def create(self, request: Request) -> Any:
@@ -312,7 +312,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         )
         annotate(
             request,
-            name=services.name_of(created),
+            name=lists.name_of(created),
             before=None,
             after=created,
         )
@@ -324,7 +324,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         content = target.content()
         namespace = self.scoped_namespace(target, item=False)
         # Read before the write: its answer has only the new state, and the audit trail has both.
-        before = services.peek(target.cluster(), self.kind, name, namespace=namespace)
+        before = lists.peek(target.cluster(), self.kind, name, namespace=namespace)
         updated = writes.update_object(
             target.cluster(),
             self.kind,
@@ -354,7 +354,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             _check_patch(raw_body(request))
         if patch == "json" and is_secret(self.kind) and not scope.reveals:
             _check_secret_patch(raw_body(request))
-        before = services.peek(target.cluster(), self.kind, name, namespace=namespace)
+        before = lists.peek(target.cluster(), self.kind, name, namespace=namespace)
         patched = writes.patch_object(
             target.cluster(),
             self.kind,

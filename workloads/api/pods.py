@@ -29,7 +29,7 @@ from core.api.schema import (
     record,
 )
 from core.errors import DomainError, Invalid
-from core.sockets import connections
+from core.sockets import quota
 from core.stream_limits import stopping
 from operations import lifecycle as operations
 from operations import tasks
@@ -46,7 +46,7 @@ from workloads.objects.logs import (
     read_log_text,
     split_pieces,
 )
-from workloads.objects.subject import ObjectRef, call_with_namespace_check
+from workloads.objects.object_ref import ObjectRef, call_with_namespace_check
 
 DURATION = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?\Z")
 # Seconds of silence after which a comment is sent.
@@ -275,7 +275,7 @@ class LogSourceSlot:
 
     def _acquire(self) -> None:
         limit = settings.LOG_SOURCES_PER_USER
-        connections.acquire_slot_blocking(connections.LOG_SOURCES, self._user, self._session, limit)
+        quota.acquire_slot_blocking(quota.LOG_SOURCES, self._user, self._session, limit)
         self._renewed = monotonic()
 
     def renew(self) -> None:
@@ -285,7 +285,7 @@ class LogSourceSlot:
 
     def release(self) -> None:
         """Give the slot back."""
-        connections.release_slot_blocking(connections.LOG_SOURCES, self._user, self._session)
+        quota.release_slot_blocking(quota.LOG_SOURCES, self._user, self._session)
 
 
 class _LogEvents:

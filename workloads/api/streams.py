@@ -37,9 +37,9 @@ from workloads.api.objects import ObjectView
 from workloads.api.request_target import RequestTarget
 from workloads.api.ticket_options import TicketOptions
 from workloads.models import Recording
-from workloads.objects import services
-from workloads.objects.endpoints import selector_text
+from workloads.objects import lists
 from workloads.objects.log_lines import line_filter
+from workloads.objects.selectors import selector_text
 from workloads.streams import recordings
 from workloads.streams.containers import select_containers
 from workloads.streams.exec import DEBUG_POD
@@ -209,7 +209,7 @@ class LogTickets(TicketView):
         cluster = target.cluster()
         pod_name = name if self.kind is PODS else ""
         if pod_name:
-            pod = orjson.loads(services.get_object(cluster, PODS, name, namespace=namespace))
+            pod = orjson.loads(lists.get_object(cluster, PODS, name, namespace=namespace))
             options["containers"] = select_containers(pod, options["containers"])
         else:
             options["selector"] = self._selector(cluster, namespace, name, ticket_options)
@@ -281,7 +281,7 @@ class LogTickets(TicketView):
         """The label selector of a workload, else the request's; Invalid when it is empty."""
         if name:
             workload: Object = orjson.loads(
-                services.get_object(cluster, self.kind, name, namespace=namespace)
+                lists.get_object(cluster, self.kind, name, namespace=namespace)
             )
             text = selector_text((workload.get("spec") or {}).get("selector") or {})
         else:
@@ -329,7 +329,7 @@ class TerminalTickets(TicketView):
         ticket_options = TicketOptions(target, request)
         namespace = self.scoped_namespace(target, item=True)
         cluster = target.cluster()
-        pod = orjson.loads(services.get_object(cluster, PODS, name, namespace=namespace))
+        pod = orjson.loads(lists.get_object(cluster, PODS, name, namespace=namespace))
         if namespace == settings.NODE_TERMINAL_NAMESPACE and name.startswith(DEBUG_POD):
             # A shell in the debug pod of a node terminal is a shell on the node.
             node = str(pod["spec"]["nodeName"])
@@ -382,7 +382,7 @@ class NodeTerminalTickets(TicketView):
         ticket_options = TicketOptions(target, request)
         cluster = target.cluster()
         # NotFound here rather than a debug pod that is never scheduled.
-        services.get_object(cluster, NODES, name)
+        lists.get_object(cluster, NODES, name)
         options = {"node": name, **_shell_options(ticket_options)}
         session = _session_fields(ticket_options)
         ticket = self.ticket(request, "terminal", cluster, options=options, **session)

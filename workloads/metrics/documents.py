@@ -31,7 +31,7 @@ from workloads.metrics.metrics_sources import (
     Measurements,
     ResourceUsage,
 )
-from workloads.objects import services
+from workloads.objects import lists
 
 T = TypeVar("T")
 UNMEASURED = ResourceUsage()
@@ -163,7 +163,7 @@ class ClusterCounts:
 
     def nodes(self) -> list[Object]:
         """Every node; Forbidden when the credentials may not list them."""
-        listing = services.list_objects(
+        listing = lists.list_objects(
             self.cluster,
             KINDS["nodes"],
             ListQuery(size=100_000),

@@ -14,7 +14,7 @@ from clusters.models import Cluster
 from clusters.wire import CHUNK_SIZE, Chunk
 from core.errors import Forbidden, Invalid, NotFound
 from storage_api.services import multicluster
-from workloads.objects.services import item_matcher
+from workloads.objects.lists import item_matcher
 
 MAX_EVENTS = 20_000
 

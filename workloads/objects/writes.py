@@ -13,7 +13,7 @@ from clusters.wire import PATCH_TYPES
 from core.errors import Invalid
 from core.retry import retry_on_conflict
 from workloads.objects.manifests import complete, manifest, patch_body
-from workloads.objects.subject import call_with_namespace_check
+from workloads.objects.object_ref import call_with_namespace_check
 
 # Kubernetes' values of propagationPolicy, by the words of the API.
 PROPAGATION = {

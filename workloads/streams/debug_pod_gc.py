@@ -12,7 +12,7 @@ from clusters.lists import list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import NotFound
-from core.sockets.connections import quota_key
+from core.sockets.quota import quota_key
 from core.sockets.tickets import blocking_redis
 from workloads.streams.exec import LABEL, USER
 

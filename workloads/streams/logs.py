@@ -12,7 +12,7 @@ from clusters.kinds import KINDS
 from clusters.manifests import Object
 from clusters.streams import StreamClient
 from core.errors import DomainError, Invalid, TooManyRequests
-from core.sockets import connections, handshake
+from core.sockets import handshake, quota
 from core.sockets.handshake import KeepAlive
 from core.sockets.protocol import Closing, Socket, first_of, now
 from core.sockets.send_buffer import SendBuffer
@@ -149,7 +149,7 @@ class LogStream:
         finally:
             seat = self._seat(container)
             self._seats.discard(seat)
-            await connections.release_slots(connections.LOG_SOURCES, self._ticket.user, [seat])
+            await quota.release_slots(quota.LOG_SOURCES, self._ticket.user, [seat])
 
     def _seat(self, container: Container) -> str:
         return f"{self._ticket.mark}/{container.uid}/{container.name}"
@@ -161,8 +161,8 @@ class LogStream:
         """
         seat = self._seat(container)
         try:
-            await connections.acquire_slot(
-                connections.LOG_SOURCES,
+            await quota.acquire_slot(
+                quota.LOG_SOURCES,
                 self._ticket.user,
                 seat,
                 settings.LOG_SOURCES_PER_USER,
@@ -179,15 +179,15 @@ class LogStream:
         """Renew the seats of all logs that are followed: they expire when their process dies."""
         while True:
             await asyncio.sleep(settings.STREAM_PING_SECONDS)
-            await connections.renew_slots(
-                connections.LOG_SOURCES,
+            await quota.renew_slots(
+                quota.LOG_SOURCES,
                 self._ticket.user,
                 self._seats,
             )
 
     async def leave_seats(self) -> None:
         """Give all seats back."""
-        await connections.release_slots(connections.LOG_SOURCES, self._ticket.user, self._seats)
+        await quota.release_slots(quota.LOG_SOURCES, self._ticket.user, self._seats)
 
     def _report_limit(self, left_out: list[Container]) -> None:
         names = ", ".join(container.source for container in left_out)

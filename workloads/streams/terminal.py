@@ -28,7 +28,7 @@ from clusters.streams import (
     Channels,
 )
 from core.errors import DomainError, Forbidden, Unauthenticated
-from core.sockets import connections, handshake
+from core.sockets import handshake, quota
 from core.sockets.handshake import KeepAlive, SocketClient
 from core.sockets.protocol import (
     CLUSTER_LOST,
@@ -112,7 +112,7 @@ async def _find_session(socket: Socket, token: str, session_id: str) -> "Termina
     if ticket.claimed or waiting:
         raise Forbidden("only the latest token of a session leads back to its shell")
     guest = handshake.client_of_ticket(ticket, seats="terminals", limit=settings.TERMINALS_PER_USER)
-    await connections.acquire_slot(guest.seats, guest.user, guest.session, guest.limit)
+    await quota.acquire_slot(guest.seats, guest.user, guest.session, guest.limit)
     session = TerminalSession(ticket, guest)
     SESSIONS[session_id] = session
     session.start()
@@ -181,7 +181,7 @@ class TerminalSession:
                 del SESSIONS[self._ticket.session]
             self._has_news.set()
             await self._recorder.finish()
-            await connections.release_slot(
+            await quota.release_slot(
                 self._guest.seats,
                 self._guest.user,
                 self._guest.session,

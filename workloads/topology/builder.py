@@ -14,7 +14,7 @@ from clusters.lists import ListQuery
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import Forbidden, Invalid, NotFound
-from workloads.objects import services
+from workloads.objects import lists
 from workloads.topology.graph import LAYERS, Edge, Graph, Vertex
 from workloads.topology.references import (
     Reference,
@@ -78,7 +78,7 @@ def read_namespace(cluster: Cluster, namespace: str) -> NamespaceObjects:
     query = ListQuery(namespace=namespace, size=LIMIT)
     for plural in READ:
         try:
-            listing = services.list_objects(cluster, KINDS[plural], query)
+            listing = lists.list_objects(cluster, KINDS[plural], query)
         except (Forbidden, NotFound):
             # The caller may not list this kind, or the cluster is too old for it.
             objects.refused.append(plural)

@@ -9,7 +9,7 @@ from clusters.models import Cluster
 from tests.caller import Caller
 from tests.socket_server import Peer, peer
 from tests.storage_api.conftest import emptied
-from tests.storage_api.test_across import fill, thing
+from tests.storage_api.test_multicluster import fill, thing
 from tests.storage_api.test_watch import write
 
 __all__ = ["emptied"]

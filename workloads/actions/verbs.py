@@ -22,7 +22,7 @@ from core.retry import retry_on_conflict
 from workloads.actions import revisions
 from workloads.actions.revisions import REVISION
 from workloads.actions.rollouts import Tracking
-from workloads.objects.subject import ObjectRef
+from workloads.objects.object_ref import ObjectRef
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 PAUSED_PARTITION = "kubegale.io/paused-partition"

@@ -20,7 +20,7 @@ from core.errors import Expired, Forbidden, Invalid, NotFound
 from storage_api.query import problems, sorting
 from storage_api.services import snapshot
 from workloads.objects.manifests import is_secret, masked_secret
-from workloads.objects.subject import call_with_namespace_check
+from workloads.objects.object_ref import call_with_namespace_check
 
 ItemMatcher = Callable[[msgspec.Raw], bool]
 

@@ -14,7 +14,7 @@ from django.conf import settings as live
 from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
-from core.sockets.connections import quota_key
+from core.sockets.quota import quota_key
 from core.sockets.tickets import blocking_redis
 from launcher.ports import free_port
 from tests.socket_server import peer
