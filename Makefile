@@ -32,6 +32,7 @@ coverage: setup ## The suite again, with the branches that it reaches (several t
 lint: setup ## Style, types, import contracts, forgotten migrations, security
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) tools/style.py
 	$(OFFLINE) $(PY) -m mypy
 	.venv/bin/lint-imports
 	$(OFFLINE) $(PY) -W ignore manage.py makemigrations --check --dry-run

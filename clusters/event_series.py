@@ -83,9 +83,9 @@ def raw_moment(raw: bytes) -> datetime:
 
 
 def with_count(raw: bytes) -> bytes:
-    """The Event's bytes with `count` and `lastTimestamp`, which reporters of a series leave out."""
+    """The Event's bytes with the series' `count`, and `lastTimestamp` where it was left out."""
     head = _HEADS.decode(raw)
-    if head.series is None or head.count:
+    if head.series is None or head.count == head.series.count:
         return raw
     event = orjson.loads(raw)
     event["count"] = count(event)

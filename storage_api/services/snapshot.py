@@ -24,7 +24,6 @@ from storage_api.query.queries import INDEXED
 from storage_api.services import sync
 from storage_api.services.resources import index_root
 
-ORDER = sorting.KEY_ORDER
 # Lists of the API server's own kinds leave apiVersion and kind out of each item; lists of custom
 # kinds do not.
 WIRE = {

@@ -145,11 +145,15 @@ def test_a_clock_that_goes_back_revives_nobody(vkube: Any) -> None:
     buyer.deploy()
     overdue(buyer)
     expire_orders()
+    # What ran until then is a charge, the rest is forfeited: how much of each depends on the clock.
+    postings = kinds(buyer)
+    assert postings[0] == "payment"
+    assert len(postings) > 1
     Order.objects.filter(pk=buyer.order.pk).update(expires_at=clock.now() + timedelta(days=1))
     assert buyer.deploy()[0] == 403
     assert buyer.get("/pod/status") == (200, {})
     expire_orders()
-    assert kinds(buyer) == ["payment", "forfeit"]
+    assert kinds(buyer) == postings
 
 
 # --- two at once ----------------------------------------------------------------------------------------------------
