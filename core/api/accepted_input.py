@@ -2,8 +2,8 @@
 
 `OperationSchema` (the OpenAPI declarations) lists the parameters and members of a route. A call
 that changes something is refused for whatever it says beyond them, since what is not understood may
-have been meant to limit it. A read ignores unknown parameters (contract), but refuses those that were
-plainly meant to select: a declared name misspelt, or a filter that other lists have.
+have been meant to limit it. A read ignores unknown parameters (contract), but refuses those that
+were plainly meant to select: a declared name misspelt, or a filter that other lists have.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -135,7 +135,7 @@ def _total_size(sets: list[Object]) -> int:
 
 
 def _revision(replica_set: Object) -> int:
-    """The revision in the annotation; 0 for a text that people wrote there and that is no number."""
+    """The revision in the annotation; 0 for a text there that is no number."""
     text = get_annotations(replica_set).get(REVISION, "0")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
