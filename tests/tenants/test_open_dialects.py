@@ -1,5 +1,6 @@
 """What an opened dialect lets in: callers of its networks, on its clusters, and no page of another origin."""
 
+import itertools
 from typing import Any
 from urllib.parse import quote
 
@@ -191,6 +192,8 @@ BASE64 = "".join(SHOWN.pem.decode().strip().splitlines()[1:-1])
         ("pem", "CN=payments-client", "CN=payments-client", False),
         ("pem", "CN=payments", BASE64, False),
     ],
+    # The certificate is another one in each process, so that names of tests may not hold it.
+    ids=itertools.count(),
 )
 def test_a_certificate_opens_as_a_trusted_proxy_describes_it(
     settings: Any, cluster: Cluster, form: str, rule: str, value: str, admitted: bool
