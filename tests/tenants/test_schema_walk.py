@@ -30,7 +30,7 @@ from tests.tenants.test_rights import KUBECONFIG
 pytestmark = pytest.mark.django_db
 SECONDS = 20.0
 # These give their database connection back while they wait, and the test's transaction lives in it.
-WAITING = re.compile(r"/dynamic/watch/|/watch$|/batch$")
+WAITING = re.compile(r"/(dynamic|metric)/watch/|/watch$|/batch$")
 FEWEST = 15
 # Where the document itself answers failures with HTTP 500, or a dead cluster with 502 and more.
 OWN_FAILURES = (
