@@ -388,29 +388,36 @@ def admit(
     NotFound for an unknown user. When the cluster refuses, the membership is not changed either.
     """
     user = users.find(username)
+    # The cluster is asked first, so that no row is locked while it takes its time.
+    if tenant.options.get("role_bindings"):
+        _bind(tenant, Member(username, role))
     with transaction.atomic():
-        grant = _admit(tenant, user, role, by=by)
-        if tenant.options.get("role_bindings"):
-            client = registry.client(tenant.cluster)
-            # A RoleBinding's roleRef cannot be changed.
-            _unbind(client, tenant.namespace, username)
-            client.create(
-                ROLE_BINDINGS,
-                manifests.role_binding(Member(username, role), tenant.namespace),
-                namespace=tenant.namespace,
-            )
-    return grant
+        return _admit(tenant, user, role, by=by)
+
+
+def _bind(tenant: Tenant, member: Member) -> None:
+    """Give the member's RoleBinding their present role."""
+    client = registry.client(tenant.cluster)
+    # A RoleBinding's roleRef cannot be changed.
+    _unbind(client, tenant.namespace, member.username)
+    client.create(
+        ROLE_BINDINGS,
+        manifests.role_binding(member, tenant.namespace),
+        namespace=tenant.namespace,
+    )
 
 
 def dismiss(tenant: Tenant, username: str) -> None:
-    """End a membership; NotFound when there is none."""
-    with transaction.atomic():
-        memberships = Grant.objects.filter(tenant=tenant, user__username=username)
-        count, _ = memberships.delete()
-        if not count:
-            raise NotFound(f"{username[:60]!r} is no member")
-        if tenant.options.get("role_bindings"):
-            _unbind(registry.client(tenant.cluster), tenant.namespace, username)
+    """End a membership; NotFound when there is none.
+
+    When the cluster refuses to delete the RoleBinding, the membership stays.
+    """
+    memberships = Grant.objects.filter(tenant=tenant, user__username=username)
+    if not memberships.exists():
+        raise NotFound(f"{username[:60]!r} is no member")
+    if tenant.options.get("role_bindings"):
+        _unbind(registry.client(tenant.cluster), tenant.namespace, username)
+    memberships.delete()
 
 
 def _unbind(client: ClusterClient, space: str, username: str) -> None:
