@@ -1,6 +1,8 @@
 """The console as people meet it: a web server, a socket server, a simulated cluster, a person and their browser."""
 
 import os
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -144,7 +146,19 @@ def walker(
     for walk in walks:
         walk.picture("end")
         walk.context.close()
+    wait_for_requests()
     assert not faults, faults
+
+
+def wait_for_requests() -> None:
+    """Wait until the server has answered what closed pages had asked for.
+
+    The database is emptied after the test, which ends in a deadlock while such a request reads it.
+    """
+    deadline = time.monotonic() + 60
+    while any("process_request_thread" in thread.name for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, "requests of closed pages go on"
+        time.sleep(0.02)
 
 
 @pytest.fixture
