@@ -126,7 +126,7 @@ def host_name(text: str) -> str:
     except ValueError:
         name = text.rstrip(".") if text.isascii() else text.rstrip(".").encode("idna").decode()
     if not name or len(name) > MAX_HOST or not all(map(LABEL.match, name.split("."))):
-        raise ValueError(f"{text[:60]!r} is no host name")
+        raise ValueError(f"{text[:60]!r} is not a host name")
     return name
 
 
@@ -233,7 +233,7 @@ def contexts(config: Object) -> list[str]:
     """The names of the contexts, in the kubeconfig's order; Invalid when one holds a NUL."""
     names = [name for name, _ in _entries(config, "contexts")]
     if any("\0" in name for name in names):
-        raise Invalid("kubeconfig: a context's name holds a NUL")
+        raise Invalid("kubeconfig: a context's name contains a NUL character")
     return names
 
 

@@ -75,7 +75,7 @@ class ContinueTokens:
             or self._empty_chunks >= EMPTY_CHUNKS
         )
         if is_endless:
-            raise ClusterUnavailable("the cluster's list has no end", reason="bad_answer")
+            raise ClusterUnavailable("the cluster's list does not end", reason="bad_answer")
         self._tokens.add(token)
         return token
 

@@ -237,7 +237,7 @@ def _read_framing(request: Request) -> None:
     lengths = [value for name, value in request.headers if name == b"content-length"]
     codings = [value for name, value in request.headers if name == b"transfer-encoding"]
     if len(lengths) > 1 or (lengths and codings) or len(codings) > 1:
-        raise Refusal(400, "The length of the request's body is said more than once.")
+        raise Refusal(400, "The length of the request's body is given more than once.")
     if codings:
         if codings[0].lower() != b"chunked" or not request.minor:
             raise Refusal(400, "The only transfer encoding of a request's body is chunked.")

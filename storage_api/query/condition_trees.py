@@ -84,7 +84,7 @@ class _Reader:
         path = paths.parse(name)
         column = self._context.shape.column(path[0])
         if column is None or "" in path:
-            raise Invalid(f"{name[:80]!r} is no path of a document")
+            raise Invalid(f"{name[:80]!r} is not a path of a document")
         return path
 
     def _equal(self, path: paths.Path, value: Any) -> Clause:
@@ -141,7 +141,7 @@ class _Reader:
 
     def _contains(self, path: paths.Path, value: Any) -> Clause:
         if not isinstance(value, str) or "\0" in value:
-            raise Invalid("con takes a text")
+            raise Invalid("con takes a string")
         clauses = conditions.containment_clauses(self._context, [Contains(path, value)])
         return _joined("and", clauses)
 
@@ -187,7 +187,7 @@ def _compare_json(
         text = "CASE WHEN {} = 'number' THEN ({})::numeric {} %s::numeric END"
         operand = str(value)
     else:
-        raise Invalid("only texts and numbers are compared")
+        raise Invalid("only strings and numbers can be compared")
     steps = list(path)
     return Clause(
         sql.SQL(text).format(kind, place, sql.SQL(sign)),
@@ -218,7 +218,7 @@ def _joined(operator: str, parts: Sequence[Clause]) -> Clause:
     if operator == "and" and len(parts) == 1:
         return parts[0]
     if operator == "not" and len(parts) != 1:
-        raise Invalid("not has one child")
+        raise Invalid("not takes one child")
     if operator not in ("and", "or", "nor", "not"):
         raise Invalid(f"operator {operator[:40]!r} cannot join conditions")
     word = sql.SQL(" AND " if operator == "and" else " OR ")

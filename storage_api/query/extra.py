@@ -81,5 +81,5 @@ def containments(text: str) -> list[Contains]:
         return []
     texts = decode(text)
     if not all(isinstance(value, str) for value in texts.values()):
-        raise Invalid("extra_contain takes texts only")
+        raise Invalid("extra_contain takes strings only")
     return [Contains(paths.parse(key), value) for key, value in texts.items()]

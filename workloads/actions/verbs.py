@@ -305,7 +305,7 @@ def pause_stateful_set(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     annotations = item["metadata"].get("annotations") or {}
     if strategy.get("type") == "OnDelete":
         raise Invalid(
-            "StatefulSet: with update strategy OnDelete nothing rolls that could be paused",
+            "StatefulSet: with update strategy OnDelete there is no rolling update to pause",
             reason="ActionNotSupported",
         )
     # Pausing again would store the huge partition as the previous one.
@@ -411,7 +411,7 @@ def rerun(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     old = ref.read()
     if old["spec"].get("manualSelector"):
         raise Rejected(
-            "a Job with manualSelector cannot be cloned: both would fight over the same pods",
+            "a Job with manualSelector cannot be cloned: both Jobs would select the same pods",
             reason="ManualSelector",
         )
     spec = deepcopy(old["spec"])

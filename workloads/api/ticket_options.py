@@ -17,7 +17,7 @@ def _bounded(value: Any, name: str) -> Any:
     parts = value if isinstance(value, list) else [value]
     length = len(parts) + sum(len(part) for part in parts if isinstance(part, str | list | dict))
     if length > MAX_OPTION:
-        raise Invalid(f"{name} is longer than {MAX_OPTION} letters", field=name)
+        raise Invalid(f"{name} is longer than {MAX_OPTION} characters", field=name)
     return value
 
 
