@@ -49,7 +49,7 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
         )
         # A watch may not skip anything: while the client does not read, neither do we.
         outbox = SendBuffer(settings.LOG_BUFFER_BYTES, PATIENCE)
-        pongs = KeepAlive()
+        keep_alive = KeepAlive()
         outbox.notify(
             {
                 "type": "status",
@@ -62,8 +62,8 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
         await first_of(
             _send_changes(watch, outbox),
             outbox.drain(socket),
-            listen(socket, pongs, outbox),
-            guest.watch(outbox.notify, pongs),
+            listen(socket, keep_alive, outbox),
+            guest.watch(outbox.notify, keep_alive),
         )
 
 

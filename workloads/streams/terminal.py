@@ -111,8 +111,10 @@ async def _find_session(socket: Socket, token: str, session_id: str) -> "Termina
         raise
     if ticket.claimed or waiting:
         raise Forbidden("only the latest token of a session leads back to its shell")
-    guest = handshake.client_of_ticket(ticket, seats="terminals", limit=settings.TERMINALS_PER_USER)
-    await quota.acquire_slot(guest.seats, guest.user, guest.session, guest.limit)
+    guest = handshake.client_of_ticket(
+        ticket, quota_kind="terminals", limit=settings.TERMINALS_PER_USER
+    )
+    await quota.acquire_slot(guest.quota_kind, guest.user, guest.session, guest.limit)
     session = TerminalSession(ticket, guest)
     SESSIONS[session_id] = session
     session.start()
@@ -182,7 +184,7 @@ class TerminalSession:
             self._has_news.set()
             await self._recorder.finish()
             await quota.release_slot(
-                self._guest.seats,
+                self._guest.quota_kind,
                 self._guest.user,
                 self._guest.session,
             )
@@ -360,12 +362,12 @@ class TerminalSession:
             self._notices.append({"type": "dropped", "count": dropped})
         self._has_news.set()
         self._has_room.set()
-        pongs = KeepAlive()
+        keep_alive = KeepAlive()
         try:
             await first_of(
                 self._send(socket, style),
-                self._listen(socket, pongs),
-                self._guest.watch(self._notify, pongs),
+                self._listen(socket, keep_alive),
+                self._guest.watch(self._notify, keep_alive),
             )
         except (Forbidden, Unauthenticated) as error:
             await self._end_refused(error)
@@ -403,19 +405,19 @@ class TerminalSession:
                     await socket.send(self._close_frame)
                 raise ended
 
-    async def _listen(self, socket: Socket, pongs: KeepAlive) -> None:
+    async def _listen(self, socket: Socket, keep_alive: KeepAlive) -> None:
         """Handle the client's frames until it leaves; errors are reported to it."""
         while True:
             message = await socket.receive()
-            pongs.heard()
+            keep_alive.note_frame()
             try:
                 client_input = _parse_message(message)
             except DomainError as error:
                 self._notify(socket.error_frame(error))
                 continue
-            await self._handle(client_input, pongs)
+            await self._handle(client_input, keep_alive)
 
-    async def _handle(self, client_input: ClientInput, pongs: KeepAlive) -> None:
+    async def _handle(self, client_input: ClientInput, keep_alive: KeepAlive) -> None:
         match client_input.kind:
             case "stdin":
                 self._active_at = time.monotonic()
@@ -429,7 +431,7 @@ class TerminalSession:
             case "ping":
                 self._notify({"type": "pong", "timestamp": now()})
             case "pong":
-                pongs.answered()
+                keep_alive.note_pong()
             case "close":
                 closing = Closing(1000, "closed by the client")
                 await self.end(closing)
