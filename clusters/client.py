@@ -19,7 +19,7 @@ from clusters import impersonation, tls
 from clusters.api_errors import (
     AnswerTimeout,
     not_an_api_server,
-    redirected,
+    redirect_error,
     status_error,
     unreachable,
 )
@@ -208,7 +208,9 @@ class ClusterClient:
         tokens = ContinueTokens()
         while token := tokens.next_token(chunk):
             if time.monotonic() > deadline:
-                raise ClusterUnavailable("the cluster's list takes too long", reason="timeout")
+                raise ClusterUnavailable(
+                    "the cluster took too long to list its objects", reason="timeout"
+                )
             next_query = {**(query or {}), "continue": token}
             chunk = self.chunk(
                 kind,
@@ -355,7 +357,7 @@ class ClusterClient:
         if response.status >= 400:
             raise status_error(response.status, data)
         if response.status >= 300:
-            raise redirected()
+            raise redirect_error()
         if accept == "application/json" and data[:1] not in (b"{", b"["):
             raise not_an_api_server()
         return data
