@@ -208,9 +208,7 @@ class ClusterClient:
         tokens = ContinueTokens()
         while token := tokens.next_token(chunk):
             if time.monotonic() > deadline:
-                raise ClusterUnavailable(
-                    "the cluster took too long to list its objects", reason="timeout"
-                )
+                raise ClusterUnavailable("the cluster's list takes too long", reason="timeout")
             next_query = {**(query or {}), "continue": token}
             chunk = self.chunk(
                 kind,

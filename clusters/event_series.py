@@ -44,7 +44,7 @@ def count(event: Mapping[str, Any]) -> int:
 
 
 def moment(text: str) -> datetime:
-    """An RFC 3339 text as a time to sort by; LONG_AGO when it is none.
+    """An RFC 3339 text as a time to sort by; LONG_AGO when it is not one.
 
     As texts, times with and without fractions of a second do not sort.
     """

@@ -1,4 +1,4 @@
-"""The user on whose behalf this thread works, as clusters with impersonation are told.
+"""The user on whose behalf this thread calls clusters; those with impersonation get the name.
 
 None for the platform's own work.
 """

@@ -230,7 +230,7 @@ def _check_names(config: Object, section: str) -> None:
 
 
 def contexts(config: Object) -> list[str]:
-    """The names of the contexts, in the kubeconfig's order; Invalid when one holds a NUL."""
+    """The names of the contexts, in the kubeconfig's order; Invalid when one contains NUL."""
     names = [name for name, _ in _entries(config, "contexts")]
     if any("\0" in name for name in names):
         raise Invalid("kubeconfig: a context's name contains a NUL character")

@@ -36,7 +36,7 @@ class ObjectHead(msgspec.Struct):
 
 
 class ListMeta(msgspec.Struct, rename="camel"):
-    """A list's metadata: its resourceVersion, and where it goes on."""
+    """A list's metadata: its resourceVersion, and the token of its next chunk."""
 
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")
@@ -75,7 +75,7 @@ class ContinueTokens:
             or self._empty_chunks >= EMPTY_CHUNKS
         )
         if is_endless:
-            raise ClusterUnavailable("the cluster's list does not end", reason="bad_answer")
+            raise ClusterUnavailable("the cluster's list has no end", reason="bad_answer")
         self._tokens.add(token)
         return token
 

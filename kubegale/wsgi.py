@@ -41,7 +41,7 @@ class UnmeasuredRequest(WSGIRequest):
         if not self.unmeasured:
             return super().body
         if not self.META.get("wsgi.input_terminated"):
-            raise SuspiciousOperation("the length of the body is unknown")
+            raise SuspiciousOperation("the end of the body cannot be known")
         return super().body
 
 

@@ -369,7 +369,7 @@ def finish_cancelled(operation: Operation) -> bool:
 
 # --- progress ------------------------------------------------------------------------------------
 def heartbeat(operation: Operation) -> None:
-    """Record that the worker lives, so that the operation is not given to another one.
+    """Record that the worker is alive, so that no other worker takes the operation over.
 
     Cancelled when it was asked to stop or is no longer running; Forbidden when the requester may no
     longer do this.

@@ -38,10 +38,10 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
     after = socket.query.get("after")
     if after:
         options["after"] = after
-    guest = SocketClient(
+    socket_client = SocketClient(
         ticket.user, ticket.credential, None, ticket.session, "watch", settings.WATCHES_PER_USER
     )
-    async with handshake.hold_quota(guest):
+    async with handshake.hold_quota(socket_client):
         watch = await connections.in_database_thread(
             MulticlusterWatch,
             ticket.credential,
@@ -63,7 +63,7 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
             _send_changes(watch, outbox),
             outbox.drain(socket),
             listen(socket, keep_alive, outbox),
-            guest.watch(outbox.notify, keep_alive),
+            socket_client.watch(outbox.notify, keep_alive),
         )
 
 

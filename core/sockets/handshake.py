@@ -146,7 +146,7 @@ class SocketClient:
 
 
 class KeepAlive:
-    """Notices when a client that answers pings has stopped to.
+    """Notices when a client that used to answer pings has stopped.
 
     A client that never answered one is left to the WebSocket protocol's own pings.
     """

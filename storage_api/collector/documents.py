@@ -116,7 +116,7 @@ def _last_writers(
 
 
 def _parse_document(text: bytes, kind: Kind, cluster: str) -> StoredDocument:
-    """As `stored_document`, for Secrets, texts with a NUL, and what is not shaped as an object."""
+    """As `stored_document`, for Secrets, strings with NUL, and what is not shaped as an object."""
     try:
         obj = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -76,7 +76,7 @@ def equalities(
 
 
 def containments(text: str) -> list[Contains]:
-    """The conditions of an `extra_contain` parameter, whose values are texts."""
+    """The conditions of an `extra_contain` parameter, whose values are strings."""
     if not text:
         return []
     texts = decode(text)

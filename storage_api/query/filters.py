@@ -14,7 +14,7 @@ from types import MappingProxyType
 class Op(Enum):
     """How a parameter compares.
 
-    TEXT is a comma list of texts, INTEGER and BOOLEAN are one value, SINCE and UNTIL the sides of
+    TEXT is a comma list of strings, INTEGER and BOOLEAN are one value, SINCE and UNTIL the sides of
     a time range [since, until).
     """
 

@@ -70,10 +70,10 @@ async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
     cursor = socket.query.get("cursor") or first.get("cursor") or ticket.options.get("cursor") or ""
     if not isinstance(cursor, str):
         cursor = orjson.dumps(cursor).decode()
-    guest = handshake.client_of_ticket(
+    socket_client = handshake.client_of_ticket(
         ticket, quota_kind="logs", limit=settings.LOG_STREAMS_PER_USER
     )
-    async with handshake.hold_quota(guest):
+    async with handshake.hold_quota(socket_client):
         stream = LogStream(socket, ticket, parse_cursors(cursor))
         keep_alive = KeepAlive()
         async with stream_clients.stream_client(ticket.cluster, ticket.user) as client:
@@ -83,7 +83,7 @@ async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
                     stream.send(),
                     stream.listen(keep_alive),
                     stream.renew_slots(),
-                    guest.watch(stream.outbox.notify, keep_alive),
+                    socket_client.watch(stream.outbox.notify, keep_alive),
                 )
             finally:
                 await stream.release_slots()
