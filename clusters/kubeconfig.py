@@ -82,7 +82,7 @@ def refuse_dangerous(config: Object) -> None:
                     )
 
 
-def _named(config: Object, section: str, name: object) -> Object:
+def _find_entry(config: Object, section: str, name: object) -> Object:
     for candidate, body in _entries(config, section):
         if candidate == name:
             return body
@@ -268,7 +268,7 @@ def context_name(config: Object, choice: str = "") -> str:
 
 def context_namespace(config: Object) -> str:
     """The namespace of the context in use; "" when it names none."""
-    context = _named(config, "contexts", context_name(config))
+    context = _find_entry(config, "contexts", context_name(config))
     return _text(context, "namespace") or ""
 
 
@@ -294,10 +294,10 @@ def access(text: str, *, policy: str, allow_insecure: bool = False) -> Access:
     """
     config = parse(text)
     name = context_name(config)
-    context = _named(config, "contexts", name)
+    context = _find_entry(config, "contexts", name)
     if not context.get("cluster"):
         raise Invalid(f"kubeconfig: context {name!r} names no cluster")
-    cluster = _named(config, "clusters", context["cluster"])
+    cluster = _find_entry(config, "clusters", context["cluster"])
     user = _user(config, context)
     address = _text(cluster, "server")
     if not address:
@@ -335,4 +335,4 @@ def _token(user: Object) -> str | None:
 
 def _user(config: Object, context: Object) -> Object:
     name: Any = context.get("user")
-    return _named(config, "users", name) if name else {}
+    return _find_entry(config, "users", name) if name else {}

@@ -287,7 +287,7 @@ class OrderViewSet(ViewSetMixin, DialectView):
             "id": order.pk,
             "step": step,
             "items": rows,
-            "charged": plain(ledger.charged(order)),
+            "charged": plain(ledger.charged_amount(order)),
             "balance": plain(ledger.balance(order)),
         }
 

@@ -86,7 +86,7 @@ def _order_lock(order: Order) -> Iterator[None]:
     with try_lock(_lock_name(order.pk)) as is_mine:
         if not is_mine:
             raise Conflict(BUSY, reason="busy")
-        for row in _applying(order):
+        for row in _deploys_in_progress(order):
             _recover(row)
         yield
 
@@ -95,7 +95,7 @@ def _lock_name(order_id: str) -> str:
     return f"billing.deploy/{order_id}"
 
 
-def _applying(order: Order | None = None) -> QuerySet[Deployment]:
+def _deploys_in_progress(order: Order | None = None) -> QuerySet[Deployment]:
     """Deploys whose outcome is not recorded yet, of one order or of all."""
     rows = Deployment.objects.filter(state=State.APPLYING).select_related("cluster", "order")
     return rows if order is None else rows.filter(order=order)
@@ -337,10 +337,10 @@ def recover() -> None:
 
     A cluster that does not answer is asked again by the next call.
     """
-    for row in _applying().order_by("attempts", "pk")[:500]:
+    for row in _deploys_in_progress().order_by("attempts", "pk")[:500]:
         with try_lock(_lock_name(row.order_id)) as is_mine:
             # A row whose lock is taken belongs to a call that is alive.
-            if not is_mine or not _applying().filter(pk=row.pk).exists():
+            if not is_mine or not _deploys_in_progress().filter(pk=row.pk).exists():
                 continue
             try:
                 _recover(row)
