@@ -24,14 +24,14 @@ EXACT_FILTERS = ("kind", "namespace", "name", "verb", "result", "dialect", "requ
 
 
 # --- writing --------------------------------------------------------------------------------------
-def build_entry(deed: Any, who: Mapping[str, Any], error: DomainError | None) -> AuditEntry:
-    """The entry for one deed of a request, not saved yet.
+def build_entry(event: Any, who: Mapping[str, Any], error: DomainError | None) -> AuditEntry:
+    """The entry for one event of a request, not saved yet.
 
-    `deed` has the `Act`, whether it was allowed, and the facts that the handler noted about it.
+    `event` has the `AccessAttributes`, whether they were allowed, and what the handler noted.
     `who` are the columns that describe the caller, `error` is what the request answered.
     """
-    act = deed.act
-    facts = deed.facts
+    act = event.act
+    facts = event.facts
     cluster = _find_cluster(act)
     columns = dict(who)
     if facts.get("username") is not None:
@@ -50,7 +50,7 @@ def build_entry(deed: Any, who: Mapping[str, Any], error: DomainError | None) ->
         kind=clean(act.kind),
         namespace=clean(act.namespace),
         name=clean(facts.get("name") or act.name),
-        result=result_of(deed, error),
+        result=result_of(event, error),
         reason=error.code if error else "",
         diff=_strip_nul(diff),
         details=_strip_nul(details),
@@ -109,18 +109,18 @@ def _strip_nul(value: Any) -> Any:
     return value
 
 
-def result_of(deed: Any, error: DomainError | None) -> str:
+def result_of(event: Any, error: DomainError | None) -> str:
     """success, denied or failed."""
-    if not deed.allowed or isinstance(error, Forbidden | Unauthenticated):
+    if not event.allowed or isinstance(error, Forbidden | Unauthenticated):
         return AuditEntry.Result.DENIED
     return AuditEntry.Result.FAILED if error else AuditEntry.Result.SUCCESS
 
 
-def is_recorded(deed: Any) -> bool:
-    """Whether the deed leaves an entry in the audit trail."""
-    if deed.act.kind == "storage" and not settings.AUDIT_STORE_WRITES:
+def is_recorded(event: Any) -> bool:
+    """Whether the event leaves an entry in the audit trail."""
+    if event.act.kind == "storage" and not settings.AUDIT_STORE_WRITES:
         return False
-    return policy.is_audited(deed.act.verb, deed.act.kind, deed.act.group)
+    return policy.is_audited(event.act.verb, event.act.kind, event.act.group)
 
 
 def append(entries: Sequence[AuditEntry]) -> None:

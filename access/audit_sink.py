@@ -16,14 +16,14 @@ from core.errors import DomainError
 def write_entries(
     request: Request | HttpRequest,
     dialect: str,
-    deeds: Sequence[AuditEvent],
+    events: Sequence[AuditEvent],
     error: DomainError | None,
 ) -> None:
-    """Write an entry for each deed that the policy records (settings: AUDIT_SINK)."""
-    recorded = [deed for deed in deeds if audit.is_recorded(deed)]
+    """Write an entry for each event that the policy records (settings: AUDIT_SINK)."""
+    recorded = [event for event in events if audit.is_recorded(event)]
     if recorded:
         who = caller(request, dialect)
-        audit.append([audit.build_entry(deed, who, error) for deed in recorded])
+        audit.append([audit.build_entry(event, who, error) for event in recorded])
 
 
 def caller(request: Request | HttpRequest, dialect: str) -> dict[str, Any]:

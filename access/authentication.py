@@ -53,7 +53,7 @@ class ConsoleSession:
     user: AbstractBaseUser
 
     @classmethod
-    def of(cls, request: HttpRequest) -> "ConsoleSession | None":
+    def for_request(cls, request: HttpRequest) -> "ConsoleSession | None":
         """The session of a page's request; None when no user is signed in."""
         user = request.user
         if not isinstance(user, AbstractBaseUser) or not user.is_authenticated:

@@ -14,11 +14,11 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from access import authorization, grants
-from access import sign_in as services
 from access.authentication import BearerAuthentication, ConsoleSession
 from access.models import ApiToken
 from access.permissions import authorise
 from access.policy import EffectiveGrant
+from access.sign_in import SESSION, RevocableAccessToken
 from clusters import registry
 from core import crypto
 from core.api.auth import AccessAttributes, Scope
@@ -40,9 +40,9 @@ def credential(request: Request) -> dict[str, Any]:
         case ConsoleSession():
             facts["console"] = crypto.encrypt(request.auth.key)
         case str():
-            token = services.RevocableAccessToken(request.auth.encode(), verify=False)
+            token = RevocableAccessToken(request.auth.encode(), verify=False)
             facts["jti"] = token.get("jti", "")
-            facts["session"] = token.get(services.SESSION, "")
+            facts["session"] = token.get(SESSION, "")
             # A hash of the password: a new password ends the stream.
             facts["password"] = token.get(api_settings.REVOKE_TOKEN_CLAIM, "")
             facts["expires"] = token.get("exp", 0)

@@ -159,7 +159,7 @@ class _Exchange:
         if scheme.lower() == "basic":
             return _basic_authorization(self.credentials) if self.credentials else None
         if scheme.lower() != "bearer":
-            raise OutboundError("it asks for credentials of an unknown kind")
+            raise OutboundError("it asks for credentials of an unknown type")
         return self._token(dict(CHALLENGE.findall(rest)))
 
     def _token(self, fields: dict[str, str]) -> str | None:
@@ -190,7 +190,7 @@ def _token_of(body: bytes) -> str:
     except (orjson.JSONDecodeError, AttributeError):
         token = None
     if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-        raise OutboundError("its token service answers no token")
+        raise OutboundError("its token service returned no token")
     return token
 
 

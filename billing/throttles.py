@@ -61,7 +61,7 @@ class WrongSecretThrottle(Throttle):
     def _key(request: Request) -> str:
         return "bad-secret:" + hashlib.sha256(client_address(request).encode()).hexdigest()
 
-    def failed(self, request: Request) -> None:
+    def count_failure(self, request: Request) -> None:
         """Count a wrong secret; TooManyRequests when the address had too many before.
 
         A right secret is always accepted. The count expires one period after its first secret.

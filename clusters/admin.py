@@ -49,7 +49,7 @@ class ClusterForm(ModelForm[Cluster]):
             raise forms.ValidationError(error.message) from None
 
     def clean_labels(self) -> dict[str, str]:
-        """Texts by texts."""
+        """A mapping of strings to strings."""
         try:
             return registry.check_labels(self.cleaned_data["labels"] or {})
         except DomainError as error:

@@ -48,7 +48,7 @@ def not_an_api_server() -> ClusterUnavailable:
     )
 
 
-def redirected() -> ClusterUnavailable:
+def redirect_error() -> ClusterUnavailable:
     """The error for a redirect: following it would send the credentials elsewhere."""
     return ClusterUnavailable(
         "the cluster's address redirects elsewhere; redirects are not followed",

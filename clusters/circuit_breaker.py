@@ -54,7 +54,7 @@ class CircuitBreaker:
             self._open_until = time.monotonic() + self.seconds
 
     def record_timeout(self, started: float) -> bool:
-        """Count a call without an answer in time; `started` is its begin in monotonic seconds.
+        """Count a call without an answer in time; `started` is when it began, in monotonic seconds.
 
         True when no other call was answered since then: only that makes the circuit doubtful.
         """

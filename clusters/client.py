@@ -19,7 +19,7 @@ from clusters import impersonation, tls
 from clusters.api_errors import (
     AnswerTimeout,
     not_an_api_server,
-    redirected,
+    redirect_error,
     status_error,
     unreachable,
 )
@@ -355,7 +355,7 @@ class ClusterClient:
         if response.status >= 400:
             raise status_error(response.status, data)
         if response.status >= 300:
-            raise redirected()
+            raise redirect_error()
         if accept == "application/json" and data[:1] not in (b"{", b"["):
             raise not_an_api_server()
         return data

@@ -44,7 +44,7 @@ def count(event: Mapping[str, Any]) -> int:
 
 
 def moment(text: str) -> datetime:
-    """An RFC 3339 text as a time to sort by; LONG_AGO when it is none.
+    """An RFC 3339 text as a time to sort by; LONG_AGO when it is not one.
 
     As texts, times with and without fractions of a second do not sort.
     """
@@ -64,7 +64,7 @@ class _EventSeries(msgspec.Struct, rename="camel"):
     last_observed_time: str | None = None
 
 
-class _EventHead(msgspec.Struct, rename="camel"):
+class _EventTimes(msgspec.Struct, rename="camel"):
     metadata: _EventMetadata | None = None
     series: _EventSeries | None = None
     count: int | None = None
@@ -74,7 +74,7 @@ class _EventHead(msgspec.Struct, rename="camel"):
     first_timestamp: str | None = None
 
 
-_HEADS = msgspec.json.Decoder(_EventHead)
+_HEADS = msgspec.json.Decoder(_EventTimes)
 
 
 def raw_moment(raw: bytes) -> datetime:

@@ -25,7 +25,7 @@ def _check_peer(sock: socket.socket, policy: str) -> None:
     if not is_allowed(peer, policy):
         sock.close()
         raise ClusterUnavailable(
-            "the address that the name leads to is not allowed",
+            "the address that the host name resolves to is not allowed",
             reason="address_refused",
         )
 

@@ -1,4 +1,4 @@
-"""The user on whose behalf this thread works, as clusters with impersonation are told.
+"""The user on whose behalf this thread calls clusters; those with impersonation get the name.
 
 None for the platform's own work.
 """
@@ -45,7 +45,7 @@ def set_current(source: Source | None) -> None:
 
 
 @contextmanager
-def acting(source: Source | None) -> Iterator[None]:
+def act_as(source: Source | None) -> Iterator[None]:
     """Act on behalf of a user within the block."""
     token = _current.set(cache(source) if source else None)
     try:

@@ -76,7 +76,7 @@ KINDS_WITH_PROBLEMS = (
 
 
 def quote_segment(text: str, what: str) -> str:
-    """One quoted segment of a path; Invalid, naming `what`, for a text that is none.
+    """One quoted segment of a path; Invalid, naming `what`, for an invalid one.
 
     Client libraries do not quote: `../secrets/x` as a name would reach another kind.
     """

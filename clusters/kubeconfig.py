@@ -82,7 +82,7 @@ def refuse_dangerous(config: Object) -> None:
                     )
 
 
-def _named(config: Object, section: str, name: object) -> Object:
+def _find_entry(config: Object, section: str, name: object) -> Object:
     for candidate, body in _entries(config, section):
         if candidate == name:
             return body
@@ -126,7 +126,7 @@ def host_name(text: str) -> str:
     except ValueError:
         name = text.rstrip(".") if text.isascii() else text.rstrip(".").encode("idna").decode()
     if not name or len(name) > MAX_HOST or not all(map(LABEL.match, name.split("."))):
-        raise ValueError(f"{text[:60]!r} is no host name")
+        raise ValueError(f"{text[:60]!r} is not a host name")
     return name
 
 
@@ -230,10 +230,10 @@ def _check_names(config: Object, section: str) -> None:
 
 
 def contexts(config: Object) -> list[str]:
-    """The names of the contexts, in the kubeconfig's order; Invalid when one holds a NUL."""
+    """The names of the contexts, in the kubeconfig's order; Invalid when one contains NUL."""
     names = [name for name, _ in _entries(config, "contexts")]
     if any("\0" in name for name in names):
-        raise Invalid("kubeconfig: a context's name holds a NUL")
+        raise Invalid("kubeconfig: a context's name contains a NUL character")
     return names
 
 
@@ -268,7 +268,7 @@ def context_name(config: Object, choice: str = "") -> str:
 
 def context_namespace(config: Object) -> str:
     """The namespace of the context in use; "" when it names none."""
-    context = _named(config, "contexts", context_name(config))
+    context = _find_entry(config, "contexts", context_name(config))
     return _text(context, "namespace") or ""
 
 
@@ -294,10 +294,10 @@ def access(text: str, *, policy: str, allow_insecure: bool = False) -> Access:
     """
     config = parse(text)
     name = context_name(config)
-    context = _named(config, "contexts", name)
+    context = _find_entry(config, "contexts", name)
     if not context.get("cluster"):
         raise Invalid(f"kubeconfig: context {name!r} names no cluster")
-    cluster = _named(config, "clusters", context["cluster"])
+    cluster = _find_entry(config, "clusters", context["cluster"])
     user = _user(config, context)
     address = _text(cluster, "server")
     if not address:
@@ -335,4 +335,4 @@ def _token(user: Object) -> str | None:
 
 def _user(config: Object, context: Object) -> Object:
     name: Any = context.get("user")
-    return _named(config, "users", name) if name else {}
+    return _find_entry(config, "users", name) if name else {}

@@ -17,7 +17,7 @@ from clusters.yamlreader import (
     check_size,
     is_text,
     parse,
-    resolved,
+    resolve_scalar,
     whole_number,
 )
 from core.errors import Invalid
@@ -96,7 +96,7 @@ def _json(text: str) -> Any:
     try:
         raw = text.removeprefix("\ufeff").encode()
     except UnicodeEncodeError:
-        raise Invalid("the text holds half of a surrogate pair") from None
+        raise Invalid("the text contains half of a surrogate pair") from None
     try:
         check_shape(raw, nodes=MAX_NODES)
         # As in YAML, and as kubectl reads it: the last of two members with one name counts.
@@ -178,7 +178,7 @@ class _Dumper(yaml.CSafeDumper):
         """The tag that a plain scalar would be read with."""
         if kind is not yaml.ScalarNode or not implicit[0]:
             return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
-        tag = resolved(value)[0]
+        tag = resolve_scalar(value)[0]
         if tag == STR and not is_text(value):
             # Any other tag than STR makes PyYAML quote it.
             return TIME

@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from clusters import kubeconfig, request_cache, tls
+from clusters import credentials, kubeconfig, request_cache
 from clusters.address_policy import check_prometheus
 from clusters.call_limits import CallLimiter
 from clusters.client import ClientLimits, ClusterClient
@@ -326,7 +326,7 @@ def kubeconfig_facts(trial_client: ClusterClient, text: str) -> dict[str, Any]:
     return {
         "context": kubeconfig.context_name(config)[:500],
         "contexts": kubeconfig.contexts(config)[: kubeconfig.MAX_CONTEXTS],
-        "credentials_expire_at": tls.expiry(trial_client.access),
+        "credentials_expire_at": credentials.expiry(trial_client.access),
         "system_uid": system_uid(trial_client),
     }
 
@@ -430,14 +430,14 @@ def probe(trial_client: ClusterClient) -> str:
         if not _may_be_credentials(error):
             raise
         # A server does not say that credentials have expired, so the kubeconfig is looked at.
-        expiry = tls.expiry(trial_client.access)
+        expiry = credentials.expiry(trial_client.access)
         if expiry and expiry <= timezone.now():
             raise ClusterUnavailable(
                 f"the kubeconfig's credentials expired on {expiry:%Y-%m-%d at %H:%M} UTC",
                 reason="credential_invalid",
                 expired_at=f"{expiry:%Y-%m-%dT%H:%M:%SZ}",
             ) from error
-        beginning = tls.beginning(trial_client.access)
+        beginning = credentials.validity_start(trial_client.access)
         if beginning and beginning > timezone.now():
             raise ClusterUnavailable(
                 f"the kubeconfig's credentials are valid from {beginning:%Y-%m-%d at %H:%M} UTC on",

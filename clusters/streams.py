@@ -20,7 +20,7 @@ from yarl import URL
 
 from clusters import impersonation, tls
 from clusters.address_policy import is_allowed
-from clusters.api_errors import not_an_api_server, redirected, status_error, unreachable
+from clusters.api_errors import not_an_api_server, redirect_error, status_error, unreachable
 from clusters.circuit_breaker import CircuitBreaker, api_group
 from clusters.client import PROBE_SECONDS, ClientLimits
 from clusters.credentials import authorization_header
@@ -160,7 +160,7 @@ class StreamClient:
                 if response.status >= 400:
                     raise _refusal(response, await self._body(response))
                 if response.status >= 300:
-                    raise redirected()
+                    raise redirect_error()
                 yield response
 
     @contextmanager
@@ -343,7 +343,7 @@ def _trace_config() -> aiohttp.TraceConfig:
     async def refuse_redirect(
         session: aiohttp.ClientSession, context: SimpleNamespace, params: Any
     ) -> None:
-        raise redirected()
+        raise redirect_error()
 
     async def keep_refusal(
         session: aiohttp.ClientSession,

@@ -36,7 +36,7 @@ class ObjectHead(msgspec.Struct):
 
 
 class ListMeta(msgspec.Struct, rename="camel"):
-    """A list's metadata: its resourceVersion, and where it goes on."""
+    """A list's metadata: its resourceVersion, and the token of its next chunk."""
 
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")

@@ -135,7 +135,7 @@ def parse(text: str, *, places: bool = False) -> Iterator[Parsed]:
             if document is not None:
                 yield document
     except UnicodeEncodeError:
-        raise Invalid("the text holds half of a surrogate pair") from None
+        raise Invalid("the text contains half of a surrogate pair") from None
 
 
 class _Builder:
@@ -192,7 +192,7 @@ class _Builder:
         if tag == "!":
             tag = STR
         try:
-            kind, value = tagged(tag, event.value)
+            kind, value = parse_scalar(tag, event.value)
         except ValueError as error:
             raise Invalid(f"not valid YAML: {error}{_where(event.start_mark)}") from None
         node = None
@@ -359,7 +359,9 @@ def _misplaced_tag(event: Any) -> Invalid:
 def _check_tag(event: Any) -> None:
     # libyaml repeats a prefix of %TAG in every tag that uses it: short texts could become large.
     if len(event.tag or "") > MAX_KEY or len(event.anchor or "") > MAX_KEY:
-        raise Beyond(f"tags and anchors may have {MAX_KEY} letters{_where(event.start_mark)}")
+        raise Beyond(
+            f"tags and anchors may have at most {MAX_KEY} characters{_where(event.start_mark)}"
+        )
 
 
 def _merge(into: dict[str, Any], value: Any, mark: Any) -> None:
@@ -434,7 +436,7 @@ def _shortest_digits(single: float) -> tuple[str, int]:
     return mantissa, int(exponent)
 
 
-def tagged(tag: str, text: str) -> tuple[str, Any]:
+def parse_scalar(tag: str, text: str) -> tuple[str, Any]:
     """(tag, value) of a scalar; `tag` is "" for a plain one without a tag.
 
     ValueError where the text is not what its tag says.
@@ -447,7 +449,7 @@ def tagged(tag: str, text: str) -> tuple[str, Any]:
             raise ValueError("!!binary is not followed by base64") from None
     if tag == STR or (tag and tag not in RESOLVED):
         return STR, text
-    kind, value = resolved(text)
+    kind, value = resolve_scalar(text)
     if not tag or tag == kind:
         return kind, value
     if tag == FLOAT and kind == INT:
@@ -458,7 +460,7 @@ def tagged(tag: str, text: str) -> tuple[str, Any]:
     raise ValueError(f"{excerpt!r} is no {tag.removeprefix(PREFIX)}")
 
 
-def resolved(text: str) -> tuple[str, Any]:
+def resolve_scalar(text: str) -> tuple[str, Any]:
     """(tag, value) of a plain scalar without a tag."""
     if text and text[0] not in FIRST:
         return STR, text
@@ -507,7 +509,7 @@ def _decimal(plain: str, text: str) -> tuple[str, Any]:
 
 def is_text(text: str) -> bool:
     """Whether a plain scalar is text to Kubernetes' reader and to those of YAML 1.1 and 1.2."""
-    if resolved(text)[0] != STR or DECIMAL.match(text.replace("_", "")):
+    if resolve_scalar(text)[0] != STR or DECIMAL.match(text.replace("_", "")):
         return False
     resolvers = yaml.SafeLoader.yaml_implicit_resolvers
     candidates = resolvers.get(text[:1], []) + resolvers.get(None, [])

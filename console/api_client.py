@@ -159,7 +159,7 @@ def _build_request(
     inner._body = content
     inner._stream = BytesIO(content)
     inner.id = getattr(request, "id", "")  # type: ignore[attr-defined]
-    inner.console_session = ConsoleSession.of(request)  # type: ignore[attr-defined]
+    inner.console_session = ConsoleSession.for_request(request)  # type: ignore[attr-defined]
     return inner
 
 

@@ -61,7 +61,7 @@ def json_view(
 
 
 def refusal_response(refusal: ApiRefusal) -> HttpResponse:
-    """What the API said no to, and what to do next."""
+    """What the API refused, and what to do next."""
     hint = hints.for_code(refusal.code, refusal.details)
     body = {
         "message": refusal.message,

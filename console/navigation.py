@@ -182,7 +182,7 @@ def frame_context(
     kind_links: SafeString | str = ""
     if current:
         plural = _kind_in_path(request.path)
-        kind_links = _kind_links(plural, current["id"], language, hidden=may.hidden())
+        kind_links = _kind_links(plural, current["id"], language, hidden=may.hidden_kinds())
     return {
         "person": request.user,
         "may": may,

@@ -69,7 +69,7 @@ class AccessSummary:
     writes: bool = False
     whole: bool = False
 
-    def hidden(self) -> frozenset[str]:
+    def hidden_kinds(self) -> frozenset[str]:
         """The kinds that would only be refused."""
         if self.cluster:
             return frozenset()

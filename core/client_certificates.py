@@ -169,7 +169,7 @@ def _from_xfcc(text: str) -> Certificate:
     for name, value in _members(text):
         values.setdefault(name, []).append(value)
     if any(len(values.get(name, [])) > 1 for name in ("subject", "hash", "cert")):
-        raise ValueError("a member stands twice")
+        raise ValueError("a member occurs twice")
     try:
         subject = _subject(_parse_name(values.get("subject", [""])[0]))
     except ValueError:

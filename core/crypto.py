@@ -80,7 +80,7 @@ def unseal(token: str) -> bytes:
     try:
         raw = base64.urlsafe_b64decode(token)
     except binascii.Error:
-        raise ValueError("this is no sealed value") from None
+        raise ValueError("not a sealed value") from None
     digest = raw[:PLACE_BYTES]
     for cipher, _ in _sealers(tuple(settings.FIELD_ENCRYPTION_KEYS)):
         try:

@@ -152,7 +152,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if members[name] != value:
             short = name[:100]
             raise UnclearInput(
-                f"{short} is given twice, and differently",
+                f"{short} is given twice with different values",
                 field=short,
             )
     return members

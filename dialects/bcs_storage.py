@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from core import errors
 from core.api.dialect import Dialect, Page, UnknownRoute
 from core.api.routes import catch_all
-from core.api.schema import BOOLEAN, INTEGER, TEXT, Schema, titled
+from core.api.schema import BOOLEAN, INTEGER, TEXT, Schema, with_title
 from storage_api import wire_profile
 from storage_api.api import cluster_resources, dynamic, feeds, free_documents, reports
 from storage_api.api.base import Action, SingleDocument, request_profile
@@ -142,7 +142,7 @@ DIALECT = Dialect(
     page=_page_answer,
     error=_error,
     envelope=_envelope,
-    error_schema=titled(
+    error_schema=with_title(
         "BcsFailure",
         _members({}, False, result=False, codes=FAILURE_CODES),
     ),

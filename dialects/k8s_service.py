@@ -34,7 +34,7 @@ from core.api.schema import (
     Schema,
     array,
     record,
-    titled,
+    with_title,
 )
 from core.jsontext import loads
 from workloads.objects import selectors
@@ -114,7 +114,7 @@ DIALECT = Dialect(
     error=_error,
     content_type="application/json;charset=utf-8",
     envelope=_envelope,
-    error_schema=titled("K8sServiceFailure", _members(TEXT, [201, 401, 403, 500])),
+    error_schema=with_title("K8sServiceFailure", _members(TEXT, [201, 401, 403, 500])),
     error_status=200,
     prefix="K8sService",
     folds_names=True,

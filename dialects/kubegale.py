@@ -16,7 +16,7 @@ from core import errors
 from core.api import confirmation
 from core.api.dialect import Dialect, Page
 from core.api.routes import catch_all
-from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, titled
+from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, with_title
 from operations.api import OperationViewSet
 from storage_api.api import history, multicluster, names, overview, restoration, watching
 from storage_api.api.inventory import StoreInventory
@@ -194,7 +194,7 @@ DIALECT = Dialect(
     error=_error,
     params={"cluster_id": "cluster", "clusterId": "cluster", "namespace": "namespace"},
     envelope=_envelope,
-    error_schema=titled("Failure", _answer_schema(OBJECT, FAILURE_CODE)),
+    error_schema=with_title("Failure", _answer_schema(OBJECT, FAILURE_CODE)),
     error_status=200,
     kinds={kind.plural: kind.name for kind in KINDS.values()},
     spoken=frozenset(confirmation.NAMES),

@@ -24,7 +24,7 @@ from billing.api.vkube import (
 from core import errors
 from core.api.dialect import Dialect, Page
 from core.api.routes import catch_all
-from core.api.schema import TEXT, Schema, record, titled
+from core.api.schema import TEXT, Schema, record, with_title
 
 BROKEN = "server errror"
 # HTTP status by class of error; all others are 500.
@@ -82,9 +82,9 @@ DIALECT = Dialect(
     one=_object_answer,
     page=_page_answer,
     error=_error,
-    error_schema=titled(
+    error_schema=with_title(
         "VKubeFailure",
-        record(error=titled("VKubeError", record(code=FAILURE_STATUS, message=TEXT))),
+        record(error=with_title("VKubeError", record(code=FAILURE_STATUS, message=TEXT))),
     ),
     prefix="VKube",
 )

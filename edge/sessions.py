@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from edge.connections import Connection
 from edge.outlet import ClientGone, Outlet
-from edge.spool import PART, Spool, spooling
+from edge.spool import PART, Spool, open_spool
 from edge.upstreams import Unavailable, Upstream
 from edge.wire import (
     CRLF,
@@ -112,7 +112,7 @@ class Session:
             method = request.method
             self._drain = 0
             limits = self._limits
-            spool = spooling(
+            spool = open_spool(
                 self._front.budget,
                 limits.spool_memory,
                 limits.body_bytes + PART,

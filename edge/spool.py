@@ -86,7 +86,7 @@ class Spool:
 
 
 @contextmanager
-def spooling(budget: Budget, memory: int, most: int) -> Iterator[Spool]:
+def open_spool(budget: Budget, memory: int, most: int) -> Iterator[Spool]:
     """A spool of at most `most` bytes that is dropped at the end of the block."""
     spool = Spool(budget, memory, most)
     try:

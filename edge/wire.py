@@ -114,7 +114,7 @@ def check_certificate_headers(request: Request, names: frozenset[bytes], *, trus
 
 
 def find_head(buffer: bytearray, limits: Limits) -> int:
-    """Where the head in the buffer ends (after its empty line), or 0 when it is not whole yet.
+    """Where the head in the buffer ends (after its empty line), or 0 when it is incomplete.
 
     Refusal as soon as no continuation can make it good: too long, or a line that ends in a bare
     line feed.
@@ -233,11 +233,11 @@ def _read_address(request: Request) -> None:
 
 
 def _read_framing(request: Request) -> None:
-    """Read the length of the body; Refusal when more than one header says it."""
+    """Read the length of the body; Refusal when more than one header gives it."""
     lengths = [value for name, value in request.headers if name == b"content-length"]
     codings = [value for name, value in request.headers if name == b"transfer-encoding"]
     if len(lengths) > 1 or (lengths and codings) or len(codings) > 1:
-        raise Refusal(400, "The length of the request's body is said more than once.")
+        raise Refusal(400, "The length of the request's body is given more than once.")
     if codings:
         if codings[0].lower() != b"chunked" or not request.minor:
             raise Refusal(400, "The only transfer encoding of a request's body is chunked.")

@@ -124,9 +124,9 @@ def _close_sockets_before_stopping() -> None:
         return
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        uvicorns_handler = signal.getsignal(number)
-        if callable(uvicorns_handler):
-            signal.signal(number, _closing_handler(loop, uvicorns_handler))
+        uvicorn_handler = signal.getsignal(number)
+        if callable(uvicorn_handler):
+            signal.signal(number, _closing_handler(loop, uvicorn_handler))
 
 
 def _closing_handler(

@@ -476,7 +476,9 @@ STORAGE_TIME_ZONE = env.text("STORAGE_TIME_ZONE", env.text("TIME_ZONE", "Asia/Sh
 try:
     ZoneInfo(STORAGE_TIME_ZONE)
 except (ValueError, OSError):
-    raise env.SettingError(f"STORAGE_TIME_ZONE is no time zone: {STORAGE_TIME_ZONE!r}.") from None
+    raise env.SettingError(
+        f"STORAGE_TIME_ZONE is not a time zone: {STORAGE_TIME_ZONE!r}."
+    ) from None
 STORAGE_CHANGE_DAYS = env.integer("STORAGE_CHANGE_DAYS", 7)
 STORAGE_EVENT_MAX_DAYS = env.integer("STORAGE_EVENT_MAX_DAYS", 15)
 STORAGE_EVENT_MAX_COUNT = env.integer("STORAGE_EVENT_MAX_COUNT", 10_000)

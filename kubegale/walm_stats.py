@@ -27,7 +27,7 @@ def go_duration(seconds: float) -> str:
     return f"{int(hours)}h{text}" if hours else text
 
 
-class Statistics:
+class RequestStatistics:
     """Totals since the process began, and the counts of the current second."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Statistics:
             }
 
 
-STATISTICS = Statistics()
+STATISTICS = RequestStatistics()
 
 
 class CountAnswers:

@@ -10,9 +10,9 @@ from launcher.processes import LaunchError, die_with
 
 
 def main() -> int:
-    """Do what the command line says.
+    """Run the command that the arguments name.
 
-    0 when told to stop, 1 with one sentence when something is wrong.
+    The exit status: 0 after a signal to stop, 1 with one sentence when something is wrong.
     """
     parser = argparse.ArgumentParser(prog="python -m launcher", description="Start KubeGale.")
     parser.add_argument("what", choices=("run", "serve"))

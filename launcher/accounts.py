@@ -21,7 +21,7 @@ class UserOptions(TypedDict, total=False):
     extra_groups: list[int]
 
 
-def unprivileged() -> Account | None:
+def unprivileged_account() -> Account | None:
     """The user to run PostgreSQL as: None (ourselves) unless we are root.
 
     For root it is `postgres`, else `nobody`; LaunchError when the system has neither.

@@ -71,7 +71,7 @@ class Postgres:
     @cached_property
     def account(self) -> Account | None:
         """The user that the server runs as; None (ourselves) unless we are root."""
-        return accounts.unprivileged()
+        return accounts.unprivileged_account()
 
     @cached_property
     def binaries(self) -> Binaries:

@@ -144,7 +144,7 @@ def stop(children: Iterable[Child], *, pump: Callable[[], bool] | None = None) -
 
 
 def last_line(log: Path, *words: str) -> str:
-    """The last line of a log that holds one of `words`, else its last line, else an empty text."""
+    """The last line of a log that contains one of `words`, else its last line, else ""."""
     try:
         lines = [
             line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()

@@ -48,7 +48,7 @@ class Listening:
         )
 
     def check(self) -> None:
-        """A LaunchError when somebody listens on one of the ports already."""
+        """LaunchError when one of the ports is already in use, or both are the same."""
         if self.port == self.ws_port:
             raise LaunchError(
                 f"KUBEGALE_PORT and KUBEGALE_WS_PORT are both {self.port}: "

@@ -27,7 +27,7 @@ from core.api.schema import (
     record,
 )
 from core.errors import Forbidden, NotFound
-from operations import lifecycle as operations
+from operations import lifecycle
 from operations.models import Operation, OperationStep
 
 STEP_SCHEMA = record(
@@ -101,7 +101,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
         cluster_id = None
         if cluster:
             cluster_id = registry.find(integer(cluster, "cluster_id", minimum=0)).pk
-        rows = operations.search(
+        rows = lifecycle.search(
             cluster_id=cluster_id,
             state=_parameter(request, "state"),
             kind=_parameter(request, "kind"),
@@ -109,7 +109,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
             name=_parameter(request, "name"),
             requested_by=_parameter(request, "requested_by"),
         ).filter(visible)
-        items = [operations.represent(row) for row in rows[page.offset : page.offset + page.size]]
+        items = [lifecycle.represent(row) for row in rows[page.offset : page.offset + page.size]]
         return Page(items, rows.count(), page.page, page.size)
 
     def _visible(self, request: Request, act: AccessAttributes) -> Q:
@@ -128,7 +128,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
 
     def retrieve(self, request: Request, pk: str) -> Any:
         """One operation with its steps."""
-        return operations.represent(self._permitted(request, pk, "get"))
+        return lifecycle.represent(self._permitted(request, pk, "get"))
 
     def cancel(self, request: Request, pk: str) -> Any:
         """The operation, which stops before its next step; refused when it is over."""
@@ -144,11 +144,11 @@ class OperationViewSet(ViewSetMixin, DialectView):
                 name=str(row.pk),
             ),
         )
-        return operations.represent(operations.cancel(row))
+        return lifecycle.represent(lifecycle.cancel(row))
 
     def _permitted(self, request: Request, pk: str, verb: str) -> Operation:
         """The operation; NotFound also when the caller may not see it."""
-        row = operations.find(pk)
+        row = lifecycle.find(pk)
         kind = KINDS.get(row.resource)
         act = AccessAttributes(
             "get",

@@ -2,13 +2,13 @@
 
 How to add a kind of operation:
 
-1. Write a runner, `def run(operation: Operation) -> Again | Result`, in the service layer of your
-   app. It does what can be done now and returns `Again(seconds)` to be called once more, or a dict,
-   the operation's result. A `DomainError` that it raises ends the operation as failed with that
-   sentence. It must be idempotent: after a crash it is called again with the same row. What it has
-   to remember it saves in steps (`plan`, `move`) or with `remember`. Between two calls to a cluster
-   it calls `alive`, which raises when the operation was cancelled or the requester may no longer do
-   this.
+1. Write a runner, `def run(operation: Operation) -> RequeueAfter | Result`, in the service layer of
+   your app. It does what can be done now and returns `RequeueAfter(seconds)` to be called once
+   more, or a dict, the operation's result. A `DomainError` that it raises ends the operation as
+   failed with that sentence. It must be idempotent: after a crash it is called again with the same
+   row. What it has to remember it saves in steps (`plan`, `move`) or with `remember`. Between two
+   calls to a cluster it calls `heartbeat`, which raises when the operation was cancelled or the
+   requester may no longer do this.
 2. Name it in settings.OPERATIONS: kind -> {"run": dotted path, "queue": one of
    settings.OPERATION_LIMITS}.
 3. Create the row with `create(…)`, and in the view call `operations.tasks.enqueue(operation)`,
@@ -369,7 +369,7 @@ def finish_cancelled(operation: Operation) -> bool:
 
 # --- progress ------------------------------------------------------------------------------------
 def heartbeat(operation: Operation) -> None:
-    """Record that the worker lives, so that the operation is not given to another one.
+    """Record that the worker is alive, so that no other worker takes the operation over.
 
     Cancelled when it was asked to stop or is no longer running; Forbidden when the requester may no
     longer do this.

@@ -131,7 +131,7 @@ def _call_runner(row: Operation) -> RequeueAfter | None:
     runner = cast(Runner, import_string(settings.OPERATIONS[row.kind]["run"]))
     try:
         lifecycle.heartbeat(row)
-        with impersonation.acting(_requester(row)):
+        with impersonation.act_as(_requester(row)):
             outcome = runner(row)
     except Cancelled:
         lifecycle.finish_cancelled(row)

@@ -47,15 +47,15 @@ async def serve_operation(socket: Socket, arguments: Mapping[str, str]) -> None:
     first frame.
     """
     await socket.accept()
-    row, guest = await _admit(socket, arguments["operation"])
+    row, socket_client = await _admit(socket, arguments["operation"])
     outbox = SendBuffer(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS)
-    pongs = KeepAlive()
-    async with handshake.hold_quota(guest):
+    keep_alive = KeepAlive()
+    async with handshake.hold_quota(socket_client):
         await first_of(
             _send_changes(row.pk, outbox),
             outbox.drain(socket),
-            listen(socket, pongs, outbox),
-            guest.watch(outbox.notify, pongs),
+            listen(socket, keep_alive, outbox),
+            socket_client.watch(outbox.notify, keep_alive),
         )
 
 

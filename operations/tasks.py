@@ -38,7 +38,7 @@ def run_operation(pk: int, turn: int) -> None:
 def resume_operations() -> None:
     """Send every operation again whose worker or message was lost.
 
-    A run that goes on all the same is not disturbed: it has the operation's lock.
+    A run that is in fact still going is not disturbed: it has the operation's lock.
     """
     for row in lifecycle.claim_overdue():
         send(runner.message(row))

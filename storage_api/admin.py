@@ -231,7 +231,7 @@ class FreeIndexAdmin(ReadOnly, ModelAdmin[FreeIndex]):
 
 @admin.register(CollectorProcess)
 class CollectorProcessAdmin(ReadOnly, ModelAdmin[CollectorProcess]):
-    """The collectors that run, or did lately."""
+    """The collectors that run, or ran recently."""
 
     list_display = ("name", "seen_at")
     ordering = ("-seen_at",)

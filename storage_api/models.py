@@ -331,7 +331,7 @@ class FreeIndex(models.Model):
 
 
 class CollectorProcess(models.Model):
-    """One running collector; those seen lately share the clusters evenly."""
+    """One running collector; those seen recently share the clusters evenly."""
 
     name = models.TextField(primary_key=True)
     seen_at = models.DateTimeField()

@@ -253,7 +253,7 @@ def mask_sealed(text: bytes) -> bytes:
 
 
 def mask_sealed_value(value: Any) -> Any:
-    """As `masked`, for a value that was parsed."""
+    """As `mask_sealed`, for a value that was parsed."""
     text = orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_SUBCLASS, default=str)
     return orjson.loads(mask_sealed(text)) if _MARK in text else value
 

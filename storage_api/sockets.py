@@ -38,10 +38,10 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
     after = socket.query.get("after")
     if after:
         options["after"] = after
-    guest = SocketClient(
+    socket_client = SocketClient(
         ticket.user, ticket.credential, None, ticket.session, "watch", settings.WATCHES_PER_USER
     )
-    async with handshake.hold_quota(guest):
+    async with handshake.hold_quota(socket_client):
         watch = await connections.in_database_thread(
             MulticlusterWatch,
             ticket.credential,
@@ -49,7 +49,7 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
         )
         # A watch may not skip anything: while the client does not read, neither do we.
         outbox = SendBuffer(settings.LOG_BUFFER_BYTES, PATIENCE)
-        pongs = KeepAlive()
+        keep_alive = KeepAlive()
         outbox.notify(
             {
                 "type": "status",
@@ -62,8 +62,8 @@ async def serve_changes(socket: Socket, arguments: Mapping[str, str]) -> None:
         await first_of(
             _send_changes(watch, outbox),
             outbox.drain(socket),
-            listen(socket, pongs, outbox),
-            guest.watch(outbox.notify, pongs),
+            listen(socket, keep_alive, outbox),
+            socket_client.watch(outbox.notify, keep_alive),
         )
 
 

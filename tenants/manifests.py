@@ -72,16 +72,16 @@ def check_options(body: Mapping[str, object]) -> dict[str, Any]:
 
 
 # --- manifests ------------------------------------------------------------------------------------
-def namespace(blueprint: TenantSpec) -> Object:
+def namespace(spec: TenantSpec) -> Object:
     """The Namespace, labelled as a tenant's."""
-    labels = dict(blueprint.labels or {})
-    if level := blueprint.options.get("pod_security"):
+    labels = dict(spec.labels or {})
+    if level := spec.options.get("pod_security"):
         labels["pod-security.kubernetes.io/enforce"] = level
-    labels[MULTI_TENANT] = tenant_label(blueprint.name)
+    labels[MULTI_TENANT] = tenant_label(spec.name)
     metadata = {
-        "name": blueprint.name,
+        "name": spec.name,
         "labels": labels,
-        "annotations": dict(blueprint.annotations or {}),
+        "annotations": dict(spec.annotations or {}),
     }
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 

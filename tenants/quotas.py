@@ -87,7 +87,7 @@ def read_hard(hard: Mapping[str, object], where: str = "hard") -> dict[str, str]
         resource = resource_of(name)
         if not resource:
             raise Invalid(
-                f"{where}.{name[:60]} is nothing that a quota limits: "
+                f"{where}.{name[:60]} is not a resource that a quota limits: "
                 f"use {', '.join(RESOURCES)} or Kubernetes' names",
                 field="hard",
             )
@@ -100,7 +100,7 @@ def read_hard(hard: Mapping[str, object], where: str = "hard") -> dict[str, str]
         if amount is None or amount < 0:
             raise Invalid(f"{where}.{name} must be a quantity: {value[:40]!r}", field="hard")
         if resource in limits and quantities.parse(limits[resource]) != amount:
-            raise Invalid(f"{where}.{name} is given twice, and differently", field="hard")
+            raise Invalid(f"{where}.{name} is given twice with different values", field="hard")
         limits.setdefault(resource, value)
     return limits
 

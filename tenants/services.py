@@ -117,7 +117,7 @@ def _sort_by_name(items: Iterable[Object]) -> list[Object]:
 # --- making ---------------------------------------------------------------------------------------
 def create(
     cluster: Cluster,
-    blueprint: TenantSpec,
+    spec: TenantSpec,
     *,
     by: str = "",
     contact: str = "",
@@ -129,13 +129,13 @@ def create(
     changed, when the namespace exists already. NotFound for an unknown member.
     """
     # Before anything is created.
-    for member in blueprint.members:
+    for member in spec.members:
         users.find(member.username)
     client = registry.client(cluster)
-    if _exists(client, blueprint.name):
+    if _exists(client, spec.name):
         return None
     try:
-        manifest = manifests.namespace(blueprint)
+        manifest = manifests.namespace(spec)
         created = orjson.loads(client.create(NAMESPACES, manifest))
     except Conflict as error:
         # Another caller was faster than our check.
@@ -144,16 +144,16 @@ def create(
         raise
     uid = created["metadata"]["uid"]
     try:
-        _create_contents(client, blueprint)
+        _create_contents(client, spec)
         options = {
-            **blueprint.options,
+            **spec.options,
             "furnished": True,
-            "quotas": [quota.name for quota in blueprint.quotas],
+            "quotas": [quota.name for quota in spec.quotas],
         }
         return _create_row(
             cluster,
             uid,
-            blueprint,
+            spec,
             options,
             by=by,
             contact=contact,
@@ -161,7 +161,7 @@ def create(
         )
     except BaseException:
         # Also when the worker is stopped: half a tenant would have no limits.
-        _undo_create(client, blueprint.name, uid)
+        _undo_create(client, spec.name, uid)
         raise
 
 
@@ -173,22 +173,22 @@ def _exists(client: ClusterClient, name: str) -> bool:
     return True
 
 
-def _create_contents(client: ClusterClient, blueprint: TenantSpec) -> None:
+def _create_contents(client: ClusterClient, spec: TenantSpec) -> None:
     """Create what belongs in the namespace.
 
     Quotas come first, then defaults, then isolation, and members last: they can do nothing before
     all limits are in place.
     """
-    space = blueprint.name
-    for quota in blueprint.quotas:
+    space = spec.name
+    for quota in spec.quotas:
         manifest = manifests.resource_quota(quota, space)
         client.create(QUOTAS, manifest, namespace=space)
     client.create(LIMIT_RANGES, manifests.limit_range(space), namespace=space)
-    if blueprint.options.get("network_policy"):
+    if spec.options.get("network_policy"):
         manifest = manifests.network_policy(space)
         client.create(NETWORK_POLICIES, manifest, namespace=space)
-    if blueprint.options.get("role_bindings"):
-        for member in blueprint.members:
+    if spec.options.get("role_bindings"):
+        for member in spec.members:
             manifest = manifests.role_binding(member, space)
             client.create(ROLE_BINDINGS, manifest, namespace=space)
 
@@ -207,7 +207,7 @@ def _undo_create(client: ClusterClient, name: str, uid: str) -> None:
 def _create_row(
     cluster: Cluster,
     uid: str,
-    blueprint: TenantSpec,
+    spec: TenantSpec,
     options: Mapping[str, Any],
     *,
     by: str,
@@ -216,46 +216,44 @@ def _create_row(
 ) -> Tenant:
     """The row of a new tenant; rows and grants of an earlier namespace of that name are deleted."""
     with transaction.atomic():
-        forget(cluster, blueprint.name, but=uid)
+        forget(cluster, spec.name, but=uid)
         tenant = Tenant.objects.create(
             cluster=cluster,
-            namespace=blueprint.name,
+            namespace=spec.name,
             uid=uid,
             options=dict(options),
             created_by=by,
             contact=contact[:200],
             description=description,
         )
-        for member in blueprint.members:
+        for member in spec.members:
             _admit(tenant, users.find(member.username), member.role, by=by)
     return tenant
 
 
 # --- changing -------------------------------------------------------------------------------------
-def update(cluster: Cluster, blueprint: TenantSpec) -> None:
+def update(cluster: Cluster, spec: TenantSpec) -> None:
     """Replace labels, annotations and the named quotas; the rest stays. NotFound."""
     client = registry.client(cluster)
-    if not _exists(client, blueprint.name):
+    if not _exists(client, spec.name):
         raise NotFound("not found error")
-    if blueprint.labels is not None or blueprint.annotations is not None:
-        _replace(
-            client, NAMESPACES, blueprint.name, lambda current: _merge_metadata(current, blueprint)
-        )
-    for quota in blueprint.quotas:
-        _apply_quota(client, blueprint.name, quota.name, quota.hard)
+    if spec.labels is not None or spec.annotations is not None:
+        _replace(client, NAMESPACES, spec.name, lambda current: _merge_metadata(current, spec))
+    for quota in spec.quotas:
+        _apply_quota(client, spec.name, quota.name, quota.hard)
 
 
-def _merge_metadata(current: Object, blueprint: TenantSpec) -> Object:
+def _merge_metadata(current: Object, spec: TenantSpec) -> Object:
     metadata = current["metadata"]
-    if blueprint.labels is not None:
-        labels = manifests.merge_metadata(metadata.get("labels") or {}, blueprint.labels)
+    if spec.labels is not None:
+        labels = manifests.merge_metadata(metadata.get("labels") or {}, spec.labels)
         metadata["labels"] = {
             **labels,
-            manifests.MULTI_TENANT: manifests.tenant_label(blueprint.name),
+            manifests.MULTI_TENANT: manifests.tenant_label(spec.name),
         }
-    if blueprint.annotations is not None:
+    if spec.annotations is not None:
         metadata["annotations"] = manifests.merge_metadata(
-            metadata.get("annotations") or {}, blueprint.annotations
+            metadata.get("annotations") or {}, spec.annotations
         )
     return current
 
@@ -414,7 +412,7 @@ def dismiss(tenant: Tenant, username: str) -> None:
     """
     memberships = Grant.objects.filter(tenant=tenant, user__username=username)
     if not memberships.exists():
-        raise NotFound(f"{username[:60]!r} is no member")
+        raise NotFound(f"{username[:60]!r} is not a member")
     if tenant.options.get("role_bindings"):
         _unbind(registry.client(tenant.cluster), tenant.namespace, username)
     memberships.delete()

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from access import grants, sign_in
 from access.models import ApiToken
 from core.api.audit import annotate
-from core.api.audit import record as keep
+from core.api.audit import record as record_act
 from core.api.auth import AccessAttributes
 from core.api.client_ip import client_address
 from core.api.dialect import DialectView
@@ -30,7 +30,7 @@ class Login(DialectView):
 
     def post(self, request: Request) -> Any:
         """Sign in."""
-        keep(request, AccessAttributes("login", "sessions"))
+        record_act(request, AccessAttributes("login", "sessions"))
         body = json_body(request)
         # Recorded before the password is checked, so that failures have their name too.
         name = sign_in.existing_username(body.get("username"))
@@ -72,7 +72,9 @@ class Logout(DialectView):
 
     def post(self, request: Request) -> Any:
         """Sign out; API tokens are not ended here."""
-        keep(request, AccessAttributes("logout", "sessions", name=request.user.get_username()))
+        record_act(
+            request, AccessAttributes("logout", "sessions", name=request.user.get_username())
+        )
         self.check_input(request)
         if isinstance(request.auth, str):
             sign_in.sign_out(request.auth, json_body(request).get("refresh_token"))
@@ -90,7 +92,9 @@ class Password(DialectView):
 
     def post(self, request: Request) -> Any:
         """A new pair, since the earlier ones are revoked."""
-        keep(request, AccessAttributes("update", "passwords", name=request.user.get_username()))
+        record_act(
+            request, AccessAttributes("update", "passwords", name=request.user.get_username())
+        )
         if isinstance(request.auth, ApiToken):
             raise Forbidden("an API token cannot change a password: sign in with it")
         self.check_input(request)

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from access import tokens
 from access.models import ApiToken
 from core.api.audit import annotate
-from core.api.audit import record as keep
+from core.api.audit import record as record_act
 from core.api.auth import AccessAttributes
 from core.api.dialect import DialectView, Page
 from core.api.parsing import integer, json_body
@@ -52,9 +52,9 @@ def _require_owner(view: DialectView, request: Request, verb: str) -> Any:
 
     A token must not create tokens: a narrow one could create a wide one.
     """
-    deed = keep(request, AccessAttributes(verb, "tokens"))
+    event = record_act(request, AccessAttributes(verb, "tokens"))
     if isinstance(request.auth, ApiToken):
-        deed.allowed = False
+        event.allowed = False
         raise Forbidden("an API token cannot manage API tokens: sign in with your password")
     view.check_input(request)
     return request.user

@@ -165,7 +165,7 @@ class OrderAdmin(ModelAdmin[Order]):
     @admin.display(description="charged")
     def charged(self, obj: Order) -> str:
         """What the use of the order has cost so far."""
-        return f"{ledger.charged(obj):f}"
+        return f"{ledger.charged_amount(obj):f}"
 
     @admin.display(description="balance")
     def balance(self, obj: Order) -> str:

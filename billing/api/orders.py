@@ -220,8 +220,8 @@ class OrderViewSet(ViewSetMixin, DialectView):
             if rights is not None and Right.READ not in rights:
                 raise
             # Own orders need no right, so the audit trail must not record a refusal.
-            deeds = audit.pending_events(request)
-            deeds[:] = [deed for deed in deeds if deed.allowed]
+            events = audit.pending_events(request)
+            events[:] = [event for event in events if event.allowed]
             self.check_input(request)
             return rows.filter(owner_id=request.user.pk)
         return rows
@@ -287,7 +287,7 @@ class OrderViewSet(ViewSetMixin, DialectView):
             "id": order.pk,
             "step": step,
             "items": rows,
-            "charged": plain(ledger.charged(order)),
+            "charged": plain(ledger.charged_amount(order)),
             "balance": plain(ledger.balance(order)),
         }
 

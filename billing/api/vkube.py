@@ -101,7 +101,7 @@ class OrderSecretView(VKubeView):
             return orders.find_by_secret(secret)
         except Unauthenticated:
             if secret:
-                WrongSecretThrottle().failed(request)
+                WrongSecretThrottle().count_failure(request)
             raise
 
 
@@ -320,7 +320,7 @@ PUBLISHED_DEPLOY = record(
 
 
 class PublishedDeploy(Deploy):
-    """POST /k8s/deployment and /k8s/deployment/update: `deploy` for V-Kube's published client.
+    """POST /k8s/deployment and /k8s/deployment/update: `Deploy` for V-Kube's published client.
 
     A container's memory is `resourceUnit` (Gi) or `resource`; `configMap` is files by mount path;
     `pvtLogin` has the login for the registry of each container's image, in order.

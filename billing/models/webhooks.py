@@ -1,4 +1,4 @@
-"""Who is told of an order's life, and each telling."""
+"""Webhooks, the addresses that receive events of orders, and each delivery."""
 
 from django.db import models
 
@@ -7,7 +7,7 @@ from core.crypto import EncryptedTextField
 
 
 class Webhook(models.Model):
-    """An address that is told; its key signs what is sent."""
+    """An address that receives events; its key signs each delivery."""
 
     url = models.URLField(max_length=500)
     events = models.JSONField(

@@ -86,7 +86,7 @@ def _order_lock(order: Order) -> Iterator[None]:
     with try_lock(_lock_name(order.pk)) as is_mine:
         if not is_mine:
             raise Conflict(BUSY, reason="busy")
-        for row in _applying(order):
+        for row in _deploys_in_progress(order):
             _recover(row)
         yield
 
@@ -95,7 +95,7 @@ def _lock_name(order_id: str) -> str:
     return f"billing.deploy/{order_id}"
 
 
-def _applying(order: Order | None = None) -> QuerySet[Deployment]:
+def _deploys_in_progress(order: Order | None = None) -> QuerySet[Deployment]:
     """Deploys whose outcome is not recorded yet, of one order or of all."""
     rows = Deployment.objects.filter(state=State.APPLYING).select_related("cluster", "order")
     return rows if order is None else rows.filter(order=order)
@@ -122,7 +122,7 @@ def _survey(order: Order, request: DeployRequest, site: Site) -> ClusterSurvey:
     chosen = [port.host for port in ports if port.host]
     if not chosen and not (ports and order.ports == Order.Ports.RANDOM):
         return ClusterSurvey(site, frozenset())
-    return regions.survey_ports(site, chosen, besides=order)
+    return regions.survey_ports(site, chosen, own_order=order)
 
 
 def _ports(request: DeployRequest) -> list[PortRequest]:
@@ -162,7 +162,7 @@ def _begin(
             created_at=at,
         )
         is_replacement = previous is not None and _is_same_object(row, previous)
-        _claim_ports(row, besides=previous if is_replacement else None)
+        _claim_ports(row, predecessor=previous if is_replacement else None)
     return row, manifest
 
 
@@ -188,7 +188,7 @@ def _host_ports(
     is_random = order.ports == Order.Ports.RANDOM and ports
     if not chosen and not is_random:
         return {}
-    occupied = survey.occupied(besides=order)
+    occupied = survey.ports_in_use(own_order=order)
     busy = sorted({host for host in chosen.values() if host in occupied})
     if busy:
         text = ", ".join(map(str, busy))
@@ -337,10 +337,10 @@ def recover() -> None:
 
     A cluster that does not answer is asked again by the next call.
     """
-    for row in _applying().order_by("attempts", "pk")[:500]:
+    for row in _deploys_in_progress().order_by("attempts", "pk")[:500]:
         with try_lock(_lock_name(row.order_id)) as is_mine:
             # A row whose lock is taken belongs to a call that is alive.
-            if not is_mine or not _applying().filter(pk=row.pk).exists():
+            if not is_mine or not _deploys_in_progress().filter(pk=row.pk).exists():
                 continue
             try:
                 _recover(row)
@@ -387,18 +387,18 @@ def _retire(previous: Deployment, *, in_place: bool) -> None:
         PortClaim.objects.filter(deployment=previous).delete()
 
 
-def _claim_ports(row: Deployment, *, besides: Deployment | None = None) -> None:
+def _claim_ports(row: Deployment, *, predecessor: Deployment | None = None) -> None:
     """Claim the host ports of the row; Invalid or Conflict when another deploy claims one.
 
-    Ports that `besides`, the deploy that it will replace, claims already are left out.
+    Ports that `predecessor`, the deploy that it will replace, claims already are left out.
     """
     claims: dict[tuple[int, str], int] = {}
     for container in row.containers:
         for port in container["ports"]:
             if "hostPort" in port:
                 claims[port["hostPort"], port["protocol"]] = port["containerPort"]
-    if besides is not None:
-        for claim in PortClaim.objects.filter(deployment=besides, region=row.region):
+    if predecessor is not None:
+        for claim in PortClaim.objects.filter(deployment=predecessor, region=row.region):
             claims.pop((claim.port, claim.protocol), None)
     with _port_lock_timeout():
         PortClaim.objects.filter(deployment=row).delete()
@@ -431,7 +431,7 @@ def _port_lock_timeout() -> Iterator[None]:
         # lock_not_available, deadlock_detected
         if getattr(error.__cause__, "pgcode", "") in {"55P03", "40P01"}:
             raise Conflict(
-                "a host port is being taken by another deploy; try again", reason="busy"
+                "another deploy is taking a host port; try again", reason="busy"
             ) from None
         raise
 

@@ -137,7 +137,7 @@ def _cost(order: Order, rows: list[tuple[int, int, int]]) -> Decimal:
     return pricing.usage_price(order.price, sum(memory * running for _, memory, running in rows))
 
 
-def charged(order: Order) -> Decimal:
+def charged_amount(order: Order) -> Decimal:
     """What the use of an order has cost so far."""
     entries = Entry.objects.filter(
         posting__order=order,

@@ -64,7 +64,7 @@ def apply(
 ) -> None:
     """Create or replace the order's objects, and delete the companions of what ran before.
 
-    `number` is the row of the deploy, noted on the Deployment so that `applied` can tell it later.
+    `number` is the row of the deploy, an annotation that `read_deploy_number` reads later.
     ClusterUnavailable when the cluster is so slow that no write could begin within APPLY_SECONDS.
     """
     client = registry.client(cluster)
@@ -154,7 +154,7 @@ def put(
     def write() -> None:
         existing = _read(client, kind, name, space)
         if deadline is not None and time.monotonic() > deadline:
-            raise ClusterUnavailable("the cluster takes too long", reason="timeout")
+            raise ClusterUnavailable("the cluster took too long to answer", reason="timeout")
         if existing is None:
             client.create(kind, body, namespace=space)
         else:

@@ -117,7 +117,7 @@ def read_log(order: Order, options: LogOptions) -> str:
 def follow_log(order: Order, options: LogOptions, *, pause: float) -> FollowedLog:
     """The log as it grows; yields None whenever nothing came for `pause` seconds.
 
-    Fails as `log` does, before the first byte.
+    Fails as `read_log` does, before the first byte.
     """
     cluster, namespace, pod, options = _log_source(order, options)
     caller = f"order {order.pk}"

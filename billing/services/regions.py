@@ -119,39 +119,39 @@ class ClusterSurvey:
     site: Site
     used_ports: frozenset[int]
 
-    def occupied(self, *, besides: Order | None = None) -> frozenset[int]:
-        """The host ports that are not free now; `besides` leaves out what one order claims."""
-        return self.used_ports | _claimed_ports(self.site, besides)
+    def ports_in_use(self, *, own_order: Order | None = None) -> frozenset[int]:
+        """The host ports that are not free now; what `own_order` claims is left out."""
+        return self.used_ports | _claimed_ports(self.site, own_order)
 
 
 def survey_ports(
-    site: Site, ports: Collection[int] = (), *, besides: Order | None = None
+    site: Site, ports: Collection[int] = (), *, own_order: Order | None = None
 ) -> ClusterSurvey:
     """Ask the cluster which host ports are used on any node of the site.
 
-    `besides` leaves out the pods of one order. With VKUBE_PORT_PROBE a connection to each of
+    Pods of `own_order` are left out. With VKUBE_PORT_PROBE a connection to each of
     `ports` is tried as well. ClusterUnavailable when the cluster does not answer.
     """
     client = registry.client(site.cluster)
     # Ports of the nodes' own services, which no API shows.
     used = set(settings.VKUBE_RESERVED_PORTS)
-    used |= _pod_ports(site, inventory.list_active_pods(client), besides)
+    used |= _pod_ports(site, inventory.list_active_pods(client), own_order)
     used.update(_node_ports(inventory.list_services(client)))
     if settings.VKUBE_PORT_PROBE and ports:
         # The order's own pods answer too, so the ports that it claims are not probed.
         own: set[int] = set()
-        if besides:
-            own = _claimed_ports(site, None) - _claimed_ports(site, besides)
+        if own_order:
+            own = _claimed_ports(site, None) - _claimed_ports(site, own_order)
         used |= _probe(site, [port for port in ports if port not in used | own])
     return ClusterSurvey(site, frozenset(used))
 
 
-def _pod_ports(site: Site, pods: list[Pod], besides: Order | None) -> set[int]:
+def _pod_ports(site: Site, pods: list[Pod], own_order: Order | None) -> set[int]:
     node_names = {node.metadata.name for node in site.nodes}
     ports: set[int] = set()
     for pod in pods:
         labels = pod.metadata.labels or {}
-        if besides is not None and labels.get(LABEL) == besides.pk:
+        if own_order is not None and labels.get(LABEL) == own_order.pk:
             continue
         is_pending = not pod.spec.node_name and _selects_region(pod, site.region)
         if pod.spec.node_name in node_names or is_pending:
@@ -184,11 +184,11 @@ def _node_ports(services: list[Service]) -> Iterator[int]:
             yield service.spec.health_check_node_port
 
 
-def _claimed_ports(site: Site, besides: Order | None) -> set[int]:
+def _claimed_ports(site: Site, own_order: Order | None) -> set[int]:
     """Ports promised to orders, from before their pods exist until after those are gone."""
     claims = PortClaim.objects.filter(cluster=site.cluster, region=site.region)
-    if besides is not None:
-        claims = claims.exclude(deployment__order=besides)
+    if own_order is not None:
+        claims = claims.exclude(deployment__order=own_order)
     return set(claims.values_list("port", flat=True))
 
 
@@ -224,7 +224,7 @@ def check_ports(region: str, ports: list[int]) -> tuple[str, list[int]]:
     occupied: set[int] = set()
     try:
         for site in locate(region):
-            occupied |= survey_ports(site, ports).occupied()
+            occupied |= survey_ports(site, ports).ports_in_use()
     except NoSuchRegion:
         return "NoResource", []
     except DomainError as error:

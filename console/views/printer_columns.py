@@ -12,8 +12,7 @@ from django.core.cache import cache
 from django.http import HttpRequest
 
 from console.api_client import ApiRefusal, call
-from console.rendering import columns as tables
-from console.rendering import html
+from console.rendering import columns, html
 from console.rendering.columns import Cell, RenderContext, TableColumn
 from console.rendering.health import Object, rows
 
@@ -40,7 +39,7 @@ def columns_of_custom_kind(
         _table_column(definition)
         for definition in _definition_columns(request, cluster, f"{name}.{group}", version)
     ]
-    return (*own, tables.AGE) if own else tables.for_kind(plural)
+    return (*own, columns.AGE) if own else columns.for_kind(plural)
 
 
 def _definition_columns(

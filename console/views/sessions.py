@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from access import sign_in as services
+from access.sign_in import existing_username, verify_password
 from console.page import THEMES, render_page
 from core.api.audit import annotate, record, report
 from core.api.auth import AccessAttributes
@@ -68,11 +68,11 @@ def _start_session(request: HttpRequest) -> HttpResponse:
     name = request.POST.get("username", "")
     password = request.POST.get("password", "")
     record(request, AccessAttributes("login", "sessions"))
-    account_name = services.existing_username(name)
+    account_name = existing_username(name)
     annotate(request, username=account_name, name=account_name)
     failed: DomainError | None = None
     try:
-        user = services.verify_password(name, password, address=client_address(request))
+        user = verify_password(name, password, address=client_address(request))
     except DomainError as error:
         failed = error
         raise

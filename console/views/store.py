@@ -28,7 +28,7 @@ def call_store(
     path: str,
     **query: Any,
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """(documents, how many in all if that is said) of an address of the bcs-storage document."""
+    """(documents, the total when the answer has one) of an address of the bcs-storage document."""
     answer = call(request, "GET", BASE + path, query=query)
     # bcs-storage's lists are streamed: they are read to their end here.
     response: Any = answer.response

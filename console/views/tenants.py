@@ -96,7 +96,7 @@ def create(request: HttpRequest) -> HttpResponse:
 
 
 def list_usernames(request: HttpRequest) -> list[str]:
-    """The names of people to choose from; none for who may not see them."""
+    """The usernames to choose from; empty for those who may not list users."""
     try:
         return [
             person["username"]

@@ -238,7 +238,7 @@ def _check_agreement(values_by_name: Mapping[str, list[Any]]) -> None:
     for name, values in values_by_name.items():
         texts = {_query_text(value) for value in values if value not in (None, "")}
         if len(texts) > 1:
-            raise UnclearInput(f"{name} is given twice, and differently", field=name)
+            raise UnclearInput(f"{name} is given twice with different values", field=name)
 
 
 def _query_text(value: Any) -> str:
@@ -257,7 +257,7 @@ def _check_read(request: Request, described: OperationSchema, names: AcceptedNam
             values = request.query_params.getlist(name)
             if len({value for value in values if value}) > 1:
                 raise UnclearInput(
-                    f"{name} is given twice, and differently",
+                    f"{name} is given twice with different values",
                     field=short,
                 )
         elif suggestion := _suggestion(_letters(name), spellings):

@@ -21,12 +21,12 @@ log = logging.getLogger(__name__)
 # Views see DRF's request, middleware and the admin site Django's.
 AnyRequest = Request | HttpRequest
 # Where Django's request holds its events.
-ATTRIBUTE = "_kubegale_deeds"
+ATTRIBUTE = "_kubegale_audit_events"
 
 
 @dataclass(slots=True)
 class AuditEvent:
-    """One action of a request: whether it was allowed, and what its handler adds (see `note`)."""
+    """One action of a request: whether it was allowed, and what its handler adds (`annotate`)."""
 
     act: AccessAttributes
     allowed: bool = True
@@ -40,7 +40,7 @@ class Sink(Protocol):
         self,
         request: AnyRequest,
         dialect: str,
-        deeds: Sequence[AuditEvent],
+        events: Sequence[AuditEvent],
         error: DomainError | None,
     ) -> None: ...
 

@@ -17,7 +17,7 @@ class PageRequest:
 
     @property
     def offset(self) -> int:
-        """How many items stand before the page."""
+        """How many items precede the page."""
         return (self.page - 1) * self.size
 
 

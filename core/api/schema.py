@@ -72,7 +72,7 @@ def record(
     return schema
 
 
-def titled(name: str, schema: Schema) -> Schema:
+def with_title(name: str, schema: Schema) -> Schema:
     """The schema under a name of its own; without one it is named after where it stands."""
     return {"title": name, **schema}
 
@@ -190,7 +190,7 @@ def dialect_routes(
 
 
 class DialectSchema(AutoSchema):
-    """Describes a DialectView by its table `operations`: action or method -> Described.
+    """Describes a DialectView by its table `operations` (action or method -> OperationSchema).
 
     Schemas carry titles here; `components` turns them into names.
     """
@@ -393,13 +393,13 @@ class DialectSchema(AutoSchema):
             return answer, str(title)
         if answer.get("properties"):
             noun = _noun(name)
-            return titled(noun, answer), noun
+            return with_title(noun, answer), noun
         inner = answer.get("items") or {}
         if answer.get("type") == "array" and inner.get("properties"):
             noun = str(inner.get("title") or operation_names.singular(_noun(name)))
             return {
                 **answer,
-                "items": titled(noun, inner),
+                "items": with_title(noun, inner),
             }, f"{noun}List"
         return answer, dialect.prefix + _plain_noun(answer)
 
@@ -574,14 +574,14 @@ def _titled_answer(answer: Schema, data: Schema, noun: str, described: Operation
     # Some dialects have the members of a page inside `data`, others beside it.
     inside = answer["properties"].get("data", {})
     if not described.paged:
-        return titled(f"{noun}Answer", answer)
+        return with_title(f"{noun}Answer", answer)
     if "items" not in inside.get("properties", {}):
-        return titled(f"{noun}Page", answer)
+        return with_title(f"{noun}Page", answer)
     page = {
         **answer["properties"],
-        "data": titled(f"{noun}Page", inside),
+        "data": with_title(f"{noun}Page", inside),
     }
-    return titled(f"{noun}PageAnswer", {**answer, "properties": page})
+    return with_title(f"{noun}PageAnswer", {**answer, "properties": page})
 
 
 def _path_parameters(path: str) -> list[Schema]:

@@ -1,6 +1,6 @@
 """Letting a WebSocket in: ticket, Origin, quota.
 
-While it lasts, `Guest.watch` pings the client and checks again whether it may still be here.
+While it lasts, `SocketClient.watch` pings the client and checks again whether it may still be here.
 """
 
 import asyncio
@@ -97,7 +97,7 @@ def ticket_attributes(ticket: Ticket) -> AccessAttributes:
 class SocketClient:
     """The caller of a socket that was let in.
 
-    `seats` is the kind of quota that the socket counts in, `limit` its size, `session` the public
+    `quota_kind` says in which quota the socket counts, `limit` its size, `session` the public
     name. `act` is None for what needs no right beyond being signed in.
     """
 
@@ -105,7 +105,7 @@ class SocketClient:
     credential: Mapping[str, Any]
     act: AccessAttributes | None
     session: str
-    seats: str
+    quota_kind: str
     limit: int
 
     async def recheck(self) -> None:
@@ -120,7 +120,7 @@ class SocketClient:
         notify: Callable[[dict[str, Any]], None],
         keep_alive: "KeepAlive",
     ) -> None:
-        """Ping, renew the seat and check the rights again; ends only by an exception."""
+        """Ping, renew the slot and check the rights again; ends only by an exception."""
         checked = time.monotonic()
         pinged = checked
         pause = min(
@@ -138,7 +138,7 @@ class SocketClient:
                 keep_alive.check()
                 notify({"type": "ping", "timestamp": now()})
                 await quota.acquire_slot(
-                    self.seats,
+                    self.quota_kind,
                     self.user,
                     self.session,
                     self.limit,
@@ -146,7 +146,7 @@ class SocketClient:
 
 
 class KeepAlive:
-    """Notices when a client that answers pings has stopped to.
+    """Notices when a client that used to answer pings has stopped.
 
     A client that never answered one is left to the WebSocket protocol's own pings.
     """
@@ -155,11 +155,11 @@ class KeepAlive:
         self._answers_pings = False
         self._missed = 0
 
-    def heard(self) -> None:
+    def note_frame(self) -> None:
         """A frame came."""
         self._missed = 0
 
-    def answered(self) -> None:
+    def note_pong(self) -> None:
         """A pong came."""
         self._answers_pings = True
         self._missed = 0
@@ -174,11 +174,11 @@ class KeepAlive:
 @asynccontextmanager
 async def hold_quota(client: SocketClient) -> AsyncIterator[SocketClient]:
     """Count the caller's stream in for the length of the block; TooManyRequests above the limit."""
-    await quota.acquire_slot(client.seats, client.user, client.session, client.limit)
+    await quota.acquire_slot(client.quota_kind, client.user, client.session, client.limit)
     try:
         yield client
     finally:
-        await quota.release_slot(client.seats, client.user, client.session)
+        await quota.release_slot(client.quota_kind, client.user, client.session)
 
 
 async def redeem(socket: Socket, token: str, kind: str, session: str) -> Ticket:
@@ -197,13 +197,13 @@ async def redeem(socket: Socket, token: str, kind: str, session: str) -> Ticket:
     return ticket
 
 
-def client_of_ticket(ticket: Ticket, *, seats: str, limit: int) -> SocketClient:
-    """The ticket's caller, who counts in the quota `seats` of `limit` streams."""
+def client_of_ticket(ticket: Ticket, *, quota_kind: str, limit: int) -> SocketClient:
+    """The ticket's caller, who counts in the quota `quota_kind` of `limit` streams."""
     return SocketClient(
         user=ticket.user,
         credential=ticket.credential,
         act=ticket_attributes(ticket),
         session=ticket.mark,
-        seats=seats,
+        quota_kind=quota_kind,
         limit=limit,
     )

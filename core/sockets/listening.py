@@ -11,7 +11,7 @@ async def listen(socket: Socket, keep_alive: KeepAlive, send_buffer: SendBuffer)
     """Obey the client's frames until it sends `close`; answer what is no frame with an error."""
     while True:
         message = await socket.receive()
-        keep_alive.heard()
+        keep_alive.note_frame()
         try:
             kind = handshake.parse_frame(message).get("type")
         except Invalid as error:
@@ -19,7 +19,7 @@ async def listen(socket: Socket, keep_alive: KeepAlive, send_buffer: SendBuffer)
             continue
         match kind:
             case "pong":
-                keep_alive.answered()
+                keep_alive.note_pong()
             case "ping":
                 send_buffer.notify({"type": "pong", "timestamp": now()})
             case "pause":

@@ -17,10 +17,10 @@ from dialects.walm.envelope import (
     SELECTOR,
     Missing,
     WalmView,
-    explained,
+    empty_response,
     label_selector,
     meta,
-    nothing,
+    prefix_errors,
 )
 from workloads.objects import claims
 
@@ -75,7 +75,7 @@ class Claims(WalmClaimView):
     def get(self, request: Request, namespace: str) -> Any:
         """{"num","items"}."""
         self.permit(request, "list", namespace=namespace)
-        with explained("failed to get pvcs: "):
+        with prefix_errors("failed to get pvcs: "):
             rows = claims.list_claims(
                 self.cluster(),
                 namespace,
@@ -92,11 +92,11 @@ class Claims(WalmClaimView):
         self.permit(request, "delete", namespace=namespace)
         # A selector of blanks and commas alone matches everything, too.
         selector = label_selector(request).strip(" \t\r\n,")
-        with explained("failed to delete pvcs: "):
+        with prefix_errors("failed to delete pvcs: "):
             if not selector and not settings.WALM_ALLOW_EMPTY_SELECTOR:
                 raise Invalid("labelselector must not be empty")
             claims.delete_selected_claims(self.cluster(), namespace, selector)
-        return nothing()
+        return empty_response()
 
 
 class Claim(WalmClaimView):
@@ -114,7 +114,7 @@ class Claim(WalmClaimView):
     def get(self, request: Request, namespace: str, name: str) -> Any:
         """The claim."""
         self.permit(request, "get", namespace=namespace, name=name)
-        with explained("failed to get pvc: "):
+        with prefix_errors("failed to get pvc: "):
             cluster = self.cluster()
             try:
                 return _claim(claims.get_claim(cluster, namespace, name))
@@ -129,6 +129,6 @@ class Claim(WalmClaimView):
     ) -> HttpResponse:
         """Empty, also when there is no such claim."""
         self.permit(request, "delete", namespace=namespace, name=name)
-        with explained("failed to delete pvc : "):
+        with prefix_errors("failed to delete pvc : "):
             claims.delete_claim(self.cluster(), namespace, name)
-        return nothing()
+        return empty_response()

@@ -18,7 +18,7 @@ from clusters.models import Cluster
 from core import errors
 from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import Dialect, DialectView, Page
-from core.api.schema import INTEGER, TEXT, QueryParameter, Schema, array, record, titled
+from core.api.schema import INTEGER, TEXT, QueryParameter, Schema, array, record, with_title
 from core.errors import DomainError, Invalid
 
 
@@ -64,7 +64,7 @@ DIALECT = Dialect(
     page=_page,
     error=_error,
     envelope=_envelope,
-    error_schema=titled(
+    error_schema=with_title(
         "WalmFailure",
         record(errCode={"type": "integer", "enum": [-1]}, errMessage=TEXT),
     ),
@@ -93,7 +93,7 @@ META: Any = {
 
 
 @contextmanager
-def explained(prefix: str) -> Iterator[None]:
+def prefix_errors(prefix: str) -> Iterator[None]:
     """Raise Failed (HTTP 500) for errors of the block, with a prefix as the original has it.
 
     Missing is raised as it is.
@@ -106,13 +106,13 @@ def explained(prefix: str) -> Iterator[None]:
         raise Failed(f"{prefix}{error.message}") from error
 
 
-def as_addressed(body: Mapping[str, Any], member: str, value: str) -> None:
+def require_address(body: Mapping[str, Any], member: str, value: str) -> None:
     """Raise Invalid when a member of the body differs from the same value in the address."""
     if body.get(member) not in (None, "", value):
         raise Invalid(f"{member} differs from the address")
 
 
-def nothing() -> HttpResponse:
+def empty_response() -> HttpResponse:
     """The answer to a write: HTTP 200 without a body."""
     response = HttpResponse(b"")
     # Django adds one to an empty body, too.

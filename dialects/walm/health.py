@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from clusters import registry
 from core.api.dialect import DialectView
 from core.api.schema import OBJECT, TEXT, OperationSchema
-from dialects.walm.envelope import Failed, explained
+from dialects.walm.envelope import Failed, prefix_errors
 from kubegale.walm_stats import STATISTICS
 
 
@@ -35,7 +35,7 @@ class Readiness(DialectView):
             # The database first: the default cluster is read from it.
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
-            with explained("failed to connect to kubernetes: "):
+            with prefix_errors("failed to connect to kubernetes: "):
                 registry.check_ready(registry.default())
         except DatabaseError as error:
             raise Failed(f"failed to connect to the database: {type(error).__name__}") from error

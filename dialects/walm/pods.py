@@ -10,7 +10,7 @@ from clusters import event_series
 from clusters.manifests import Object
 from core.api.schema import INTEGER, TEXT, OperationSchema, QueryParameter, array, record
 from core.errors import Invalid, NotFound
-from dialects.walm.envelope import CLUSTER, NOTHING, WalmView, explained, nothing
+from dialects.walm.envelope import CLUSTER, NOTHING, WalmView, empty_response, prefix_errors
 from workloads.objects import pods
 from workloads.objects.logs import LogOptions, read_log_text
 
@@ -36,7 +36,7 @@ class Events(WalmPodView):
     def get(self, request: Request, namespace: str, pod: str) -> Any:
         """{"events":[…]}, the latest last."""
         self.permit(request, "events", namespace=namespace, name=pod)
-        with explained(f"failed to get pod events {pod}: "):
+        with prefix_errors(f"failed to get pod events {pod}: "):
             try:
                 events = pods.list_pod_events(self.cluster(), namespace, pod)
             except NotFound as error:
@@ -106,7 +106,7 @@ class Logs(WalmPodView):
             container=request.query_params.get("container", ""),
             tail_lines=_tail(request),
         )
-        with explained(f"failed to get pod logs {pod}: "):
+        with prefix_errors(f"failed to get pod logs {pod}: "):
             return read_log_text(self.cluster(), namespace, pod, options)
 
 
@@ -141,6 +141,6 @@ class Restart(WalmPodView):
     def post(self, request: Request, namespace: str, pod: str) -> HttpResponse:
         """Empty: the pod is deleted, its controller makes another."""
         self.permit(request, "restart", namespace=namespace, name=pod)
-        with explained(f"failed to restart pod {pod}: "):
+        with prefix_errors(f"failed to restart pod {pod}: "):
             pods.delete_pod(self.cluster(), namespace, pod)
-        return nothing()
+        return empty_response()

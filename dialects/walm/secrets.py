@@ -18,10 +18,10 @@ from dialects.walm.envelope import (
     NOTHING,
     Missing,
     WalmView,
-    as_addressed,
-    explained,
+    empty_response,
     meta,
-    nothing,
+    prefix_errors,
+    require_address,
 )
 from workloads.objects import secrets
 
@@ -64,7 +64,7 @@ def _body(request: Request, namespace: str) -> tuple[str, str, dict[str, str]]:
     if not raw_body(request).strip():
         raise Invalid("EOF")
     body = json_body(request)
-    as_addressed(body, "namespace", namespace)
+    require_address(body, "namespace", namespace)
     name = body.get("name")
     kind = body.get("type")
     data = body.get("data")
@@ -152,7 +152,7 @@ class Secrets(WalmSecretView):
     def get(self, request: Request, namespace: str) -> Any:
         """{"num","items"}."""
         reveal = self.permit(request, "list", namespace=namespace).reveals
-        with explained(f"failed to list secrets under {namespace}: "):
+        with prefix_errors(f"failed to list secrets under {namespace}: "):
             rows = secrets.list_secrets(self.cluster(), namespace)
             items = [_secret(row, reveal=reveal) for row in rows]
         return Page(items, len(items))
@@ -161,7 +161,7 @@ class Secrets(WalmSecretView):
         """Empty: the secret was created."""
         self.permit(request, "create", namespace=namespace)
         name, kind, data = self._read(request, namespace)
-        with explained("failed to create secret : "):
+        with prefix_errors("failed to create secret : "):
             secrets.create_secret(
                 self.cluster(),
                 namespace,
@@ -169,13 +169,13 @@ class Secrets(WalmSecretView):
                 kind=kind,
                 data=_check_values(data),
             )
-        return nothing()
+        return empty_response()
 
     def put(self, request: Request, namespace: str) -> HttpResponse:
         """Empty: the secret's data was replaced."""
         self.permit(request, "update", namespace=namespace)
         name, kind, data = self._read(request, namespace)
-        with explained("failed to update secret : "):
+        with prefix_errors("failed to update secret : "):
             secrets.replace_secret(
                 self.cluster(),
                 namespace,
@@ -183,14 +183,14 @@ class Secrets(WalmSecretView):
                 kind=kind,
                 data=_check_values(data),
             )
-        return nothing()
+        return empty_response()
 
     def delete(self, request: Request, namespace: str) -> HttpResponse:
         """Empty: the secret that query or body name was deleted. This address never deletes all."""
         query = request.query_params
         name = query.get("name") or query.get("secretname")
         self.permit(request, "delete", namespace=namespace, name=name or "")
-        with explained("failed to delete secret : "):
+        with prefix_errors("failed to delete secret : "):
             body_name = json_body(request).get("name")
             # Clients of the original send it in either place.
             sources = (name, query.get("secretname"), body_name)
@@ -201,10 +201,10 @@ class Secrets(WalmSecretView):
                 raise Invalid("name is required")
             annotate(request, name=name)
             secrets.delete_secret(self.cluster(), namespace, name)
-        return nothing()
+        return empty_response()
 
     def _read(self, request: Request, namespace: str) -> tuple[str, str, dict[str, str]]:
-        with explained("failed to read request body: "):
+        with prefix_errors("failed to read request body: "):
             name, kind, data = _body(request, namespace)
         annotate(request, name=name, details={"keys": sorted(data)})
         return name, kind, data
@@ -234,7 +234,7 @@ class Secret(WalmSecretView):
             namespace=namespace,
             name=name,
         ).reveals
-        with explained(f"failed to get secret {namespace}/{name}: "):
+        with prefix_errors(f"failed to get secret {namespace}/{name}: "):
             cluster = self.cluster()
             try:
                 return _secret(
@@ -256,6 +256,6 @@ class Secret(WalmSecretView):
     ) -> HttpResponse:
         """Empty, also when there is no such secret."""
         self.permit(request, "delete", namespace=namespace, name=name)
-        with explained("failed to delete secret : "):
+        with prefix_errors("failed to delete secret : "):
             secrets.delete_secret(self.cluster(), namespace, name)
-        return nothing()
+        return empty_response()

@@ -12,7 +12,7 @@ from clusters.manifests import Object
 from core.api.dialect import Page
 from core.api.schema import BOOLEAN, TEXT, OperationSchema, record
 from core.errors import NotFound
-from dialects.walm.envelope import CLUSTER, META, Missing, WalmView, explained, meta
+from dialects.walm.envelope import CLUSTER, META, Missing, WalmView, meta, prefix_errors
 from workloads.objects import lists
 
 KIND = KINDS["storageclasses"]
@@ -58,7 +58,7 @@ class StorageClasses(WalmStorageClassView):
     def get(self, request: Request) -> Any:
         """{"num","items"}."""
         self.permit(request, "list")
-        with explained("failed to get storageClasses: "):
+        with prefix_errors("failed to get storageClasses: "):
             rows = list_all(registry.client(self.cluster()), KIND, "")
             items = [_class(row) for row in rows]
         return Page(items, len(items))
@@ -72,7 +72,7 @@ class StorageClass(WalmStorageClassView):
     def get(self, request: Request, name: str) -> Any:
         """The storage class."""
         self.permit(request, "get", name=name)
-        with explained("failed to get storageClass: "):
+        with prefix_errors("failed to get storageClass: "):
             cluster = self.cluster()
             try:
                 return _class(

@@ -16,9 +16,9 @@ from dialects.walm.envelope import (
     NOTHING,
     Missing,
     WalmView,
-    as_addressed,
-    explained,
-    nothing,
+    empty_response,
+    prefix_errors,
+    require_address,
 )
 from tenants import quotas, services
 from tenants.manifests import MULTI_TENANT, TenantSpec, parse_text_map
@@ -127,7 +127,7 @@ class Tenants(WalmTenantView):
     def get(self, request: Request) -> Any:
         """{"items"}, without a num."""
         scope = self.permit(request, "list")
-        with explained("failed to list tenants : "):
+        with prefix_errors("failed to list tenants : "):
             rows = services.describe_all(self.cluster(), only=scope.namespaces)
             return {"items": [info(row) for row in rows]}
 
@@ -161,7 +161,7 @@ class Tenant(WalmTenantView):
     def get(self, request: Request, name: str) -> Any:
         """TenantInfo."""
         self.permit_tenant(request, "get", name)
-        with explained("failed to get tenant : "):
+        with prefix_errors("failed to get tenant : "):
             cluster = self.cluster()
             try:
                 return info(services.describe(cluster, name))
@@ -172,40 +172,40 @@ class Tenant(WalmTenantView):
         """Empty: the tenant was created, or exists already and is unchanged."""
         self.permit_tenant(request, "create", name)
         body = _body(request, name)
-        with explained("failed to create tenant : "):
+        with prefix_errors("failed to create tenant : "):
             services.create(
                 self.cluster(),
-                _blueprint(name, body),
+                _tenant_spec(name, body),
                 by=request.user.get_username(),
             )
-        return nothing()
+        return empty_response()
 
     def put(self, request: Request, name: str) -> HttpResponse:
         """Empty: changed."""
         self.permit_tenant(request, "update", name)
         body = _body(request, name)
-        with explained("failed to update tenant : "):
-            services.update(self.cluster(), _blueprint(name, body))
-        return nothing()
+        with prefix_errors("failed to update tenant : "):
+            services.update(self.cluster(), _tenant_spec(name, body))
+        return empty_response()
 
     def delete(self, request: Request, name: str) -> HttpResponse:
         """Empty, also when there is no such tenant."""
         self.permit_tenant(request, "delete", name)
-        with explained(f"failed to delete namespace {name}: "):
+        with prefix_errors(f"failed to delete namespace {name}: "):
             services.delete(
                 self.cluster(),
                 name,
                 only_labelled=settings.WALM_DELETE_LABELLED_TENANTS_ONLY,
             )
-        return nothing()
+        return empty_response()
 
 
 def _body(request: Request, name: str) -> dict[str, Any]:
-    with explained("failed to read tenant params : "):
+    with prefix_errors("failed to read tenant params : "):
         if not raw_body(request).strip():
             raise Invalid("EOF")
         body = json_body(request)
-        as_addressed(body, "tenantName", name)
+        require_address(body, "tenantName", name)
     annotate(request, details={"quotas": _quota_names(body.get("tenantQuotas"))})
     return body
 
@@ -218,7 +218,7 @@ def _quota_names(tenant_quotas: object) -> list[str]:
     return names[:20]
 
 
-def _blueprint(name: str, body: dict[str, Any]) -> TenantSpec:
+def _tenant_spec(name: str, body: dict[str, Any]) -> TenantSpec:
     return TenantSpec(
         name=name,
         labels=parse_text_map(body.get("tenantLabels"), "tenantLabels"),

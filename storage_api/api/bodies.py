@@ -57,7 +57,7 @@ class Body:
         return value or {}
 
     def texts(self, name: str) -> list[str]:
-        """A list of texts."""
+        """A list of strings."""
         value = orjson.loads(self.members.get(name, b"null")) or []
         is_texts = isinstance(value, list) and all(isinstance(text, str) and text for text in value)
         if not is_texts:

@@ -203,7 +203,7 @@ class ResourceList(DynamicView):
         sent = parameters(raw_body(request))
         self.refuse_unknown(request, sent)
         values = self.deletion_values(request, sent)
-        within = resources.updated_between(
+        within = resources.update_time_range(
             sweep_bound("updateTimeBegin", values), sweep_bound("updateTimeEnd", values)
         )
         query = DocumentQuery(RESOURCE, (*self.where(request, values, sent), *within))

@@ -302,7 +302,7 @@ def _index_keys(sent: object) -> list[str]:
             raise Invalid("an index holds paths, each with the direction 1 or -1")
         keys.append(key)
     if len(set(keys)) < len(keys):
-        raise Invalid("an index names a path once")
+        raise Invalid("an index names each path once")
     return keys
 
 

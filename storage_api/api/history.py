@@ -33,7 +33,7 @@ from core.api.schema import (
 )
 from core.errors import Invalid
 from core.times import rfc3339
-from operations import lifecycle as operations
+from operations import lifecycle
 from storage_api import protection
 from storage_api.history import as_of, attribution
 from storage_api.history.as_of import Version, VersionQuery
@@ -228,7 +228,7 @@ def _audited_writes(
         cluster.pk, (kind.group, kind.plural), names, since=since, until=until
     )
     uids = {version.uid for version in versions if version.uid}
-    operation_lines = operations.audit_lines(
+    operation_lines = lifecycle.audit_lines(
         cluster.pk,
         uids,
         since=since,

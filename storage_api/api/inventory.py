@@ -42,7 +42,7 @@ class StoreInventory(DialectView):
             authorise(self, request, AccessAttributes("list", "storage", cluster=name))
         except Forbidden:
             # What a list leaves out is not refused, so the audit trail must not say it was.
-            deeds = audit.pending_events(request)
-            deeds[:] = [deed for deed in deeds if deed.allowed]
+            events = audit.pending_events(request)
+            events[:] = [event for event in events if event.allowed]
             return False
         return True

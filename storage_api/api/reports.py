@@ -186,7 +186,7 @@ class EventReports(ReportView):
         info = body.object("extraInfo")
         unknown = [key for key in self.extra_info if isinstance(info.get(key), dict | list)]
         if unknown:
-            raise Invalid(f"extraInfo.{unknown[0]} must be a text")
+            raise Invalid(f"extraInfo.{unknown[0]} must be a string")
         events.add_event(
             events.EventReport(
                 event_id=body.text("id"),

@@ -43,7 +43,7 @@ async def _fetch_rules(client: StreamClient, namespace: str) -> bytes:
     rules = status.get("resourceRules") if isinstance(status, dict) else None
     if not isinstance(rules, list | None):
         raise ClusterUnavailable(
-            "the cluster's answer is no review of rules",
+            "the cluster's answer is not a review of rules",
             reason="bad_answer",
         )
     # The API server promises no order of rules.

@@ -16,7 +16,7 @@ from core.errors import ClusterUnavailable
 from storage_api.history.attribution import newest_writers
 
 
-class ObjectHead(msgspec.Struct, rename="camel"):
+class ObjectMetadata(msgspec.Struct, rename="camel"):
     """The part of an object's metadata that following a kind needs."""
 
     name: str = ""
@@ -28,7 +28,7 @@ class ObjectHead(msgspec.Struct, rename="camel"):
 class ObjectWithHead(msgspec.Struct):
     """An object of which only the metadata was decoded."""
 
-    metadata: ObjectHead = msgspec.field(default_factory=ObjectHead)
+    metadata: ObjectMetadata = msgspec.field(default_factory=ObjectMetadata)
 
 
 class ManagedFieldsEntry(msgspec.Struct):
@@ -48,13 +48,13 @@ DECODE_ERRORS = (msgspec.DecodeError, RecursionError)
 NUL_ESCAPE = b"\\u0000"
 
 
-def decode_head(raw: bytes | msgspec.Raw) -> ObjectHead:
+def decode_head(raw: bytes | msgspec.Raw) -> ObjectMetadata:
     """An object's identity and version; ClusterUnavailable when it is no object."""
     try:
         head = HEADS.decode(raw).metadata
     except DECODE_ERRORS:
         raise ClusterUnavailable(
-            "the cluster sent something that is no object",
+            "the cluster sent something that is not an object",
             reason="bad_answer",
         ) from None
     if not head.name:
@@ -116,17 +116,17 @@ def _last_writers(
 
 
 def _parse_document(text: bytes, kind: Kind, cluster: str) -> StoredDocument:
-    """As `stored_document`, for Secrets, texts with a NUL, and what is not shaped as an object."""
+    """As `stored_document`, for Secrets, strings with NUL, and what is not shaped as an object."""
     try:
         obj = orjson.loads(text)
     except orjson.JSONDecodeError:
         raise ClusterUnavailable(
-            "the cluster sent something that is no JSON",
+            "the cluster sent something that is not JSON",
             reason="bad_answer",
         ) from None
     if not isinstance(obj, dict):
         raise ClusterUnavailable(
-            "the cluster sent something that is no object",
+            "the cluster sent something that is not an object",
             reason="bad_answer",
         )
     obj.setdefault("apiVersion", kind.api_version)

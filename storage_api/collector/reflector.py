@@ -39,7 +39,7 @@ from core.errors import (
 from storage_api.collector import reports
 from storage_api.collector.documents import (
     DECODE_ERRORS,
-    ObjectHead,
+    ObjectMetadata,
     decode_head,
     stored_document,
 )
@@ -535,7 +535,7 @@ class Reflector:
             frame = FRAMES.decode(line)
         except DECODE_ERRORS:
             raise ClusterUnavailable(
-                "the cluster sent something that is no watch event",
+                "the cluster sent something that is not a watch event",
                 reason="bad_answer",
             ) from None
         if frame.type == "ERROR":
@@ -554,7 +554,7 @@ class Reflector:
             await self._queue_change(frame.type, raw, head)
             self.version = head.resource_version
 
-    async def _queue_change(self, change_type: str, raw: bytes, head: ObjectHead) -> None:
+    async def _queue_change(self, change_type: str, raw: bytes, head: ObjectMetadata) -> None:
         position = Position(self.scope, head.resource_version)
         queue = self.context.queue
         if self._are_events:

@@ -126,7 +126,7 @@ def read_sealed(
         return _read_unlogged(cluster, kind, key, at)
     op, document = latest
     if op == "delete":
-        raise _missing(kind, name)
+        raise _absence_error(kind, name)
     return bytes(document, "utf-8")
 
 
@@ -143,10 +143,10 @@ def _read_unlogged(
         raise Expired("history for this object does not go back that far")
     _, _, namespace, name = key
     check_beginning(cluster, kind, at, namespace)
-    raise _missing(kind, name)
+    raise _absence_error(kind, name)
 
 
-def _missing(kind: Kind, name: str) -> NotFound:
+def _absence_error(kind: Kind, name: str) -> NotFound:
     return NotFound(f'{kind.plural} "{name}" did not exist at that time', reason="NotFound")
 
 

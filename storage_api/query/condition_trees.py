@@ -64,7 +64,7 @@ class _Reader:
             return self._leaf(operator, members.get("value"))
         if members.get("value") is not None:
             raise Invalid("a condition has Value or Children, not both")
-        return _joined(operator, [self.tree(child, depth + 1) for child in children])
+        return _join(operator, [self.tree(child, depth + 1) for child in children])
 
     def _leaf(self, operator: str, value: object) -> Clause:
         if operator == "tr":
@@ -78,13 +78,13 @@ class _Reader:
         if self._leaves > MAX_LEAVES:
             raise Invalid(f"more than {MAX_LEAVES} conditions")
         leaves = [read(self._path(name), operand) for name, operand in value.items()]
-        return _joined("and", leaves)
+        return _join("and", leaves)
 
     def _path(self, name: str) -> paths.Path:
         path = paths.parse(name)
         column = self._context.shape.column(path[0])
         if column is None or "" in path:
-            raise Invalid(f"{name[:80]!r} is no path of a document")
+            raise Invalid(f"{name[:80]!r} is not a path of a document")
         return path
 
     def _equal(self, path: paths.Path, value: Any) -> Clause:
@@ -93,7 +93,7 @@ class _Reader:
         return self._matching(path, (value,))
 
     def _not_equal(self, path: paths.Path, value: Any) -> Clause:
-        return _negated(self._equal(path, value))
+        return _negate(self._equal(path, value))
 
     def _matching(
         self,
@@ -102,7 +102,7 @@ class _Reader:
     ) -> Clause:
         equality = Equals(path, tuple(values))
         clauses = conditions.equality_clauses(self._context, [equality])
-        return _joined("and", clauses)
+        return _join("and", clauses)
 
     def _element(
         self,
@@ -137,19 +137,19 @@ class _Reader:
         return self._matching(path, value)
 
     def _not_among(self, path: paths.Path, value: Any) -> Clause:
-        return _negated(self._among(path, value))
+        return _negate(self._among(path, value))
 
     def _contains(self, path: paths.Path, value: Any) -> Clause:
         if not isinstance(value, str) or "\0" in value:
-            raise Invalid("con takes a text")
+            raise Invalid("con takes a string")
         clauses = conditions.containment_clauses(self._context, [Contains(path, value)])
-        return _joined("and", clauses)
+        return _join("and", clauses)
 
     def _exists(self, path: paths.Path, value: Any) -> Clause:
         present = document_filters.exists(self._context, path)
         # To Mongo an empty text is true.
         if value in (None, False, 0):
-            return _negated(present)
+            return _negate(present)
         return present
 
     def _compared(self, sign: str) -> Callable[[paths.Path, Any], Clause]:
@@ -187,7 +187,7 @@ def _compare_json(
         text = "CASE WHEN {} = 'number' THEN ({})::numeric {} %s::numeric END"
         operand = str(value)
     else:
-        raise Invalid("only texts and numbers are compared")
+        raise Invalid("only strings and numbers can be compared")
     steps = list(path)
     return Clause(
         sql.SQL(text).format(kind, place, sql.SQL(sign)),
@@ -209,16 +209,16 @@ def _members(sent: object) -> dict[str, Any]:
     return members
 
 
-def _negated(clause: Clause) -> Clause:
+def _negate(clause: Clause) -> Clause:
     """NOT, where null counts as false."""
     return Clause(sql.SQL("({}) IS NOT TRUE").format(clause.text), clause.params)
 
 
-def _joined(operator: str, parts: Sequence[Clause]) -> Clause:
+def _join(operator: str, parts: Sequence[Clause]) -> Clause:
     if operator == "and" and len(parts) == 1:
         return parts[0]
     if operator == "not" and len(parts) != 1:
-        raise Invalid("not has one child")
+        raise Invalid("not takes one child")
     if operator not in ("and", "or", "nor", "not"):
         raise Invalid(f"operator {operator[:40]!r} cannot join conditions")
     word = sql.SQL(" AND " if operator == "and" else " OR ")
@@ -226,7 +226,7 @@ def _joined(operator: str, parts: Sequence[Clause]) -> Clause:
     text = sql.SQL("({})").format(joined)
     params = tuple(param for part in parts for param in part.params)
     if operator in ("nor", "not"):
-        return _negated(Clause(text, params))
+        return _negate(Clause(text, params))
     # Only AND keeps hints: each of them is true for every document that all parts accept.
     hints = [part.hint for part in parts if part.hint is not None]
     if operator == "and" and hints:

@@ -116,11 +116,11 @@ def typed_clauses(
 
     Empty and unreadable values are ignored, as the published server does.
     """
-    clauses = (_typed(context, rule, values.get(rule.param, "")) for rule in filters)
+    clauses = (_typed_clause(context, rule, values.get(rule.param, "")) for rule in filters)
     return [clause for clause in clauses if clause is not None]
 
 
-def _typed(
+def _typed_clause(
     context: Context,
     rule: ParameterFilter,
     value: str,
@@ -138,7 +138,7 @@ def _typed(
             return _value_in(context, rule.path, [is_true])
         case Op.SINCE | Op.UNTIL:
             bound = times.parse_bound(value, context.zone)
-            return None if bound is None else _bounded(context, rule, bound)
+            return None if bound is None else _range_side(context, rule, bound)
 
 
 def _text(context: Context, path: str, values: list[str]) -> Clause:
@@ -182,7 +182,7 @@ def kind_among(context: Context, kinds: Sequence[str | None]) -> Clause:
     )
 
 
-def _bounded(
+def _range_side(
     context: Context,
     rule: ParameterFilter,
     bound: times.Bound,

@@ -82,7 +82,7 @@ def _read_batches(
     while True:
         rows = cursor.fetchall()
         if selection.reduced:
-            texts = [_reduced(row, selection, reveals) for row in rows]
+            texts = [_reduce_row(row, selection, reveals) for row in rows]
         else:
             texts = [unseal_or_mask(row[0], reveals=reveals) for row in rows]
         if texts:
@@ -95,7 +95,7 @@ def _read_batches(
         cursor.execute(_fetch(name, fetch_size))
 
 
-def _reduced(
+def _reduce_row(
     row: tuple[bytes, ...],
     selection: Selection,
     reveals: bool,

@@ -108,7 +108,7 @@ def exists(context: Context, path: paths.Path) -> Clause:
         return _leads(sql.SQL("r.data"), path)
     column = context.shape.column(path[0])
     if column is None:
-        raise Invalid(f"{path[0]} is no key of the document")
+        raise Invalid(f"{path[0]} is not a key of the document")
     if column.kind is ColumnKind.OPTIONAL:
         text = sql.Identifier("r", column.name)
         return Clause(sql.SQL("{} <> ''").format(text))

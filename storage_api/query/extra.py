@@ -76,10 +76,10 @@ def equalities(
 
 
 def containments(text: str) -> list[Contains]:
-    """The conditions of an `extra_contain` parameter, whose values are texts."""
+    """The conditions of an `extra_contain` parameter, whose values are strings."""
     if not text:
         return []
     texts = decode(text)
     if not all(isinstance(value, str) for value in texts.values()):
-        raise Invalid("extra_contain takes texts only")
+        raise Invalid("extra_contain takes strings only")
     return [Contains(paths.parse(key), value) for key, value in texts.items()]

@@ -14,7 +14,7 @@ from types import MappingProxyType
 class Op(Enum):
     """How a parameter compares.
 
-    TEXT is a comma list of texts, INTEGER and BOOLEAN are one value, SINCE and UNTIL the sides of
+    TEXT is a comma list of strings, INTEGER and BOOLEAN are one value, SINCE and UNTIL the sides of
     a time range [since, until).
     """
 
@@ -49,7 +49,7 @@ class TypedQuery:
     kinds: tuple[str | None, ...] = ()
 
 
-def _between(param: str, path: str) -> tuple[ParameterFilter, ParameterFilter]:
+def _range_filters(param: str, path: str) -> tuple[ParameterFilter, ParameterFilter]:
     return ParameterFilter(f"{param}Begin", path, Op.SINCE), ParameterFilter(
         f"{param}End", path, Op.UNTIL
     )
@@ -58,7 +58,7 @@ def _between(param: str, path: str) -> tuple[ParameterFilter, ParameterFilter]:
 NAME = (ParameterFilter("name", "resourceName"),)
 NAMESPACED = (*NAME, ParameterFilter("namespace", "namespace"))
 API_VERSION = ParameterFilter("apiVersion", "data.apiVersion")
-CREATION = _between("createTime", "data.metadata.creationTimestamp")
+CREATION = _range_filters("createTime", "data.metadata.creationTimestamp")
 VERSION = ParameterFilter("resourceVersion", "data.metadata.resourceVersion")
 UID = ParameterFilter("uid", "data.metadata.uid")
 GENERATION = ParameterFilter("generation", "data.metadata.generation", Op.INTEGER)
@@ -71,8 +71,8 @@ APPLICATION = (
     ParameterFilter("status", "data.status"),
     ParameterFilter("lastStatus", "data.lastStatus"),
     ParameterFilter("podIp", "data.podIP"),
-    *_between("createTime", "data.createTime"),
-    *_between("lastUpdateTime", "data.lastUpdateTime"),
+    *_range_filters("createTime", "data.createTime"),
+    *_range_filters("lastUpdateTime", "data.lastUpdateTime"),
 )
 
 MESOS = (
@@ -87,8 +87,8 @@ MESOS = (
             ParameterFilter("hostIp", "data.hostIP"),
             ParameterFilter("hostName", "data.hostName"),
             ParameterFilter("podIp", "data.podIP"),
-            *_between("startTime", "data.startTime"),
-            *_between("lastUpdateTime", "data.lastUpdateTime"),
+            *_range_filters("startTime", "data.startTime"),
+            *_range_filters("lastUpdateTime", "data.lastUpdateTime"),
             *CREATION,
         ),
     ),
@@ -105,7 +105,7 @@ MESOS = (
             ParameterFilter("applicationExtName", "data.application_ext.name"),
             ParameterFilter("currRollingOperation", "data.curr_rolling_operation"),
             ParameterFilter("isInRolling", "data.is_in_rolling", Op.BOOLEAN),
-            *_between("lastRollingTime", "data.last_rolling_time"),
+            *_range_filters("lastRollingTime", "data.last_rolling_time"),
         ),
     ),
     TypedQuery("service", ("service",), (*NAMESPACED, API_VERSION)),
@@ -135,7 +135,7 @@ K8S = (
             ParameterFilter("status", "data.status.phase"),
             ParameterFilter("hostIp", "data.status.hostIP"),
             ParameterFilter("podIp", "data.status.podIP"),
-            *_between("startTime", "data.status.startTime"),
+            *_range_filters("startTime", "data.status.startTime"),
             *CREATION,
         ),
     ),

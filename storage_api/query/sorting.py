@@ -106,7 +106,7 @@ def order_by(columns: Sequence[str], *, descending: bool) -> sql.Composable:
 
 
 def sorted_objects(objects: list[Mapping[str, Any]], text: str) -> list[Mapping[str, Any]]:
-    """The objects sorted as the store would: `text` as for `of`."""
+    """The objects sorted as the store would: `text` as for `parse_order`."""
     order, descending = parse_order(text)
     by_name = text.removeprefix("-") == "name"
 

@@ -420,7 +420,7 @@ def count_by_name(
     *,
     deleted: bool = False,
 ) -> int:
-    """How many objects `named` would return without a size."""
+    """How many objects `find_by_name` would return if it had no limit."""
     source, params = _named_rows(scopes, text, deleted=deleted)
     with connection.cursor() as cursor:
         cursor.execute(

@@ -103,7 +103,9 @@ def check_place(after: int) -> None:
     if after > last_number:
         # The database was restored from a copy, or the client came from another installation.
         raise Expired(
-            _advise_new_list(f"the log has not reached {after}, so that place is of another log"),
+            _advise_new_list(
+                f"the log has not reached {after}: that position belongs to another log"
+            ),
             oldest=0,
             latest=latest,
         )

@@ -264,7 +264,7 @@ def delete(query: DocumentQuery) -> int:
         return int(cursor.fetchone()[0])
 
 
-def updated_between(begin: datetime | None, end: datetime | None) -> tuple[Clause, ...]:
+def update_time_range(begin: datetime | None, end: datetime | None) -> tuple[Clause, ...]:
     """Conditions of a sweep: updateTime after `begin` and before `end`, both excluded."""
     clauses: list[Clause] = []
     if begin is not None:

@@ -433,7 +433,7 @@ WHERE k.cluster_id = %s
 
 
 def _read_freshness(condition: str, *params: int | str) -> list[Freshness]:
-    """`condition`: the SQL that goes on after WHERE."""
+    """`condition`: the SQL after WHERE."""
     with connection.cursor() as cursor:
         cursor.execute(_FRESHNESS + condition, [WATCH_LAG, *params])
         rows: list[Any] = cursor.fetchall()

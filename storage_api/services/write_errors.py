@@ -55,10 +55,10 @@ def serialise_writers(types: Iterable[tuple[str, str]]) -> None:
 
 
 def check_key(**parts: str) -> None:
-    """Invalid when a part of a key is too long for the index or holds a NUL."""
+    """Invalid when a part of a key is too long for the index or contains NUL."""
     for name, value in parts.items():
         if "\0" in value:
-            raise Invalid(f"{name} holds a NUL")
+            raise Invalid(f"{name} contains a NUL character")
         if len(value.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES[name]:
             raise Invalid(f"{name} is longer than {MAX_KEY_BYTES[name]} bytes")
 

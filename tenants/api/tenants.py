@@ -240,13 +240,13 @@ class Tenants(TenantView):
         body = target.body
         if not name:
             raise Invalid("name is required", field="name")
-        blueprint = _parse_blueprint(name, body)
-        self.require_may_grant(request, cluster, name, blueprint.members)
-        members = [f"{member.username}: {member.role}" for member in blueprint.members]
-        annotate(request, details={"members": members, "options": dict(blueprint.options)})
+        spec = _parse_tenant_spec(name, body)
+        self.require_may_grant(request, cluster, name, spec.members)
+        members = [f"{member.username}: {member.role}" for member in spec.members]
+        annotate(request, details={"members": members, "options": dict(spec.options)})
         tenant = services.create(
             cluster,
-            blueprint,
+            spec,
             by=request.user.get_username(),
             contact=_text(body, "contact"),
             description=_text(body, "description"),
@@ -269,7 +269,7 @@ def _text(body: dict[str, Any], field: str) -> str:
     return value
 
 
-def _parse_blueprint(name: str, body: dict[str, Any]) -> TenantSpec:
+def _parse_tenant_spec(name: str, body: dict[str, Any]) -> TenantSpec:
     return TenantSpec(
         name=name,
         labels=manifests.parse_text_map(body.get("labels"), "labels"),
@@ -344,7 +344,7 @@ class TenantDetail(TenantView):
         body = target.body
         if body.get("name", name) != name:
             raise Invalid("name cannot be changed", field="name")
-        blueprint = TenantSpec(
+        spec = TenantSpec(
             name=name,
             labels=manifests.parse_text_map(body.get("labels"), "labels"),
             annotations=manifests.parse_text_map(body.get("annotations"), "annotations"),
@@ -354,7 +354,7 @@ class TenantDetail(TenantView):
         for field in ("contact", "description"):
             if field in body:
                 texts[field] = _text(body, field)
-        services.update(cluster, blueprint)
+        services.update(cluster, spec)
         if texts:
             tenant = services.find(cluster, name, by=request.user.get_username())
             Tenant.objects.filter(pk=tenant.pk).update(**texts)

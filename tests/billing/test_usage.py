@@ -65,7 +65,7 @@ def test_running_time_is_seen_and_charged(vkube: Any, settings: Settings, comman
     assert first.memory_bytes == 512 * 2**20 + 2**30
     assert first.since >= buyer.now().activated_at - timedelta(seconds=1)  # type: ignore[operator]
     assert second.running_ms == (second.at - first.at) // timedelta(milliseconds=1)
-    paid = ledger.charged(buyer.order)
+    paid = ledger.charged_amount(buyer.order)
     assert paid == sum(
         pricing.usage_price(Decimal(90), row.memory_bytes * row.running_ms)
         for row in (first, second)
@@ -213,7 +213,7 @@ def test_a_refund_gives_back_what_was_not_used(
     refunded = Decimal(command("refund_order", buyer.order.pk)["refunded"])
     used = 18000 - refunded
     assert Decimal(1799) < used < Decimal(1801)
-    assert ledger.charged(buyer.order) == used
+    assert ledger.charged_amount(buyer.order) == used
     assert ledger.balance(buyer.order) == 0
     assert vkube.get("deployments.apps", buyer.name, "vkube") is None
     assert buyer.now().service == "ServiceAbort"

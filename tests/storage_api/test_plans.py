@@ -234,7 +234,7 @@ def test_names_come_out_of_an_index_alone(where: Any) -> None:
 @pytest.mark.usefixtures("filled")
 def test_sweeps_and_counts_use_indexes() -> None:
     swept = DocumentQuery(
-        RESOURCE, (*of_type(), *resources.updated_between(None, to_instant(1_000_000_000)))
+        RESOURCE, (*of_type(), *resources.update_time_range(None, to_instant(1_000_000_000)))
     )
     where, params = target_condition(swept)
     top = plan(sql.SQL("DELETE FROM storage_resource r WHERE {}").format(where), params)

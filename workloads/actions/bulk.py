@@ -85,7 +85,7 @@ def select_objects(cluster: Cluster, kind: Kind, selection: ObjectSelection) -> 
     is_narrowed = selection.label_selector or selection.field_selector or selection.names
     if not is_narrowed and not selection.everything:
         raise Invalid(
-            "give labelSelector, fieldSelector or names, or say all=true",
+            "give labelSelector, fieldSelector or names, or set all=true",
             field="labelSelector",
         )
     items = list_all(
@@ -102,7 +102,7 @@ def select_objects(cluster: Cluster, kind: Kind, selection: ObjectSelection) -> 
             # Kubernetes accepts a NUL in the names of roles; PostgreSQL does not.
             if "\x00" in name:
                 raise Invalid(
-                    f"{name!r} holds a NUL character; narrow the selector to leave it out"
+                    f"{name!r} contains a NUL character; narrow the selector to leave it out"
                 )
             objects.append(item)
         if len(objects) > MAX_OBJECTS:

@@ -26,7 +26,7 @@ ON_DELETE = "the update strategy is OnDelete: pods change when they are deleted"
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """What to wait for: `scaled` is about the number of pods, `rolled_out` about their template."""
+    """What to wait for; `until` is "scaled" (how many pods) or "rolled_out" (the template too)."""
 
     item: Object
     until: str = "rolled_out"

@@ -86,7 +86,7 @@ def _answer(ref: ObjectRef, *, changed: bool, **more: Any) -> Object:
     }
 
 
-def _tracking(item: Object, options: ActionOptions) -> Tracking | None:
+def _track_rollout(item: Object, options: ActionOptions) -> Tracking | None:
     """The rollout of a changed object; a dry run starts none."""
     return None if options.dry_run else Tracking(item)
 
@@ -213,7 +213,7 @@ def rollback(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
             patch="strategic",
             dry_run=options.dry_run,
         )
-    return ActionOutcome(data, _tracking(item, options), _on_delete_warnings(item))
+    return ActionOutcome(data, _track_rollout(item, options), _on_delete_warnings(item))
 
 
 def _template_patch(owner: Object, revision: revisions.Revision) -> list[Object]:
@@ -264,7 +264,7 @@ def restart(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     item = ref.patch(body, patch="strategic", dry_run=options.dry_run)
     changed = item["metadata"].get("generation") != before["metadata"].get("generation")
     data = _answer(ref, changed=changed or options.dry_run, restarted_at=restarted_at)
-    return ActionOutcome(data, _tracking(item, options), _on_delete_warnings(item))
+    return ActionOutcome(data, _track_rollout(item, options), _on_delete_warnings(item))
 
 
 def _switch(field_name: str, value: bool) -> Action:
@@ -282,11 +282,11 @@ def resume_deployment(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     """kubectl rollout resume; changes made while it was paused are rolled out now."""
     was_paused = bool(ref.read()["spec"].get("paused"))
     item = ref.patch({"spec": {"paused": False}}, dry_run=options.dry_run)
-    rollout = _tracking(item, options) if was_paused else None
+    rollout = _track_rollout(item, options) if was_paused else None
     return ActionOutcome(_answer(ref, changed=was_paused, paused=False), rollout)
 
 
-def _retried(act: Action) -> Action:
+def _retry_on_conflict(act: Action) -> Action:
     """The action, read and written again on a conflict: controllers write these objects often."""
 
     def retry(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
@@ -305,7 +305,7 @@ def pause_stateful_set(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     annotations = item["metadata"].get("annotations") or {}
     if strategy.get("type") == "OnDelete":
         raise Invalid(
-            "StatefulSet: with update strategy OnDelete nothing rolls that could be paused",
+            "StatefulSet: with update strategy OnDelete there is no rolling update to pause",
             reason="ActionNotSupported",
         )
     # Pausing again would store the huge partition as the previous one.
@@ -328,7 +328,7 @@ def resume_stateful_set(ref: ObjectRef, options: ActionOptions) -> ActionOutcome
     # Anyone may write the annotation; partitions are int32.
     partition = int(previous) if previous.isdecimal() and len(previous) < 10 else 0
     item = ref.patch(_partition_patch(item, partition, None), dry_run=options.dry_run)
-    return ActionOutcome(_answer(ref, changed=True, paused=False), _tracking(item, options))
+    return ActionOutcome(_answer(ref, changed=True, paused=False), _track_rollout(item, options))
 
 
 def _partition_patch(item: Object, partition: int, previous: str | None) -> Object:
@@ -411,7 +411,7 @@ def rerun(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     old = ref.read()
     if old["spec"].get("manualSelector"):
         raise Rejected(
-            "a Job with manualSelector cannot be cloned: both would fight over the same pods",
+            "a Job with manualSelector cannot be cloned: both Jobs would select the same pods",
             reason="ManualSelector",
         )
     spec = deepcopy(old["spec"])
@@ -476,8 +476,8 @@ ACTIONS: Mapping[str, Mapping[str, Action]] = {
         "scale": scale,
         "rollback": rollback,
         "restart": restart,
-        "pause": _retried(pause_stateful_set),
-        "resume": _retried(resume_stateful_set),
+        "pause": _retry_on_conflict(pause_stateful_set),
+        "resume": _retry_on_conflict(resume_stateful_set),
     },
     "daemonsets": {
         **_COMMON,

@@ -167,7 +167,7 @@ def _selector(target: RequestTarget, name: str) -> str:
         return ""
     if not isinstance(value, str) or not value.strip(" \t\r\n,"):
         raise Invalid(
-            f"{name} must select something; say all=true for all",
+            f"{name} must select something; set all=true for all objects",
             field=name,
         )
     return value

@@ -63,7 +63,7 @@ class MetricsView(DialectView):
         target.check()
         if request.query_params.get("at"):
             raise Invalid(
-                "at: what is used is measured now; /metrics/stats knows earlier times",
+                "at: usage is measured now; /metrics/stats has earlier times",
                 field="at",
             )
         return target, scope

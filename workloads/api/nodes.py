@@ -16,11 +16,10 @@ from core.api.schema import (
     OperationSchema,
     array,
     record,
-    titled,
+    with_title,
 )
 from core.errors import Invalid
-from operations import lifecycle as operations
-from operations import tasks
+from operations import lifecycle, tasks
 from operations.models import Operation
 from workloads.actions import drain, nodes
 from workloads.actions.drain_filters import DrainFlags
@@ -37,7 +36,7 @@ from workloads.api.request_target import RequestTarget
 # Seconds; shorter than what a web server gives a request.
 MAX_WAIT = 25
 DAY = 86_400
-DRAINED_POD = titled(
+DRAINED_POD = with_title(
     "DrainedPod",
     {**record(name=TEXT), "description": "A pod that has to go."},
 )
@@ -156,7 +155,7 @@ def _wait_until_final(row: Operation, wait_seconds: int) -> Operation:
     while time.monotonic() < end and not row.is_final:
         # The worker is another process: its progress is only visible in the row.
         time.sleep(0.2)
-        row = operations.find(row.pk)
+        row = lifecycle.find(row.pk)
     return row
 
 

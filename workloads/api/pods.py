@@ -31,8 +31,7 @@ from core.api.schema import (
 from core.errors import DomainError, Invalid
 from core.sockets import quota
 from core.stream_limits import stopping
-from operations import lifecycle as operations
-from operations import tasks
+from operations import lifecycle, tasks
 from workloads.actions import restarts
 from workloads.api.actions import WorkloadView, caller, optional_integer
 from workloads.api.objects import AT, raw_page
@@ -112,7 +111,7 @@ class PodRestart(PodView):
         return {
             **data,
             "operation_id": row.pk,
-            "status": operations.find(row.pk).state,
+            "status": lifecycle.find(row.pk).state,
         }
 
 
@@ -217,7 +216,7 @@ def _log_options(target: RequestTarget) -> LogOptions:
     since_time = target.option("since_time", "sinceTime")
     since = target.option("since", "since_seconds", "sinceSeconds")
     if since and since_time:
-        raise Invalid("since and since_time exclude one another", field="since")
+        raise Invalid("since and since_time are mutually exclusive", field="since")
     return LogOptions(
         container=target.option("container"),
         tail_lines=_first_integer(target, "tail_lines", "tailLines"),

@@ -76,13 +76,13 @@ class RequestTarget:
         for parameter in ("cluster", "namespace"):
             if len(self._values(parameter)) > 1:
                 raise Invalid(
-                    f"{parameter} is given twice, and differently",
+                    f"{parameter} is given twice with different values",
                     field=parameter,
                 )
         if "\x00" in self.namespace:
             # It goes into rows of operations, and PostgreSQL stores no NUL in text. For kinds
             # without namespaces no cluster would refuse it first.
-            raise Invalid("namespace holds a NUL character", field="namespace")
+            raise Invalid("namespace contains a NUL character", field="namespace")
 
     def cluster(self) -> Cluster:
         """The registered cluster; Invalid without an id, ClusterNotFound for an unknown one."""

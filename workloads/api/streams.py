@@ -26,11 +26,11 @@ from core.api.schema import (
     QueryParameter,
     Schema,
     record,
-    titled,
+    with_title,
 )
 from core.errors import Expired, Forbidden, Invalid, NotFound
 from core.sockets.tickets import Ticket, issue
-from operations import lifecycle as operations
+from operations import lifecycle
 from operations.sockets import target_access
 from storage_api.api.watching import MulticlusterWatch
 from workloads.api.objects import ObjectView
@@ -78,7 +78,7 @@ def ticket_schema(url_key: str) -> Schema:
         "session": TEXT,
         "expires_at": TEXT,
     }
-    return titled(name, record(**members))
+    return with_title(name, record(**members))
 
 
 class TicketView(ObjectView):
@@ -426,7 +426,7 @@ class OperationTickets(TicketView):
 
     def get(self, request: Request, name: str = "") -> Any:
         """{"ws_url","token","session","expires_at"}."""
-        row = operations.find(name)
+        row = lifecycle.find(name)
         try:
             authorise(self, request, target_access(row))
         except Forbidden:

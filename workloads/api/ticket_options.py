@@ -12,12 +12,12 @@ from workloads.api.request_target import RequestTarget
 MAX_OPTION = 8 * 1024
 
 
-def _bounded(value: Any, name: str) -> Any:
+def _check_length(value: Any, name: str) -> Any:
     """The value of an option; Invalid when it is too long for a ticket."""
     parts = value if isinstance(value, list) else [value]
     length = len(parts) + sum(len(part) for part in parts if isinstance(part, str | list | dict))
     if length > MAX_OPTION:
-        raise Invalid(f"{name} is longer than {MAX_OPTION} letters", field=name)
+        raise Invalid(f"{name} is longer than {MAX_OPTION} characters", field=name)
     return value
 
 
@@ -33,7 +33,7 @@ class TicketOptions:
         for name in names:
             value = self._body.get(name, self._query.get(name))
             if value not in (None, ""):
-                return _bounded(value, name)
+                return _check_length(value, name)
         return None
 
     def text(self, *names: str) -> str:

@@ -98,7 +98,7 @@ class TopologyView(DialectView):
             kind=target.option("kind"),
             name=target.option("name"),
         )
-        return _reduced(graph, kinds) if kinds else graph
+        return _reduce_graph(graph, kinds) if kinds else graph
 
 
 def _kinds(text: str) -> frozenset[str]:
@@ -116,7 +116,7 @@ def _kinds(text: str) -> frozenset[str]:
     return kinds
 
 
-def _reduced(graph: dict[str, Any], kinds: frozenset[str]) -> dict[str, Any]:
+def _reduce_graph(graph: dict[str, Any], kinds: frozenset[str]) -> dict[str, Any]:
     """The graph's vertices of some kinds and the edges between them."""
     vertices = [vertex for vertex in graph["nodes"] if vertex["plural"] in kinds]
     # An edge needs both of its ends.

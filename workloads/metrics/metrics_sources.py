@@ -98,7 +98,7 @@ def _read_metrics(cluster: Cluster, plural: str, namespace: str, selector: str) 
         return _no_metrics(plural)
     if not isinstance(listing, dict):
         raise ClusterUnavailable(
-            "the cluster's answer is no list of measurements",
+            "the cluster's answer is not a list of metrics",
             reason="bad_answer",
         )
     return {**listing, "available": True}

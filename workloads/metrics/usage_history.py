@@ -112,7 +112,7 @@ def time_range(*, span: str = "", start: str = "", end: str = "", step: str = ""
     """
     if span and (start or end):
         raise Invalid(
-            "time_range and start/end exclude one another",
+            "time_range and start/end are mutually exclusive",
             field="time_range",
         )
     last = _parse_time(end, "end") if end else timezone.now().astimezone(UTC)

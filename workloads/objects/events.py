@@ -96,7 +96,7 @@ def involved_selector(
     selectors = [query.field_selector]
     for path, value in requirements.items():
         if value:
-            selectors.append(f"{path}={_escaped(value)}")
+            selectors.append(f"{path}={_escape_selector(value)}")
     return ",".join(filter(None, selectors))
 
 
@@ -117,7 +117,7 @@ def _involves(item: msgspec.Raw, uids: frozenset[str] | None) -> bool:
     return uids is None or _EVENT_HEADS.decode(item).involved_object.uid in uids
 
 
-def _escaped(value: str) -> str:
+def _escape_selector(value: str) -> str:
     """A field selector's value, escaped so that it cannot start another requirement."""
     return value.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
 

@@ -51,7 +51,7 @@ def _list_live(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage:
         if query.namespace or not cluster.namespaces:
             raise
         listing = _read_by_namespace(client, kind, query, cluster.namespaces)
-    strip = masked_secret if is_secret(kind) else _pruned
+    strip = masked_secret if is_secret(kind) else _prune_item
     return ObjectPage([strip(item) for item in listing.items], listing.total)
 
 
@@ -115,7 +115,7 @@ def _accessible_namespaces(
     return ObjectPage(items, len(items))
 
 
-def _pruned(item: bytes) -> bytes:
+def _prune_item(item: bytes) -> bytes:
     # Most items have neither; looking for the text is much cheaper than parsing each.
     if b"managedFields" in item or b"last-applied-configuration" in item:
         return orjson.dumps(prune(orjson.loads(item)))

@@ -193,7 +193,7 @@ class LinePattern:
 
     def __init__(self, text: str) -> None:
         if len(text) > MAX_PATTERN:
-            raise Invalid(f"a pattern may have {MAX_PATTERN} characters")
+            raise Invalid(f"a pattern may have at most {MAX_PATTERN} characters")
         # Python's own engine may take exponential time. pydantic ships Rust's.
         schema = core_schema.str_schema(pattern=text, regex_engine="rust-regex")
         try:

@@ -59,7 +59,7 @@ def _metadata(body: Object) -> Object:
 def _check_agreement(value: object, expected: str, field: str) -> None:
     """Invalid when the manifest names another value than the request does."""
     if value is not None and not isinstance(value, str):
-        raise Invalid(f"{field} of the content must be a text", field=field)
+        raise Invalid(f"{field} of the content must be a string", field=field)
     if value not in (None, "", expected):
         raise Invalid(
             f"{field} {str(value)[:100]!r} of the content is not {expected!r}",

@@ -50,7 +50,7 @@ class ObjectRef:
         )
         # The audit trail compares with the state before the first change, however often it is read.
         self.versions.setdefault("before", raw)
-        return _parsed(raw)
+        return _parse_object(raw)
 
     def patch(
         self,
@@ -77,10 +77,10 @@ class ObjectRef:
         )
         if not dry_run:
             self.versions["after"] = raw
-        return _parsed(raw)
+        return _parse_object(raw)
 
 
-def _parsed(raw: bytes) -> Object:
+def _parse_object(raw: bytes) -> Object:
     item: Object = orjson.loads(raw)
     return item
 

@@ -18,7 +18,7 @@ FINISHED = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class LogContainer:
     """One container of one pod; `state` is waiting, running, restarting or ended."""
 
     pod: str
@@ -63,7 +63,7 @@ def _default_container(pod: Object, regular: list[str]) -> str:
     return str(annotated) if annotated in regular else regular[0]
 
 
-def container_status(pod: Object, name: str) -> Container:
+def container_status(pod: Object, name: str) -> LogContainer:
     """The state of a container, from the pod's status."""
     metadata = pod["metadata"]
     status = pod.get("status") or {}
@@ -73,7 +73,7 @@ def container_status(pod: Object, name: str) -> Container:
                 continue
             state, reason = _state(pod, group, entry)
             restarts = entry.get("restartCount", 0)
-            return Container(
+            return LogContainer(
                 metadata["name"],
                 name,
                 metadata["uid"],
@@ -84,7 +84,7 @@ def container_status(pod: Object, name: str) -> Container:
     # Without an entry the kubelet has not seen the pod, or the pod ended before it started.
     state = "ended" if status.get("phase") in FINISHED else "waiting"
     reason = status.get("reason") or ""
-    return Container(metadata["name"], name, metadata["uid"], state, 0, reason)
+    return LogContainer(metadata["name"], name, metadata["uid"], state, 0, reason)
 
 
 def _state(pod: Object, group: str, status: Mapping[str, Any]) -> tuple[str, str]:

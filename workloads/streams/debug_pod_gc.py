@@ -37,7 +37,7 @@ def remove_stale_pods(cluster: Cluster) -> int:
 
 
 def _is_stale(pod: Object) -> bool:
-    """Whether the pod is older than GRACE and its session holds no seat of its user's."""
+    """Whether the pod is older than GRACE and its session holds no slot in its user's quota."""
     metadata = pod["metadata"]
     created_at = datetime.fromisoformat(
         str(metadata.get("creationTimestamp") or "1970-01-01T00:00:00Z")

@@ -25,7 +25,7 @@ from core.errors import (
     TooManyRequests,
 )
 from workloads.objects.log_lines import LineReader, LogCursor, LogLine
-from workloads.streams.containers import Container, container_status
+from workloads.streams.containers import LogContainer, container_status
 
 PODS = KINDS["pods"]
 MAX_PAUSE_SECONDS = 30.0
@@ -44,7 +44,7 @@ class LogRequest:
 class _ContainerRestarted(Exception):
     """The log that was opened belongs to a later run of the container."""
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: LogContainer) -> None:
         super().__init__(container.source)
         self.container = container
 
@@ -59,7 +59,7 @@ class LogFollower:
         self,
         client: StreamClient,
         namespace: str,
-        container: Container,
+        container: LogContainer,
         log_request: LogRequest,
         *,
         cursor: LogCursor | None,
@@ -199,7 +199,7 @@ class LogFollower:
         await self._notify("eof", self.source, reason)
         return True
 
-    async def _handle_restart(self, container: Container) -> None:
+    async def _handle_restart(self, container: LogContainer) -> None:
         """Read the rest of the previous run's log, then go on with the new run."""
         try:
             await self._read({**self._query(), "previous": "true"}, follow=False)

@@ -24,16 +24,16 @@ from workloads.objects.log_lines import (
     parse_cursor,
 )
 from workloads.streams.containers import (
-    Container,
+    LogContainer,
     container_status,
     select_containers,
 )
-from workloads.streams.discovery import follow_pods
 from workloads.streams.log_follower import (
     LogFollower,
     LogRequest,
     log_frame,
 )
+from workloads.streams.pod_watch import follow_pods
 
 PODS = KINDS["pods"]
 FLUSH_SECONDS = 10
@@ -70,21 +70,23 @@ async def serve_logs(socket: Socket, arguments: Mapping[str, str]) -> None:
     cursor = socket.query.get("cursor") or first.get("cursor") or ticket.options.get("cursor") or ""
     if not isinstance(cursor, str):
         cursor = orjson.dumps(cursor).decode()
-    guest = handshake.client_of_ticket(ticket, seats="logs", limit=settings.LOG_STREAMS_PER_USER)
-    async with handshake.hold_quota(guest):
+    socket_client = handshake.client_of_ticket(
+        ticket, quota_kind="logs", limit=settings.LOG_STREAMS_PER_USER
+    )
+    async with handshake.hold_quota(socket_client):
         stream = LogStream(socket, ticket, parse_cursors(cursor))
-        pongs = KeepAlive()
+        keep_alive = KeepAlive()
         async with stream_clients.stream_client(ticket.cluster, ticket.user) as client:
             try:
                 await first_of(
                     stream.read(client),
                     stream.send(),
-                    stream.listen(pongs),
-                    stream.keep_seats(),
-                    guest.watch(stream.outbox.notify, pongs),
+                    stream.listen(keep_alive),
+                    stream.renew_slots(),
+                    socket_client.watch(stream.outbox.notify, keep_alive),
                 )
             finally:
-                await stream.leave_seats()
+                await stream.release_slots()
 
 
 class LogStream:
@@ -113,7 +115,7 @@ class LogStream:
         )
         # (pod uid, container name) of every container that was followed.
         self._attached: set[tuple[str, str]] = set()
-        self._seats: set[str] = set()
+        self._slots: set[str] = set()
         self.outbox = SendBuffer(settings.LOG_BUFFER_BYTES, settings.LOG_STALL_SECONDS)
 
     # --- reading --------------------------------------------------------------
@@ -132,7 +134,7 @@ class LogStream:
             async with asyncio.TaskGroup() as followers:
                 async for pod in self._pods(client):
                     for container in self._new_containers(pod, every=selector is not None):
-                        if await self._take_seat(container):
+                        if await self._acquire_slot(container):
                             followers.create_task(self._follow(client, container))
         except ExceptionGroup as group:
             # The first error is the cause; the others are its consequences.
@@ -142,54 +144,54 @@ class LogStream:
         # The sender ends the stream when the outbox is empty; this is for a client that stalls.
         await asyncio.sleep(FLUSH_SECONDS)
 
-    async def _follow(self, client: StreamClient, container: Container) -> None:
-        """One container's log; gives its seat back at the end."""
+    async def _follow(self, client: StreamClient, container: LogContainer) -> None:
+        """One container's log; releases its slot at the end."""
         try:
             await self._follower(client, container).run()
         finally:
-            seat = self._seat(container)
-            self._seats.discard(seat)
-            await quota.release_slots(quota.LOG_SOURCES, self._ticket.user, [seat])
+            slot = self._slot_name(container)
+            self._slots.discard(slot)
+            await quota.release_slots(quota.LOG_SOURCES, self._ticket.user, [slot])
 
-    def _seat(self, container: Container) -> str:
+    def _slot_name(self, container: LogContainer) -> str:
         return f"{self._ticket.mark}/{container.uid}/{container.name}"
 
-    async def _take_seat(self, container: Container) -> bool:
+    async def _acquire_slot(self, container: LogContainer) -> bool:
         """Whether the user may follow one more log, over all their streams.
 
         TooManyRequests when this stream, of one named pod, would then have no log at all.
         """
-        seat = self._seat(container)
+        slot = self._slot_name(container)
         try:
             await quota.acquire_slot(
                 quota.LOG_SOURCES,
                 self._ticket.user,
-                seat,
+                slot,
                 settings.LOG_SOURCES_PER_USER,
             )
         except TooManyRequests:
-            if not self._seats and self._ticket.options.get("selector") is None:
+            if not self._slots and self._ticket.options.get("selector") is None:
                 raise
             self._report_limit([container])
             return False
-        self._seats.add(seat)
+        self._slots.add(slot)
         return True
 
-    async def keep_seats(self) -> None:
-        """Renew the seats of all logs that are followed: they expire when their process dies."""
+    async def renew_slots(self) -> None:
+        """Renew the slots of all logs that are followed: they expire when their process dies."""
         while True:
             await asyncio.sleep(settings.STREAM_PING_SECONDS)
             await quota.renew_slots(
                 quota.LOG_SOURCES,
                 self._ticket.user,
-                self._seats,
+                self._slots,
             )
 
-    async def leave_seats(self) -> None:
-        """Give all seats back."""
-        await quota.release_slots(quota.LOG_SOURCES, self._ticket.user, self._seats)
+    async def release_slots(self) -> None:
+        """Release all slots."""
+        await quota.release_slots(quota.LOG_SOURCES, self._ticket.user, self._slots)
 
-    def _report_limit(self, left_out: list[Container]) -> None:
+    def _report_limit(self, left_out: list[LogContainer]) -> None:
         names = ", ".join(container.source for container in left_out)
         self.outbox.notify(
             {
@@ -220,7 +222,7 @@ class LogStream:
             if not self._log_request.follow:
                 return
 
-    def _new_containers(self, pod: Object, *, every: bool) -> list[Container]:
+    def _new_containers(self, pod: Object, *, every: bool) -> list[LogContainer]:
         """Containers of the pod that are not followed yet, as far as the stream may have more.
 
         Of a selector's pods (`every`) only containers that have started: they come again.
@@ -242,7 +244,7 @@ class LogStream:
         self._attached |= {(container.uid, container.name) for container in new}
         return new[: max(free, 0)]
 
-    def _follower(self, client: StreamClient, container: Container) -> LogFollower:
+    def _follower(self, client: StreamClient, container: LogContainer) -> LogFollower:
         cursor = self._cursors.get(container.source, self._cursors.get(""))
         return LogFollower(
             client,
@@ -275,17 +277,17 @@ class LogStream:
         """Send until all was read and sent."""
         await self.outbox.drain(self._socket, batched=self._batched)
 
-    async def listen(self, pongs: KeepAlive) -> None:
+    async def listen(self, keep_alive: KeepAlive) -> None:
         """Handle the client's frames until it leaves."""
         while True:
             message = await self._socket.receive()
-            pongs.heard()
+            keep_alive.note_frame()
             try:
-                self._handle(handshake.parse_frame(message), pongs)
+                self._handle(handshake.parse_frame(message), keep_alive)
             except DomainError as error:
                 self.outbox.notify(self._socket.error_frame(error))
 
-    def _handle(self, frame: Mapping[str, Any], pongs: KeepAlive) -> None:
+    def _handle(self, frame: Mapping[str, Any], keep_alive: KeepAlive) -> None:
         """Act on one frame of the client; Invalid for an unknown one."""
         match frame.get("type"):
             case "pause":
@@ -297,7 +299,7 @@ class LogStream:
             case "ack" if isinstance(frame.get("seq"), int):
                 self.outbox.acknowledge(frame["seq"])
             case "pong":
-                pongs.answered()
+                keep_alive.note_pong()
             case "ping":
                 self.outbox.notify({"type": "pong", "timestamp": now()})
             case "close":

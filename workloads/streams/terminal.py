@@ -111,9 +111,13 @@ async def _find_session(socket: Socket, token: str, session_id: str) -> "Termina
         raise
     if ticket.claimed or waiting:
         raise Forbidden("only the latest token of a session leads back to its shell")
-    guest = handshake.client_of_ticket(ticket, seats="terminals", limit=settings.TERMINALS_PER_USER)
-    await quota.acquire_slot(guest.seats, guest.user, guest.session, guest.limit)
-    session = TerminalSession(ticket, guest)
+    socket_client = handshake.client_of_ticket(
+        ticket, quota_kind="terminals", limit=settings.TERMINALS_PER_USER
+    )
+    await quota.acquire_slot(
+        socket_client.quota_kind, socket_client.user, socket_client.session, socket_client.limit
+    )
+    session = TerminalSession(ticket, socket_client)
     SESSIONS[session_id] = session
     session.start()
     return session
@@ -122,10 +126,10 @@ async def _find_session(socket: Socket, token: str, session_id: str) -> "Termina
 class TerminalSession:
     """One shell: a pump reads its output into a ring, and at most one socket shows it."""
 
-    def __init__(self, ticket: Ticket, guest: SocketClient) -> None:
+    def __init__(self, ticket: Ticket, socket_client: SocketClient) -> None:
         self.host = ticket.host
         self._ticket = ticket
-        self._guest = guest
+        self._socket_client = socket_client
         self._ring = OutputRing()
         # Frames other than output that wait for the socket.
         self._notices = deque[dict[str, Any]]()
@@ -182,9 +186,9 @@ class TerminalSession:
             self._has_news.set()
             await self._recorder.finish()
             await quota.release_slot(
-                self._guest.seats,
-                self._guest.user,
-                self._guest.session,
+                self._socket_client.quota_kind,
+                self._socket_client.user,
+                self._socket_client.session,
             )
 
     async def _connect(self, channels: Channels) -> None:
@@ -322,7 +326,7 @@ class TerminalSession:
                 raise Closing(1000, "the client did not come back")
             if moment - checked_at >= settings.STREAM_REAUTHORISE_SECONDS:
                 checked_at = moment
-                await self._guest.recheck()
+                await self._socket_client.recheck()
 
     # --- the socket -----------------------------------------------------------
     def claim(self, token: str) -> bool:
@@ -335,7 +339,7 @@ class TerminalSession:
     async def recheck(self) -> None:
         """Unauthenticated or Forbidden, and the end of the shell, when the user may not have it."""
         try:
-            await self._guest.recheck()
+            await self._socket_client.recheck()
         except (Forbidden, Unauthenticated) as error:
             await self._end_refused(error)
             raise
@@ -360,12 +364,12 @@ class TerminalSession:
             self._notices.append({"type": "dropped", "count": dropped})
         self._has_news.set()
         self._has_room.set()
-        pongs = KeepAlive()
+        keep_alive = KeepAlive()
         try:
             await first_of(
                 self._send(socket, style),
-                self._listen(socket, pongs),
-                self._guest.watch(self._notify, pongs),
+                self._listen(socket, keep_alive),
+                self._socket_client.watch(self._notify, keep_alive),
             )
         except (Forbidden, Unauthenticated) as error:
             await self._end_refused(error)
@@ -403,19 +407,19 @@ class TerminalSession:
                     await socket.send(self._close_frame)
                 raise ended
 
-    async def _listen(self, socket: Socket, pongs: KeepAlive) -> None:
+    async def _listen(self, socket: Socket, keep_alive: KeepAlive) -> None:
         """Handle the client's frames until it leaves; errors are reported to it."""
         while True:
             message = await socket.receive()
-            pongs.heard()
+            keep_alive.note_frame()
             try:
                 client_input = _parse_message(message)
             except DomainError as error:
                 self._notify(socket.error_frame(error))
                 continue
-            await self._handle(client_input, pongs)
+            await self._handle(client_input, keep_alive)
 
-    async def _handle(self, client_input: ClientInput, pongs: KeepAlive) -> None:
+    async def _handle(self, client_input: ClientInput, keep_alive: KeepAlive) -> None:
         match client_input.kind:
             case "stdin":
                 self._active_at = time.monotonic()
@@ -429,7 +433,7 @@ class TerminalSession:
             case "ping":
                 self._notify({"type": "pong", "timestamp": now()})
             case "pong":
-                pongs.answered()
+                keep_alive.note_pong()
             case "close":
                 closing = Closing(1000, "closed by the client")
                 await self.end(closing)

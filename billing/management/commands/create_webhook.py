@@ -1,4 +1,4 @@
-"""Tell an address of the life of orders."""
+"""Send the events of orders to an address."""
 
 import json
 from argparse import ArgumentParser
