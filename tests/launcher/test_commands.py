@@ -95,10 +95,12 @@ def test_serving_without_a_database_is_refused_in_one_sentence_without_the_passw
 @contextmanager
 def running(home: Path, port: int, **more: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """`make run` until it says that it is ready: (process, the password that it printed)."""
+    # Two draws may give the same port, as nobody listens on the first one yet.
+    ws_port = next(drawn for drawn in iter(ports.free_port, None) if drawn != port)
     settings = {
         "KUBEGALE_DATA_DIR": str(home),
         "KUBEGALE_PORT": str(port),
-        "KUBEGALE_WS_PORT": str(ports.free_port()),
+        "KUBEGALE_WS_PORT": str(ws_port),
         **more,
     }
     arguments = [sys.executable, "-m", "launcher", "run"]
