@@ -288,6 +288,12 @@ def register(
         prometheus=prometheus,
         namespaces=namespaces,
     )
+    _save(cluster, default=default)
+    return cluster
+
+
+def _save(cluster: Cluster, *, default: bool) -> None:
+    """Write the row, and make it the default in the same transaction when it is to be that."""
     try:
         with transaction.atomic():
             cluster.save()
@@ -296,7 +302,6 @@ def register(
     # Another request took the name while the connection was tried.
     except IntegrityError:
         raise _already_exists(cluster.name) from None
-    return cluster
 
 
 def examine(cluster: Cluster, text: str) -> None:
@@ -521,13 +526,7 @@ def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
     if text:
         cluster.kubeconfig = text
         examine(cluster, text)
-    try:
-        with transaction.atomic():
-            cluster.save()
-            if default:
-                make_default(cluster)
-    except IntegrityError:
-        raise _already_exists(cluster.name) from None
+    _save(cluster, default=bool(default))
     return cluster
 
 

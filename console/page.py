@@ -4,7 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
@@ -19,11 +19,13 @@ from django.utils.translation import gettext as _
 from clusters.kinds import KINDS
 from console import kind_names, navigation
 from console.api_client import ApiRefusal
+from console.locations import Location, locate
 from console.rendering import hints
 from core.api.client_ip import socket_base
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
+R = TypeVar("R", bound=HttpResponseBase)
 THEMES = ("light", "dark")
 
 
@@ -54,6 +56,27 @@ def require_sign_in(
             return render_refusal(request, ApiRefusal(5001, _("KubeGale itself failed."), {}, 500))
 
     return cast("Callable[Concatenate[HttpRequest, P], HttpResponseBase]", guarded)
+
+
+def object_view(
+    view: Callable[[HttpRequest, Location], R],
+) -> Callable[[HttpRequest, int, str, str, str], R]:
+    """Decorate a view of one object: it gets the location that the four parts of its address name.
+
+    Stands below `require_sign_in`, as an address that names no kind is refused as a page.
+    """
+
+    @wraps(view)
+    def located(
+        request: HttpRequest,
+        cluster: int,
+        plural: str,
+        namespace: str,
+        name: str,
+    ) -> R:
+        return view(request, locate(cluster, plural, namespace, name))
+
+    return located
 
 
 def _redirect_to_kind(

@@ -27,8 +27,8 @@ from console.editing.positions import (
 from console.editing.schema_check import find_faults
 from console.editing.starters import STARTERS
 from console.json_views import json_body, json_response, json_view
-from console.locations import Location, collection_path, locate
-from console.page import allow_style_attributes, render_page, require_sign_in
+from console.locations import Location, collection_path
+from console.page import allow_style_attributes, object_view, render_page, require_sign_in
 from console.views import objects
 from core.errors import Invalid
 
@@ -42,15 +42,9 @@ WRITE_ATTEMPTS = 4
 # --- an existing object -----------------------------------------------------------------------
 @require_GET
 @require_sign_in
-def edit(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def edit(request: HttpRequest, location: Location) -> HttpResponse:
     """The page with the object's YAML."""
-    location = locate(cluster, plural, namespace, name)
     context = objects.head_context(request, location, "yaml")
     text = to_yaml(editable_object(context["item"]))
     config = {
@@ -61,7 +55,7 @@ def edit(
     }
     context["config"] = {
         **config,
-        "lint": f"/clusters/{cluster}/-/lint",
+        "lint": f"/clusters/{location.cluster}/-/lint",
         "texts": _script_texts(),
         # The script sends it back, so that a change by somebody else is noticed.
         "live": _resource_version(context["item"]),
@@ -75,31 +69,21 @@ def _resource_version(item: Object) -> str:
 
 @require_POST
 @json_view
-def check(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def check(request: HttpRequest, location: Location) -> HttpResponse:
     """Try the text by a server-side dry run: {"problems": […]} or {"before", "after"}.
 
     {"conflict": {…}} when somebody else changed the object since the text was taken from it.
     """
-    return _write_object(request, locate(cluster, plural, namespace, name), dry=True)
+    return _write_object(request, location, dry=True)
 
 
 @require_POST
 @json_view
-def apply(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def apply(request: HttpRequest, location: Location) -> HttpResponse:
     """Write the text; {"address"} when that is done, else as `check`."""
-    return _write_object(request, locate(cluster, plural, namespace, name), dry=False)
+    return _write_object(request, location, dry=False)
 
 
 def _write_object(

@@ -13,7 +13,7 @@ from clusters.kinds import KINDS
 from console import forms, navigation
 from console.api_client import ApiRefusal, call
 from console.locations import Location, collection_path, find_kind, locate
-from console.page import redirect, render_page, require_sign_in
+from console.page import object_view, redirect, render_page, require_sign_in
 from console.rendering import diffs, health, html
 from console.rendering.health import get
 from console.views import objects
@@ -85,15 +85,9 @@ def _head_context(request: HttpRequest, location: Location) -> dict[str, Any]:
 
 @require_GET
 @require_sign_in
-def object_history(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def object_history(request: HttpRequest, location: Location) -> HttpResponse:
     """Every version that is kept of the object, with a slider over them."""
-    location = locate(cluster, plural, namespace, name)
     head = _head_context(request, location)
     query = {**history_query(location), "pageSize": MAX_VERSIONS}
     problem = ""
@@ -127,18 +121,12 @@ def object_history(
 
 @require_GET
 @require_sign_in
-def at_time(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def at_time(request: HttpRequest, location: Location) -> HttpResponse:
     """The object as it was at a moment, and how it differs from what it is now."""
-    location = locate(cluster, plural, namespace, name)
     moment = request.GET.get("at", "")
     context: dict[str, Any] = {
-        "cluster_id": cluster,
+        "cluster_id": location.cluster,
         "location": location,
         "at": moment,
         "seq": forms.query_number(request, "seq"),

@@ -11,8 +11,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from console.api_client import ApiRefusal, call, require_segment
 from console.json_views import json_body, json_response, json_view
-from console.locations import Location, locate
-from console.page import render_not_found, render_page, require_sign_in
+from console.locations import Location
+from console.page import object_view, render_not_found, render_page, require_sign_in
 from console.rendering.health import Object, get, rows
 from console.views import objects
 
@@ -71,16 +71,10 @@ def _container_note(
 
 @require_GET
 @require_sign_in
-def show(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def show(request: HttpRequest, location: Location) -> HttpResponse:
     """The page; its script opens the stream."""
-    location = locate(cluster, plural, namespace, name)
-    if plural not in objects.KINDS_WITH_LOGS:
+    if location.plural not in objects.KINDS_WITH_LOGS:
         return render_not_found(request)
     context = objects.head_context(request, location, "logs")
     choices = container_choices(location, context["item"])
@@ -156,21 +150,15 @@ def _script_texts() -> dict[str, str]:
 
 @require_POST
 @json_view
-def ticket(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def ticket(request: HttpRequest, location: Location) -> HttpResponse:
     """A ticket for the stream, made through the API by the person of the session."""
-    location = locate(cluster, plural, namespace, name)
     requested = json_body(request)
     body = {key: requested[key] for key in OPTIONS if requested.get(key) not in (None, "")}
     answer = call(
         request,
         "POST",
-        f"{plural}/{require_segment(name)}/logs/stream",
+        f"{location.plural}/{require_segment(location.name)}/logs/stream",
         body={**location.query, **body, "batch": True},
     )
     return json_response(answer.data)
@@ -179,15 +167,9 @@ def ticket(
 # --- the download -----------------------------------------------------------------------------
 @require_GET
 @require_sign_in
-def download(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def download(request: HttpRequest, location: Location) -> HttpResponse:
     """The whole log as a text file; several containers follow each other, each under its name."""
-    location = locate(cluster, plural, namespace, name)
     chosen = request.GET.get("container", "")
     sources = list(_log_sources(request, location, chosen))
     parts = _concatenate_logs(request, location, sources)
@@ -199,7 +181,9 @@ def download(
         headers={"Cache-Control": "no-store"},
     )
     container = f"-{chosen}" if chosen not in ("", ALL) else ""
-    response["Content-Disposition"] = f'attachment; filename="{_file_name(name + container)}.log"'
+    response["Content-Disposition"] = (
+        f'attachment; filename="{_file_name(location.name + container)}.log"'
+    )
     return cast("HttpResponse", response)
 
 

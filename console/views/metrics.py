@@ -9,8 +9,8 @@ from django.views.decorators.http import require_GET
 
 from console.api_client import ApiRefusal, call
 from console.json_views import json_response, json_view
-from console.locations import locate
-from console.page import render_not_found, render_page, require_sign_in
+from console.locations import Location
+from console.page import object_view, render_not_found, render_page, require_sign_in
 from console.views import objects
 
 SPANS = ("15m", "1h", "6h", "24h", "7d")
@@ -83,26 +83,20 @@ def cluster_data(request: HttpRequest, cluster: int) -> HttpResponse:
 
 @require_GET
 @require_sign_in
-def object_page(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def object_page(request: HttpRequest, location: Location) -> HttpResponse:
     """The page of a pod or a node: usage over time.
 
     The past where the cluster has a Prometheus; else usage from now on, with requests and limits.
     """
-    if plural not in objects.KINDS_WITH_METRICS:
+    if location.plural not in objects.KINDS_WITH_METRICS:
         return render_not_found(request)
-    location = locate(cluster, plural, namespace, name)
     context = objects.head_context(request, location, "metrics")
     charts = [
         {"key": "cpu", "title": _("CPU"), "unit": "cores"},
         {"key": "memory", "title": _("Memory"), "unit": "bytes"},
     ]
-    source = _metrics_source(request, cluster, plural, location.namespace, name)
+    source = _metrics_source(request, location)
     chosen = request.GET.get("span", "")
     # metrics-server has only the current values: the chart grows while the page is open.
     live = POLL_SECONDS if source != PROMETHEUS else False
@@ -124,27 +118,26 @@ def object_page(
 
 @require_GET
 @json_view
-def object_data(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def object_data(request: HttpRequest, location: Location) -> HttpResponse:
     """With a span as `cluster_data`, else {"now": {name: {"used", …}}, "source"}.
 
     Names are "cpu" (cores) and "memory" (bytes); beside "used" stand "asked" and "limit" of a pod
     or "has" of a node. A number that no source has is null.
     """
-    location = locate(cluster, plural, namespace, name)
     if span := request.GET.get("span"):
-        about = {**_subject_query(plural, location.namespace, name), "time_range": span}
+        about = {
+            **_subject_query(location),
+            "time_range": span,
+        }
         return _series_response(
-            call(request, "GET", "metrics/stats", query={"cluster_id": cluster, **about}).data,
+            call(
+                request, "GET", "metrics/stats", query={"cluster_id": location.cluster, **about}
+            ).data,
         )
-    usage = _read_usage(request, cluster, plural, location.namespace, name)
+    usage = _read_usage(request, location)
     return json_response(
-        {"source": usage["source"], "now": _current_numbers(usage["metrics"], plural)},
+        {"source": usage["source"], "now": _current_numbers(usage["metrics"], location.plural)},
     )
 
 
@@ -157,32 +150,23 @@ def _series_response(history: Mapping[str, Any]) -> HttpResponse:
     )
 
 
-def _subject_query(plural: str, namespace: str, name: str) -> dict[str, str]:
-    return {"node_name": name} if plural == "nodes" else {"namespace": namespace, "pod_name": name}
+def _subject_query(location: Location) -> dict[str, str]:
+    if location.plural == "nodes":
+        return {"node_name": location.name}
+    return {"namespace": location.namespace, "pod_name": location.name}
 
 
-def _read_usage(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> Mapping[str, Any]:
-    query = {"cluster_id": cluster, **_subject_query(plural, namespace, name)}
-    usage: Mapping[str, Any] = call(request, "GET", f"metrics/{plural}", query=query).data
+def _read_usage(request: HttpRequest, location: Location) -> Mapping[str, Any]:
+    query = {"cluster_id": location.cluster, **_subject_query(location)}
+    path = f"metrics/{location.plural}"
+    usage: Mapping[str, Any] = call(request, "GET", path, query=query).data
     return usage
 
 
-def _metrics_source(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> str:
+def _metrics_source(request: HttpRequest, location: Location) -> str:
     """Who measures here; a cluster that does not answer is the script's to tell."""
     try:
-        return str(_read_usage(request, cluster, plural, namespace, name)["source"])
+        return str(_read_usage(request, location)["source"])
     except ApiRefusal:
         return ""
 

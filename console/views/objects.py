@@ -13,8 +13,8 @@ from django.views.decorators.http import require_GET
 from clusters import event_series
 from console import navigation, permissions
 from console.api_client import ApiRefusal, call
-from console.locations import Location, locate, resolve_reference
-from console.page import render_page, require_sign_in
+from console.locations import Location, resolve_reference
+from console.page import object_view, render_page, require_sign_in
 from console.rendering import diffs, health, html
 from console.rendering.health import Object, get, rows
 from console.views import related
@@ -109,15 +109,9 @@ def _tab_address(location: Location, tab: str) -> str:
 
 @require_GET
 @require_sign_in
-def summary(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def summary(request: HttpRequest, location: Location) -> HttpResponse:
     """What the object is and how it is doing."""
-    location = locate(cluster, plural, namespace, name)
     context = head_context(request, location)
     item = context["item"]
     metadata = item.get("metadata") or {}
@@ -171,15 +165,9 @@ def _config_map_data(
 
 @require_GET
 @require_sign_in
-def events(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def events(request: HttpRequest, location: Location) -> HttpResponse:
     """What the cluster said about the object, newest first."""
-    location = locate(cluster, plural, namespace, name)
     context = head_context(request, location, "events")
     return render_page(
         request,
@@ -223,15 +211,9 @@ def _event_context(location: Location, event: Object) -> dict[str, Any]:
 
 @require_GET
 @require_sign_in
-def related_fragment(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def related_fragment(request: HttpRequest, location: Location) -> HttpResponse:
     """Related objects, state and latest events: loaded into the summary and refreshed there."""
-    location = locate(cluster, plural, namespace, name)
     try:
         item = call(request, "GET", location.path, query=location.query).data
     except ApiRefusal as refusal:
@@ -241,12 +223,12 @@ def related_fragment(
         return render_page(
             request,
             "console/parts/related.html",
-            {"cluster_id": cluster, "location": location, "deleted": True},
+            {"cluster_id": location.cluster, "location": location, "deleted": True},
             status=STOP_POLLING,
         )
     word, severity = health.for_kind(location.plural, item)
     context = {
-        "cluster_id": cluster,
+        "cluster_id": location.cluster,
         "groups": related.list_related(request, location, item),
         "location": location,
         "state": word,
@@ -266,15 +248,9 @@ def related_fragment(
 
 @require_GET
 @require_sign_in
-def manifest(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def manifest(request: HttpRequest, location: Location) -> HttpResponse:
     """The object as YAML; managed fields and values of Secrets only with `whole=1`."""
-    location = locate(cluster, plural, namespace, name)
     context = head_context(request, location, "yaml")
     whole = request.GET.get("whole") == "1"
     context |= {
@@ -288,15 +264,9 @@ def manifest(
 
 @require_GET
 @require_sign_in
-def revisions(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def revisions(request: HttpRequest, location: Location) -> HttpResponse:
     """What the workload was before, to compare with and to go back to."""
-    location = locate(cluster, plural, namespace, name)
     return render_page(
         request,
         "console/revisions.html",

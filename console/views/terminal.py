@@ -6,8 +6,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from console.api_client import call, require_segment
 from console.json_views import json_body, json_response, json_view
-from console.locations import Location, locate
-from console.page import allow_style_attributes, render_not_found, render_page, require_sign_in
+from console.locations import Location
+from console.page import (
+    allow_style_attributes,
+    object_view,
+    render_not_found,
+    render_page,
+    require_sign_in,
+)
 from console.rendering.health import Object, get, rows
 from console.views import objects
 from console.views.logs import CONTAINER_FIELDS
@@ -36,19 +42,13 @@ def running_containers(location: Location, item: Object) -> list[str]:
 
 @require_GET
 @require_sign_in
-def show(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def show(request: HttpRequest, location: Location) -> HttpResponse:
     """The page; its script opens the socket.
 
     On a node it waits for a click, since a node shell starts a privileged pod.
     """
-    location = locate(cluster, plural, namespace, name)
-    if plural not in objects.KINDS_WITH_TERMINAL:
+    if location.plural not in objects.KINDS_WITH_TERMINAL:
         return render_not_found(request)
     context = objects.head_context(request, location, "terminal")
     names = running_containers(location, context["item"])
@@ -58,11 +58,11 @@ def show(
         "containers": names,
         "chosen": chosen,
         "shells": SHELLS,
-        "on_node": plural == "nodes",
-        "can_open": plural == "nodes" or bool(names),
+        "on_node": location.plural == "nodes",
+        "can_open": location.plural == "nodes" or bool(names),
         "config": {
             "ticket": f"{location.address}/terminal/ticket",
-            "ask": plural == "nodes",
+            "ask": location.plural == "nodes",
             "container": chosen,
             "texts": _script_texts(),
         },
@@ -97,22 +97,16 @@ def _script_texts() -> dict[str, str]:
 
 @require_POST
 @json_view
-def ticket(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def ticket(request: HttpRequest, location: Location) -> HttpResponse:
     """A ticket for a shell, made through the API by the person of the session."""
-    location = locate(cluster, plural, namespace, name)
     requested = json_body(request)
     body = {key: requested[key] for key in OPTIONS if requested.get(key) not in (None, "")}
     return json_response(
         call(
             request,
             "POST",
-            f"{plural}/{require_segment(name)}/terminal",
+            f"{location.plural}/{require_segment(location.name)}/terminal",
             body={**location.query, **body},
         ).data
     )

@@ -13,8 +13,8 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from console.api_client import call
-from console.locations import Location, locate
-from console.page import render_not_found, render_page, require_sign_in
+from console.locations import Location
+from console.page import object_view, render_not_found, render_page, require_sign_in
 from console.rendering import health, state_labels
 from console.rendering.graph_layout import GraphLayout, lay_out
 from console.rendering.html import clean
@@ -59,25 +59,19 @@ MAX_NAME_LENGTH = 26
 
 @require_GET
 @require_sign_in
-def show(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponse:
+@object_view
+def show(request: HttpRequest, location: Location) -> HttpResponse:
     """The graph around one object; of a namespace, everything in it."""
-    if plural not in objects.KINDS_WITH_TOPOLOGY:
+    if location.plural not in objects.KINDS_WITH_TOPOLOGY:
         return render_not_found(request)
-    location = locate(cluster, plural, namespace, name)
     context = objects.head_context(request, location, "topology")
-    whole = plural == "namespaces"
+    whole = location.plural == "namespaces"
     about = (
-        {"namespace": name}
+        {"namespace": location.name}
         if whole
-        else {"namespace": location.namespace, "kind": plural, "name": name}
+        else {"namespace": location.namespace, "kind": location.plural, "name": location.name}
     )
-    graph = call(request, "GET", "topology", query={"cluster_id": cluster, **about}).data
+    graph = call(request, "GET", "topology", query={"cluster_id": location.cluster, **about}).data
     return render_page(request, "console/topology.html", context | graph_context(location, graph))
 
 

@@ -5,18 +5,8 @@ from typing import Any
 
 from django.db import connection
 
-# One index look-up per cluster, however many rows it has.
-_CLUSTERS = """
-WITH RECURSIVE names AS (
-  (SELECT cluster_id FROM storage_resource ORDER BY cluster_id LIMIT 1)
-  UNION ALL
-  SELECT (
-    SELECT r.cluster_id FROM storage_resource r
-    WHERE r.cluster_id > names.cluster_id ORDER BY r.cluster_id LIMIT 1
-  )
-  FROM names WHERE names.cluster_id IS NOT NULL
-) SELECT cluster_id FROM names WHERE cluster_id IS NOT NULL
-"""
+from storage_api.services.resources import ALL_CLUSTERS
+
 _TYPES = """
 SELECT cluster_id, resource_type, bool_or(namespace <> ''), count(*) FROM storage_resource
 WHERE cluster_id = ANY (%s) GROUP BY 1, 2 ORDER BY 1, 2
@@ -27,7 +17,7 @@ _TYPE_COLUMNS = ("cluster", "type", "namespaced", "count")
 def clusters() -> list[str]:
     """The clusterIds that have resources, sorted."""
     with connection.cursor() as cursor:
-        cursor.execute(_CLUSTERS)
+        cursor.execute(ALL_CLUSTERS)
         return [str(row[0]) for row in cursor.fetchall()]
 
 

@@ -212,8 +212,8 @@ def sweep(cluster_id: str, resource_type: str, query: DocumentQuery) -> int:
         return delete(query)
 
 
-# One index look-up per cluster, however many rows it has.
-_CLUSTERS = """
+# One index look-up per cluster, however many rows it has. The names end with a null.
+ALL_CLUSTERS = """
 WITH RECURSIVE names AS (
   (SELECT cluster_id FROM storage_resource ORDER BY cluster_id LIMIT 1)
   UNION ALL
@@ -222,19 +222,19 @@ WITH RECURSIVE names AS (
     WHERE r.cluster_id > names.cluster_id ORDER BY r.cluster_id LIMIT 1
   )
   FROM names WHERE names.cluster_id IS NOT NULL
-)
-SELECT cluster_id FROM names
-WHERE cluster_id IS NOT NULL AND EXISTS (
+) SELECT cluster_id FROM names WHERE cluster_id IS NOT NULL
+"""
+_WITH_TYPE = f"""{ALL_CLUSTERS} AND EXISTS (
   SELECT 1 FROM storage_resource r WHERE r.cluster_id = names.cluster_id AND r.type_key = %s
 )
-"""
+"""  # noqa: S608  # a constant
 
 
 @retry_on_database_error
 def clusters_with_type(resource_type: str) -> list[str]:
     """The clusters that have documents of a type, however spelled; sorted."""
     with connection.cursor() as cursor:
-        cursor.execute(_CLUSTERS, [lower_ascii(resource_type)])
+        cursor.execute(_WITH_TYPE, [lower_ascii(resource_type)])
         return [row[0] for row in cursor.fetchall()]
 
 

@@ -1,5 +1,6 @@
 """Tickets for sockets, and recordings of terminals (contract 1.2, 1.8; beyond 4.1, note 4)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -81,16 +82,16 @@ def ticket_schema(url_key: str) -> Schema:
     return with_title(name, record(**members))
 
 
-class TicketView(ObjectView):
+class TicketView(ObjectView, ABC):
     """A route that issues tickets; GET and POST answer alike."""
 
     def post(self, request: Request, name: str = "") -> Any:
         """The same as GET; the parameters may be in the body."""
         return self.get(request, name)
 
+    @abstractmethod
     def get(self, request: Request, name: str = "") -> Any:
-        """Implemented by each kind of ticket."""
-        raise NotImplementedError
+        """The ticket of one kind of stream."""
 
     def ticket(
         self,

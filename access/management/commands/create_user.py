@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from access import users
+from access.management.role_arguments import add_role_arguments
 from core.errors import DomainError
 
 
@@ -17,22 +18,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """NAME --role ROLE [--cluster C] [--namespace N] --password P."""
-        parser.add_argument("name")
-        parser.add_argument(
-            "--role",
-            required=True,
-            help="viewer, operator or admin",
-        )
-        parser.add_argument(
-            "--cluster",
-            default="",
-            help="name or id; without it the role holds everywhere",
-        )
-        parser.add_argument(
-            "--namespace",
-            default="",
-            help="with --cluster: only there",
-        )
+        add_role_arguments(parser)
         parser.add_argument("--email", default="")
         parser.add_argument(
             "--password",
