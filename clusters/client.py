@@ -110,6 +110,11 @@ RETRY_ON_FRESH_CONNECTION = _RetryOnFreshConnection(
 )
 
 
+def _changes_nothing(method: str, path: str) -> bool:
+    """Whether a request may be sent twice: a read, or a review, which stores nothing."""
+    return method == "GET" or path.startswith("/apis/authorization.k8s.io/")
+
+
 def _read_timeout() -> ReadTimeoutError:
     message = "the answer took too long"
     return ReadTimeoutError(None, None, message)  # type: ignore[arg-type]
@@ -350,7 +355,7 @@ class ClusterClient:
                 data = self._read(response, self.limits.read)
         finally:
             # A write without an answer may have been done all the same.
-            if method != "GET" and not (query or {}).get("dryRun"):
+            if not _changes_nothing(method, path) and not (query or {}).get("dryRun"):
                 self.on_write(path)
         if response.status >= 400:
             raise status_error(response.status, data)
@@ -461,8 +466,8 @@ class ClusterClient:
                 headers=headers,
                 body=None if body is None else encode_body(body),
                 timeout=urllib3.Timeout(connect=self.limits.connect, read=read),
-                # Only reads: a write may have been done before the connection was closed.
-                retries=RETRY_ON_FRESH_CONNECTION if method == "GET" else False,
+                # A write may have been done before the connection was closed.
+                retries=RETRY_ON_FRESH_CONNECTION if _changes_nothing(method, path) else False,
                 redirect=False,
                 preload_content=False,
             )

@@ -20,6 +20,12 @@ def answering(status: str, body: bytes, *headers: str) -> Behaviour:
     return behave
 
 
+def closing_when_asked_again(connection: socket.socket) -> None:
+    """Answers one request and closes on the next, as a proxy does whose connection has expired."""
+    answering("200 OK", b"{}")(connection)
+    connection.recv(65536)
+
+
 def silent(connection: socket.socket) -> None:
     """Takes the request and never answers."""
     connection.recv(65536)

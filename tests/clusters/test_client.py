@@ -22,7 +22,16 @@ from core.errors import (
     NotFound,
     TooManyRequests,
 )
-from tests.bad_servers import Behaviour, answering, broken_off, dripping, refusing, serving, silent
+from tests.bad_servers import (
+    Behaviour,
+    answering,
+    broken_off,
+    closing_when_asked_again,
+    dripping,
+    refusing,
+    serving,
+    silent,
+)
 
 PODS = KINDS["pods"]
 
@@ -317,6 +326,31 @@ def test_ordinary_and_odd_but_legal_names_become_addresses() -> None:
 def test_custom_kinds_are_dns_words(group: str, version: str, plural: str) -> None:
     with pytest.raises(Invalid):
         custom_kind(group, version, plural)
+
+
+REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "repeated"),
+    [
+        ("GET", "/version", True),
+        ("POST", REVIEW, True),
+        # A write may have been done before the connection was closed.
+        ("POST", "/api/v1/namespaces", False),
+    ],
+)
+def test_a_connection_that_closes_meanwhile_costs_no_read_and_repeats_no_write(
+    method: str, path: str, repeated: bool
+) -> None:
+    with serving(closing_when_asked_again) as server:
+        caller = client(server)
+        assert caller.request("GET", "/version") == b"{}"
+        if repeated:
+            assert caller.request(method, path) == b"{}"
+        else:
+            with pytest.raises(ClusterUnavailable, match="connection"):
+                caller.request(method, path, body={})
 
 
 def test_the_api_servers_reason_is_kept() -> None:
