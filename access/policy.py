@@ -160,6 +160,9 @@ PLANS = AccessRule(
     write=Right.MANAGE,
     write_level=ScopeLevel.EVERYTHING,
 )
+# Texts of many manifests: open to whoever may write anything in the cluster, since the objects in
+# them are asked for one by one.
+MANIFESTS = AccessRule(read_level=ScopeLevel.ANY, write_level=ScopeLevel.ANY)
 # Rows of the store have rights of their own, for the programs that fill it.
 STORE = AccessRule(
     read=Right.STORE_READ,
@@ -219,6 +222,7 @@ RULES: Mapping[tuple[str, str], AccessRule] = {
     ("", "groups"): PLATFORM,
     ("", "orders"): PLATFORM,
     ("", "plans"): PLANS,
+    ("", "manifests"): MANIFESTS,
     ("", "storage"): STORE,
 }
 # Kinds that may be listed without naming a cluster: the answer is then narrowed to the clusters

@@ -46,6 +46,14 @@ from workloads.api import (
     WorkloadEvents,
     WorkloadPods,
 )
+from workloads.api.manifests import (
+    ApplyManifests,
+    CompareObject,
+    CopyManifest,
+    DiffManifests,
+    ExportManifests,
+    ValidateManifests,
+)
 from workloads.api.schemas import KindSchema
 from workloads.api.streams import (
     WORKLOADS_WITH_LOGS,
@@ -372,6 +380,16 @@ def _cluster_routes() -> Iterator[URLPattern]:
     )
 
 
+def _manifest_routes() -> Iterator[URLPattern]:
+    """Texts of many manifests, and one object over many clusters."""
+    yield _route("manifests/validate", "manifests-validate", ValidateManifests)
+    yield _route("manifests/diff", "manifests-diff", DiffManifests)
+    yield _route("manifests/apply", "manifests-apply", ApplyManifests)
+    yield _route("manifests/export", "manifests-export", ExportManifests)
+    yield _route("manifests/copy", "manifests-copy", CopyManifest)
+    yield _route("multicluster/compare", "multicluster-compare", CompareObject)
+
+
 def _operation_routes() -> Iterator[URLPattern]:
     """Operations."""
     yield _route(
@@ -504,6 +522,7 @@ def _access_routes() -> Iterator[URLPattern]:
 
 def _routes() -> Iterator[URLPattern]:
     yield from _cluster_routes()
+    yield from _manifest_routes()
     yield from _operation_routes()
     yield from _order_routes()
     yield from _stream_routes()

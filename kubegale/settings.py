@@ -169,6 +169,7 @@ OPERATIONS: dict[str, dict[str, str]] = {
         "queue": "rollout",
     },
     "bulk": {"run": "workloads.actions.bulk.run", "queue": "bulk"},
+    "apply": {"run": "workloads.manifests.operation.run", "queue": "bulk"},
     "drain": {"run": "workloads.actions.drain.run", "queue": "drain"},
     "rollout": {
         "run": "workloads.actions.rollouts.run",

@@ -10,10 +10,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from clusters.kinds import KINDS
-from clusters.manifests import Object, to_yaml
-from console.api_client import ApiRefusal, call
-from console.editing.merge import merge
-from console.editing.positions import (
+from clusters.manifest_text import (
     Document,
     Problem,
     comparison_text,
@@ -24,7 +21,10 @@ from console.editing.positions import (
     problems_of_refusal,
     restore_hidden_fields,
 )
-from console.editing.schema_check import find_faults
+from clusters.manifests import Object, to_yaml
+from clusters.schema_check import find_faults
+from console.api_client import ApiRefusal, call
+from console.editing.merge import merge
 from console.editing.starters import STARTERS
 from console.json_views import json_body, json_response, json_view
 from console.locations import Location, collection_path

@@ -121,7 +121,7 @@ def boolean(value: object, name: str) -> bool:
             return True
         case "false" | "0" | "no" | "":
             return False
-    raise Invalid(f"{name} must be true or false")
+    raise Invalid(f"{name} must be true or false", field=name)
 
 
 def dry_run(value: object) -> bool:

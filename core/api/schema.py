@@ -437,6 +437,13 @@ TEXT_ANSWERS: Mapping[str, Schema] = {
         },
         "example": "id,state\n17,running\n",
     },
+    "text/yaml": {
+        "schema": {
+            "type": "string",
+            "description": "YAML documents, each after a line `---`.",
+        },
+        "example": "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\n",
+    },
     "application/x-ndjson": {
         "schema": {
             "type": "string",

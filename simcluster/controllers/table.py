@@ -10,6 +10,7 @@ from simcluster.controllers import (
     budget,
     cron_job,
     daemon_set,
+    definition,
     deployment,
     event,
     garbage,
@@ -24,6 +25,7 @@ from simcluster.controllers import (
     stateful_set,
     volumes,
 )
+from simcluster.crds import STORAGE as DEFINITIONS
 from simcluster.resources import Object
 from simcluster.selectors import selector_test
 from simcluster.store import Change, Store
@@ -49,7 +51,8 @@ class Controller:
 
     def enabled(self, *, kubelet: bool, controllers: bool) -> bool:
         """Whether it runs in a cluster with these parts."""
-        return {"kubelet": kubelet, "controllers": controllers}[self.part]
+        # What the API server itself does runs in every cluster.
+        return {"kubelet": kubelet, "controllers": controllers, "apiserver": True}[self.part]
 
 
 def itself(store: Store, change: Change) -> Iterable[str]:
@@ -222,6 +225,13 @@ CONTROLLERS: tuple[Controller, ...] = (
         "services",
         service.reconcile,
         {"services": itself, "pods": selecting("services", _service_selector)},
+    ),
+    Controller(
+        "definition",
+        DEFINITIONS,
+        definition.reconcile,
+        {DEFINITIONS: itself},
+        part="apiserver",
     ),
     Controller(
         "ingress",

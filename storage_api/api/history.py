@@ -9,6 +9,7 @@ from rest_framework.request import Request
 
 from access import audit
 from clusters import registry
+from clusters.differences import differences
 from clusters.kinds import Kind
 from clusters.manifests import MASK
 from clusters.models import Cluster
@@ -38,7 +39,6 @@ from storage_api import protection
 from storage_api.history import as_of, attribution
 from storage_api.history.as_of import Version, VersionQuery
 from storage_api.history.attribution import AttributedChange, AuditedWrite
-from storage_api.history.differences import differences
 from storage_api.services import multicluster
 
 CHANGE = record(

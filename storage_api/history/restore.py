@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from clusters import escalation, registry
+from clusters.differences import differences
 from clusters.kinds import Kind
 from clusters.manifests import Object
 from clusters.models import Cluster
@@ -23,7 +24,6 @@ from core.errors import (
     TooManyRequests,
 )
 from storage_api.history import restore_plan
-from storage_api.history.differences import differences
 from storage_api.history.restore_plan import RestorePlan
 from storage_api.protection import holds_sealed
 

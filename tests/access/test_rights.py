@@ -120,6 +120,8 @@ TABLE: list[tuple[set[str], str, str]] = [
         "bcs_storage:*/events bcs_storage:*/multicluster_resources/*",
     ),
     (ADMIN, "*", "bcs_storage:*"),
+    # Which objects a text holds is asked next; that somebody may write something there comes first.
+    (EVERYBODY - {"viewer"}, "POST", "kubegale:manifests-*"),
     # Terminals and files count as writes, whatever their method.
     (OPERATOR, "*", "kubegale:*terminal* kubegale:*-exec kubegale:*files*"),
     (VIEWER, "*", "kubegale:*-log-stream kubegale:*-logs-stream kubegale:*-watch"),

@@ -172,7 +172,7 @@ PROBE = """
 import django, json, resource, sys, time
 django.setup()
 from clusters.manifests import from_yaml
-from console.editing.positions import documents
+from clusters.manifest_text import documents
 from core.errors import Invalid
 def reached(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 def refused(text):

@@ -6,9 +6,9 @@ import orjson
 import pytest
 
 from clusters.kinds import KINDS
+from clusters.manifest_text import editable_object
 from clusters.models import Cluster
-from console.editing.positions import editable_object
-from console.editing.schema_check import find_faults, path_text
+from clusters.schema_check import find_faults, path_text
 from simcluster.testing import RunningCluster
 from tests.caller import Caller
 from tests.console.conftest import Make

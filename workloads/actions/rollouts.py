@@ -125,8 +125,6 @@ def _read_same_object(ref: ObjectRef, operation: Operation) -> Object:
             f"{name} was deleted and recreated meanwhile",
             reason="Replaced",
         )
-    # A new object has no status before its controller has seen it.
-    item.setdefault("status", {})
     return item
 
 
@@ -155,15 +153,31 @@ def _check_deadline(operation: Operation, message: str, *, unavailable: bool = F
 
 
 def _rollout_status(item: Object, operation: Operation) -> RolloutStatus:
+    return status_of(
+        item,
+        operation.resource,
+        generation=operation.parameters["generation"],
+        until=operation.parameters["until"],
+    )
+
+
+def status_of(
+    item: Object, plural: str, *, generation: int = 0, until: str = "rolled_out"
+) -> RolloutStatus:
+    """How far a Deployment, StatefulSet or DaemonSet is, as `kubectl rollout status` tells it.
+
+    `generation` is the one to wait for; Rejected when its controller has given the rollout up.
+    """
     spec = item["spec"]
-    status = item["status"]
+    # A new object has no status before its controller has seen it.
+    status = item.setdefault("status", {})
     # Until the controller has observed this generation, its status is about the one before.
-    if status.get("observedGeneration", 0) < operation.parameters["generation"]:
+    if status.get("observedGeneration", 0) < generation:
         message = "waiting for the change to be seen by the cluster's controller"
         return RolloutStatus(0, _desired_pods(item), message)
-    if operation.parameters["until"] == "scaled":
+    if until == "scaled":
         return _scale_status(spec, status)
-    match operation.resource:
+    match plural:
         case "deployments":
             return _deployment_status(spec, status)
         case "statefulsets":

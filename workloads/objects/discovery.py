@@ -22,7 +22,7 @@ def discover(cluster: Cluster, group: str, version: str, plural: str) -> Kind:
         return kind
     # Invalid for words that no resource can have; shields the path that is asked for.
     address = custom_kind(group, version, plural.lower())
-    resource = _find_resource(_served_resources(cluster, address), plural)
+    resource = _find_resource(served_resources(cluster, address.group, address.version), plural)
     if resource is None:
         raise NotFound(
             f"the cluster serves no {plural} in {group or 'core'}/{version}",
@@ -37,9 +37,12 @@ def discover(cluster: Cluster, group: str, version: str, plural: str) -> Kind:
     )
 
 
-def _served_resources(cluster: Cluster, kind: Kind) -> list[Mapping[str, Any]]:
-    """The APIResourceList of the kind's group and version, without subresources."""
-    group_path = kind.path().rpartition("/")[0]
+def served_resources(cluster: Cluster, group: str, version: str) -> list[Mapping[str, Any]]:
+    """The APIResourceList of a group ("" for the core group) and version, without subresources.
+
+    NotFound when the cluster does not serve them, Invalid for words that no API group can have.
+    """
+    group_path = custom_kind(group, version, "x").path().rpartition("/")[0]
     listing = orjson.loads(registry.client(cluster).request("GET", group_path))
     resources = listing.get("resources") or []
     # Subresources are listed as "pods/log".

@@ -1,6 +1,6 @@
 """How two documents differ, as a list of paths with both values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -9,7 +9,7 @@ IGNORED = frozenset({("metadata", "resourceVersion"), ("metadata", "managedField
 MOST = 500
 # Stands for a value that is not there: None is JSON's null.
 ABSENT = object()
-Path: TypeAlias = tuple[str, ...]
+Path: TypeAlias = tuple[str | int, ...]
 
 
 def differences(before: Any, after: Any) -> list[dict[str, Any]]:
@@ -26,13 +26,41 @@ def differences(before: Any, after: Any) -> list[dict[str, Any]]:
             op = "remove"
         changes.append(
             {
-                "path": list(path),
+                "path": [str(step) for step in path],
                 "op": op,
                 "from": None if old is ABSENT else old,
                 "to": None if new is ABSENT else new,
             }
         )
     return changes
+
+
+def changes(before: Any, after: Any) -> list[dict[str, Any]]:
+    """[{"path": "spec.containers[0].image", "before", "after"}] as `differences` finds them.
+
+    null stands for what is not there.
+    """
+    return [
+        {
+            "path": path_text(path),
+            "before": None if old is ABSENT else old,
+            "after": None if new is ABSENT else new,
+        }
+        for path, old, new in islice(_walk((), before, after), MOST)
+    ]
+
+
+def path_text(path: Iterable[str | int]) -> str:
+    """`spec.containers[0].image`; a key that holds a dot or bracket is quoted in brackets."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif any(sign in step for sign in ".[]"):
+            text += f'["{step}"]'
+        else:
+            text += f".{step}"
+    return text.removeprefix(".")
 
 
 def _walk(
@@ -51,6 +79,6 @@ def _walk(
             )
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
-            yield from _walk((*path, str(index)), old, new)
+            yield from _walk((*path, index), old, new)
     else:
         yield path, before, after

@@ -51,13 +51,15 @@ WRONG_TYPE = re.compile(
 class Problem:
     """A problem in a line of the text, from `column` to `end`.
 
-    Lines count from 1 and columns from 0; line 0 is about the whole text.
+    Lines count from 1 and columns from 0; line 0 is about the whole text. `field` is the path of
+    the field that it is about, "" when no single field is.
     """
 
     line: int
     column: int
     end: int
     message: str
+    field: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The problem for the editor's script."""
@@ -310,7 +312,7 @@ def problems_of_refusal(
     decoding_errors = UNKNOWN.findall(message)
     if decoding_errors:
         return [
-            Problem(*locate_field(document, path), _unknown_field_text(word, path))
+            Problem(*locate_field(document, path), _unknown_field_text(word, path), path)
             for word, path in decoding_errors
         ]
     wrong_type = WRONG_TYPE.search(message)
@@ -321,13 +323,14 @@ def problems_of_refusal(
             expected=wrong_type[3],
             actual=wrong_type[1],
         )
-        return [Problem(*_locate_by_ending(document, path), sentence)]
+        return [Problem(*_locate_by_ending(document, path), sentence, path)]
     return [Problem(document.before + 1 if document.before else 0, 0, 0, message)]
 
 
 def _cause_problem(document: Document, cause: Mapping[str, Any]) -> Problem:
     field = str(cause["field"])
-    return Problem(*locate_field(document, field), f"{field}: {cause.get('message', '')}")
+    message = f"{field}: {cause.get('message', '')}"
+    return Problem(*locate_field(document, field), message, field)
 
 
 def _unknown_field_text(word: str, path: str) -> str:
@@ -397,13 +400,18 @@ def restore_hidden_fields(edited: Object, live: Object) -> Object:
     return {**edited, "metadata": {**metadata, "annotations": annotations}}
 
 
-def comparison_text(item: Object) -> str:
-    """The object as YAML for a comparison: as it is edited, without what every write changes."""
+def comparable_object(item: Object) -> Object:
+    """The object as it is edited, without status and without what every write changes."""
     document = {key: value for key, value in editable_object(item).items() if key != "status"}
     document["metadata"] = {
         key: value for key, value in document["metadata"].items() if key not in VOLATILE_FIELDS
     }
-    return to_yaml(document)
+    return document
+
+
+def comparison_text(item: Object) -> str:
+    """`comparable_object` as YAML."""
+    return to_yaml(comparable_object(item))
 
 
 def has_same_content(first: Object, second: Object) -> bool:

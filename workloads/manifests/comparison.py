@@ -1,0 +1,97 @@
+"""One object over several clusters, each beside the first that has it."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
+from typing import Any
+
+import orjson
+
+from clusters import registry
+from clusters.client import ClusterClient
+from clusters.differences import changes
+from clusters.kinds import Kind
+from clusters.manifest_text import comparable_object
+from clusters.manifests import Object
+from clusters.models import Cluster
+from core.errors import DomainError, NotFound
+from workloads.manifests.export import clean
+from workloads.manifests.masking import is_secret_object, mask_values
+
+SECONDS = 10.0
+THREADS = 16
+MAX_CLUSTERS = 100
+
+
+def compare(
+    clusters: Sequence[Cluster], kind: Kind, name: str, *, namespace: str, reveals: Sequence[bool]
+) -> dict[str, Any]:
+    """{"base", "clusters":[{"cluster_id","cluster","found","changes","error"}]}.
+
+    `base` is the id of the first cluster that has the object, None when none has. Status,
+    bookkeeping and what each cluster fills in are left out. `reveals` says for each cluster whether
+    the values of Secrets are shown; they are compared either way.
+    """
+    answers = _read_everywhere(clusters, kind, name, namespace)
+    base: tuple[Cluster, Object, bool] | None = None
+    rows = []
+    for cluster, reveal in zip(clusters, reveals, strict=True):
+        answer = answers[cluster.pk]
+        row: dict[str, Any] = {
+            "cluster_id": cluster.pk,
+            "cluster": cluster.name,
+            "found": isinstance(answer, dict),
+            "changes": [],
+        }
+        if isinstance(answer, dict):
+            if base is None:
+                base = (cluster, answer, reveal)
+            row["changes"] = _changes(base[1], answer, reveals=reveal and base[2])
+        elif isinstance(answer, str):
+            row["error"] = answer
+        rows.append(row)
+    return {"base": base[0].pk if base else None, "clusters": rows}
+
+
+def _changes(before: Object, after: Object, *, reveals: bool) -> list[dict[str, Any]]:
+    if is_secret_object(before) and not reveals:
+        return changes(*mask_values(before, after))
+    return changes(before, after)
+
+
+def _read_everywhere(
+    clusters: Sequence[Cluster], kind: Kind, name: str, namespace: str
+) -> dict[int, Object | str | None]:
+    """By cluster id: the comparable object, None where there is none, or why it is not known."""
+    answers: dict[int, Object | str | None] = {}
+    clients: dict[int, ClusterClient] = {}
+    for cluster in clusters:
+        answers[cluster.pk] = f"did not answer within {SECONDS:.0f} seconds"
+        try:
+            clients[cluster.pk] = registry.client(cluster)
+        except DomainError as error:
+            answers[cluster.pk] = error.message
+    if not clients:
+        return answers
+    pool = ThreadPoolExecutor(min(THREADS, len(clients)), thread_name_prefix="compare")
+    running = {
+        # In the caller's context: a cluster that is called as the caller reads the name from it.
+        pool.submit(copy_context().run, _read, client, kind, name, namespace): pk
+        for pk, client in clients.items()
+    }
+    done, _late = wait(running, timeout=SECONDS)
+    # Not waited for: a slow cluster may take until its own time-out.
+    pool.shutdown(wait=False, cancel_futures=True)
+    for future in done:
+        answers[running[future]] = future.result()
+    return answers
+
+
+def _read(client: ClusterClient, kind: Kind, name: str, namespace: str) -> Object | str | None:
+    try:
+        raw = client.get(kind, name, namespace=namespace or None)
+    except NotFound:
+        return None
+    except DomainError as error:
+        return error.message
+    return comparable_object(clean(orjson.loads(raw)))

@@ -1,0 +1,288 @@
+"""Objects of a cluster as manifests for another one: without what the cluster filled in."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from clusters import registry
+from clusters.kinds import KINDS, Kind
+from clusters.lists import list_all
+from clusters.manifest_text import editable_object
+from clusters.manifests import Object, to_yaml
+from clusters.models import Cluster
+from core.errors import Invalid
+from workloads.manifests.order import kind_place
+
+# What an export without `kinds` holds: what people make in a namespace, not what controllers make.
+DEFAULT_KINDS = (
+    "configmaps",
+    "secrets",
+    "serviceaccounts",
+    "roles",
+    "rolebindings",
+    "persistentvolumeclaims",
+    "services",
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "jobs",
+    "cronjobs",
+    "ingresses",
+    "networkpolicies",
+    "horizontalpodautoscalers",
+    "poddisruptionbudgets",
+    "resourcequotas",
+    "limitranges",
+)
+MAX_EXPORTED = 5000
+# Filled in by the API server, whatever the kind.
+SERVER_METADATA = (
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+)
+# Finalizers that Kubernetes' own controllers add.
+OWN_FINALIZERS = ("kubernetes.io/pvc-protection", "kubernetes.io/pv-protection", "kubernetes")
+CONTROLLER_ANNOTATIONS = (
+    "deployment.kubernetes.io/revision",
+    "deprecated.daemonset.template.generation",
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "pv.kubernetes.io/bind-completed",
+    "pv.kubernetes.io/bound-by-controller",
+    "volume.beta.kubernetes.io/storage-provisioner",
+    "volume.kubernetes.io/storage-provisioner",
+    "volume.kubernetes.io/selected-node",
+    "batch.kubernetes.io/job-tracking",
+)
+JOB_LABELS = (
+    "controller-uid",
+    "job-name",
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-name",
+)
+SERVICE_ACCOUNT_TOKEN = "kubernetes.io/service-account-token"  # noqa: S105  # a Secret's type
+HELM_RELEASE = "helm.sh/release.v1"
+TOKEN_VOLUME = "kube-api-access-"  # noqa: S105  # how the API server names the volume
+TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a path
+# Every pod gets these two, and nobody writes them.
+DEFAULT_TOLERATIONS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+
+def read_objects(
+    cluster: Cluster, places: Iterable[tuple[Kind, str]], *, selector: str = ""
+) -> list[Object]:
+    """The objects that people made, of each (kind, namespace), "" being all; not yet cleaned.
+
+    Left out is what another object owns and what Kubernetes makes in every namespace. Invalid for
+    more than MAX_EXPORTED.
+    """
+    client = registry.client(cluster)
+    objects: list[Object] = []
+    for kind, namespace in places:
+        for item in list_all(client, kind, namespace, labelSelector=selector):
+            # Items of a list do not say what they are.
+            obj = {"apiVersion": kind.api_version, "kind": kind.name, **item}
+            if not is_generated(obj):
+                objects.append(obj)
+        if len(objects) > MAX_EXPORTED:
+            raise Invalid(
+                f"more than {MAX_EXPORTED} objects; narrow the kinds or the selector",
+                field="kinds",
+            )
+    return sorted(objects, key=_export_place)
+
+
+def _export_place(obj: Object) -> tuple[int, str, str, str]:
+    metadata = obj["metadata"]
+    return (
+        kind_place(obj),
+        str(obj["kind"]),
+        str(metadata.get("namespace") or ""),
+        str(metadata["name"]),
+    )
+
+
+def is_generated(obj: Object) -> bool:
+    """Whether a controller made the object, and will make it in any other cluster too."""
+    metadata = obj["metadata"]
+    if metadata.get("ownerReferences") or metadata.get("deletionTimestamp"):
+        return True
+    match obj["kind"]:
+        case "ConfigMap":
+            return bool(metadata["name"] == "kube-root-ca.crt")
+        case "ServiceAccount":
+            return bool(metadata["name"] == "default")
+        case "Secret":
+            # Helm's records describe a release that the target cluster does not have.
+            return obj.get("type") in (SERVICE_ACCOUNT_TOKEN, HELM_RELEASE)
+        case "Service":
+            labels = metadata.get("labels") or {}
+            return bool(metadata["name"] == "kubernetes" and labels.get("component") == "apiserver")
+        case "Event" | "Endpoints" | "EndpointSlice" | "Lease" | "ControllerRevision":
+            return True
+    return False
+
+
+def to_text(objects: Iterable[Object]) -> Iterator[str]:
+    """YAML documents of cleaned objects, each with the separator before it."""
+    for obj in objects:
+        yield "---\n" + to_yaml(clean(obj))
+
+
+def clean(obj: Object) -> Object:
+    """The object as its author would have written it."""
+    document = {key: value for key, value in editable_object(obj).items() if key != "status"}
+    document["metadata"] = _clean_metadata(document["metadata"])
+    # `editable_object` copies the outermost mapping alone; what is changed below is copied first.
+    cleaner = CLEANERS.get(str(document.get("kind")))
+    return cleaner(document) if cleaner else document
+
+
+def _clean_metadata(metadata: Mapping[str, Any]) -> Object:
+    kept = {name: value for name, value in metadata.items() if name not in SERVER_METADATA}
+    _filter_member(kept, "annotations", CONTROLLER_ANNOTATIONS)
+    finalizers = [name for name in kept.pop("finalizers", None) or [] if name not in OWN_FINALIZERS]
+    if finalizers:
+        kept["finalizers"] = finalizers
+    return kept
+
+
+def _filter_member(parent: Object, name: str, dropped: Sequence[str]) -> None:
+    """A mapping's member without some keys; absent when nothing is left of it."""
+    member = parent.pop(name, None)
+    if isinstance(member, dict):
+        remaining = {key: value for key, value in member.items() if key not in dropped}
+        if remaining:
+            parent[name] = remaining
+
+
+# --- by kind --------------------------------------------------------------------------------------
+def _without_spec_fields(document: Object, names: Iterable[str]) -> Object:
+    spec = document.get("spec")
+    if not isinstance(spec, dict):
+        return document
+    dropped = frozenset(names)
+    return {**document, "spec": {key: spec[key] for key in spec if key not in dropped}}
+
+
+def _clean_service(document: Object) -> Object:
+    spec = document.get("spec")
+    if not isinstance(spec, dict):
+        return document
+    dropped = {"clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"}
+    if spec.get("clusterIP") != "None":
+        # Each cluster hands its own addresses out; a headless service says so itself.
+        dropped.add("clusterIP")
+    cleaned = {key: value for key, value in spec.items() if key not in dropped}
+    if isinstance(cleaned.get("ports"), list):
+        cleaned["ports"] = [
+            {key: value for key, value in port.items() if key != "nodePort"}
+            for port in cleaned["ports"]
+        ]
+    return {**document, "spec": cleaned}
+
+
+def _clean_job(document: Object) -> Object:
+    spec = document.get("spec")
+    if not isinstance(spec, dict):
+        return document
+    cleaned = dict(spec)
+    if not cleaned.get("manualSelector"):
+        # The controller selects by the uid of the Job that it was.
+        cleaned.pop("selector", None)
+        cleaned["template"] = _without_job_labels(cleaned.get("template"))
+    metadata = dict(document["metadata"])
+    _filter_member(metadata, "labels", JOB_LABELS)
+    return {**document, "metadata": metadata, "spec": cleaned}
+
+
+def _without_job_labels(template: Any) -> Any:
+    if not isinstance(template, dict) or not isinstance(template.get("metadata"), dict):
+        return template
+    metadata = dict(template["metadata"])
+    _filter_member(metadata, "labels", JOB_LABELS)
+    metadata.pop("creationTimestamp", None)
+    return {**template, "metadata": metadata}
+
+
+def _clean_claim(document: Object) -> Object:
+    return _without_spec_fields(document, ["volumeName"])
+
+
+def _clean_volume(document: Object) -> Object:
+    return _without_spec_fields(document, ["claimRef"])
+
+
+def _clean_namespace(document: Object) -> Object:
+    metadata = dict(document["metadata"])
+    _filter_member(metadata, "labels", ["kubernetes.io/metadata.name"])
+    cleaned = _without_spec_fields({**document, "metadata": metadata}, ["finalizers"])
+    return {key: value for key, value in cleaned.items() if key != "spec" or value}
+
+
+def _clean_service_account(document: Object) -> Object:
+    # Token Secrets of clusters before 1.24.
+    return {key: value for key, value in document.items() if key != "secrets"}
+
+
+def _clean_pod(document: Object) -> Object:
+    spec = document.get("spec")
+    if not isinstance(spec, dict):
+        return document
+    cleaned = {key: value for key, value in spec.items() if key not in ("nodeName", "priority")}
+    _keep_if_any(cleaned, "volumes", lambda volume: not _is_token_volume(volume))
+    _keep_if_any(
+        cleaned,
+        "tolerations",
+        lambda toleration: toleration.get("key") not in DEFAULT_TOLERATIONS,
+    )
+    for name in ("containers", "initContainers"):
+        if isinstance(cleaned.get(name), list):
+            cleaned[name] = [_without_token_mount(container) for container in cleaned[name]]
+    # What the pod ran in to be looked at is no part of it.
+    cleaned.pop("ephemeralContainers", None)
+    return {**document, "spec": cleaned}
+
+
+def _is_token_volume(volume: Mapping[str, Any]) -> bool:
+    return str(volume.get("name") or "").startswith(TOKEN_VOLUME)
+
+
+def _without_token_mount(container: Object) -> Object:
+    cleaned = dict(container)
+    _keep_if_any(
+        cleaned,
+        "volumeMounts",
+        lambda mount: not str(mount.get("name") or "").startswith(TOKEN_VOLUME),
+    )
+    return cleaned
+
+
+def _keep_if_any(parent: Object, name: str, test: Callable[[Mapping[str, Any]], bool]) -> None:
+    """The elements of a list that pass; the member is absent when none does."""
+    elements = parent.pop(name, None)
+    if isinstance(elements, list):
+        remaining = [element for element in elements if test(element)]
+        if remaining:
+            parent[name] = remaining
+
+
+CLEANERS: Mapping[str, Callable[[Object], Object]] = {
+    "Job": _clean_job,
+    "Namespace": _clean_namespace,
+    "PersistentVolume": _clean_volume,
+    "PersistentVolumeClaim": _clean_claim,
+    "Pod": _clean_pod,
+    "Service": _clean_service,
+    "ServiceAccount": _clean_service_account,
+}
+
+
+def default_kinds() -> list[Kind]:
+    """The kinds of DEFAULT_KINDS."""
+    return [KINDS[plural] for plural in DEFAULT_KINDS]

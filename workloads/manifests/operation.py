@@ -1,0 +1,271 @@
+"""Applying to many targets, or waiting until all is ready, as an operation with a step for each.
+
+The text is stored encrypted with the operation, since it may hold Secrets; steps and result hold
+names and actions only. A run that is repeated after a crash applies a target again, which changes
+nothing where it was applied already.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from clusters import registry
+from clusters.client import ClusterClient
+from clusters.kinds import Kind
+from clusters.models import Cluster
+from core import crypto
+from core.errors import ClusterUnavailable, DomainError, NotFound, Rejected
+from operations import lifecycle
+from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
+from operations.models import Operation, OperationStep
+from workloads.actions import rollouts
+from workloads.manifests.apply import ApplyOptions, ApplyResult, apply_objects
+from workloads.manifests.documents import PlannedObject, plan, read_manifests
+
+KIND = "apply"
+STEP_SECONDS = 20.0
+# Workloads whose pods `wait` waits for, and Jobs until they end.
+ROLLED_OUT = frozenset({"deployments", "statefulsets", "daemonsets"})
+MAX_MESSAGE = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyTarget:
+    """A cluster, the namespace for objects that name none, and a merge patch over each object."""
+
+    cluster: Cluster
+    namespace: str = ""
+    patch: Mapping[str, Any] = field(default_factory=dict)
+    unbounded: bool = False
+
+
+def create(
+    text: str,
+    targets: Sequence[ApplyTarget],
+    options: ApplyOptions,
+    *,
+    wait: bool,
+    requested_by: str,
+) -> Operation:
+    """A pending operation with a step for each target, in their order."""
+    single = targets[0] if len(targets) == 1 else None
+    parameters = {
+        "content": crypto.encrypt(text),
+        "options": {**asdict(options), "unbounded": False},
+        "wait": wait,
+    }
+    # No worker may see the operation without its steps: it would be finished at once.
+    with transaction.atomic():
+        row = lifecycle.create(
+            KIND,
+            OperationTarget(
+                single.cluster if single else None,
+                namespace=single.namespace if single else "",
+            ),
+            requested_by=requested_by,
+            parameters=parameters,
+        )
+        lifecycle.plan(row, [_step(place, target) for place, target in enumerate(targets)])
+    return row
+
+
+def _step(place: int, target: ApplyTarget) -> Step:
+    name = target.cluster.name
+    if target.namespace:
+        name = f"{name}/{target.namespace}"
+    return Step(
+        str(place),
+        name,
+        data={
+            "cluster": target.cluster.pk,
+            "namespace": target.namespace,
+            "patch": crypto.encrypt(orjson.dumps(dict(target.patch)).decode()),
+            "unbounded": target.unbounded,
+        },
+    )
+
+
+def run(operation: Operation) -> RequeueAfter | Result:
+    """As many targets as fit into STEP_SECONDS; {"targets":[{"cluster_id","namespace","state",
+    "message","documents"}]} at the end.
+
+    Rejected when one of them failed.
+    """
+    end = monotonic() + STEP_SECONDS
+    options = operation.parameters["options"]
+    for step in lifecycle.steps(operation, *OperationStep.OPEN):
+        lifecycle.heartbeat(operation)
+        if options["stop_at_failure"] and _has_failed(operation):
+            lifecycle.move(step, "skipped", "not applied: a target before it failed")
+            continue
+        again = _run_target(operation, step)
+        if again is not None:
+            return again
+        if monotonic() > end:
+            return RequeueAfter(0)
+    return _finish(operation)
+
+
+def _has_failed(operation: Operation) -> bool:
+    return bool(lifecycle.steps(operation, OperationStep.State.FAILED))
+
+
+def _run_target(operation: Operation, step: OperationStep) -> RequeueAfter | None:
+    """Apply to one target, or look once at what it waits for; None when the step is over."""
+    try:
+        if "documents" not in step.data:
+            _apply_target(operation, step)
+        if step.state not in OperationStep.OPEN:
+            return None
+        return _wait(operation, step)
+    except ClusterUnavailable as error:
+        return _retry_later(operation, step, error)
+    except DomainError as error:
+        lifecycle.move(step, "failed", error.message)
+        return None
+
+
+def _apply_target(operation: Operation, step: OperationStep) -> None:
+    parameters = operation.parameters
+    cluster = registry.find(step.data["cluster"])
+    patch = orjson.loads(crypto.decrypt(step.data["patch"]))
+    manifests = read_manifests(crypto.decrypt(parameters["content"]))
+    planned = plan(cluster, manifests, namespace=step.data["namespace"], patch=patch)
+    options = ApplyOptions(**{**parameters["options"], "unbounded": step.data["unbounded"]})
+    results = []
+    for result in apply_objects(
+        cluster, planned, options, beat=lambda: lifecycle.heartbeat(operation)
+    ):
+        if isinstance(result.error, ClusterUnavailable):
+            # The whole target is tried again: what was applied stays unchanged then.
+            raise result.error
+        results.append(result)
+        lifecycle.move(step, "running", f"{len(results)} of {len(planned)} objects")
+    rows = [result.summary() for result in results]
+    failed = [row for row in rows if row["action"] == "failed"]
+    if failed:
+        sentences = "; ".join(f"{row['kind']} {row['name']}: {row['msg']}" for row in failed)
+        lifecycle.move(step, "failed", sentences[:MAX_MESSAGE], documents=rows)
+    elif parameters["wait"] and not options.dry_run:
+        pending = _to_wait_for(results)
+        lifecycle.move(step, "running", "waiting", documents=rows, pending=pending)
+    else:
+        lifecycle.move(step, "succeeded", _count_actions(rows), documents=rows)
+
+
+def _count_actions(rows: Sequence[Mapping[str, Any]]) -> str:
+    """`2 created, 1 unchanged`."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["action"]] = counts.get(row["action"], 0) + 1
+    return ", ".join(f"{count} {action}" for action, count in counts.items())
+
+
+# --- waiting --------------------------------------------------------------------------------------
+def _to_wait_for(results: Sequence[ApplyResult]) -> list[dict[str, Any]]:
+    pending = []
+    for result in results:
+        kind = result.planned.kind
+        if kind is None or result.after is None:
+            continue
+        if kind.plural in ROLLED_OUT or kind.plural == "jobs":
+            generation = orjson.loads(result.after)["metadata"].get("generation", 0)
+            pending.append(_address(kind, result.planned, generation))
+    return pending
+
+
+def _address(kind: Kind, planned: PlannedObject, generation: int) -> dict[str, Any]:
+    return {
+        "kind": [kind.name, kind.plural, kind.group, kind.version],
+        "namespace": planned.namespace,
+        "name": planned.name,
+        "generation": generation,
+    }
+
+
+def _wait(operation: Operation, step: OperationStep) -> RequeueAfter | None:
+    client = registry.client(registry.find(step.data["cluster"]))
+    sentences = []
+    pending = []
+    for address in step.data["pending"]:
+        lifecycle.heartbeat(operation)
+        sentence = _pending_sentence(client, address)
+        if sentence:
+            pending.append(address)
+            sentences.append(f"{address['name']}: {sentence}")
+    if not pending:
+        lifecycle.move(step, "succeeded", _count_actions(step.data["documents"]))
+        return None
+    message = "; ".join(sentences)[:MAX_MESSAGE]
+    now = timezone.now()
+    # Time runs from the last progress, as in a rollout.
+    moved_at = step.data.get("moved_at") if step.message == message else None
+    deadline = timedelta(seconds=settings.ROLLOUT_DEADLINE_SECONDS)
+    if moved_at and now - datetime.fromisoformat(moved_at) > deadline:
+        lifecycle.move(step, "failed", f"no progress: {message}"[:MAX_MESSAGE])
+        return None
+    lifecycle.move(step, "running", message, pending=pending, moved_at=moved_at or now.isoformat())
+    return RequeueAfter(settings.ROLLOUT_POLL_SECONDS)
+
+
+def _pending_sentence(client: ClusterClient, address: Mapping[str, Any]) -> str:
+    """What the object is waiting for, "" when it is ready; Rejected when it never will be."""
+    kind = Kind(*address["kind"])
+    try:
+        item = orjson.loads(client.get(kind, address["name"], namespace=address["namespace"]))
+    except NotFound:
+        raise NotFound(
+            f"{kind.name} {address['name']} was deleted meanwhile", reason="Deleted"
+        ) from None
+    if kind.plural != "jobs":
+        status = rollouts.status_of(item, kind.plural, generation=address["generation"])
+        return "" if status.finished else status.message
+    conditions = {
+        condition["type"]: condition
+        for condition in (item.get("status") or {}).get("conditions") or []
+        if condition.get("status") == "True"
+    }
+    if "Failed" in conditions:
+        reason = conditions["Failed"].get("message") or "it failed"
+        raise Rejected(f"Job {address['name']}: {reason}", reason="JobFailed")
+    return "" if "Complete" in conditions else "not complete"
+
+
+def _retry_later(
+    operation: Operation, step: OperationStep, error: ClusterUnavailable
+) -> RequeueAfter | None:
+    """Try the same target again; its step fails when the cluster has been away for too long."""
+    since = step.data.get("unavailable_since") or timezone.now().isoformat()
+    deadline = timedelta(seconds=settings.ROLLOUT_DEADLINE_SECONDS)
+    if timezone.now() - datetime.fromisoformat(since) > deadline:
+        lifecycle.move(step, "failed", error.message)
+        return None
+    lifecycle.move(step, "running", error.message, unavailable_since=since)
+    return RequeueAfter(settings.DRAIN_RETRY_SECONDS)
+
+
+def _finish(operation: Operation) -> Result:
+    steps = lifecycle.steps(operation)
+    failed = [f"{step.name}: {step.message}" for step in steps if step.state == "failed"]
+    if failed:
+        text = f"{len(failed)} of {len(steps)} targets failed. {'; '.join(failed)}"
+        raise Rejected(text[:MAX_MESSAGE], reason="SomeFailed")
+    return {
+        "targets": [
+            {
+                "cluster_id": step.data["cluster"],
+                "namespace": step.data["namespace"],
+                "state": step.state,
+                "message": step.message,
+                "documents": step.data.get("documents", []),
+            }
+            for step in steps
+        ]
+    }
