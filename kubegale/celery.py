@@ -4,9 +4,10 @@ import gc
 import os
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import heartbeat_sent, setup_logging, worker_process_init
 from django.conf import settings
 
+from core import heartbeat
 from kubegale.observability import configure_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
@@ -30,3 +31,9 @@ def collect_garbage_rarely(**_: object) -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+@heartbeat_sent.connect
+def show_life(**_: object) -> None:
+    """Touch the file that probes look at, every time the worker's loop comes round."""
+    heartbeat.beat()

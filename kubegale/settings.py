@@ -542,6 +542,10 @@ NODE_TERMINAL_IMAGE = env.text("NODE_TERMINAL_IMAGE", "busybox:1.37")
 NODE_TERMINAL_NAMESPACE = env.text("NODE_TERMINAL_NAMESPACE", "kube-system")
 NODE_TERMINAL_SECONDS = env.integer("NODE_TERMINAL_SECONDS", 4 * 3600)
 
+# --- Probes ---------------------------------------------------------------------------------------
+# The file that a worker or collector touches as long as it works.
+HEARTBEAT_FILE = env.text("HEARTBEAT_FILE")
+
 # --- Logs -----------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "json", ("json", "text"))
 LOGGING_CONFIG = "kubegale.observability.configure_logging"
