@@ -8,7 +8,7 @@ from celery.signals import heartbeat_sent, setup_logging, worker_process_init
 from django.conf import settings
 
 from core import heartbeat
-from kubegale.observability import configure_logging
+from kubegale.observability import configure_logging, start_telemetry
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 
@@ -31,6 +31,12 @@ def collect_garbage_rarely(**_: object) -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+@worker_process_init.connect
+def trace_tasks(**_: object) -> None:
+    """Start telemetry in each process of the pool: its threads do not survive the fork."""
+    start_telemetry("worker")
 
 
 @heartbeat_sent.connect

@@ -546,6 +546,10 @@ NODE_TERMINAL_SECONDS = env.integer("NODE_TERMINAL_SECONDS", 4 * 3600)
 # The file that a worker or collector touches as long as it works.
 HEARTBEAT_FILE = env.text("HEARTBEAT_FILE")
 
+# --- Telemetry ------------------------------------------------------------------------------------
+# The OpenTelemetry SDK reads the other OTEL_* variables itself.
+OTEL_EXPORTER_OTLP_ENDPOINT = env.http_address("OTEL_EXPORTER_OTLP_ENDPOINT")
+
 # --- Logs -----------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "json", ("json", "text"))
 LOGGING_CONFIG = "kubegale.observability.configure_logging"

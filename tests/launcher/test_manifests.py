@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
+from django.utils import timezone
 
 from clusters.kinds import lookup_kind
 from clusters.models import Cluster
 from launcher.programs import ROOT
+from operations import lifecycle
+from storage_api.models import ClusterSync, KindSync
 from tests.caller import Caller
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -240,3 +243,43 @@ def test_every_setting_that_is_given_is_a_documented_one(objects: list[dict[str,
     own = {"KUBEGALE_HOSTS", "HOST_NAMES", "POD_IP", "TMPDIR"}
     unknown = {name.removesuffix("_FILE") for name in names - own - {"HEARTBEAT_FILE"}} - documented
     assert not unknown
+
+
+@pytest.mark.django_db
+def test_dashboard_and_alerts_ask_for_metrics_and_labels_that_exist(
+    admin: Caller, cluster: Cluster
+) -> None:
+    admin.data("GET", "clusters")
+    lifecycle.create("drain", lifecycle.OperationTarget(cluster), requested_by="admin")
+    # As the collector leaves it.
+    now = timezone.now()
+    ClusterSync.objects.create(cluster=cluster, expires_at=now, beaten_at=now)
+    KindSync.objects.create(
+        cluster=cluster,
+        version="v1",
+        plural="pods",
+        kind="Pod",
+        resource_type="Pod",
+        namespaced=True,
+        phase=KindSync.Phase.WATCHING,
+    )
+    text = admin.raw("GET", "/metrics").content.decode()
+    offered: dict[str, set[str]] = {}
+    for name, labels in re.findall(r"^(kubegale_\w+?)(?:\{(.*)\})? ", text, re.MULTILINE):
+        offered.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
+    # This one needs a copy that was compared with its cluster; its labels are those of the other.
+    offered.setdefault("kubegale_store_age_seconds", offered["kubegale_store_watched"])
+    folder = KUBERNETES / "components" / "monitoring"
+    rules = yaml.safe_load((folder / "rules.yaml").read_text())["spec"]["groups"][0]["rules"]
+    dashboard = json.loads((folder / "dashboard.json").read_text())
+    expressions = [rule["expr"] for rule in rules] + [
+        target["expr"] for panel in dashboard["panels"] for target in panel["targets"]
+    ]
+    assert len(expressions) > 15
+    for expression in expressions:
+        asked = set(re.findall(r"kubegale_\w+", expression))
+        assert asked, expression
+        assert asked <= set(offered), expression
+        grouping = re.search(r"by \(([^)]*)\)", expression)
+        labels = set(re.split(r",\s*", grouping[1])) if grouping else set()
+        assert all(labels <= offered[name] for name in asked), expression
