@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from django.utils import timezone
@@ -21,8 +22,16 @@ from storage_api.models import ClusterSync, KindSync
 from tests.caller import Caller
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-# The overlays, and one of a user's own that adds the gateway.
-VARIANTS = ("small", "high-availability", "gateway")
+CHART = ROOT / "deploy" / "helm" / "kubegale"
+# The overlays, one of a user's own that adds the gateway, and the chart as it is and with all of it.
+VARIANTS = ("small", "high-availability", "gateway", "chart", "whole chart")
+WHOLE_CHART = (
+    "gateway.enabled",
+    "serviceMonitor.enabled",
+    "disruptionBudgets",
+    "web.autoscaling.enabled",
+    "worker.autoscaling.enabled",
+)
 # What a Prometheus operator brings; without its schema the fields are the operator's business.
 OPERATOR_KINDS = {"ServiceMonitor": "servicemonitors", "PrometheusRule": "prometheusrules"}
 DEPLOYMENTS = {"web", "streams", "worker", "beat", "collector"}
@@ -57,6 +66,25 @@ def own_overlay(folder: Path) -> Path:
     return folder
 
 
+def render_chart(*options: str) -> list[dict[str, Any]]:
+    """What helm makes of the chart, in the namespace into which it would install it."""
+    helm = os.environ.get("HELM") or shutil.which("helm")
+    if helm is None:
+        pytest.skip("helm, which renders the chart, is not installed (HELM names it elsewhere)")
+    done = subprocess.run(
+        [helm, "template", "kubegale", str(CHART), *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    objects = [each for each in yaml.safe_load_all(done.stdout) if each]
+    for each in objects:
+        each["metadata"]["namespace"] = "kubegale"
+    namespace = yaml.safe_load((KUBERNETES / "base" / "namespace.yaml").read_text())
+    return [namespace, *objects]
+
+
 @pytest.fixture(scope="module", params=VARIANTS)
 def objects(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -64,6 +92,9 @@ def objects(
     """What an overlay consists of."""
     if request.param == "gateway":
         return render(own_overlay(tmp_path_factory.mktemp("overlay")))
+    if "chart" in request.param:
+        whole = request.param == "whole chart"
+        return render_chart(*(f"--set={name}=true" for name in WHOLE_CHART if whole))
     return render(KUBERNETES / "overlays" / request.param)
 
 
@@ -307,3 +338,53 @@ def test_dashboard_and_alerts_ask_for_metrics_and_labels_that_exist(
         grouping = re.search(r"by \(([^)]*)\)", expression)
         labels = set(re.split(r",\s*", grouping[1])) if grouping else set()
         assert all(labels <= offered[name] for name in asked), expression
+
+
+def test_the_values_of_the_chart_fit_their_schema_and_are_all_that_it_reads() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    validator = jsonschema.Draft7Validator(schema, format_checker=jsonschema.FormatChecker())
+    validator.check_schema(schema)
+    validator.validate(values)
+    for wrong in (
+        {"web": {"replicas": -1}},
+        {"misspelt": True},
+        {"config": {"SECRET_KEY": "in the clear"}},
+        {"config": {"MAX_BODY_BYTES": 16777216}},
+        {"host": "https://console.example.com"},
+    ):
+        assert not validator.is_valid({**values, **wrong}), wrong
+    templates = "".join(path.read_text() for path in (CHART / "templates").iterdir())
+    references = set(re.findall(r"\.Values\.([A-Za-z.]+)", templates))
+    assert len(references) > 15
+    for reference in references:
+        owner: Any = values
+        for name in reference.split("."):
+            assert name in owner, reference
+            owner = owner[name]
+
+
+def test_the_chart_runs_what_the_base_runs() -> None:
+    def processes(objects: list[dict[str, Any]]) -> dict[str, Any]:
+        """Of each component what is run, and how it is probed and limited."""
+        return {
+            template["metadata"]["labels"]["app.kubernetes.io/component"]: [
+                {
+                    part: container.get(part)
+                    for part in (
+                        *("args", "command", "ports", "resources", "securityContext"),
+                        *("livenessProbe", "readinessProbe", "startupProbe", "lifecycle"),
+                    )
+                }
+                | {
+                    "env": sorted(
+                        json.dumps(pair, sort_keys=True) for pair in container.get("env", [])
+                    )
+                }
+                for container in containers(template)
+            ]
+            for _, template in pod_templates(objects)
+        }
+
+    chart = processes(render_chart())
+    assert chart == processes(render(KUBERNETES / "base"))
