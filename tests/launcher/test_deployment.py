@@ -88,3 +88,5 @@ def test_the_tls_proxy_is_believed_and_passes_sockets_on() -> None:
         "proxy_set_header X-Forwarded-Proto https;",
     ):
         assert line in nginx
+    # The key lies beside it, and belongs into no image.
+    assert "deploy/tls" in (ROOT / ".dockerignore").read_text().splitlines()
