@@ -142,16 +142,18 @@ class Supervisor:
             raise LaunchError(lines[-1].removeprefix("CommandError: "))
         return output.decode(errors="replace")
 
-    def watch(self, remind: Callable[[], None] | None = None) -> None:
-        """Keep every child running and call `remind` every hour.
+    def watch(
+        self, remind: Callable[[], None] | None = None, *, every: float = REMIND_SECONDS
+    ) -> None:
+        """Keep every child running and call `remind` every so many seconds, by default every hour.
 
         Returns only by Stopped or LaunchError.
         """
-        due = time.monotonic() + REMIND_SECONDS
+        due = time.monotonic() + every
         while True:
             self._turn(0.5)
             if remind is not None and time.monotonic() >= due:
-                due += REMIND_SECONDS
+                due += every
                 remind()
 
     def _communicate(

@@ -150,6 +150,21 @@ def test_signals_ask_for_the_end(number: signal.Signals) -> None:
     assert not child.alive
 
 
+def test_what_was_said_is_said_again_from_time_to_time() -> None:
+    reminders: list[float] = []
+
+    def remind() -> None:
+        reminders.append(time.monotonic())
+        if len(reminders) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with Supervisor().running() as supervisor:
+        supervisor.start(script("any", "import time; time.sleep(60)"))
+        with pytest.raises(Stopped):
+            supervisor.watch(remind, every=0.1)
+    assert len(reminders) == 2
+
+
 def test_a_command_that_fails_is_quoted_by_its_last_line() -> None:
     with Supervisor().running() as supervisor:
         assert (
