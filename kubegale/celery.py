@@ -4,10 +4,11 @@ import gc
 import os
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import heartbeat_sent, setup_logging, worker_process_init
 from django.conf import settings
 
-from kubegale.observability import configure_logging
+from core import heartbeat
+from kubegale.observability import configure_logging, start_telemetry
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 
@@ -30,3 +31,15 @@ def collect_garbage_rarely(**_: object) -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+@worker_process_init.connect
+def trace_tasks(**_: object) -> None:
+    """Start telemetry in each process of the pool: its threads do not survive the fork."""
+    start_telemetry("worker")
+
+
+@heartbeat_sent.connect
+def show_life(**_: object) -> None:
+    """Touch the file that probes look at, every time the worker's loop comes round."""
+    heartbeat.beat()

@@ -58,6 +58,23 @@ def required(name: str, hint: str) -> str:
     raise SettingError(f"{name} is not set: {hint}")
 
 
+def http_address(name: str) -> str:
+    """An http or https address without credentials and query; "" when it is not set."""
+    value = text(name).strip()
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if value and (not usable or parts.username or parts.query or parts.fragment):
+        # The value is not quoted: it may hold a password.
+        raise SettingError(
+            f"{name} must be an address such as http://collector:4318, "
+            "without credentials and query."
+        )
+    return value
+
+
 def integer(name: str, default: int) -> int:
     """A whole number."""
     value = text(name, str(default))

@@ -14,9 +14,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from core.api import prometheus
 from core.api.client_ip import came_from
+from operations.gauges import WorkGauges
 
 # Seconds for Redis to accept a connection, and to answer.
 TIMEOUT = 3
+prometheus.SHARED.register(WorkGauges())
 
 
 @require_safe

@@ -5,6 +5,8 @@ import sys
 from typing import Any
 
 import structlog
+from django.conf import settings
+from django.utils.module_loading import import_string
 
 
 def configure_logging(options: dict[str, Any]) -> None:
@@ -54,3 +56,12 @@ def configure_logging(options: dict[str, Any]) -> None:
     # Django repeats every 4xx and 5xx answer here; the request line below has them already.
     logging.getLogger("django.request").setLevel(logging.CRITICAL)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+def start_telemetry(process: str) -> None:
+    """Send traces and metrics of this process, when OTEL_EXPORTER_OTLP_ENDPOINT says where to.
+
+    `process` is the last part of its name there. Without the variable no part of it is imported.
+    """
+    if settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+        import_string("kubegale.telemetry.start")(process)

@@ -543,6 +543,14 @@ NODE_TERMINAL_IMAGE = env.text("NODE_TERMINAL_IMAGE", "busybox:1.37")
 NODE_TERMINAL_NAMESPACE = env.text("NODE_TERMINAL_NAMESPACE", "kube-system")
 NODE_TERMINAL_SECONDS = env.integer("NODE_TERMINAL_SECONDS", 4 * 3600)
 
+# --- Probes ---------------------------------------------------------------------------------------
+# The file that a worker or collector touches as long as it works.
+HEARTBEAT_FILE = env.text("HEARTBEAT_FILE")
+
+# --- Telemetry ------------------------------------------------------------------------------------
+# The OpenTelemetry SDK reads the other OTEL_* variables itself.
+OTEL_EXPORTER_OTLP_ENDPOINT = env.http_address("OTEL_EXPORTER_OTLP_ENDPOINT")
+
 # --- Logs -----------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "json", ("json", "text"))
 LOGGING_CONFIG = "kubegale.observability.configure_logging"

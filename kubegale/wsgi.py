@@ -13,6 +13,7 @@ from django.core.handlers.wsgi import (
 )
 
 from core.front import behind_front
+from kubegale.observability import start_telemetry
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 
@@ -52,4 +53,6 @@ class Application(WSGIHandler):
 
 
 django.setup(set_prefix=False)
+# Before the application loads its middleware.
+start_telemetry("web")
 application = behind_front(Application(), os.environ)

@@ -34,12 +34,13 @@ def main(environ: Mapping[str, str]) -> None:
     with (
         data_folder(environ) as home,
         programs.socket_folder(home) as sockets,
-        Supervisor().running() as supervisor,
+        Supervisor(logs=home).running() as supervisor,
     ):
         try:
             Launch(supervisor, home, sockets, listening, environ).run()
         except Stopped:
-            supervisor.say("stopping")
+            # The supervisor says what it stops.
+            return
 
 
 @contextmanager
@@ -120,11 +121,9 @@ class Launch:
         self.supervisor.start(programs.sockets(environment))
         self._demo_cluster(environment, state["clusters"])
         self._background(environment)
-        self._announce(
-            password if state["password_current"] else None,
-            time.monotonic() - started,
-        )
-        self.supervisor.watch()
+        announce = partial(self._announce, password if state["password_current"] else None)
+        announce(f"KubeGale is ready after {time.monotonic() - started:.1f} s.")
+        self.supervisor.watch(partial(announce, "KubeGale is running."))
 
     def _settings(self) -> dict[str, str]:
         """The environment of the processes: the caller's, and what is generated once and stored."""
@@ -232,23 +231,23 @@ class Launch:
             seconds=60.0,
             what="The socket server",
         )
-        # A line for every run of every periodic task would push the password off the screen.
-        quiet = {
-            **environment,
-            "LOG_LEVEL": environment.get("LOG_LEVEL") or "WARNING",
-        }
-        self.supervisor.start(programs.worker(quiet))
-        self.supervisor.start(programs.beat(quiet, self.home / "beat.schedule"))
+        self.supervisor.start(programs.worker(environment))
+        self.supervisor.start(programs.beat(environment, self.home / "beat.schedule"))
         if (collector := programs.collector(environment)) is not None:
             self.supervisor.start(collector)
 
-    def _announce(self, password: str | None, seconds: float) -> None:
+    def _announce(self, password: str | None, headline: str) -> None:
+        """The banner; `password` is None when it was changed since it was generated."""
         say = self.supervisor.say
+        stored = self.home / "admin.password"
         say("")
-        say(f"KubeGale is ready after {seconds:.1f} s. Ctrl-C stops all of it.")
+        say(f"{headline} Ctrl-C stops all of it.")
         say(f"  address   {self.listening.url}/")
         say(f"  user      {ADMINISTRATOR}")
         say(f"  password  {password or '(changed since it was generated)'}")
+        if stored.exists() and stored.read_text().strip() == password:
+            say(f"  kept in   {stored}")
+        say(f"  logs      {self.home}/*.log")
         say(f"  data      {self.home}")
         say("")
 

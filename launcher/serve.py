@@ -1,7 +1,7 @@
 """`make serve`: the production web and socket servers, from the environment, no demo."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,11 +9,17 @@ from urllib.parse import urlsplit
 import psycopg2
 
 from launcher import programs
-from launcher.processes import LaunchError
+from launcher.processes import Command, LaunchError
 from launcher.supervisor import Stopped, Supervisor
 
 MIGRATION_LOCK = 0x6B75_6265_6761_6C65  # "kubegale"
 NO = {"0", "false", "no", "off"}
+# What KUBEGALE_SERVE may say: the front serves what is behind it, everywhere.
+SERVERS = {
+    "all": (programs.web, programs.sockets),
+    "web": (programs.web,),
+    "sockets": (programs.sockets,),
+}
 
 
 def main(environ: Mapping[str, str]) -> None:
@@ -45,6 +51,7 @@ def _serve(
     environment: Mapping[str, str],
     listening: programs.Listening,
 ) -> None:
+    servers = _servers(environment)
     supervisor.once("settings", programs.manage("check"), env=environment, cwd=programs.ROOT)
     listening.check()
     if environment.get("KUBEGALE_MIGRATE", "1").strip().lower() not in NO:
@@ -58,13 +65,27 @@ def _serve(
                 seconds=1800.0,
             )
     supervisor.start(programs.front(environment))
-    supervisor.start(programs.web(environment))
-    supervisor.start(programs.sockets(environment))
-    supervisor.say(
-        f"kubegale: serving on {listening.address} port {listening.port}, "
-        f"WebSockets there and on port {listening.ws_port}"
-    )
+    for server in servers:
+        supervisor.start(server(environment))
+    if programs.sockets in servers:
+        where = f"{listening.port}, WebSockets there and on port {listening.ws_port}"
+    else:
+        where = f"{listening.port}, without WebSockets"
+    if programs.web not in servers:
+        where = f"{listening.ws_port}, WebSockets only"
+    supervisor.say(f"kubegale: serving on {listening.address} port {where}")
     supervisor.watch()
+
+
+def _servers(
+    environment: Mapping[str, str],
+) -> tuple[Callable[[Mapping[str, str]], Command], ...]:
+    """The servers that KUBEGALE_SERVE names; LaunchError for a word that is none of its own."""
+    word = environment.get("KUBEGALE_SERVE") or "all"
+    try:
+        return SERVERS[word]
+    except KeyError:
+        raise LaunchError(f"KUBEGALE_SERVE must be {', '.join(SERVERS)}, not {word!r}.") from None
 
 
 def _database_url(environment: Mapping[str, str]) -> str:

@@ -12,12 +12,14 @@ from pathlib import Path
 from types import FrameType
 
 from launcher import processes
+from launcher.logfile import LogFile
 from launcher.processes import Child, Command, LaunchError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DIES_AT_ONCE = 3.0
 LONGEST_PAUSE = 30.0
 LONGEST_LINE = 64 * 1024
+REMIND_SECONDS = 3600.0
 
 
 class Stopped(Exception):
@@ -29,11 +31,13 @@ class Keeper:
     """A supervised command.
 
     `child` is its present process, `partial` the beginning of its next line, `last` its last line,
-    `due` when it may start again (monotonic time), `proven` whether it ever ran for DIES_AT_ONCE.
+    `due` when it may start again (monotonic time), `proven` whether it ever ran for DIES_AT_ONCE,
+    `log` the file that takes its lines, None where they are shown.
     """
 
     command: Command
     child: Child | None
+    log: LogFile | None = None
     partial: bytes = b""
     last: str = ""
     crashes: int = 0
@@ -46,9 +50,11 @@ class Supervisor:
     """Owns the children.
 
     `prefix` puts each child's name before its lines; without it children write to our output.
+    With `logs` their lines go to `NAME.log` in that folder instead.
     """
 
     prefix: bool = True
+    logs: Path | None = None
     _keepers: list[Keeper] = field(default_factory=list)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     # When (monotonic time) the first signal came, and whether a later one insisted.
@@ -85,7 +91,10 @@ class Supervisor:
     def start(self, command: Command) -> Child:
         """Start a command that is to run until the end."""
         child = self._spawn(command)
-        self._keepers.append(Keeper(command, child))
+        log = None
+        if self.logs is not None and command.log is None:
+            log = LogFile(self.logs / f"{command.name}.log")
+        self._keepers.append(Keeper(command, child, log))
         return child
 
     def until(self, check: Callable[[], bool], *, seconds: float, what: str) -> None:
@@ -133,10 +142,19 @@ class Supervisor:
             raise LaunchError(lines[-1].removeprefix("CommandError: "))
         return output.decode(errors="replace")
 
-    def watch(self) -> None:
-        """Keep every child running; returns only by Stopped or LaunchError."""
+    def watch(
+        self, remind: Callable[[], None] | None = None, *, every: float = REMIND_SECONDS
+    ) -> None:
+        """Keep every child running and call `remind` every so many seconds, by default every hour.
+
+        Returns only by Stopped or LaunchError.
+        """
+        due = time.monotonic() + every
         while True:
             self._turn(0.5)
+            if remind is not None and time.monotonic() >= due:
+                due += every
+                remind()
 
     def _communicate(
         self, process: subprocess.Popen[bytes], name: str, seconds: float
@@ -183,12 +201,17 @@ class Supervisor:
             if keeper.command.diagnose:
                 raise LaunchError(keeper.command.diagnose(child.process.returncode))
             words = f": {keeper.last}" if keeper.last else ""
-            raise LaunchError(f"{keeper.command.name} ended at once, with {how}{words}.")
+            raise LaunchError(
+                f"{keeper.command.name} ended at once, with {how}{words}{_log_hint(keeper)}."
+            )
         pause = min(LONGEST_PAUSE, 0.5 * 2**keeper.crashes)
         keeper.child = None
         keeper.crashes += 1
         keeper.due = now + pause
-        self.say(f"{keeper.command.name} ended with {how}; it starts again in {pause:g} s")
+        self.say(
+            f"{keeper.command.name} ended with {how}; it starts again in {pause:g} s"
+            f"{_log_hint(keeper)}"
+        )
 
     def _spawn(self, command: Command) -> Child:
         child = processes.start(command, subprocess.PIPE if self.prefix else None)
@@ -222,7 +245,10 @@ class Supervisor:
         for line in lines:
             text = line.decode(errors="replace").rstrip()
             keeper.last = text or keeper.last
-            self._print(f"{keeper.command.name:<9}| {text}")
+            if keeper.log is None:
+                self._print(f"{keeper.command.name:<9}| {text}")
+            else:
+                keeper.log.write(text)
 
     def say(self, text: str) -> None:
         """A line of our own."""
@@ -247,8 +273,13 @@ class Supervisor:
         self._stop_requested = self._stop_requested or time.monotonic()
         living = [keeper.child for keeper in self._keepers if keeper.child is not None]
         for tier in sorted({child.command.tier for child in living}, reverse=True):
-            processes.stop([child for child in living if child.command.tier == tier], pump=pump)
+            children = [child for child in living if child.command.tier == tier]
+            self.say(f"stopping {', '.join(child.command.name for child in children)}")
+            processes.stop(children, pump=pump)
         self._read(0.0)
+        for keeper in self._keepers:
+            if keeper.log is not None:
+                keeper.log.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """The first signal stops; one that comes a second later or more does not wait for it."""
@@ -265,6 +296,10 @@ def _ignored_on_purpose(number: int) -> bool:
     A shell's `&` has SIGINT ignored in the same way, yet whoever sends it means it.
     """
     return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
+
+
+def _log_hint(keeper: Keeper) -> str:
+    return f" (its log is {keeper.log.path})" if keeper.log is not None else ""
 
 
 def _ending(code: int) -> str:

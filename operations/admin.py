@@ -42,7 +42,7 @@ class OperationAdmin(ReadOnly, ModelAdmin[Operation]):
     show_full_result_count = False
     inlines = (StepInline,)
     actions = ("stop",)
-    exclude = ("parameters", "authority")
+    exclude = ("parameters", "authority", "trace")
 
     @admin.action(description="Ask to stop", permissions=["view"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Operation]) -> None:

@@ -31,6 +31,7 @@ from django.utils import timezone
 from clusters import authority
 from clusters.kinds import KINDS
 from clusters.models import Cluster
+from core import tracing
 from core.errors import (
     ClusterUnavailable,
     Conflict,
@@ -114,6 +115,7 @@ def create(
         requested_by=requested_by,
         authority=_authority(requested_by, target.cluster),
         parameters=dict(parameters or {}),
+        trace=tracing.current(),
         exclusive=exclusive,
         due_at=_due(),
     )

@@ -53,6 +53,14 @@ class Operation(models.Model):
         help_text="The requester's credential and rights, asked again.",
     )
     parameters = models.JSONField(default=dict, blank=True)
+    trace = models.CharField(
+        max_length=55,
+        blank=True,
+        default="",
+        # The version before this one writes rows too, while an upgrade goes on.
+        db_default="",
+        help_text="The trace in which it was asked for, as a W3C traceparent.",
+    )
     exclusive = models.CharField(
         max_length=600,
         blank=True,

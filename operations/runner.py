@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from clusters import impersonation
+from core import tracing
 from core.errors import DomainError, Internal, Rejected
 from operations import lifecycle
 from operations.lifecycle import Cancelled, RequeueAfter, Result
@@ -131,7 +132,10 @@ def _call_runner(row: Operation) -> RequeueAfter | None:
     runner = cast(Runner, import_string(settings.OPERATIONS[row.kind]["run"]))
     try:
         lifecycle.heartbeat(row)
-        with impersonation.act_as(_requester(row)):
+        with (
+            tracing.resume(f"operation {row.kind}", row.trace),
+            impersonation.act_as(_requester(row)),
+        ):
             outcome = runner(row)
     except Cancelled:
         lifecycle.finish_cancelled(row)

@@ -48,6 +48,7 @@ class Peer:
         self.connection = connection
         self.frames: list[Frame] = []
         self.code: int | None = None
+        self.reason = ""
 
     def send(self, **frame: Any) -> None:
         """Send a frame."""
@@ -59,6 +60,7 @@ class Peer:
             frame: Frame = json.loads(self.connection.recv(timeout=seconds))
         except ConnectionClosed as closed:
             self.code = closed.rcvd.code if closed.rcvd else 1006
+            self.reason = closed.rcvd.reason if closed.rcvd else ""
             return None
         self.frames.append(frame)
         return frame

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import (
     Awaitable,
     Callable,
@@ -25,6 +26,8 @@ Send = Callable[[Message], Awaitable[None]]
 MAX_INCOMING = 1024 * 1024
 # Close codes of RFC 6455.
 GOING_AWAY = 1001
+# Between these, clients are told to connect again when the process goes.
+RETRY_SECONDS = (1.0, 8.0)
 POLICY = 1008
 TOO_BIG = 1009
 FAULT = 1011
@@ -201,8 +204,17 @@ async def _fail(socket: Socket, error: errors.DomainError) -> None:
 
 
 async def close_all() -> None:
-    """Close every socket of this process; clients connect again with a back-off."""
-    await asyncio.gather(*(socket.close(GOING_AWAY, "restart") for socket in list(OPEN)))
+    """Close every socket of this process, telling its client when to connect again.
+
+    Each is told a time of its own, so that they do not come to the other processes all at once.
+    """
+    await asyncio.gather(*(socket.close(GOING_AWAY, _restart_reason()) for socket in list(OPEN)))
+
+
+def _restart_reason() -> str:
+    # No secret: any spread will do.
+    seconds = random.uniform(*RETRY_SECONDS)  # noqa: S311
+    return f"restart; retry after {seconds:.1f} s"
 
 
 async def first_of(*coroutines: Coroutine[Any, Any, Any]) -> None:

@@ -21,6 +21,7 @@ from django.db import DatabaseError, connection
 from clusters import kubeconfig
 from clusters.registry import client_limits
 from clusters.streams import StreamClient
+from core import heartbeat
 from core.errors import DomainError
 from storage_api.collector import leases
 from storage_api.collector.cluster_collector import (
@@ -137,6 +138,7 @@ class Collector:
         try:
             while not self._stopping.is_set():
                 await self._renew_leases()
+                heartbeat.beat()
                 try:
                     # Several tries fit into one lease: one failure does not lose it.
                     async with asyncio.timeout(self.options.lease / 4):

@@ -196,6 +196,16 @@ def test_a_fresh_start_serves_the_demo_ctrl_c_leaves_nothing_and_a_second_start_
         below = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
+        assert process.stdout is not None
+        # After the password comes the rest of the banner, then what Ctrl-C stops, and nothing else.
+        shown = process.stdout.read()
+        assert [
+            line.split("|")[1].split()[0] for line in shown.splitlines() if line[-2:] != "| "
+        ] == ["kept", "logs", "data", "stopping", "stopping", "stopping"], shown
+        kept = re.search(r"kept in +(\S+)", shown)
+        assert kept is not None
+        assert Path(kept[1]).read_text().strip() == password
+        assert "path=/api/v1/auth/login" in (tmp_path / "data" / "web.log").read_text()
         assert not [pid for pid in below if living(pid)]
     assert all((file.stat().st_mode & 0o077) == 0 for file in (tmp_path / "data").glob("*.key*"))
     with running(tmp_path / "data", port, CLUSTER_CHECK_INTERVAL="1") as (process, again):
@@ -221,3 +231,4 @@ def test_a_fresh_start_serves_the_demo_ctrl_c_leaves_nothing_and_a_second_start_
         )
         assert process.stdout is not None
         assert "check_clusters" not in process.stdout.read(), "tasks push the password away"
+        assert "check_clusters" in (tmp_path / "data" / "worker.log").read_text()

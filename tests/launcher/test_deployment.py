@@ -72,3 +72,21 @@ def test_what_waits_for_slow_clients_is_on_disk(services: dict[str, Any]) -> Non
     spool = Path(web["environment"]["TMPDIR"])
     assert str(spool) in web["volumes"]
     assert not any(spool.is_relative_to(memory) for memory in web["tmpfs"])
+
+
+def test_the_tls_proxy_is_believed_and_passes_sockets_on() -> None:
+    services = yaml.safe_load((ROOT / "deploy" / "compose.tls.yaml").read_text())["services"]
+    address = services["tls"]["networks"]["default"]["ipv4_address"]
+    (network,) = compose()["networks"]["default"]["ipam"]["config"]
+    assert ipaddress.ip_address(address) in ipaddress.ip_network(network["subnet"])
+    assert f"{address}/32" in services["web"]["environment"]["TRUSTED_PROXIES"].split(",")
+    assert address in services["web"]["environment"]["FORWARDED_ALLOW_IPS"].split(",")
+    nginx = (ROOT / "deploy" / "tls" / "nginx.conf").read_text()
+    for line in (
+        "proxy_set_header Upgrade $http_upgrade;",
+        "proxy_set_header X-Forwarded-For $remote_addr;",
+        "proxy_set_header X-Forwarded-Proto https;",
+    ):
+        assert line in nginx
+    # The key lies beside it, and belongs into no image.
+    assert "deploy/tls" in (ROOT / ".dockerignore").read_text().splitlines()

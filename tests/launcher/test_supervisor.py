@@ -6,10 +6,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from launcher.logfile import LogFile
 from launcher.processes import Command, LaunchError
 from launcher.supervisor import Stopped, Supervisor
 from tests.launcher.watching import descendants, environment, eventually, living
@@ -45,6 +47,27 @@ def test_lines_of_a_child_carry_its_name(capfd: pytest.CaptureFixture[str]) -> N
         )
         supervisor.until(both_shown, seconds=10, what="output")
     assert "".join(seen) == "talker   | one\ntalker   | two\n"
+
+
+def test_lines_go_to_a_file_of_bounded_size_where_logs_are_kept(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = LogFile(tmp_path / "bounded.log", largest=10)
+    for line in ("one", "two", "three", "four"):
+        log.write(line)
+    log.close()
+    assert (tmp_path / "bounded.log.1").read_text() == "one\ntwo\nthree\n"
+    assert (tmp_path / "bounded.log").read_text() == "four\n"
+
+    kept = tmp_path / "talker.log"
+    kept.touch()
+    for start in ("first", "second"):
+        with Supervisor(logs=tmp_path).running() as supervisor:
+            supervisor.start(script("talker", f"import time; print('{start}'); time.sleep(60)"))
+            shown = partial(lambda word: word in kept.read_text(), start)
+            supervisor.until(shown, seconds=10, what="the line")
+    assert (tmp_path / "talker.log").read_text() == "first\nsecond\n"
+    assert capfd.readouterr().out == "kubegale | stopping talker\n" * 2
 
 
 def test_a_child_that_dies_at_once_stops_everything_and_is_quoted() -> None:
@@ -125,6 +148,21 @@ def test_signals_ask_for_the_end(number: signal.Signals) -> None:
         with pytest.raises(Stopped):
             supervisor.watch()
     assert not child.alive
+
+
+def test_what_was_said_is_said_again_from_time_to_time() -> None:
+    reminders: list[float] = []
+
+    def remind() -> None:
+        reminders.append(time.monotonic())
+        if len(reminders) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with Supervisor().running() as supervisor:
+        supervisor.start(script("any", "import time; time.sleep(60)"))
+        with pytest.raises(Stopped):
+            supervisor.watch(remind, every=0.1)
+    assert len(reminders) == 2
 
 
 def test_a_command_that_fails_is_quoted_by_its_last_line() -> None:

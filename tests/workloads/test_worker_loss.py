@@ -1,6 +1,7 @@
 """A drain by a real worker and beat over a real broker, which are killed in the middle of it."""
 
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -137,6 +138,27 @@ def test_a_drain_survives_the_sigkill_of_its_worker(
         row = finished(pk, second)
     assert (row.state, row.done) == ("succeeded", PODS), row.error
     assert Counter(carried_out(apiserver, killed_at)) == Counter(dict.fromkeys(names, 1))
+
+
+def test_a_worker_that_is_told_to_stop_hands_its_drain_over_at_once(
+    admin: Caller, cluster: Cluster, apiserver: RunningCluster, put: Put, space: str
+) -> None:
+    names = fill(put, apiserver, space, "node-03")
+    environ = workers.environment(os.environ["REDIS_URL"], **PROGRAM_SETTINGS)
+    with workers.running(*WORKER, environ=environ) as first:
+        pk = admin.data("POST", "nodes/node-03/drain", {"cluster_id": cluster.pk})["drain_id"]
+        wait(
+            lambda: len(evictions(apiserver)) >= 2,
+            f"no evictions; the worker said: {first.text()[-2000:]}",
+        )
+        first.process.send_signal(signal.SIGTERM)
+        assert first.process.wait(60) == 0
+    assert state(pk) == "running"
+    # Without beat: nobody has to find out that something was lost.
+    with workers.running(*WORKER, environ=environ) as second:
+        row = finished(pk, second)
+    assert (row.state, row.done) == ("succeeded", PODS), row.error
+    assert evictions(apiserver) == Counter(dict.fromkeys(names, 1))
 
 
 def carried_out(apiserver: RunningCluster, killed_at: float) -> list[str]:

@@ -1,6 +1,7 @@
 """What a killed socket process leaves behind."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -97,6 +98,9 @@ def test_a_process_that_is_told_to_stop_tells_its_clients_1001(
             process.send_signal(signal.SIGTERM)
             assert logs.end() == 1001
             assert shell.end() == 1001
+            # Each is told a time of its own.
+            for closed in (logs, shell):
+                assert re.fullmatch(r"restart; retry after [1-8]\.\d s", closed.reason)
         _, output = process.communicate(timeout=20)
         assert process.returncode in {0, -signal.SIGTERM}
         assert "/ws/logs/" in output

@@ -1,0 +1,390 @@
+"""The manifests in deploy/: an API server takes them, and what they run is safe and exists."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from django.utils import timezone
+
+from clusters.kinds import lookup_kind
+from clusters.models import Cluster
+from launcher.programs import ROOT
+from operations import lifecycle
+from storage_api.models import ClusterSync, KindSync
+from tests.caller import Caller
+
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+CHART = ROOT / "deploy" / "helm" / "kubegale"
+# The overlays, one of a user's own that adds the gateway, and the chart as it is and with all of it.
+VARIANTS = ("small", "high-availability", "gateway", "chart", "whole chart")
+WHOLE_CHART = (
+    "gateway.enabled",
+    "serviceMonitor.enabled",
+    "disruptionBudgets",
+    "web.autoscaling.enabled",
+    "worker.autoscaling.enabled",
+)
+# What a Prometheus operator brings; without its schema the fields are the operator's business.
+OPERATOR_KINDS = {"ServiceMonitor": "servicemonitors", "PrometheusRule": "prometheusrules"}
+DEPLOYMENTS = {"web", "streams", "worker", "beat", "collector"}
+
+
+def render(folder: Path) -> list[dict[str, Any]]:
+    """The objects of a folder with a kustomization, in the order in which kubectl applies them."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl, which renders kustomizations, is not installed")
+    done = subprocess.run(
+        [kubectl, "kustomize", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def own_overlay(folder: Path) -> Path:
+    """A folder of a user's own on top of `small`, as docs/deployment.md shows it."""
+    base = os.path.relpath(KUBERNETES.resolve(), folder.resolve())
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "kubegale",
+        "resources": [f"{base}/overlays/small"],
+        "components": [f"{base}/components/gateway"],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return folder
+
+
+def render_chart(*options: str) -> list[dict[str, Any]]:
+    """What helm makes of the chart, in the namespace into which it would install it."""
+    helm = os.environ.get("HELM") or shutil.which("helm")
+    if helm is None:
+        pytest.skip("helm, which renders the chart, is not installed (HELM names it elsewhere)")
+    done = subprocess.run(
+        [helm, "template", "kubegale", str(CHART), *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    objects = [each for each in yaml.safe_load_all(done.stdout) if each]
+    for each in objects:
+        each["metadata"]["namespace"] = "kubegale"
+    namespace = yaml.safe_load((KUBERNETES / "base" / "namespace.yaml").read_text())
+    return [namespace, *objects]
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def objects(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
+    """What an overlay consists of."""
+    if request.param == "gateway":
+        return render(own_overlay(tmp_path_factory.mktemp("overlay")))
+    if "chart" in request.param:
+        whole = request.param == "whole chart"
+        return render_chart(*(f"--set={name}=true" for name in WHOLE_CHART if whole))
+    return render(KUBERNETES / "overlays" / request.param)
+
+
+def pod_templates(objects: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name of its owner, pod template) of everything that runs pods."""
+    for each in objects:
+        if each["kind"] in {"Deployment", "StatefulSet", "Job"}:
+            yield each["metadata"]["name"], each["spec"]["template"]
+
+
+def containers(template: dict[str, Any]) -> list[dict[str, Any]]:
+    """The containers of a pod template, those that start it too."""
+    spec = template["spec"]
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+def operator_definition(kind: str, plural: str) -> dict[str, Any]:
+    """A custom resource definition that takes any field."""
+    open_schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": open_schema},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.monitoring.coreos.com"},
+        "spec": {
+            "group": "monitoring.coreos.com",
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+            "versions": [version],
+        },
+    }
+
+
+def route(each: dict[str, Any], name: str) -> str:
+    """The address of one object in the KubeGale API."""
+    kind = each["kind"]
+    if kind in OPERATOR_KINDS:
+        return f"resources/monitoring.coreos.com/v1/{OPERATOR_KINDS[kind]}/{name}"
+    known = lookup_kind(kind)
+    assert known is not None, kind
+    return f"{known.plural}/{name}"
+
+
+def apply(admin: Caller, cluster: Cluster, each: dict[str, Any]) -> Any:
+    """Server-side apply of one object through the KubeGale API; unknown fields are refused."""
+    where = {"cluster_id": cluster.pk, "field_validation": "Strict"}
+    if "namespace" in each["metadata"]:
+        where["namespace"] = each["metadata"]["namespace"]
+    return admin.data(
+        "PATCH",
+        route(each, each["metadata"]["name"]),
+        json.dumps(each),
+        content_type="application/apply-patch+yaml",
+        **where,
+    )
+
+
+@pytest.mark.django_db
+def test_an_api_server_takes_every_object_and_drops_no_field(
+    admin: Caller, cluster: Cluster, objects: list[dict[str, Any]]
+) -> None:
+    definitions = [operator_definition(*names) for names in OPERATOR_KINDS.items()]
+    for definition in definitions:
+        apply(admin, cluster, definition)
+    try:
+        for each in objects:
+            applied = apply(admin, cluster, each)
+            for part in ("spec", "data"):
+                assert_contains(applied.get(part, {}), each.get(part, {}), each["metadata"]["name"])
+    finally:
+        for each in (*definitions, next(each for each in objects if each["kind"] == "Namespace")):
+            path = route(each, each["metadata"]["name"])
+            admin("DELETE", path, cluster_id=cluster.pk, confirm="true")
+
+
+def assert_contains(actual: Any, expected: Any, path: str) -> None:
+    """That the server kept what was written; it may add defaults."""
+    if isinstance(expected, dict):
+        for key, value in expected.items():
+            # An empty value is a value left out.
+            if value not in ({}, ""):
+                assert isinstance(actual, dict), path
+                assert key in actual, f"{path}.{key}"
+                assert_contains(actual[key], value, f"{path}.{key}")
+    elif isinstance(expected, list):
+        assert len(actual) >= len(expected), path
+        for index, value in enumerate(expected):
+            assert_contains(actual[index], value, f"{path}[{index}]")
+    else:
+        assert actual == expected, path
+
+
+def test_pods_are_restricted_and_have_no_token(objects: list[dict[str, Any]]) -> None:
+    for name, template in pod_templates(objects):
+        spec = template["spec"]
+        assert spec["automountServiceAccountToken"] is False, name
+        assert spec["securityContext"]["runAsNonRoot"] is True, name
+        assert spec["securityContext"]["runAsUser"] > 0, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec), name
+        for container in containers(template):
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False, name
+            assert context["readOnlyRootFilesystem"] is True, name
+            assert context["capabilities"] == {"drop": ["ALL"]}, name
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"]), name
+            assert "memory" in container["resources"]["limits"], name
+            assert ":" in container["image"], name
+            assert not container["image"].endswith(":latest"), name
+    (namespace,) = [each for each in objects if each["kind"] == "Namespace"]
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_every_process_runs_as_in_the_compose_file_and_is_probed(
+    objects: list[dict[str, Any]],
+) -> None:
+    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]
+    by_component = {
+        template["metadata"]["labels"]["app.kubernetes.io/component"]: template["spec"]
+        for name, template in pod_templates(objects)
+        if template["metadata"]["labels"]["app.kubernetes.io/name"] == "kubegale"
+    }
+    assert set(by_component) == DEPLOYMENTS | {"migrate"}
+    for component in ("migrate", "worker", "beat", "collector"):
+        assert by_component[component]["containers"][0]["args"] == compose[component]["command"]
+    for component in ("web", "streams"):
+        (container,) = by_component[component]["containers"]
+        assert container["args"] == ["python", "-m", "launcher", "serve"]
+        assert {"startupProbe", "readinessProbe", "livenessProbe", "lifecycle"} <= set(container)
+    for component in DEPLOYMENTS:
+        assert "livenessProbe" in by_component[component]["containers"][0]
+
+
+def test_what_is_named_elsewhere_exists(objects: list[dict[str, Any]]) -> None:
+    templates = [template for _, template in pod_templates(objects)]
+    services = {each["metadata"]["name"]: each for each in objects if each["kind"] == "Service"}
+    deployments = {each["metadata"]["name"] for each in objects if each["kind"] == "Deployment"}
+    ports = {
+        port["name"]
+        for template in templates
+        for container in containers(template)
+        for port in container.get("ports", [])
+    }
+
+    def selects(selector: dict[str, str]) -> bool:
+        return any(
+            selector.items() <= template["metadata"]["labels"].items() for template in templates
+        )
+
+    for service in services.values():
+        assert selects(service["spec"]["selector"])
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+    for each in objects:
+        spec = each.get("spec", {})
+        match each["kind"]:
+            case "PodDisruptionBudget":
+                assert selects(spec["selector"]["matchLabels"])
+            case "HorizontalPodAutoscaler":
+                assert spec["scaleTargetRef"]["name"] in deployments
+            case "NetworkPolicy":
+                assert selects(spec["podSelector"].get("matchLabels", {}))
+                named = [
+                    port["port"]
+                    for rule in spec.get("ingress", [])
+                    for port in rule.get("ports", [])
+                ]
+                assert set(named) <= ports
+            case "Ingress":
+                for path in spec["rules"][0]["http"]["paths"]:
+                    backend = path["backend"]["service"]
+                    offered = services[backend["name"]]["spec"]["ports"]
+                    assert backend["port"]["name"] in {port["name"] for port in offered}
+            case "ServiceMonitor":
+                labels = spec["selector"]["matchLabels"]
+                assert any(
+                    labels.items() <= service["metadata"]["labels"].items()
+                    for service in services.values()
+                )
+
+
+def test_every_setting_that_is_given_is_a_documented_one(objects: list[dict[str, Any]]) -> None:
+    pages = ("settings.md", "deployment.md")
+    text = "".join((ROOT / "docs" / page).read_text() for page in pages)
+    documented = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", text))
+    (config,) = [each for each in objects if each["metadata"]["name"] == "kubegale-config"]
+    names = set(config["data"])
+    for _, template in pod_templates(objects):
+        if template["metadata"]["labels"]["app.kubernetes.io/name"] == "kubegale":
+            names |= {
+                variable["name"]
+                for container in containers(template)
+                for variable in container.get("env", [])
+            }
+    # Names of the manifests' own, out of which ALLOWED_HOSTS is put together, and the system's.
+    own = {"KUBEGALE_HOSTS", "HOST_NAMES", "POD_IP", "TMPDIR"}
+    undocumented = names - own - documented
+    # A setting may come out of a file.
+    assert not {name.removesuffix("_FILE") for name in undocumented} - documented
+
+
+@pytest.mark.django_db
+def test_dashboard_and_alerts_ask_for_metrics_and_labels_that_exist(
+    admin: Caller, cluster: Cluster
+) -> None:
+    admin.data("GET", "clusters")
+    lifecycle.create("drain", lifecycle.OperationTarget(cluster), requested_by="admin")
+    # As the collector leaves it.
+    now = timezone.now()
+    ClusterSync.objects.create(cluster=cluster, expires_at=now, beaten_at=now)
+    KindSync.objects.create(
+        cluster=cluster,
+        version="v1",
+        plural="pods",
+        kind="Pod",
+        resource_type="Pod",
+        namespaced=True,
+        phase=KindSync.Phase.WATCHING,
+    )
+    text = admin.raw("GET", "/metrics").content.decode()
+    offered: dict[str, set[str]] = {}
+    for name, labels in re.findall(r"^(kubegale_\w+?)(?:\{(.*)\})? ", text, re.MULTILINE):
+        offered.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
+    # This one needs a copy that was compared with its cluster; its labels are those of the other.
+    offered.setdefault("kubegale_store_age_seconds", offered["kubegale_store_watched"])
+    folder = KUBERNETES / "components" / "monitoring"
+    rules = yaml.safe_load((folder / "rules.yaml").read_text())["spec"]["groups"][0]["rules"]
+    dashboard = json.loads((folder / "dashboard.json").read_text())
+    expressions = [rule["expr"] for rule in rules] + [
+        target["expr"] for panel in dashboard["panels"] for target in panel["targets"]
+    ]
+    assert len(expressions) > 15
+    for expression in expressions:
+        asked = set(re.findall(r"kubegale_\w+", expression))
+        assert asked, expression
+        assert asked <= set(offered), expression
+        grouping = re.search(r"by \(([^)]*)\)", expression)
+        labels = set(re.split(r",\s*", grouping[1])) if grouping else set()
+        assert all(labels <= offered[name] for name in asked), expression
+
+
+def test_the_values_of_the_chart_fit_their_schema_and_are_all_that_it_reads() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    validator = jsonschema.Draft7Validator(schema, format_checker=jsonschema.FormatChecker())
+    validator.check_schema(schema)
+    validator.validate(values)
+    for wrong in (
+        {"web": {"replicas": -1}},
+        {"misspelt": True},
+        {"config": {"SECRET_KEY": "in the clear"}},
+        {"config": {"MAX_BODY_BYTES": 16777216}},
+        {"host": "https://console.example.com"},
+    ):
+        assert not validator.is_valid({**values, **wrong}), wrong
+    templates = "".join(path.read_text() for path in (CHART / "templates").iterdir())
+    references = set(re.findall(r"\.Values\.([A-Za-z.]+)", templates))
+    assert len(references) > 15
+    for reference in references:
+        owner: Any = values
+        for name in reference.split("."):
+            assert name in owner, reference
+            owner = owner[name]
+
+
+def test_the_chart_runs_what_the_base_runs() -> None:
+    def processes(objects: list[dict[str, Any]]) -> dict[str, Any]:
+        """Of each component what is run, and how it is probed and limited."""
+        return {
+            template["metadata"]["labels"]["app.kubernetes.io/component"]: [
+                {
+                    part: container.get(part)
+                    for part in (
+                        *("args", "command", "ports", "resources", "securityContext"),
+                        *("livenessProbe", "readinessProbe", "startupProbe", "lifecycle"),
+                    )
+                }
+                | {
+                    "env": sorted(
+                        json.dumps(pair, sort_keys=True) for pair in container.get("env", [])
+                    )
+                }
+                for container in containers(template)
+            ]
+            for _, template in pod_templates(objects)
+        }
+
+    chart = processes(render_chart())
+    assert chart == processes(render(KUBERNETES / "base"))
