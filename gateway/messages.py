@@ -4,9 +4,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clusters.registry import FLEET
 from gateway.request_info import RequestInfo
-
-FLEET = "fleet"
 
 
 @dataclass(frozen=True, slots=True)

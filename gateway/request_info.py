@@ -70,14 +70,15 @@ def decode_path(raw: str) -> str:
         raise BadPath("the path has a percent sign that encodes nothing")
     if raw.count("/") > MAX_SEGMENTS:
         raise BadPath("the path has too many segments")
-    segments = [_decode_segment(segment) for segment in raw[1:].split("/")]
+    segments = [decode_segment(segment) for segment in raw[1:].split("/")]
     # A single slash at the end is the same path to an API server: `/apis/`.
     if not all(segments[:-1]):
         raise BadPath("the path has an empty segment")
     return "/" + "/".join(segments)
 
 
-def _decode_segment(raw: str) -> str:
+def decode_segment(raw: str) -> str:
+    """One decoded segment of a path; BadPath as `decode_path`."""
     try:
         segment = unquote_to_bytes(raw).decode()
     except UnicodeDecodeError:
