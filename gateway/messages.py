@@ -78,12 +78,16 @@ class RequestHead:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request whose caller is known; whether they may do it is not decided yet."""
+    """A request whose caller is known; whether they may do it is not decided yet.
+
+    `request_id` is that of the answer's X-Request-Id and of the audit trail.
+    """
 
     head: RequestHead
     info: RequestInfo
     target: Target
     caller: Caller
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

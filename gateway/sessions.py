@@ -193,7 +193,7 @@ class Session:
                 self, wire, head, info, target, bearer, request_id
             )
         credential = await self.gateway.threads.run(stream_policy().sign_in, bearer)
-        request = Request(head, info, target, Caller(credential, self.address))
+        request = Request(head, info, target, Caller(credential, self.address), request_id)
         async with self.gateway.bulkhead.open_request(request.caller.user):
             return await self.send(wire, await store.respond(request), request_id)
 

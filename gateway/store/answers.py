@@ -1,13 +1,17 @@
 """Which answer a request to the store gets: discovery, an object, a list, a watch, a refusal."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 
+from access.policy import is_audited
 from clusters.kinds import Kind
 from clusters.manifests import to_yaml
+from core.api.attributes import AccessAttributes
 from core.errors import DomainError
 from core.sockets.connections import in_database_thread
+from gateway import records
 from gateway.messages import Request, Response
 from gateway.status import REASONS, forbidden, method_not_allowed, not_found, refusal, status_object
 from gateway.store import discovery
@@ -72,8 +76,26 @@ async def _respond(request: Request) -> Response:
     if stored is None or request.info.subresource not in ("", "status"):
         return _refuse_path(request, stored)
     if places is None:
-        return forbidden(request.caller.username, request.info)
-    return await _respond_objects(request, view, stored.kind, places)
+        response = forbidden(request.caller.username, request.info)
+    else:
+        response = await _respond_objects(request, view, stored.kind, places)
+    if is_audited(request.info.verb, stored.kind.plural, stored.kind.group):
+        await in_database_thread(_record, request, view, places, response.status)
+    return response
+
+
+def _record(
+    request: Request, view: StoreView, places: Sequence[ClusterScope] | None, status: int
+) -> None:
+    """An entry of the audit trail for each cluster whose Secrets were looked at, or refused."""
+    info = request.info
+    act = AccessAttributes(info.verb, info.resource, info.group, "", info.namespace, info.name)
+    if places is None:
+        name = "" if view.fleet else view.clusters[0].name
+        records.record_refusal(request, replace(act, cluster=name), request.request_id)
+        return
+    for place in places:
+        records.record_answer(request, replace(act, cluster=place.name), status, request.request_id)
 
 
 def _read_only(request: Request) -> str:
