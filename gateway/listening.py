@@ -10,7 +10,7 @@ from django.conf import settings
 
 from clusters.raw_connections import READ_AHEAD, WRITE_AHEAD, ByteReader, keep_alive
 from core.sockets.connections import DatabaseThreads
-from gateway import certificates
+from gateway import certificates, store
 from gateway.bulkhead import Bulkhead
 from gateway.forwarding import Forwarding
 from gateway.reauthorisation import Reauthoriser
@@ -141,3 +141,4 @@ class Gateway:
         if self._background is not None:
             self._background.cancel()
         await self.threads.close()
+        await store.close()

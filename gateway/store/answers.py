@@ -10,11 +10,11 @@ from clusters.kinds import Kind
 from clusters.manifests import to_yaml
 from core.api.attributes import AccessAttributes
 from core.errors import DomainError
-from core.sockets.connections import in_database_thread
 from gateway import records
 from gateway.messages import Request, Response
 from gateway.status import REASONS, forbidden, method_not_allowed, not_found, refusal, status_object
 from gateway.store import discovery
+from gateway.store.database import in_store_thread
 from gateway.store.kinds import StoredKind, find_kind, is_events, stored_kinds, visible_places
 from gateway.store.lists import TooLargeVersion, json_body, respond_list
 from gateway.store.negotiation import Form, MediaType, NotAcceptable, choose_media_type
@@ -50,7 +50,7 @@ async def respond(request: Request) -> Response:
     """Answer a request whose target is the fleet or has a time.
 
     The caller is known; what they may see is asked here, by `access.streams.scopes`. Runs on the
-    event loop of the sockets: what reads the database belongs in `in_database_thread`. A chunk of
+    event loop of the sockets: what reads the database belongs in `in_store_thread`. A chunk of
     an iterator as the body is sent at once; the connection's end cancels the iterator.
     """
     try:
@@ -67,12 +67,14 @@ async def respond(request: Request) -> Response:
 
 
 async def _respond(request: Request) -> Response:
-    view = await in_database_thread(open_view, request.target, request.caller)
+    view = await in_store_thread(open_view, request.target, request.caller)
     if request.head.method not in READS:
         return method_not_allowed(_read_only(request), request.info)
     if not request.info.is_resource:
         return await _respond_discovery(request, view)
-    stored, places = await in_database_thread(_find_places, view, request)
+    if not view.clusters:
+        return forbidden(request.caller.username, request.info)
+    stored, places = await in_store_thread(_find_places, view, request)
     if stored is None or request.info.subresource not in ("", "status"):
         return _refuse_path(request, stored)
     if places is None:
@@ -80,7 +82,7 @@ async def _respond(request: Request) -> Response:
     else:
         response = await _respond_objects(request, view, stored.kind, places)
     if is_audited(request.info.verb, stored.kind.plural, stored.kind.group):
-        await in_database_thread(_record, request, view, places, response.status)
+        await in_store_thread(_record, request, view, places, response.status)
     return response
 
 
@@ -139,7 +141,7 @@ async def _respond_objects(
     if is_watch:
         return await _respond_watch(request, view, kind, places, media)
     if info.verb == "get":
-        return await in_database_thread(read_object, request, view, kind, places, media)
+        return await in_store_thread(read_object, request, view, kind, places, media)
     return await respond_list(request, view, kind, places, media)
 
 
@@ -156,7 +158,7 @@ async def _respond_watch(
         return method_not_allowed(
             "Events of the fleet can be listed, not watched: watch them at a cluster's address"
         )
-    watch = await in_database_thread(Watch, request, kind, places, media)
+    watch = await in_store_thread(Watch, request, kind, places, media)
     headers = (("content-type", media.content_type), *watch.warnings)
     return Response(200, watch.events(), headers)
 
@@ -165,7 +167,7 @@ async def _respond_discovery(request: Request, view: StoreView) -> Response:
     path = request.info.path.rstrip("/")
     if path in HEALTH:
         return Response(200, b"ok", (("content-type", "text/plain; charset=utf-8"),))
-    kinds = await in_database_thread(stored_kinds, view)
+    kinds = await in_store_thread(stored_kinds, view)
     parts = path.strip("/").split("/")
     if path in ("/api", "/apis"):
         media = choose_media_type(request.head.header("accept"), DISCOVERY)

@@ -20,8 +20,8 @@ from clusters.resource_types import BUILT_IN
 from clusters.tables import Column
 from clusters.tables.custom import columns_of_definition
 from core.errors import Expired, Invalid
-from core.sockets.connections import in_database_thread
 from gateway.messages import Request, RequestHead, Response
+from gateway.store.database import in_store_thread
 from gateway.store.documents import CLUSTER_COLUMN, Formatter
 from gateway.store.kinds import is_events
 from gateway.store.negotiation import Form, MediaType
@@ -385,7 +385,7 @@ async def respond_list(
         opened, position = _open_listing(request, view, kind, places, media)
         return opened, *opened.read(position, 0)
 
-    opened, entries, sent, following = await in_database_thread(begin)
+    opened, entries, sent, following = await in_store_thread(begin)
     headers = (("content-type", media.content_type), *opened.warnings)
     start = opened.formatter.list_start
     if opened.is_over(sent, following):
@@ -399,7 +399,7 @@ async def _pieces(
 ) -> AsyncIterator[bytes]:
     yield first
     while following is not None and not opened.is_over(sent, following):
-        entries, count, following = await in_database_thread(opened.read, following, sent)
+        entries, count, following = await in_store_thread(opened.read, following, sent)
         if entries:
             yield (opened.formatter.separator if sent else b"") + entries
         sent += count

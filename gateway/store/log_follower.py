@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 from django.db import DatabaseError
 
-from core.sockets.connections import in_database_thread
+from gateway.store.database import in_store_thread
 from storage_api.services import change_log, multicluster_watch
 
 log = logging.getLogger(__name__)
@@ -65,15 +65,13 @@ class LogFollower:
             await asyncio.sleep(settings.STORAGE_WATCH_POLL)
 
     async def _look(self) -> None:
-        settled = await in_database_thread(change_log.horizon)
+        settled = await in_store_thread(change_log.horizon)
         if self._began is None:
             self._began = settled
             self.settled = settled
             self._wake(self._waiting)
         elif settled > self.settled:
-            types = await in_database_thread(
-                multicluster_watch.changed_types, self.settled, settled
-            )
+            types = await in_store_thread(multicluster_watch.changed_types, self.settled, settled)
             self._changed |= dict.fromkeys(types, settled)
             self.settled = settled
             self._wake(types)
@@ -94,7 +92,7 @@ class SharedCalls:
         """The function's result, or that of the same key that is not older than so many seconds."""
         task = self._tasks.get(key)
         if task is None:
-            task = asyncio.create_task(in_database_thread(function))
+            task = asyncio.create_task(in_store_thread(function))
             self._tasks[key] = task
             asyncio.get_running_loop().call_later(seconds, self._tasks.pop, key, None)
         # One watch that ends must not end the call of the others.

@@ -275,7 +275,7 @@ class Watch:
         view = open_view(request.target, request.caller)
         stored = find_kind(view, request.info)
         if stored is None:
-            return view, []
+            return (view, []) if view.clusters else None
         places = visible_places(view, stored, request.info, request.caller)
         return None if places is None else (view, places)
 

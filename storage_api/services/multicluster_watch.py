@@ -172,7 +172,7 @@ SELECT {version}.namespace, {version}.resource_name, {version}.data,
        {version}.data #>> '{{status,podIP}}' AS pod_ip
 """)
 _MATCHED_BEFORE = sql.SQL("""CASE WHEN c.op = 'change' THEN (
-  SELECT {selection} FROM (
+  SELECT coalesce(({selection}), false) FROM (
     {version} FROM storage_change v
     WHERE v.cluster_id = c.cluster_id AND v.resource_type = c.resource_type
       AND v.namespace = c.namespace AND v.resource_name = c.resource_name AND v.seq < c.seq
