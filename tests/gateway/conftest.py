@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from access.tokens import create_api_token
 from clusters import registry, stream_clients
 from clusters.models import Cluster
+from core.sockets import connections
 from simcluster.testing import RunningCluster
 from tests.gateway.running import (
     Kubectl,
@@ -39,6 +40,7 @@ def running(transactional_db: None, settings: Any, tmp_path: Path) -> Iterator[R
     finally:
         running.do(running.gateway.stop())
         running.do(stream_clients.close())
+        running.do(connections.close_database())
         running.loop.call_soon_threadsafe(running.loop.stop)
         running.thread.join(10)
         running.loop.close()
