@@ -2,24 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from access import policy
-from clusters import registry
 from clusters.api_errors import unreachable
 from clusters.circuit_breaker import api_group
 from clusters.raw_connections import RawConnection
 from clusters.stream_clients import stream_client
 from clusters.streams import StreamClient
-from core.api.long_lived import stream_policy
 from core.errors import ClusterUnavailable, DomainError
 from gateway import guards, records, reviews, rights
 from gateway.messages import Caller, Request, RequestHead, Response, Target
 from gateway.request_info import RequestInfo
-from gateway.rights import Need, Refused
+from gateway.rights import Need
 from gateway.sessions import READ_BYTES, TOKEN_PROTOCOL, ClientLeft, Session, refusal_of
 from gateway.status import forbidden
 from gateway.wire import (
@@ -97,16 +95,18 @@ class Forwarding:
         bulkhead = self._gateway.bulkhead
         with bulkhead.waiting(target.cluster) as deciding:
             async with deciding:
-                credential, refused, verdict = await threads.run(
-                    _admit, bearer, need, is_review=reviews.is_own(info)
+                admission = await threads.run(
+                    self._gateway.admissions.admit, bearer, need, is_review=reviews.is_own(info)
                 )
-            request = Request(head, info, target, Caller(credential, session.address))
-            if refused is not None:
+            caller = Caller(admission.credential, session.address)
+            request = Request(head, info, target, caller)
+            if admission.refused is not None:
                 await threads.run(records.record_refusal, request, need.audited, request_id)
-                answer = forbidden(request.caller.username, info, refused.reason)
+                answer = forbidden(caller.username, info, admission.refused.reason)
                 return await session.send(wire, answer, request_id)
-        cluster, is_unbounded = verdict
-        call = Call(session, wire, request, need, cluster, request_id, is_unbounded)
+        call = Call(
+            session, wire, request, need, admission.cluster, request_id, admission.is_unbounded
+        )
         async with bulkhead.open_request(request.caller.user):
             own = await self._own_answer(call)
             if own is not None:
@@ -439,25 +439,6 @@ class Forwarding:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
             connection.writer.close()
-
-
-def _admit(
-    bearer: str, need: Need, *, is_review: bool
-) -> tuple[dict[str, object], Refused | None, tuple[int, bool]]:
-    """(credential, the refusal or None, (the cluster's id, whether the caller administers it)).
-
-    Unauthenticated for a token that is not valid.
-    """
-    credential = stream_policy().sign_in(bearer)
-    if is_review:
-        # Whoever may see the cluster may ask what they may do there.
-        act = replace(need.audited, verb="get", kind="clusters", group="", namespace="", name="")
-        need = replace(need, acts=(act,), is_list=False)
-    try:
-        is_unbounded = rights.check(credential, need)
-    except Refused as refused:
-        return credential, refused, (0, False)
-    return credential, None, (registry.find(need.audited.cluster).pk, is_unbounded)
 
 
 async def _decoded(connection: RawConnection, answer: WireAnswer) -> AsyncIterator[bytes]:

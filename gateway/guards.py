@@ -7,8 +7,9 @@ import orjson
 from django.conf import settings
 
 from clusters import escalation, registry
+from clusters.client import ClusterClient
 from clusters.kinds import KINDS, Kind
-from clusters.manifests import Object, from_yaml
+from clusters.manifests import Object
 from clusters.models import Cluster
 from clusters.wire import PATCH_TYPES
 from core.errors import DomainError, Invalid, NotFound
@@ -22,7 +23,6 @@ from workloads.objects.manifests import patch_body
 MAX_ROLE_BODY = 1024 * 1024
 _ROLE_VERBS = frozenset({"create", "update", "patch"})
 _PATCH_WORDS = {media: word for word, media in PATCH_TYPES.items()}
-_YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 
 
 # --- protected objects ----------------------------------------------------------------------------
@@ -92,29 +92,27 @@ def write_role(request: Request, cluster_id: int, body: bytes) -> bytes | Respon
     try:
         if info.verb == "patch":
             return _patched(request, cluster, kind, body)
-        manifest = _manifest(request, body)
-        escalation.check(registry.client(cluster), kind, manifest, info.namespace)
+        client = registry.client(cluster)
+        escalation.check(client, kind, _read_by_cluster(request, client, body), info.namespace)
     except DomainError as error:
         return refusal_of(error)
-    # Written anew, so that the cluster cannot read it in another way than we did.
-    return orjson.dumps(manifest)
+    return body
 
 
-def _manifest(request: Request, body: bytes) -> Object:
-    media = request.head.header("content-type").partition(";")[0].strip().lower()
-    if media in {"", "application/json"}:
-        try:
-            manifest = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raise Invalid("the body is not JSON") from None
-    elif media in _YAML:
-        manifest = from_yaml(body.decode("utf-8", "replace"))
-    else:
-        raise Invalid(
-            "send roles and bindings as JSON or YAML: what they give has to be read", status=415
-        )
-    if not isinstance(manifest, dict):
-        raise Invalid("the body must be an object")
+def _read_by_cluster(request: Request, client: ClusterClient, body: bytes) -> Object:
+    """The object that a body is, in whichever encoding: as the cluster reads it in a dry run.
+
+    So that it cannot be read in another way than it was checked.
+    """
+    query: dict[str, object] = {**dict(reversed(request.head.query)), "dryRun": "All"}
+    answer = client.request(
+        request.head.method,
+        request.info.path,
+        query=query,
+        body=body,
+        content_type=request.head.header("content-type") or "application/json",
+    )
+    manifest: Object = orjson.loads(answer)
     return manifest
 
 

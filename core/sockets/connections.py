@@ -83,7 +83,12 @@ def _close_database(barrier: threading.Barrier) -> None:
         barrier.wait()
 
 
+async def close_database() -> None:
+    """Close the connections to the database."""
+    await _threads.close()
+
+
 async def close() -> None:
     """Close every connection, at the end of the process."""
-    await _threads.close()
+    await close_database()
     await async_redis().aclose()
