@@ -34,7 +34,11 @@ def built_in_columns(kind: Kind) -> tuple[Column, ...]:
     return _COLUMNS.get(qualified, DEFAULT)
 
 
-def cells(obj: Object, columns: Sequence[Column], now: datetime) -> list[Any]:
+def cells(
+    obj: Object,
+    columns: Sequence[Column],
+    now: datetime,
+) -> list[Any]:
     """The cells of an object's row."""
     return [_cell(obj, column, now) for column in columns]
 

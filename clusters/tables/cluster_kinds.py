@@ -67,7 +67,10 @@ def _kernel(node: Object, now: datetime) -> str:
 
 # --- events ---------------------------------------------------------------------------------------
 def _first_seen(event: Object, now: datetime) -> str:
-    return format_age(event.get("firstTimestamp") or event.get("eventTime"), now)
+    return format_age(
+        event.get("firstTimestamp") or event.get("eventTime"),
+        now,
+    )
 
 
 def _last_seen(event: Object, now: datetime) -> str:
@@ -93,8 +96,14 @@ def _involved_object(event: Object, now: datetime) -> str:
 
 
 def _event_source(event: Object, now: datetime) -> str:
-    component = text_at(event, "source.component") or text_at(event, "reportingComponent")
-    host = text_at(event, "source.host") or text_at(event, "reportingInstance")
+    component = text_at(
+        event,
+        "source.component",
+    ) or text_at(event, "reportingComponent")
+    host = text_at(
+        event,
+        "source.host",
+    ) or text_at(event, "reportingInstance")
     return f"{component}, {host}" if host else component
 
 
@@ -125,7 +134,13 @@ _BINDING = (
 
 
 def _request_condition(request: Object, now: datetime) -> str:
-    types = {condition.get("type") for condition in mappings_at(request, "status.conditions")}
+    types = {
+        condition.get("type")
+        for condition in mappings_at(
+            request,
+            "status.conditions",
+        )
+    }
     word = "Pending"
     if "Denied" in types:
         word = "Denied"
@@ -190,13 +205,26 @@ _WEBHOOKS = (NAME, count_column("Webhooks", "webhooks"), AGE)
 CLUSTER_KINDS: Mapping[str, tuple[Column, ...]] = {
     "nodes": (
         NAME,
-        Column("Status", _node_status, description="The status of the node"),
-        Column("Roles", _node_roles, description="The roles of the node"),
+        Column(
+            "Status",
+            _node_status,
+            description="The status of the node",
+        ),
+        Column(
+            "Roles",
+            _node_roles,
+            description="The roles of the node",
+        ),
         AGE,
         text_column("Version", "status.nodeInfo.kubeletVersion"),
         Column("Internal-IP", _address_cell("InternalIP"), priority=1),
         Column("External-IP", _address_cell("ExternalIP"), priority=1),
-        text_column("OS-Image", "status.nodeInfo.osImage", UNKNOWN, wide=True),
+        text_column(
+            "OS-Image",
+            "status.nodeInfo.osImage",
+            UNKNOWN,
+            wide=True,
+        ),
         Column("Kernel-Version", _kernel, priority=1),
         text_column(
             "Container-Runtime",
@@ -211,9 +239,16 @@ CLUSTER_KINDS: Mapping[str, tuple[Column, ...]] = {
         text_column("Type", "type"),
         text_column("Reason", "reason"),
         Column("Object", _involved_object),
-        text_column("Subobject", "involvedObject.fieldPath", wide=True),
+        text_column(
+            "Subobject",
+            "involvedObject.fieldPath",
+            wide=True,
+        ),
         Column("Source", _event_source, priority=1),
-        Column("Message", lambda event, now: text_at(event, "message").strip()),
+        Column(
+            "Message",
+            lambda event, now: text_at(event, "message").strip(),
+        ),
         Column("First Seen", _first_seen, priority=1),
         Column("Count", _event_count, priority=1),
         Column(
@@ -231,8 +266,23 @@ CLUSTER_KINDS: Mapping[str, tuple[Column, ...]] = {
         count_column("Data", "data", type="string"),
         AGE,
     ),
-    "serviceaccounts": (NAME, count_column("Secrets", "secrets", type="string"), AGE),
-    "leases.coordination.k8s.io": (NAME, text_column("Holder", "spec.holderIdentity"), AGE),
+    "serviceaccounts": (
+        NAME,
+        count_column(
+            "Secrets",
+            "secrets",
+            type="string",
+        ),
+        AGE,
+    ),
+    "leases.coordination.k8s.io": (
+        NAME,
+        text_column(
+            "Holder",
+            "spec.holderIdentity",
+        ),
+        AGE,
+    ),
     "roles.rbac.authorization.k8s.io": (NAME, CREATED_AT),
     "clusterroles.rbac.authorization.k8s.io": (NAME, CREATED_AT),
     "rolebindings.rbac.authorization.k8s.io": _BINDING,
@@ -268,22 +318,43 @@ CLUSTER_KINDS: Mapping[str, tuple[Column, ...]] = {
     ),
     "flowschemas.flowcontrol.apiserver.k8s.io": (
         NAME,
-        text_column("PriorityLevel", "spec.priorityLevelConfiguration.name", NONE),
+        text_column(
+            "PriorityLevel",
+            "spec.priorityLevelConfiguration.name",
+            NONE,
+        ),
         number_column("MatchingPrecedence", "spec.matchingPrecedence"),
-        text_column("DistinguisherMethod", "spec.distinguisherMethod.type", NONE),
+        text_column(
+            "DistinguisherMethod",
+            "spec.distinguisherMethod.type",
+            NONE,
+        ),
         AGE,
         Column(
             "MissingPL",
-            lambda obj, now: conditions_by_type(obj).get("Dangling", {}).get("status", "?"),
+            lambda obj, now: (
+                conditions_by_type(obj)
+                .get("Dangling", {})
+                .get(
+                    "status",
+                    "?",
+                )
+            ),
         ),
     ),
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": (
         NAME,
         text_column("Type", "spec.type"),
-        Column("NominalConcurrencyShares", _concurrency_path("nominalConcurrencyShares")),
+        Column(
+            "NominalConcurrencyShares",
+            _concurrency_path("nominalConcurrencyShares"),
+        ),
         Column("Queues", _concurrency_path(f"{_QUEUING}.queues")),
         Column("HandSize", _concurrency_path(f"{_QUEUING}.handSize")),
-        Column("QueueLengthLimit", _concurrency_path(f"{_QUEUING}.queueLengthLimit")),
+        Column(
+            "QueueLengthLimit",
+            _concurrency_path(f"{_QUEUING}.queueLengthLimit"),
+        ),
         AGE,
     ),
 }

@@ -61,27 +61,71 @@ class Column:
         }
 
 
-def text_column(name: str, path: str, default: str = "", *, wide: bool = False) -> Column:
+def text_column(
+    name: str,
+    path: str,
+    default: str = "",
+    *,
+    wide: bool = False,
+) -> Column:
     """A column of the text at a dotted path."""
-    return Column(name, lambda obj, now: text_at(obj, path, default), priority=int(wide))
+    return Column(
+        name,
+        lambda obj, now: text_at(obj, path, default),
+        priority=int(wide),
+    )
 
 
-def number_column(name: str, path: str, default: int = 0, *, type: str = "integer") -> Column:
+def number_column(
+    name: str,
+    path: str,
+    default: int = 0,
+    *,
+    type: str = "integer",
+) -> Column:
     """A column of the number at a dotted path."""
-    return Column(name, lambda obj, now: number_at(obj, path, default), type=type)
+    return Column(
+        name,
+        lambda obj, now: number_at(obj, path, default),
+        type=type,
+    )
 
 
-def count_column(name: str, path: str, *, type: str = "integer") -> Column:
+def count_column(
+    name: str,
+    path: str,
+    *,
+    type: str = "integer",
+) -> Column:
     """A column of how many members a list or mapping has."""
-    return Column(name, lambda obj, now: len(get(obj, path) or ()), type=type)
+    return Column(
+        name,
+        lambda obj, now: len(get(obj, path) or ()),
+        type=type,
+    )
 
 
-def labels_column(name: str, path: str, *, wide: bool = False) -> Column:
+def labels_column(
+    name: str,
+    path: str,
+    *,
+    wide: bool = False,
+) -> Column:
     """A column of the labels at a dotted path."""
-    return Column(name, lambda obj, now: format_labels(get(obj, path)), priority=int(wide))
+    return Column(
+        name,
+        lambda obj, now: format_labels(get(obj, path)),
+        priority=int(wide),
+    )
 
 
-def selector_column(name: str, path: str, default: str = "", *, wide: bool = True) -> Column:
+def selector_column(
+    name: str,
+    path: str,
+    default: str = "",
+    *,
+    wide: bool = True,
+) -> Column:
     """A column of the LabelSelector at a dotted path."""
     return Column(
         name,
@@ -96,13 +140,19 @@ def template_columns(path: str) -> tuple[Column, Column]:
     return (
         Column(
             "Containers",
-            lambda obj, now: join_fields(mappings_at(obj, containers), "name"),
+            lambda obj, now: join_fields(
+                mappings_at(obj, containers),
+                "name",
+            ),
             priority=1,
             description="Names of each container in the template.",
         ),
         Column(
             "Images",
-            lambda obj, now: join_fields(mappings_at(obj, containers), "image"),
+            lambda obj, now: join_fields(
+                mappings_at(obj, containers),
+                "image",
+            ),
             priority=1,
             description="Images referenced by each container in the template.",
         ),
@@ -117,7 +167,10 @@ NAME = Column(
 )
 AGE = Column(
     "Age",
-    lambda obj, now: format_age(get(obj, "metadata.creationTimestamp"), now),
+    lambda obj, now: format_age(
+        get(obj, "metadata.creationTimestamp"),
+        now,
+    ),
     description=AGE_DESCRIPTION,
 )
 CREATED_AT = Column(

@@ -11,7 +11,10 @@ from clusters.tables.columns import DEFAULT, NAME, Column
 from clusters.tables.values import INVALID, format_age, mappings_at
 
 
-def columns_of_definition(definition: Object, version: str) -> tuple[Column, ...]:
+def columns_of_definition(
+    definition: Object,
+    version: str,
+) -> tuple[Column, ...]:
     """The columns that a CustomResourceDefinition gives one of its versions."""
     for entry in mappings_at(definition, "spec.versions"):
         if entry.get("name") == version:
@@ -43,7 +46,10 @@ def _column(entry: Object) -> Column:
 
 def _cell(value: Any, value_type: str, now: datetime) -> Any:
     """A value as the API server prints it in a column of the type; None where it does not fit."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(
+        value,
+        int | float,
+    ) and not isinstance(value, bool)
     match value_type:
         case "string":
             return _text(value)

@@ -88,9 +88,18 @@ def _apply(values: Iterable[Any], step: Step) -> Iterator[Any]:
     name, argument = step
     for value in values:
         match name:
-            case "field" if isinstance(value, dict) and argument in value:
+            case "field" if (
+                isinstance(
+                    value,
+                    dict,
+                )
+                and argument in value
+            ):
                 yield value[argument]
-            case "index" if isinstance(value, list) and -len(value) <= argument < len(value):
+            case "index" if isinstance(
+                value,
+                list,
+            ) and -len(value) <= argument < len(value):
                 yield value[argument]
             case "slice" if isinstance(value, list):
                 yield from value[argument]
@@ -116,11 +125,23 @@ def _search(value: Any, field: str) -> Iterator[Any]:
         yield from _search(member, field)
 
 
-def _passes(member: Any, path: str, test: str | None, literal: str | None) -> bool:
+def _passes(
+    member: Any,
+    path: str,
+    test: str | None,
+    literal: str | None,
+) -> bool:
     values = find(member, path)
     if test is None or literal is None:
         return bool(values)
-    return any(_compare(value, test, _parse_literal(literal)) for value in values)
+    return any(
+        _compare(
+            value,
+            test,
+            _parse_literal(literal),
+        )
+        for value in values
+    )
 
 
 def _parse_literal(text: str) -> Any:

@@ -36,13 +36,31 @@ def _load_balancer(obj: Object) -> str:
 
 
 def _external_ip(service: Object, now: datetime) -> str:
-    external = [str(address) for address in get(service, "spec.externalIPs") or ()]
+    external = [
+        str(address)
+        for address in get(
+            service,
+            "spec.externalIPs",
+        )
+        or ()
+    ]
     match text_at(service, "spec.type"):
         case "ClusterIP" | "NodePort":
             return ",".join(external) or NONE
         case "LoadBalancer":
             balanced = _load_balancer(service)
-            return ",".join([*filter(None, [balanced]), *external]) or "<pending>"
+            return (
+                ",".join(
+                    [
+                        *filter(
+                            None,
+                            [balanced],
+                        ),
+                        *external,
+                    ]
+                )
+                or "<pending>"
+            )
         case "ExternalName":
             return text_at(service, "spec.externalName")
     return UNKNOWN
@@ -68,7 +86,14 @@ def _ingress_hosts(ingress: Object, now: datetime) -> str:
     if not hosts:
         return "*"
     # The API server counts rules without a host, too.
-    return join_shortened(hosts, len(rules)) if is_cut else ",".join(hosts)
+    return (
+        join_shortened(
+            hosts,
+            len(rules),
+        )
+        if is_cut
+        else ",".join(hosts)
+    )
 
 
 def _join_host_port(address: str, port: Any) -> str:
@@ -81,13 +106,27 @@ def _endpoints(obj: Object, now: datetime) -> str:
         return NONE
     texts: list[str] = []
     for subset in subsets:
-        addresses = [str(entry.get("ip", "")) for entry in mappings_at(subset, "addresses")]
+        addresses = [
+            str(
+                entry.get(
+                    "ip",
+                    "",
+                )
+            )
+            for entry in mappings_at(subset, "addresses")
+        ]
         ports = mappings_at(subset, "ports")
         if not ports:
             # Of a headless service without ports.
             texts += addresses
         for port in ports:
-            texts += [_join_host_port(address, port.get("port")) for address in addresses]
+            texts += [
+                _join_host_port(
+                    address,
+                    port.get("port"),
+                )
+                for address in addresses
+            ]
     return join_shortened(texts, len(texts))
 
 
@@ -123,7 +162,14 @@ def _parent_reference(obj: Object, now: datetime) -> str:
 
 
 def _cidrs(obj: Object, now: datetime) -> str:
-    networks = [str(ipaddress.ip_network(text)) for text in get(obj, "spec.cidrs") or ()]
+    networks = [
+        str(ipaddress.ip_network(text))
+        for text in get(
+            obj,
+            "spec.cidrs",
+        )
+        or ()
+    ]
     return ",".join(networks)
 
 
@@ -149,8 +195,21 @@ NETWORK: Mapping[str, tuple[Column, ...]] = {
         NAME,
         text_column("Class", "spec.ingressClassName", NONE),
         Column("Hosts", _ingress_hosts),
-        Column("Address", lambda ingress, now: _load_balancer(ingress)),
-        Column("Ports", lambda ingress, now: "80, 443" if get(ingress, "spec.tls") else "80"),
+        Column(
+            "Address",
+            lambda ingress, now: _load_balancer(ingress),
+        ),
+        Column(
+            "Ports",
+            lambda ingress, now: (
+                "80, 443"
+                if get(
+                    ingress,
+                    "spec.tls",
+                )
+                else "80"
+            ),
+        ),
         AGE,
     ),
     "ingressclasses.networking.k8s.io": (
@@ -161,9 +220,28 @@ NETWORK: Mapping[str, tuple[Column, ...]] = {
     ),
     "networkpolicies.networking.k8s.io": (
         NAME,
-        selector_column("Pod-Selector", "spec.podSelector", NONE, wide=False),
+        selector_column(
+            "Pod-Selector",
+            "spec.podSelector",
+            NONE,
+            wide=False,
+        ),
         AGE,
     ),
-    "ipaddresses.networking.k8s.io": (NAME, Column("ParentRef", _parent_reference), AGE),
-    "servicecidrs.networking.k8s.io": (NAME, Column("CIDRs", _cidrs), AGE),
+    "ipaddresses.networking.k8s.io": (
+        NAME,
+        Column(
+            "ParentRef",
+            _parent_reference,
+        ),
+        AGE,
+    ),
+    "servicecidrs.networking.k8s.io": (
+        NAME,
+        Column(
+            "CIDRs",
+            _cidrs,
+        ),
+        AGE,
+    ),
 }

@@ -41,7 +41,12 @@ class _Restarts:
 
     def add(self, container: Mapping[str, Any]) -> None:
         self.count += int(container.get("restartCount") or 0)
-        moment = parse_time(get(container, "lastState.terminated.finishedAt"))
+        moment = parse_time(
+            get(
+                container,
+                "lastState.terminated.finishedAt",
+            )
+        )
         if moment is not None and (self.last is None or moment > self.last):
             self.last = moment
 
@@ -73,7 +78,10 @@ def summarize(pod: Object) -> PodSummary:
     status = inits.status or _phase_status(pod)
     ready = inits.ready
     restarts = all_inits
-    if not inits.status or is_true(conditions_by_type(pod), "Initialized"):
+    if not inits.status or is_true(
+        conditions_by_type(pod),
+        "Initialized",
+    ):
         restarts = sidecar_restarts
         containers = _summarize_containers(pod, status)
         status = containers.status
@@ -81,14 +89,23 @@ def summarize(pod: Object) -> PodSummary:
         for container in mappings_at(pod, "status.containerStatuses"):
             restarts.add(container)
     total = len(mappings_at(pod, "spec.containers")) + len(sidecars)
-    return PodSummary(ready, total, _status_of_deleted(pod, status), restarts.count, restarts.last)
+    return PodSummary(
+        ready,
+        total,
+        _status_of_deleted(pod, status),
+        restarts.count,
+        restarts.last,
+    )
 
 
 def _phase_status(pod: Object) -> str:
     scheduled = conditions_by_type(pod).get("PodScheduled", {})
     if scheduled.get("reason") == "SchedulingGated":
         return "SchedulingGated"
-    return text_at(pod, "status.reason") or text_at(pod, "status.phase")
+    return text_at(
+        pod,
+        "status.reason",
+    ) or text_at(pod, "status.phase")
 
 
 def _status_of_deleted(pod: Object, status: str) -> str:
@@ -96,13 +113,29 @@ def _status_of_deleted(pod: Object, status: str) -> str:
         return status
     if get(pod, "status.reason") == NODE_LOST:
         return "Unknown"
-    return status if get(pod, "status.phase") in ENDED_PHASES else "Terminating"
+    return (
+        status
+        if get(
+            pod,
+            "status.phase",
+        )
+        in ENDED_PHASES
+        else "Terminating"
+    )
 
 
-def _summarize_inits(pod: Object, sidecars: set[Any]) -> _ContainerSummary:
+def _summarize_inits(
+    pod: Object,
+    sidecars: set[Any],
+) -> _ContainerSummary:
     ready = 0
     total = len(mappings_at(pod, "spec.initContainers"))
-    for number, container in enumerate(mappings_at(pod, "status.initContainerStatuses")):
+    for number, container in enumerate(
+        mappings_at(
+            pod,
+            "status.initContainerStatuses",
+        )
+    ):
         status = _init_status(container, number, total, sidecars)
         if status:
             return _ContainerSummary(ready, status)
@@ -111,7 +144,12 @@ def _summarize_inits(pod: Object, sidecars: set[Any]) -> _ContainerSummary:
     return _ContainerSummary(ready, "")
 
 
-def _init_status(container: Mapping[str, Any], number: int, total: int, sidecars: set[Any]) -> str:
+def _init_status(
+    container: Mapping[str, Any],
+    number: int,
+    total: int,
+    sidecars: set[Any],
+) -> str:
     """The pod's status while this init container has not done its part; "" once it has."""
     ended = get(container, "state.terminated")
     waiting = text_at(dict(container), "state.waiting.reason")
@@ -134,17 +172,32 @@ def _end_reason(ended: Mapping[str, Any]) -> str:
     return f"ExitCode:{ended.get('exitCode', 0)}"
 
 
-def _summarize_containers(pod: Object, status: str) -> _ContainerSummary:
+def _summarize_containers(
+    pod: Object,
+    status: str,
+) -> _ContainerSummary:
     ready = 0
     # Of several reasons the first container's is shown.
-    for container in reversed(mappings_at(pod, "status.containerStatuses")):
+    for container in reversed(
+        mappings_at(
+            pod,
+            "status.containerStatuses",
+        )
+    ):
         waiting = get(container, "state.waiting.reason")
         ended = get(container, "state.terminated")
         if waiting:
             status = str(waiting)
         elif ended is not None:
             status = _end_reason(ended)
-        elif container.get("ready") and get(container, "state.running") is not None:
+        elif (
+            container.get("ready")
+            and get(
+                container,
+                "state.running",
+            )
+            is not None
+        ):
             ready += 1
     if status == "Completed" and ready:
         is_ready = is_true(conditions_by_type(pod), "Ready")
@@ -166,7 +219,14 @@ def _restarts(pod: Object, now: datetime) -> str:
 
 def _pod_ip(pod: Object, now: datetime) -> str:
     addresses = mappings_at(pod, "status.podIPs")
-    first = addresses[0].get("ip") if addresses else get(pod, "status.podIP")
+    first = (
+        addresses[0].get("ip")
+        if addresses
+        else get(
+            pod,
+            "status.podIP",
+        )
+    )
     return str(first or NONE)
 
 
@@ -175,7 +235,13 @@ def _readiness_gates(pod: Object, now: datetime) -> str:
     if not gates:
         return NONE
     conditions = conditions_by_type(pod)
-    passed = sum(is_true(conditions, str(gate.get("conditionType"))) for gate in gates)
+    passed = sum(
+        is_true(
+            conditions,
+            str(gate.get("conditionType")),
+        )
+        for gate in gates
+    )
     return f"{passed}/{len(gates)}"
 
 
@@ -200,7 +266,12 @@ PODS = (
     AGE,
     Column("IP", _pod_ip, priority=1),
     text_column("Node", "spec.nodeName", NONE, wide=True),
-    text_column("Nominated Node", "status.nominatedNodeName", NONE, wide=True),
+    text_column(
+        "Nominated Node",
+        "status.nominatedNodeName",
+        NONE,
+        wide=True,
+    ),
     Column("Readiness Gates", _readiness_gates, priority=1),
 )
 _COMPLETED = {

@@ -4,8 +4,21 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from clusters.manifests import Object
-from clusters.tables.columns import AGE, NAME, Cell, Column, count_column, text_column
-from clusters.tables.values import NONE, UNSET, get, mappings_at, text_at
+from clusters.tables.columns import (
+    AGE,
+    NAME,
+    Cell,
+    Column,
+    count_column,
+    text_column,
+)
+from clusters.tables.values import (
+    NONE,
+    UNSET,
+    get,
+    mappings_at,
+    text_at,
+)
 
 # In the order in which they are shown.
 ACCESS_MODES = {
@@ -53,7 +66,14 @@ def _claim_capacity(claim: Object, now: datetime) -> str:
 
 
 def _claim_modes(claim: Object, now: datetime) -> str:
-    return _format_modes(claim, "status.accessModes") if get(claim, "spec.volumeName") else ""
+    return (
+        _format_modes(claim, "status.accessModes")
+        if get(
+            claim,
+            "spec.volumeName",
+        )
+        else ""
+    )
 
 
 def _class_name(obj: Object, now: datetime) -> str:
@@ -76,7 +96,13 @@ def _audiences(driver: Object, now: datetime) -> str:
     if requests is None:
         return UNSET
     return ",".join(
-        str(request.get("audience", "")) for request in mappings_at(driver, "spec.tokenRequests")
+        str(
+            request.get(
+                "audience",
+                "",
+            )
+        )
+        for request in mappings_at(driver, "spec.tokenRequests")
     )
 
 
@@ -84,12 +110,29 @@ STORAGE: Mapping[str, tuple[Column, ...]] = {
     "persistentvolumes": (
         NAME,
         text_column("Capacity", "spec.capacity.storage", "0"),
-        Column("Access Modes", lambda volume, now: _format_modes(volume, "spec.accessModes")),
-        text_column("Reclaim Policy", "spec.persistentVolumeReclaimPolicy"),
+        Column(
+            "Access Modes",
+            lambda volume, now: _format_modes(
+                volume,
+                "spec.accessModes",
+            ),
+        ),
+        text_column(
+            "Reclaim Policy",
+            "spec.persistentVolumeReclaimPolicy",
+        ),
         Column("Status", _phase),
         Column("Claim", _claim),
-        Column("StorageClass", _storage_class, description="StorageClass of the pv"),
-        text_column("VolumeAttributesClass", "spec.volumeAttributesClassName", UNSET),
+        Column(
+            "StorageClass",
+            _storage_class,
+            description="StorageClass of the pv",
+        ),
+        text_column(
+            "VolumeAttributesClass",
+            "spec.volumeAttributesClassName",
+            UNSET,
+        ),
         text_column("Reason", "status.reason"),
         AGE,
         text_column("VolumeMode", "spec.volumeMode", UNSET, wide=True),
@@ -100,46 +143,116 @@ STORAGE: Mapping[str, tuple[Column, ...]] = {
         text_column("Volume", "spec.volumeName"),
         Column("Capacity", _claim_capacity),
         Column("Access Modes", _claim_modes),
-        Column("StorageClass", _storage_class, description="StorageClass of the pvc"),
-        text_column("VolumeAttributesClass", "spec.volumeAttributesClassName", UNSET),
+        Column(
+            "StorageClass",
+            _storage_class,
+            description="StorageClass of the pvc",
+        ),
+        text_column(
+            "VolumeAttributesClass",
+            "spec.volumeAttributesClassName",
+            UNSET,
+        ),
         AGE,
         text_column("VolumeMode", "spec.volumeMode", UNSET, wide=True),
     ),
     "storageclasses.storage.k8s.io": (
-        Column("Name", _class_name, format="name", description=NAME.description),
+        Column(
+            "Name",
+            _class_name,
+            format="name",
+            description=NAME.description,
+        ),
         text_column("Provisioner", "provisioner"),
         text_column("ReclaimPolicy", "reclaimPolicy", "Delete"),
-        text_column("VolumeBindingMode", "volumeBindingMode", "Immediate"),
-        Column("AllowVolumeExpansion", _flag_cell("allowVolumeExpansion")),
+        text_column(
+            "VolumeBindingMode",
+            "volumeBindingMode",
+            "Immediate",
+        ),
+        Column(
+            "AllowVolumeExpansion",
+            _flag_cell("allowVolumeExpansion"),
+        ),
         AGE,
     ),
-    "volumeattributesclasses.storage.k8s.io": (NAME, text_column("DriverName", "driverName"), AGE),
+    "volumeattributesclasses.storage.k8s.io": (
+        NAME,
+        text_column(
+            "DriverName",
+            "driverName",
+        ),
+        AGE,
+    ),
     "volumeattachments.storage.k8s.io": (
         NAME,
         text_column("Attacher", "spec.attacher"),
         text_column("PV", "spec.source.persistentVolumeName"),
         text_column("Node", "spec.nodeName"),
-        Column("Attached", _flag_cell("status.attached"), type="boolean"),
+        Column(
+            "Attached",
+            _flag_cell("status.attached"),
+            type="boolean",
+        ),
         AGE,
     ),
     "csidrivers.storage.k8s.io": (
         NAME,
-        Column("AttachRequired", _flag_cell("spec.attachRequired", default=True), type="boolean"),
-        Column("PodInfoOnMount", _flag_cell("spec.podInfoOnMount"), type="boolean"),
-        Column("StorageCapacity", _flag_cell("spec.storageCapacity"), type="boolean"),
+        Column(
+            "AttachRequired",
+            _flag_cell("spec.attachRequired", default=True),
+            type="boolean",
+        ),
+        Column(
+            "PodInfoOnMount",
+            _flag_cell("spec.podInfoOnMount"),
+            type="boolean",
+        ),
+        Column(
+            "StorageCapacity",
+            _flag_cell("spec.storageCapacity"),
+            type="boolean",
+        ),
         Column("TokenRequests", _audiences),
-        Column("RequiresRepublish", _flag_cell("spec.requiresRepublish"), type="boolean"),
+        Column(
+            "RequiresRepublish",
+            _flag_cell("spec.requiresRepublish"),
+            type="boolean",
+        ),
         Column(
             "Modes",
-            lambda driver, now: ",".join(get(driver, "spec.volumeLifecycleModes") or ()) or NONE,
+            lambda driver, now: (
+                ",".join(
+                    get(
+                        driver,
+                        "spec.volumeLifecycleModes",
+                    )
+                    or ()
+                )
+                or NONE
+            ),
         ),
         AGE,
     ),
-    "csinodes.storage.k8s.io": (NAME, count_column("Drivers", "spec.drivers"), AGE),
+    "csinodes.storage.k8s.io": (
+        NAME,
+        count_column(
+            "Drivers",
+            "spec.drivers",
+        ),
+        AGE,
+    ),
     "csistoragecapacities.storage.k8s.io": (
         NAME,
         text_column("StorageClassName", "storageClassName"),
         text_column("Capacity", "capacity", UNSET),
     ),
-    "runtimeclasses.node.k8s.io": (NAME, text_column("Handler", "handler"), AGE),
+    "runtimeclasses.node.k8s.io": (
+        NAME,
+        text_column(
+            "Handler",
+            "handler",
+        ),
+        AGE,
+    ),
 }

@@ -38,7 +38,14 @@ def number_at(obj: Object, path: str, default: int = 0) -> int:
 def mappings_at(value: Any, path: str) -> list[dict[str, Any]]:
     """The objects of the list at a dotted path; [] without one."""
     members = get(value, path)
-    return [member for member in members or () if isinstance(member, dict)]
+    return [
+        member
+        for member in members or ()
+        if isinstance(
+            member,
+            dict,
+        )
+    ]
 
 
 def format_bool(value: Any) -> str:
@@ -86,7 +93,12 @@ def format_duration(span: timedelta) -> str:
     return f"{years}y"
 
 
-def _in_two_units(large: int, large_unit: str, small: int, small_unit: str) -> str:
+def _in_two_units(
+    large: int,
+    large_unit: str,
+    small: int,
+    small_unit: str,
+) -> str:
     if not small:
         return f"{large}{large_unit}"
     return f"{large}{large_unit}{small}{small_unit}"
@@ -99,7 +111,11 @@ def format_age(time: Any, now: datetime) -> str:
 
 
 # --- texts of parts -------------------------------------------------------------------------------
-def join_shortened(members: Sequence[str], count: int, shown: int = SHOWN_MEMBERS) -> str:
+def join_shortened(
+    members: Sequence[str],
+    count: int,
+    shown: int = SHOWN_MEMBERS,
+) -> str:
     """`a,b,c + 2 more...`: the first members of a list that has `count` of them."""
     text = ",".join(members[:shown])
     return f"{text} + {count - shown} more..." if count > shown else text
@@ -121,7 +137,13 @@ def format_selector(selector: Any) -> str:
         (requirement["key"], _format_requirement(requirement))
         for requirement in selector.get("matchExpressions") or ()
     ]
-    return ",".join(text for _, text in sorted(terms, key=lambda term: term[0]))
+    return ",".join(
+        text
+        for _, text in sorted(
+            terms,
+            key=lambda term: term[0],
+        )
+    )
 
 
 def _format_requirement(requirement: Mapping[str, Any]) -> str:
@@ -140,15 +162,25 @@ def _format_requirement(requirement: Mapping[str, Any]) -> str:
 def conditions_by_type(obj: Object) -> dict[str, dict[str, Any]]:
     """The conditions of an object's status."""
     return {
-        str(condition.get("type")): condition for condition in mappings_at(obj, "status.conditions")
+        str(condition.get("type")): condition
+        for condition in mappings_at(
+            obj,
+            "status.conditions",
+        )
     }
 
 
-def is_true(conditions: Mapping[str, Mapping[str, Any]], condition_type: str) -> bool:
+def is_true(
+    conditions: Mapping[str, Mapping[str, Any]],
+    condition_type: str,
+) -> bool:
     """Whether there is a condition of the type, with the status True."""
     return conditions.get(condition_type, {}).get("status") == "True"
 
 
-def join_fields(members: Iterable[Mapping[str, Any]], name: str) -> str:
+def join_fields(
+    members: Iterable[Mapping[str, Any]],
+    name: str,
+) -> str:
     """One field of each member, joined by commas."""
     return ",".join(str(member.get(name, "")) for member in members)

@@ -118,7 +118,10 @@ _METRIC_MEMBERS = {
 }
 
 
-def _metric_text(spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+def _metric_text(
+    spec: Mapping[str, Any],
+    status: Mapping[str, Any],
+) -> str:
     member = _METRIC_MEMBERS.get(str(spec.get("type")))
     if member is None:
         return "<unknown type>"
@@ -135,7 +138,10 @@ def _metric_text(spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:
     return f"{current.get('value', UNKNOWN)}/{target.get('value')}"
 
 
-def _resource_text(target: Mapping[str, Any], current: Mapping[str, Any]) -> str:
+def _resource_text(
+    target: Mapping[str, Any],
+    current: Mapping[str, Any],
+) -> str:
     if target.get("averageValue") is not None:
         return f"{current.get('averageValue', UNKNOWN)}/{target['averageValue']}"
     used = current.get("averageUtilization")
@@ -177,9 +183,21 @@ def _controller(revision: Object, now: datetime) -> str:
 WORKLOADS: Mapping[str, tuple[Column, ...]] = {
     "deployments.apps": (
         NAME,
-        Column("Ready", _ready, description="Number of the pod with ready state"),
-        number_column("Up-to-date", "status.updatedReplicas", type="string"),
-        number_column("Available", "status.availableReplicas", type="string"),
+        Column(
+            "Ready",
+            _ready,
+            description="Number of the pod with ready state",
+        ),
+        number_column(
+            "Up-to-date",
+            "status.updatedReplicas",
+            type="string",
+        ),
+        number_column(
+            "Available",
+            "status.availableReplicas",
+            type="string",
+        ),
         AGE,
         *_TEMPLATE,
         selector_column("Selector", "spec.selector"),
@@ -191,7 +209,11 @@ WORKLOADS: Mapping[str, tuple[Column, ...]] = {
     ),
     "statefulsets.apps": (
         NAME,
-        Column("Ready", _ready, description="Number of the pod with ready state"),
+        Column(
+            "Ready",
+            _ready,
+            description="Number of the pod with ready state",
+        ),
         AGE,
         *_TEMPLATE,
     ),
@@ -202,22 +224,37 @@ WORKLOADS: Mapping[str, tuple[Column, ...]] = {
         number_column("Ready", "status.numberReady"),
         number_column("Up-to-date", "status.updatedNumberScheduled"),
         number_column("Available", "status.numberAvailable"),
-        labels_column("Node Selector", "spec.template.spec.nodeSelector"),
+        labels_column(
+            "Node Selector",
+            "spec.template.spec.nodeSelector",
+        ),
         AGE,
         *_TEMPLATE,
         _SELECTOR,
     ),
     "controllerrevisions.apps": (
         NAME,
-        Column("Controller", _controller, description="Controller of the object"),
+        Column(
+            "Controller",
+            _controller,
+            description="Controller of the object",
+        ),
         number_column("Revision", "revision"),
         AGE,
     ),
     "jobs.batch": (
         NAME,
-        Column("Status", _job_status, description="Status of the job."),
+        Column(
+            "Status",
+            _job_status,
+            description="Status of the job.",
+        ),
         Column("Completions", _job_completions),
-        Column("Duration", _job_duration, description="Time required to complete the job."),
+        Column(
+            "Duration",
+            _job_duration,
+            description="Time required to complete the job.",
+        ),
         AGE,
         *_TEMPLATE,
         _SELECTOR,
@@ -235,12 +272,20 @@ WORKLOADS: Mapping[str, tuple[Column, ...]] = {
         Column("Last Schedule", _last_schedule),
         AGE,
         *template_columns("spec.jobTemplate.spec.template"),
-        selector_column("Selector", "spec.jobTemplate.spec.selector", NONE),
+        selector_column(
+            "Selector",
+            "spec.jobTemplate.spec.selector",
+            NONE,
+        ),
     ),
     "podtemplates": (
         NAME,
         *(
-            Column(column.name, column.cell, description=column.description)
+            Column(
+                column.name,
+                column.cell,
+                description=column.description,
+            )
             for column in template_columns("template")
         ),
         labels_column("Pod Labels", "template.metadata.labels"),
@@ -251,22 +296,37 @@ WORKLOADS: Mapping[str, tuple[Column, ...]] = {
         Column("Targets", _hpa_targets),
         text_column("MinPods", "spec.minReplicas", UNSET),
         number_column("MaxPods", "spec.maxReplicas", type="string"),
-        number_column("Replicas", "status.currentReplicas", type="string"),
+        number_column(
+            "Replicas",
+            "status.currentReplicas",
+            type="string",
+        ),
         AGE,
     ),
     "poddisruptionbudgets.policy": (
         NAME,
         text_column("Min Available", "spec.minAvailable", "N/A"),
         text_column("Max Unavailable", "spec.maxUnavailable", "N/A"),
-        number_column("Allowed Disruptions", "status.disruptionsAllowed"),
+        number_column(
+            "Allowed Disruptions",
+            "status.disruptionsAllowed",
+        ),
         AGE,
     ),
     "priorityclasses.scheduling.k8s.io": (
         NAME,
         number_column("Value", "value"),
-        Column("Global-Default", lambda obj, now: bool(obj.get("globalDefault")), type="boolean"),
+        Column(
+            "Global-Default",
+            lambda obj, now: bool(obj.get("globalDefault")),
+            type="boolean",
+        ),
         AGE,
-        text_column("PreemptionPolicy", "preemptionPolicy", "PreemptLowerPriority"),
+        text_column(
+            "PreemptionPolicy",
+            "preemptionPolicy",
+            "PreemptLowerPriority",
+        ),
     ),
     "resourcequotas": (
         NAME,

@@ -12,12 +12,34 @@ from core.api.attributes import AccessAttributes
 from core.errors import DomainError
 from gateway import records
 from gateway.messages import Request, Response
-from gateway.status import REASONS, forbidden, method_not_allowed, not_found, refusal, status_object
+from gateway.status import (
+    REASONS,
+    forbidden,
+    method_not_allowed,
+    not_found,
+    refusal,
+    status_object,
+)
 from gateway.store import discovery
 from gateway.store.database import in_store_thread
-from gateway.store.kinds import StoredKind, find_kind, is_events, stored_kinds, visible_places
-from gateway.store.lists import TooLargeVersion, json_body, respond_list
-from gateway.store.negotiation import Form, MediaType, NotAcceptable, choose_media_type
+from gateway.store.kinds import (
+    StoredKind,
+    find_kind,
+    is_events,
+    stored_kinds,
+    visible_places,
+)
+from gateway.store.lists import (
+    TooLargeVersion,
+    json_body,
+    respond_list,
+)
+from gateway.store.negotiation import (
+    Form,
+    MediaType,
+    NotAcceptable,
+    choose_media_type,
+)
 from gateway.store.objects import read_object
 from gateway.store.views import StoreView, open_view
 from gateway.store.watches import Watch
@@ -63,11 +85,20 @@ async def respond(request: Request) -> Response:
         if error.code == "not_found" and request.info.name:
             return not_found(request.info)
         code = CODES.get(error.code, 500)
-        return refusal(code, error.message, reason=REASONS[code], info=request.info)
+        return refusal(
+            code,
+            error.message,
+            reason=REASONS[code],
+            info=request.info,
+        )
 
 
 async def _respond(request: Request) -> Response:
-    view = await in_store_thread(open_view, request.target, request.caller)
+    view = await in_store_thread(
+        open_view,
+        request.target,
+        request.caller,
+    )
     if request.head.method not in READS:
         return method_not_allowed(_read_only(request), request.info)
     if not request.info.is_resource:
@@ -80,9 +111,24 @@ async def _respond(request: Request) -> Response:
     if places is None:
         response = forbidden(request.caller.username, request.info)
     else:
-        response = await _respond_objects(request, view, stored.kind, places)
-    if is_audited(request.info.verb, stored.kind.plural, stored.kind.group):
-        await in_store_thread(_record, request, view, places, response.status)
+        response = await _respond_objects(
+            request,
+            view,
+            stored.kind,
+            places,
+        )
+    if is_audited(
+        request.info.verb,
+        stored.kind.plural,
+        stored.kind.group,
+    ):
+        await in_store_thread(
+            _record,
+            request,
+            view,
+            places,
+            response.status,
+        )
     return response
 
 
@@ -91,13 +137,29 @@ def _record(
 ) -> None:
     """An entry of the audit trail for each cluster whose Secrets were looked at, or refused."""
     info = request.info
-    act = AccessAttributes(info.verb, info.resource, info.group, "", info.namespace, info.name)
+    act = AccessAttributes(
+        info.verb,
+        info.resource,
+        info.group,
+        "",
+        info.namespace,
+        info.name,
+    )
     if places is None:
         name = "" if view.fleet else view.clusters[0].name
-        records.record_refusal(request, replace(act, cluster=name), request.request_id)
+        records.record_refusal(
+            request,
+            replace(act, cluster=name),
+            request.request_id,
+        )
         return
     for place in places:
-        records.record_answer(request, replace(act, cluster=place.name), status, request.request_id)
+        records.record_answer(
+            request,
+            replace(act, cluster=place.name),
+            status,
+            request.request_id,
+        )
 
 
 def _read_only(request: Request) -> str:
@@ -113,14 +175,26 @@ def _find_places(
     stored = find_kind(view, request.info)
     if stored is None:
         return None, None
-    return stored, visible_places(view, stored, request.info, request.caller)
+    return stored, visible_places(
+        view,
+        stored,
+        request.info,
+        request.caller,
+    )
 
 
-def _refuse_path(request: Request, stored: StoredKind | None) -> Response:
+def _refuse_path(
+    request: Request,
+    stored: StoredKind | None,
+) -> Response:
     """A kind that was not collected, or a subresource, which only a cluster itself has."""
     info = request.info
     if stored is None:
-        return refusal(404, "the server could not find the requested resource", info=info)
+        return refusal(
+            404,
+            "the server could not find the requested resource",
+            info=info,
+        )
     return method_not_allowed(
         f"{info.resource}/{info.subresource} is not stored: ask for it at the address of the "
         "cluster, without a time",
@@ -136,12 +210,27 @@ async def _respond_objects(
     is_misplaced = not kind.namespaced and info.namespace and kind.plural != "namespaces"
     lacks_namespace = kind.namespaced and info.verb == "get" and not info.namespace
     if is_misplaced or lacks_namespace:
-        return refusal(404, "the server could not find the requested resource", info=info)
-    media = choose_media_type(request.head.header("accept"), OBJECTS, stream=is_watch)
+        return refusal(
+            404,
+            "the server could not find the requested resource",
+            info=info,
+        )
+    media = choose_media_type(
+        request.head.header("accept"),
+        OBJECTS,
+        stream=is_watch,
+    )
     if is_watch:
         return await _respond_watch(request, view, kind, places, media)
     if info.verb == "get":
-        return await in_store_thread(read_object, request, view, kind, places, media)
+        return await in_store_thread(
+            read_object,
+            request,
+            view,
+            kind,
+            places,
+            media,
+        )
     return await respond_list(request, view, kind, places, media)
 
 
@@ -163,17 +252,32 @@ async def _respond_watch(
     return Response(200, watch.events(), headers)
 
 
-async def _respond_discovery(request: Request, view: StoreView) -> Response:
+async def _respond_discovery(
+    request: Request,
+    view: StoreView,
+) -> Response:
     path = request.info.path.rstrip("/")
     if path in HEALTH:
-        return Response(200, b"ok", (("content-type", "text/plain; charset=utf-8"),))
+        return Response(
+            200,
+            b"ok",
+            (("content-type", "text/plain; charset=utf-8"),),
+        )
     kinds = await in_store_thread(stored_kinds, view)
     parts = path.strip("/").split("/")
     if path in ("/api", "/apis"):
-        media = choose_media_type(request.head.header("accept"), DISCOVERY)
+        media = choose_media_type(
+            request.head.header("accept"),
+            DISCOVERY,
+        )
         is_core = path == "/api"
         if media.form is Form.DISCOVERY:
-            document = discovery.aggregated(kinds, media, view, core=is_core)
+            document = discovery.aggregated(
+                kinds,
+                media,
+                view,
+                core=is_core,
+            )
         else:
             document = discovery.api_versions() if is_core else discovery.group_list(kinds)
         return _document(document, media)
@@ -182,17 +286,41 @@ async def _respond_discovery(request: Request, view: StoreView) -> Response:
         case ["version"]:
             return _document(discovery.version(view.clusters), media)
         case ["api", version]:
-            found = discovery.resource_list(kinds, "", version, view) if version == "v1" else None
+            found = (
+                discovery.resource_list(
+                    kinds,
+                    "",
+                    version,
+                    view,
+                )
+                if version == "v1"
+                else None
+            )
         case ["apis", group]:
             found = discovery.group(kinds, group)
         case ["apis", group, version]:
-            found = discovery.resource_list(kinds, group, version, view)
+            found = discovery.resource_list(
+                kinds,
+                group,
+                version,
+                view,
+            )
         case _:
             found = None
-    return not_found(request.info) if found is None else _document(found, media)
+    return (
+        not_found(request.info)
+        if found is None
+        else _document(
+            found,
+            media,
+        )
+    )
 
 
-def _document(document: discovery.Document, media: MediaType) -> Response:
+def _document(
+    document: discovery.Document,
+    media: MediaType,
+) -> Response:
     body = to_yaml(document).encode() if media.is_yaml else json_body(document)
     return Response(200, body, (("content-type", media.content_type),))
 

@@ -43,7 +43,12 @@ def _group(name: str, versions: Sequence[str]) -> Document:
 def group_list(kinds: Iterable[StoredKind]) -> Document:
     """/apis."""
     groups = [
-        _group(name, versions) for name, versions in _versions_by_group(kinds).items() if name
+        _group(
+            name,
+            versions,
+        )
+        for name, versions in _versions_by_group(kinds).items()
+        if name
     ]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
@@ -53,7 +58,14 @@ def group(kinds: Iterable[StoredKind], name: str) -> Document | None:
     versions = _versions_by_group(kinds).get(name)
     if not versions:
         return None
-    return {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)}
+    return {
+        "kind": "APIGroup",
+        "apiVersion": "v1",
+        **_group(
+            name,
+            versions,
+        ),
+    }
 
 
 def resource_list(
@@ -95,7 +107,12 @@ def aggregated(
     for stored in kinds:
         if (not stored.kind.group) is core:
             versions = groups.setdefault(stored.kind.group, {})
-            versions.setdefault(stored.kind.version, []).append(_discovered(stored, view))
+            versions.setdefault(stored.kind.version, []).append(
+                _discovered(
+                    stored,
+                    view,
+                )
+            )
     items = []
     for name, versions in groups.items():
         entries = [

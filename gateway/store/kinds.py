@@ -72,21 +72,34 @@ def stored_kinds(view: StoreView) -> list[StoredKind]:
 
 def find_kind(view: StoreView, info: RequestInfo) -> StoredKind | None:
     """The kind that a request names; None when no cluster of the view has it in that version."""
-    matches = Q(group=info.group, version=info.version, plural=info.resource)
+    matches = Q(
+        group=info.group,
+        version=info.version,
+        plural=info.resource,
+    )
     return next(iter(_collected(view, matches)), None)
 
 
 def _collected(view: StoreView, condition: Q) -> list[StoredKind]:
     rows = KindSync.objects.filter(condition, cluster__in=view.ids)
     # A kind that was refused from the start was never read.
-    rows = rows.exclude(phase=KindSync.Phase.REFUSED, listed_at=None).order_by("pk")
+    rows = rows.exclude(
+        phase=KindSync.Phase.REFUSED,
+        listed_at=None,
+    ).order_by("pk")
     by_kind: dict[Kind, set[int]] = {}
     for row in rows:
         kind = Kind(
             row.kind, row.plural, row.group, row.version, row.namespaced, tuple(row.aliases)
         )
         by_kind.setdefault(kind, set()).add(row.cluster_id)
-    return [StoredKind(kind, frozenset(ids)) for kind, ids in by_kind.items()]
+    return [
+        StoredKind(
+            kind,
+            frozenset(ids),
+        )
+        for kind, ids in by_kind.items()
+    ]
 
 
 def visible_places(
@@ -113,7 +126,14 @@ def visible_places(
         scope = ask_scope(caller, act)
         if scope is None:
             return None
-        return [ClusterScope(cluster.pk, cluster.name, scope.namespaces) for cluster in clusters]
+        return [
+            ClusterScope(
+                cluster.pk,
+                cluster.name,
+                scope.namespaces,
+            )
+            for cluster in clusters
+        ]
     act = AccessAttributes(
         "search",
         kind.plural,
@@ -128,11 +148,20 @@ def visible_places(
         if scope.clusters is None:
             places.append(ClusterScope(cluster.pk, cluster.name))
         elif cluster.pk in scope.clusters:
-            places.append(ClusterScope(cluster.pk, cluster.name, scope.clusters[cluster.pk]))
+            places.append(
+                ClusterScope(
+                    cluster.pk,
+                    cluster.name,
+                    scope.clusters[cluster.pk],
+                )
+            )
     return _in_namespace(places, namespace)
 
 
-def _in_namespace(places: Iterable[ClusterScope], namespace: str) -> list[ClusterScope]:
+def _in_namespace(
+    places: Iterable[ClusterScope],
+    namespace: str,
+) -> list[ClusterScope]:
     if not namespace:
         return list(places)
     return [place for place in places if place.namespaces is None or namespace in place.namespaces]

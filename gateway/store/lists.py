@@ -88,7 +88,14 @@ class ObjectReader:
             after = position.key if place.name == position.cluster else ""
             has_more = True
             while has_more:
-                if len(objects) >= min(size, listing.ROWS) or length >= listing.BYTES:
+                if (
+                    len(objects)
+                    >= min(
+                        size,
+                        listing.ROWS,
+                    )
+                    or length >= listing.BYTES
+                ):
                     return objects, Position(place.name, after)
                 piece, has_more = listing.read_piece(
                     place,
@@ -157,7 +164,13 @@ class EventReader:
             if self.view.at is not None:
                 raise
             return []
-        events = [ListedObject(_event_key(item), item) for item in page.items]
+        events = [
+            ListedObject(
+                _event_key(item),
+                item,
+            )
+            for item in page.items
+        ]
         return sorted(events, key=lambda event: event.key)
 
 
@@ -194,16 +207,34 @@ def _decode_continue(text: str) -> tuple[int, Position]:
     """(the sequence number that the list is of, where it goes on); Invalid for no token of ours."""
     try:
         padded = text + "=" * (-len(text) % 4)
-        seq, cluster, key = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        seq, cluster, key = orjson.loads(
+            base64.b64decode(
+                padded,
+                altchars=b"-_",
+                validate=True,
+            )
+        )
         # PostgreSQL takes no NUL.
-        if not isinstance(seq, int) or not 0 <= seq <= MAX_LIMIT or "\0" in cluster + key:
+        if (
+            not isinstance(
+                seq,
+                int,
+            )
+            or not 0 <= seq <= MAX_LIMIT
+            or "\0" in cluster + key
+        ):
             raise ValueError(text)
     except (ValueError, TypeError, binascii.Error):
         raise Invalid("invalid continue token: continue key is not valid") from None
     return seq, Position(cluster, key)
 
 
-def choose_moment(head: RequestHead, view: StoreView, *, limit: int) -> tuple[Moment, Position]:
+def choose_moment(
+    head: RequestHead,
+    view: StoreView,
+    *,
+    limit: int,
+) -> tuple[Moment, Position]:
     """Of when the list is and where it begins.
 
     Raises Invalid for options that contradict each other; Expired for a version or token whose
@@ -224,7 +255,10 @@ def choose_moment(head: RequestHead, view: StoreView, *, limit: int) -> tuple[Mo
     if token:
         seq, position = _decode_continue(token)
         if view.at is None:
-            _check_seq(min(seq, current), "The provided continue parameter is too old")
+            _check_seq(
+                min(seq, current),
+                "The provided continue parameter is too old",
+            )
         return Moment(min(seq, current), view.at), position
     if view.at is not None or not version:
         return Moment(current, view.at), Position()
@@ -232,7 +266,10 @@ def choose_moment(head: RequestHead, view: StoreView, *, limit: int) -> tuple[Mo
         raise TooLargeVersion(version, current)
     # As in Kubernetes of old: a limited list at a version is a list of exactly that version.
     if match == "Exact" or (limit and not match):
-        _check_seq(version, "The resourceVersion for the provided list is too old.")
+        _check_seq(
+            version,
+            "The resourceVersion for the provided list is too old.",
+        )
         return Moment(version), Position()
     return Moment(current), Position()
 
@@ -263,10 +300,21 @@ def formatter(
         if view.fleet:
             columns = (CLUSTER_COLUMN, *columns)
     now = view.at or timezone.now()
-    return Formatter(kind, media, view.fleet, now, columns, include or "Metadata")
+    return Formatter(
+        kind,
+        media,
+        view.fleet,
+        now,
+        columns,
+        include or "Metadata",
+    )
 
 
-def _columns(kind: Kind, places: Sequence[ClusterScope], moment: Moment) -> tuple[Column, ...]:
+def _columns(
+    kind: Kind,
+    places: Sequence[ClusterScope],
+    moment: Moment,
+) -> tuple[Column, ...]:
     if kind.group in BUILT_IN:
         return tables.built_in_columns(kind)
     is_named = Clause(NAME_IS, (f"{kind.plural}.{kind.group}",))
@@ -277,7 +325,10 @@ def _columns(kind: Kind, places: Sequence[ClusterScope], moment: Moment) -> tupl
             whole, KINDS["customresourcedefinitions"], moment, clauses=[is_named], size=1
         )
         if definitions:
-            return columns_of_definition(orjson.loads(definitions[0].data), kind.version)
+            return columns_of_definition(
+                orjson.loads(definitions[0].data),
+                kind.version,
+            )
     return tables.built_in_columns(kind)
 
 
@@ -318,10 +369,17 @@ class _Listing:
     limit: int
     warnings: tuple[tuple[str, str], ...]
 
-    def read(self, position: Position, sent: int) -> tuple[bytes, int, Position | None]:
+    def read(
+        self,
+        position: Position,
+        sent: int,
+    ) -> tuple[bytes, int, Position | None]:
         """(the next piece as it is written, how many entries it has, what follows)."""
         size = self.limit - sent if self.limit else listing.ROWS
-        objects, following = self.reader.read(position, min(size, listing.ROWS))
+        objects, following = self.reader.read(
+            position,
+            min(size, listing.ROWS),
+        )
         # In the past objects bear the version that they had.
         version = self.version if self.moment.at is None else ""
         entries = self.formatter.list_entries(
@@ -337,7 +395,10 @@ class _Listing:
         """The end of the answer, with the token to go on with."""
         metadata = {"resourceVersion": self.version}
         if following is not None:
-            metadata["continue"] = _encode_continue(following, self.moment)
+            metadata["continue"] = _encode_continue(
+                following,
+                self.moment,
+            )
         return self.formatter.list_end(metadata, is_empty=not sent)
 
 
@@ -359,7 +420,13 @@ def _open_listing(
         at = view.at or timezone.now()
         reader = EventReader(view, known, selection, at, namespace)
     else:
-        reader = ObjectReader(known, kind, moment, namespace, selection.clauses)
+        reader = ObjectReader(
+            known,
+            kind,
+            moment,
+            namespace,
+            selection.clauses,
+        )
     version = str(moment.seq if view.at is None else int(view.at.timestamp()))
     opened = _Listing(
         reader,
@@ -382,14 +449,24 @@ async def respond_list(
     """A list; a long one is sent piece by piece. Raises as `choose_moment` and `known_places`."""
 
     def begin() -> tuple[_Listing, bytes, int, Position | None]:
-        opened, position = _open_listing(request, view, kind, places, media)
+        opened, position = _open_listing(
+            request,
+            view,
+            kind,
+            places,
+            media,
+        )
         return opened, *opened.read(position, 0)
 
     opened, entries, sent, following = await in_store_thread(begin)
     headers = (("content-type", media.content_type), *opened.warnings)
     start = opened.formatter.list_start
     if opened.is_over(sent, following):
-        return Response(200, start + entries + opened.end(sent, following), headers)
+        return Response(
+            200,
+            start + entries + opened.end(sent, following),
+            headers,
+        )
     body = _pieces(opened, start + entries, sent, following)
     return Response(200, body, headers)
 
@@ -398,8 +475,15 @@ async def _pieces(
     opened: _Listing, first: bytes, sent: int, following: Position | None
 ) -> AsyncIterator[bytes]:
     yield first
-    while following is not None and not opened.is_over(sent, following):
-        entries, count, following = await in_store_thread(opened.read, following, sent)
+    while following is not None and not opened.is_over(
+        sent,
+        following,
+    ):
+        entries, count, following = await in_store_thread(
+            opened.read,
+            following,
+            sent,
+        )
         if entries:
             yield (opened.formatter.separator if sent else b"") + entries
         sent += count

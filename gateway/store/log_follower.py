@@ -61,7 +61,10 @@ class LogFollower:
                 await self._look()
             except DatabaseError:
                 # The next look goes on from the same place.
-                log.warning("the log of changes could not be looked at", exc_info=True)
+                log.warning(
+                    "the log of changes could not be looked at",
+                    exc_info=True,
+                )
             await asyncio.sleep(settings.STORAGE_WATCH_POLL)
 
     async def _look(self) -> None:
@@ -71,7 +74,11 @@ class LogFollower:
             self.settled = settled
             self._wake(self._waiting)
         elif settled > self.settled:
-            types = await in_store_thread(multicluster_watch.changed_types, self.settled, settled)
+            types = await in_store_thread(
+                multicluster_watch.changed_types,
+                self.settled,
+                settled,
+            )
             self._changed |= dict.fromkeys(types, settled)
             self.settled = settled
             self._wake(types)
@@ -88,13 +95,24 @@ class SharedCalls:
     def __init__(self) -> None:
         self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
 
-    async def call(self, key: Hashable, function: Callable[[], T], *, seconds: float) -> T:
+    async def call(
+        self,
+        key: Hashable,
+        function: Callable[[], T],
+        *,
+        seconds: float,
+    ) -> T:
         """The function's result, or that of the same key that is not older than so many seconds."""
         task = self._tasks.get(key)
         if task is None:
             task = asyncio.create_task(in_store_thread(function))
             self._tasks[key] = task
-            asyncio.get_running_loop().call_later(seconds, self._tasks.pop, key, None)
+            asyncio.get_running_loop().call_later(
+                seconds,
+                self._tasks.pop,
+                key,
+                None,
+            )
         # One watch that ends must not end the call of the others.
         result: T = await asyncio.shield(task)
         return result
@@ -106,7 +124,10 @@ _calls: "WeakKeyDictionary[asyncio.AbstractEventLoop, SharedCalls]" = WeakKeyDic
 
 def log_follower() -> LogFollower:
     """That of the running event loop."""
-    return _followers.setdefault(asyncio.get_running_loop(), LogFollower())
+    return _followers.setdefault(
+        asyncio.get_running_loop(),
+        LogFollower(),
+    )
 
 
 def shared_calls() -> SharedCalls:

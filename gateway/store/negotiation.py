@@ -46,7 +46,12 @@ class _Clause:
     weight: float = 1.0
 
 
-def choose_media_type(accept: str, forms: frozenset[Form], *, stream: bool = False) -> MediaType:
+def choose_media_type(
+    accept: str,
+    forms: frozenset[Form],
+    *,
+    stream: bool = False,
+) -> MediaType:
     """The first acceptable media type in the client's order of preference.
 
     `forms` are those that the answer has; a `stream` of events has no YAML. NotAcceptable when
@@ -71,12 +76,21 @@ def _parse_accept(accept: str) -> list[_Clause]:
         except ValueError:
             weight = 1.0
         if weight > 0:
-            clauses.append(_Clause(media_range.lower(), parameters, weight))
+            clauses.append(
+                _Clause(
+                    media_range.lower(),
+                    parameters,
+                    weight,
+                )
+            )
     # Sorting is stable: clauses of equal weight stay in the client's order.
     return sorted(clauses, key=lambda clause: -clause.weight)
 
 
-def _media_type(clause: _Clause, forms: frozenset[Form]) -> MediaType | None:
+def _media_type(
+    clause: _Clause,
+    forms: frozenset[Form],
+) -> MediaType | None:
     parameters = clause.parameters
     group = parameters.get("g", "")
     version = parameters.get("v", "")
@@ -91,9 +105,20 @@ def _media_type(clause: _Clause, forms: frozenset[Form]) -> MediaType | None:
         if form_name == "Table" and Form.TABLE in forms:
             return MediaType(Form.TABLE, version)
         if form_name in ("PartialObjectMetadata", "PartialObjectMetadataList"):
-            return MediaType(Form.METADATA, version) if Form.METADATA in forms else None
+            return (
+                MediaType(
+                    Form.METADATA,
+                    version,
+                )
+                if Form.METADATA in forms
+                else None
+            )
     is_discovery = group == "apidiscovery.k8s.io" and form_name == "APIGroupDiscoveryList"
     if is_discovery and version in _DISCOVERY_VERSIONS and Form.DISCOVERY in forms:
         content_type = f"application/json;g={group};v={version};as={form_name}"
-        return MediaType(Form.DISCOVERY, version, content_type=content_type)
+        return MediaType(
+            Form.DISCOVERY,
+            version,
+            content_type=content_type,
+        )
     return None

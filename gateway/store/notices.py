@@ -41,7 +41,15 @@ def notices(
 
 
 def _warning(sentence: str) -> Header:
-    text = sentence.encode("ascii", "replace").decode().replace("\\", "\\\\").replace('"', '\\"')
+    text = (
+        sentence.encode("ascii", "replace")
+        .decode()
+        .replace("\\", "\\\\")
+        .replace(
+            '"',
+            '\\"',
+        )
+    )
     return "warning", f'299 kubegale "{text}"'
 
 
@@ -70,7 +78,12 @@ def _stale(kind: Kind, places: Sequence[ClusterScope]) -> list[str]:
     return [f"{kind.plural} of {_join_names(stale)} may have changed since they were last seen"]
 
 
-def _gaps(view: StoreView, kind: Kind, places: Sequence[ClusterScope], namespace: str) -> list[str]:
+def _gaps(
+    view: StoreView,
+    kind: Kind,
+    places: Sequence[ClusterScope],
+    namespace: str,
+) -> list[str]:
     """Times around the moment in which changes may be missing from the log."""
     sentences = []
     for place in places:

@@ -10,7 +10,12 @@ from clusters.manifests import to_yaml
 from core.errors import Conflict, Expired, Invalid, NotFound
 from gateway.messages import Request, Response
 from gateway.store.kinds import is_events
-from gateway.store.lists import NAME_IS, cluster_of, formatter, known_places
+from gateway.store.lists import (
+    NAME_IS,
+    cluster_of,
+    formatter,
+    known_places,
+)
 from gateway.store.negotiation import Form, MediaType
 from gateway.store.notices import notices
 from gateway.store.views import StoreView
@@ -18,7 +23,11 @@ from storage_api.history import as_of, past_events
 from storage_api.history.listing import Moment
 from storage_api.query.conditions import Clause
 from storage_api.services import change_log, multicluster
-from storage_api.services.multicluster import ClusterScope, Search, Slice
+from storage_api.services.multicluster import (
+    ClusterScope,
+    Search,
+    Slice,
+)
 
 # So many clusters are named when a name is in several of them.
 MAX_MATCHES = 20
@@ -56,13 +65,20 @@ def read_object(
     write = formatter(request, view, kind, known, media, moment)
     if media.form is Form.TABLE:
         row = write.row(data, cluster, version)
-        body = write.table([row], {"resourceVersion": version} if version else {})
+        body = write.table(
+            [row],
+            {"resourceVersion": version} if version else {},
+        )
     else:
         body = write.object(data, cluster, version) + b"\n"
     if media.is_yaml:
         body = to_yaml(orjson.loads(body)).encode()
     warnings = notices(view, kind, places, known, namespace)
-    return Response(200, body, (("content-type", media.content_type), *warnings))
+    return Response(
+        200,
+        body,
+        (("content-type", media.content_type), *warnings),
+    )
 
 
 def _find(
@@ -75,7 +91,16 @@ def _find(
         # It knows, of each object, whether the log goes back to its beginning.
         cluster = view.clusters[0]
         return [
-            (cluster.name, as_of.get(cluster, kind, name, namespace=namespace, at=view.at))
+            (
+                cluster.name,
+                as_of.get(
+                    cluster,
+                    kind,
+                    name,
+                    namespace=namespace,
+                    at=view.at,
+                ),
+            )
             for _ in places
         ]
     search = Search(
@@ -85,7 +110,10 @@ def _find(
         namespaces=[namespace] if namespace else [],
         at=view.at,
     )
-    objects, _ = multicluster.page(search, Slice(order="cluster", size=MAX_MATCHES))
+    objects, _ = multicluster.page(
+        search,
+        Slice(order="cluster", size=MAX_MATCHES),
+    )
     return [(cluster, text.encode()) for cluster, text in objects]
 
 
@@ -97,7 +125,12 @@ def _find_events(
         cluster = cluster_of(view, place)
         at = view.at or timezone.now()
         try:
-            event = past_events.get(cluster, name, namespace=namespace, at=at)
+            event = past_events.get(
+                cluster,
+                name,
+                namespace=namespace,
+                at=at,
+            )
         except (NotFound, Expired):
             continue
         events.append((place.name, event))

@@ -36,14 +36,22 @@ class Selection:
         """The conditions on the row of an object."""
         return (*self.labels.clauses, *self.fields)
 
-    def narrow(self, places: Sequence[ClusterScope]) -> list[ClusterScope]:
+    def narrow(
+        self,
+        places: Sequence[ClusterScope],
+    ) -> list[ClusterScope]:
         """The clusters that the terms about clusters choose."""
         return [
             place for place in places if all(term.matches(place.name) for term in self.clusters)
         ]
 
 
-def parse_selection(request: Request, kind: Kind, *, fleet: bool) -> Selection:
+def parse_selection(
+    request: Request,
+    kind: Kind,
+    *,
+    fleet: bool,
+) -> Selection:
     """The selectors of a request; Invalid for those that cannot be parsed or are not supported."""
     label_text = request.head.parameter("labelSelector") or ""
     field_text = request.head.parameter("fieldSelector") or ""

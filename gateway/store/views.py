@@ -93,7 +93,10 @@ def _find_visible(name: str, caller: Caller) -> Cluster:
         cluster = None
     scope = None
     if cluster is not None:
-        scope = ask_scope(caller, AccessAttributes("get", "clusters", cluster=cluster.name))
+        scope = ask_scope(
+            caller,
+            AccessAttributes("get", "clusters", cluster=cluster.name),
+        )
     if cluster is None or scope is None:
         # In the same words: whether there is such a cluster is not for everybody.
         raise NotFound(f"cluster {name[:QUOTED_CHARACTERS]!r} does not exist")

@@ -14,7 +14,13 @@ from django.utils import timezone
 
 from clusters.kinds import Kind
 from clusters.resource_types import resource_type
-from core.errors import ClusterUnavailable, DomainError, Expired, Forbidden, Invalid
+from core.errors import (
+    ClusterUnavailable,
+    DomainError,
+    Expired,
+    Forbidden,
+    Invalid,
+)
 from gateway.messages import Request, RequestHead
 from gateway.status import status_object
 from gateway.store.documents import error_event
@@ -121,7 +127,13 @@ class Watch:
         self._formatter = formatter(
             request, view, kind, places, media, Moment(change_log.horizon())
         )
-        self.warnings = notices(view, kind, self._places, self._places, self._namespace)
+        self.warnings = notices(
+            view,
+            kind,
+            self._places,
+            self._places,
+            self._namespace,
+        )
         self._position = 0
 
     async def events(self) -> AsyncIterator[bytes]:
@@ -140,10 +152,18 @@ class Watch:
         """The objects that there are, when the client asks for them; sets the position."""
         call = shared_calls().call
         if self._options.after is not None:
-            await call(("check", self._options.after), self._check_place, seconds=SHARED_SECONDS)
+            await call(
+                ("check", self._options.after),
+                self._check_place,
+                seconds=SHARED_SECONDS,
+            )
             self._position = self._options.after
             return
-        self._position = await call("horizon", change_log.horizon, seconds=0)
+        self._position = await call(
+            "horizon",
+            change_log.horizon,
+            seconds=0,
+        )
         if self._options.from_now:
             return
         reader = ObjectReader(
@@ -156,12 +176,19 @@ class Watch:
         position: Position | None = Position()
         while position is not None:
             lines, position = await self._shared(
-                ("initial", position), self._read_initial(reader, position)
+                ("initial", position),
+                self._read_initial(
+                    reader,
+                    position,
+                ),
             )
             if lines:
                 yield lines
         if self._options.marks_end and self._options.bookmarks:
-            yield self._formatter.bookmark(str(self._position), is_initial_end=True)
+            yield self._formatter.bookmark(
+                str(self._position),
+                is_initial_end=True,
+            )
 
     def _check_place(self) -> None:
         try:
@@ -178,7 +205,13 @@ class Watch:
             objects, following = reader.read(position, listing.ROWS)
             write = replace(self._formatter, now=timezone.now())
             lines = [
-                write.watch_event("ADDED", obj.data, cluster, version) for cluster, obj in objects
+                write.watch_event(
+                    "ADDED",
+                    obj.data,
+                    cluster,
+                    version,
+                )
+                for cluster, obj in objects
             ]
             return b"".join(lines), following
 
@@ -196,10 +229,16 @@ class Watch:
                     checked_at = now
                     await self._ask_again()
                 changed.clear()
-                if follower.may_have_changed(stored_as, self._position):
+                if follower.may_have_changed(
+                    stored_as,
+                    self._position,
+                ):
                     lines, self._position = await self._shared(
                         ("changes", self._position, follower.settled),
-                        self._read_changes(self._position, follower.settled),
+                        self._read_changes(
+                            self._position,
+                            follower.settled,
+                        ),
                     )
                     if lines:
                         yield lines
@@ -208,12 +247,22 @@ class Watch:
                 if self._options.bookmarks and now - marked_at >= settings.STORAGE_WATCH_HEARTBEAT:
                     marked_at = now
                     yield self._formatter.bookmark(str(self._position))
-                wake_at = min(ends_at, checked_at + settings.STREAM_REAUTHORISE_SECONDS)
+                wake_at = min(
+                    ends_at,
+                    checked_at + settings.STREAM_REAUTHORISE_SECONDS,
+                )
                 if self._options.bookmarks:
-                    wake_at = min(wake_at, marked_at + settings.STORAGE_WATCH_HEARTBEAT)
+                    wake_at = min(
+                        wake_at,
+                        marked_at + settings.STORAGE_WATCH_HEARTBEAT,
+                    )
                 await _wait(changed, wake_at - now)
 
-    def _read_changes(self, after: int, settled: int) -> Callable[[], Frames]:
+    def _read_changes(
+        self,
+        after: int,
+        settled: int,
+    ) -> Callable[[], Frames]:
         view = WatchView(
             [(self._kind, self._places)],
             [self._namespace] if self._namespace else [],
@@ -222,10 +271,19 @@ class Watch:
         )
 
         def read() -> Frames:
-            entries, reached = multicluster_watch.read_changes(view, LogPosition(after), settled)
+            entries, reached = multicluster_watch.read_changes(
+                view,
+                LogPosition(after),
+                settled,
+            )
             write = replace(self._formatter, now=timezone.now())
             lines = [
-                write.watch_event(entry.type, entry.data.encode(), entry.cluster, str(entry.seq))
+                write.watch_event(
+                    entry.type,
+                    entry.data.encode(),
+                    entry.cluster,
+                    str(entry.seq),
+                )
                 for entry in entries
                 # What a lost watch of the collector may have missed has no word in Kubernetes.
                 if entry.type != GAP
@@ -234,7 +292,11 @@ class Watch:
 
         return read
 
-    async def _shared(self, step: tuple[object, ...], function: Callable[[], T]) -> T:
+    async def _shared(
+        self,
+        step: tuple[object, ...],
+        function: Callable[[], T],
+    ) -> T:
         """A read that all watches share which show the same and stand at the same place."""
         key = (
             step,
@@ -247,7 +309,11 @@ class Watch:
             self._formatter.include,
             self._position,
         )
-        return await shared_calls().call(key, function, seconds=SHARED_SECONDS)
+        return await shared_calls().call(
+            key,
+            function,
+            seconds=SHARED_SECONDS,
+        )
 
     # --- rights -----------------------------------------------------------------------------------
     async def _ask_again(self) -> None:
@@ -255,20 +321,30 @@ class Watch:
         request = self._request
         key = (
             "rights",
-            orjson.dumps(request.caller.credential, option=orjson.OPT_SORT_KEYS),
+            orjson.dumps(
+                request.caller.credential,
+                option=orjson.OPT_SORT_KEYS,
+            ),
             self._kind,
             self._namespace,
         )
         seconds = settings.STREAM_REAUTHORISE_SECONDS / 2
         try:
-            answer = await shared_calls().call(key, self._visible_places, seconds=seconds)
+            answer = await shared_calls().call(
+                key,
+                self._visible_places,
+                seconds=seconds,
+            )
         except (ClusterUnavailable, DatabaseError):
             # Who does not answer takes no right away; it is asked again.
             return
         if answer is None:
             raise Forbidden(f"you may no longer watch {self._kind.plural} here")
         view, visible = answer
-        self._change_places(view, tuple(self._selection.narrow(visible)))
+        self._change_places(
+            view,
+            tuple(self._selection.narrow(visible)),
+        )
 
     def _visible_places(self) -> tuple[StoreView, list[ClusterScope]] | None:
         request = self._request
@@ -276,10 +352,19 @@ class Watch:
         stored = find_kind(view, request.info)
         if stored is None:
             return (view, []) if view.clusters else None
-        places = visible_places(view, stored, request.info, request.caller)
+        places = visible_places(
+            view,
+            stored,
+            request.info,
+            request.caller,
+        )
         return None if places is None else (view, places)
 
-    def _change_places(self, view: StoreView, places: tuple[ClusterScope, ...]) -> None:
+    def _change_places(
+        self,
+        view: StoreView,
+        places: tuple[ClusterScope, ...],
+    ) -> None:
         """Go on in other places; Expired when objects came to be or ceased to be visible at once.
 
         The log tells nothing of those. Of a cluster that was registered meanwhile it tells all.

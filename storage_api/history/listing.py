@@ -70,11 +70,27 @@ def read_piece(
     is for `as_of.check_beginning` to say.
     """
     size = min(size, ROWS)
-    where = [*scope_clauses(kind, namespace, "", place.namespaces), *clauses]
+    where = [
+        *scope_clauses(
+            kind,
+            namespace,
+            "",
+            place.namespaces,
+        ),
+        *clauses,
+    ]
     if moment.at is None:
-        rows, params = rows_at_position(place.name, resource_type(kind), moment.seq)
+        rows, params = rows_at_position(
+            place.name,
+            resource_type(kind),
+            moment.seq,
+        )
     else:
-        rows, params = rows_as_of([place.name], resource_type(kind), moment.at)
+        rows, params = rows_as_of(
+            [place.name],
+            resource_type(kind),
+            moment.at,
+        )
     params = [*params, after]
     for clause in where:
         params += clause.params
@@ -88,5 +104,11 @@ def read_piece(
         # One row more than the piece shows whether anything follows.
         cursor.execute(statement, [*params, size + 1])
         piece: list[Any] = cursor.fetchall()
-    objects = [ListedObject(key, mask_sealed(text.encode())) for key, text, _ in piece[:size]]
+    objects = [
+        ListedObject(
+            key,
+            mask_sealed(text.encode()),
+        )
+        for key, text, _ in piece[:size]
+    ]
     return objects, bool(piece) and int(piece[0][2]) > len(objects)

@@ -27,7 +27,7 @@ _REQUIREMENT = re.compile(
 _FIELD = re.compile(r"(?P<path>[A-Za-z.]+)(?P<op>==|=|!=)(?P<value>[^,\\=!\s]*)(?:,|\Z)")
 
 # What the API server selects pods by. Only texts: to it an absent one and an empty one are equal.
-_POD_FIELDS: Mapping[str, Mapping[str, tuple[tuple[str, ...], str]]] = {
+_POD_FIELDS = {
     "spec.nodeName": ("spec", "nodeName"),
     "spec.restartPolicy": ("spec", "restartPolicy"),
     "spec.schedulerName": ("spec", "schedulerName"),
