@@ -94,41 +94,22 @@ async def respond(request: Request) -> Response:
 
 
 async def _respond(request: Request) -> Response:
-    view = await in_store_thread(
-        open_view,
-        request.target,
-        request.caller,
-    )
     if request.head.method not in READS:
         return method_not_allowed(_read_only(request), request.info)
     if not request.info.is_resource:
+        view = await in_store_thread(open_view, request.target, request.caller)
         return await _respond_discovery(request, view)
+    view, stored, places = await in_store_thread(_find_places, request)
     if not view.clusters:
         return forbidden(request.caller.username, request.info)
-    stored, places = await in_store_thread(_find_places, view, request)
     if stored is None or request.info.subresource not in ("", "status"):
         return _refuse_path(request, stored)
     if places is None:
         response = forbidden(request.caller.username, request.info)
     else:
-        response = await _respond_objects(
-            request,
-            view,
-            stored.kind,
-            places,
-        )
-    if is_audited(
-        request.info.verb,
-        stored.kind.plural,
-        stored.kind.group,
-    ):
-        await in_store_thread(
-            _record,
-            request,
-            view,
-            places,
-            response.status,
-        )
+        response = await _respond_objects(request, view, stored.kind, places)
+    if is_audited(request.info.verb, stored.kind.plural, stored.kind.group):
+        await in_store_thread(_record, request, view, places, response.status)
     return response
 
 
@@ -169,18 +150,14 @@ def _read_only(request: Request) -> str:
 
 
 def _find_places(
-    view: StoreView, request: Request
-) -> tuple[StoredKind | None, Sequence[ClusterScope] | None]:
-    """(the kind that the request names, where the caller may see it)."""
+    request: Request,
+) -> tuple[StoreView, StoredKind | None, Sequence[ClusterScope] | None]:
+    """(what is looked at, the kind that the request names, where the caller may see it)."""
+    view = open_view(request.target, request.caller)
     stored = find_kind(view, request.info)
     if stored is None:
-        return None, None
-    return stored, visible_places(
-        view,
-        stored,
-        request.info,
-        request.caller,
-    )
+        return view, None, None
+    return view, stored, visible_places(view, stored, request.info, request.caller)
 
 
 def _refuse_path(

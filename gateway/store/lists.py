@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 import orjson
+from django.db import DatabaseError
 from django.utils import timezone
 from psycopg2 import sql
 
@@ -38,6 +40,7 @@ MAX_LIMIT = 2**63 - 1
 # Events of a cluster are read at once: there are no more of them than an hour brings.
 MAX_EVENTS = 1_000_000
 INCLUDES = ("", "None", "Metadata", "Object")
+log = logging.getLogger(__name__)
 NAME_IS = sql.SQL("r.resource_name = %s")
 
 
@@ -479,11 +482,16 @@ async def _pieces(
         sent,
         following,
     ):
-        entries, count, following = await in_store_thread(
-            opened.read,
-            following,
-            sent,
-        )
+        try:
+            entries, count, following = await in_store_thread(
+                opened.read,
+                following,
+                sent,
+            )
+        except DatabaseError as error:
+            # The answer has begun: only its connection can tell that it has no end.
+            log.warning("a list could not be read to its end", exc_info=True)
+            raise ConnectionAbortedError from error
         if entries:
             yield (opened.formatter.separator if sent else b"") + entries
         sent += count

@@ -1,6 +1,7 @@
 """Kubernetes' watch over the log of changes, with the log's sequence as resourceVersion."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -101,6 +102,7 @@ def _parse_seconds(head: RequestHead) -> float:
     return min(float(text) or longest, longest)
 
 
+log = logging.getLogger(__name__)
 Frames = tuple[bytes, int]
 T = TypeVar("T")
 
@@ -146,6 +148,10 @@ class Watch:
                 yield lines
         except DomainError as error:
             yield error_event(_status_of(error))
+        except DatabaseError as error:
+            # The client comes again, with the last version that it got.
+            log.warning("a watch could not be read on", exc_info=True)
+            raise ConnectionAbortedError from error
 
     # --- the beginning ----------------------------------------------------------------------------
     async def _initial_events(self) -> AsyncIterator[bytes]:
