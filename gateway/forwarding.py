@@ -20,6 +20,7 @@ from gateway.request_info import RequestInfo
 from gateway.rights import Need
 from gateway.sessions import READ_BYTES, TOKEN_PROTOCOL, ClientLeft, Session, refusal_of
 from gateway.status import forbidden
+from gateway.tunnels import join
 from gateway.wire import (
     END,
     HOP_BY_HOP,
@@ -424,21 +425,8 @@ class Forwarding:
             if pair[0] not in NOT_RETURNED or pair[0] in {"connection", "upgrade"}
         ]
         session.writer.write(encode_head(101, answer.reason, headers))
-        ways = [
-            asyncio.create_task(_pump(session.reader, connection.writer)),
-            asyncio.create_task(_pump(connection.reader, session.writer)),
-        ]
-        try:
-            with self._gateway.reauthoriser.watch(call.request.caller, call.need, session.abort):
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-                # What the cluster has sent before it closed still reaches the client.
-                if ways[0].done() and not ways[1].done():
-                    await asyncio.wait(ways, timeout=settings.GATEWAY_FAREWELL_SECONDS)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            connection.writer.close()
+        with self._gateway.reauthoriser.watch(call.request.caller, call.need, session.abort):
+            await join(session.reader, session.writer, connection.reader, connection.writer)
 
 
 async def _decoded(connection: RawConnection, answer: WireAnswer) -> AsyncIterator[bytes]:
@@ -459,13 +447,6 @@ async def _decoded(connection: RawConnection, answer: WireAnswer) -> AsyncIterat
     if decoder.has_more:
         # More than the answer came: the connection is not used again.
         answer.reusable = False
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy until the reader's side ends."""
-    while data := await reader.read(READ_BYTES):
-        writer.write(data)
-        await writer.drain()
 
 
 def _channel_protocols(wire: WireRequest) -> list[str]:
