@@ -21,8 +21,8 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
     pod = cluster.registry.read(target.resource, target.namespace, target.name)
     if pod.get("status", {}).get("phase") != "Running":
         phase = pod.get("status", {}).get("phase", "Unknown")
-        message = f"unable to forward port because pod is not running. Current status={phase}"
-        raise ApiError(500, "InternalError", message)
+        reason = f"unable to forward port because pod is not running. Current status={phase}"
+        raise ApiError(500, "InternalError", reason)
     if spdy.asks_for_spdy(request):
         async with spdy.upgraded(request, PROTOCOL) as connection:
             await _serve(connection, pod)

@@ -104,8 +104,8 @@ class Connection:
             await self._send_control(PING, payload)
         elif kind == RST_STREAM:
             number = struct.unpack(">I", payload[:4])[0]
-            if stream := self.streams.pop(number, None):
-                stream.incoming.put_nowait(b"")
+            if number in self.streams:
+                self.streams.pop(number).incoming.put_nowait(b"")
 
     def _headers(self, block: bytes) -> dict[str, str]:
         data = self._inflate.decompress(block)

@@ -337,6 +337,15 @@ def test_a_request_behind_a_chunked_body_is_judged_by_itself(
     assert [head.split(" ")[0] for head in raw.heads] == ["POST"]
 
 
+def test_a_connection_is_upgraded_to_known_protocols_only(
+    running: Running, raw: RawServer, raw_cluster: Cluster, admin_token: str
+) -> None:
+    more = "Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA"
+    target = "/kube/raw/api/v1/pods?watch=1"
+    assert running.status(f"{target}\r\n{more}", admin_token) == 400
+    assert raw.heads == []
+
+
 def test_slow_heads_are_given_up(running: Running, settings: Any) -> None:
     settings.GATEWAY_HEAD_SECONDS = 0.5
     assert b" 408 " in running.exchange(b"GET /kube/raw/ HTTP/1.1\r\nHost: x\r\n")
