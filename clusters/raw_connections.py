@@ -60,6 +60,12 @@ class ByteReader(asyncio.StreamReader):
         """Whether bytes have come that nobody has read."""
         return bool(self._buffer)
 
+    def take(self) -> bytes:
+        """The bytes that have come, for whoever reads on from the transport itself."""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
+
     _buffer: bytearray
 
 

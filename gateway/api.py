@@ -1,7 +1,7 @@
 """Kubeconfigs for the gateway over JSON."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
@@ -45,8 +45,7 @@ def _require_person(request: Request) -> AbstractBaseUser:
     if isinstance(request.auth, ApiToken):
         event.allowed = False
         raise Forbidden("an API token cannot make a kubeconfig: sign in with your password")
-    user: AbstractBaseUser = request.user
-    return user
+    return cast(AbstractBaseUser, request.user)
 
 
 def base_url(request: Request) -> str:

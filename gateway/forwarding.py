@@ -1,9 +1,9 @@
 """Passing a request to its cluster, and the answer back, as bytes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from django.conf import settings
 
@@ -19,7 +19,8 @@ from gateway.messages import Caller, Request, RequestHead, Response, Target
 from gateway.request_info import RequestInfo
 from gateway.rights import Need
 from gateway.sessions import READ_BYTES, TOKEN_PROTOCOL, ClientLeft, Session, refusal_of
-from gateway.status import forbidden
+from gateway.status import forbidden, refusal
+from gateway.tunnels import join
 from gateway.wire import (
     END,
     HOP_BY_HOP,
@@ -36,6 +37,8 @@ from gateway.wire import (
 if TYPE_CHECKING:
     from gateway.listening import Gateway
 
+P = ParamSpec("P")
+T = TypeVar("T")
 # Of the client and its hop, or what would make the cluster believe it is somebody else.
 NOT_FORWARDED = HOP_BY_HOP | {
     "authorization",
@@ -52,6 +55,8 @@ NOT_FORWARDED = HOP_BY_HOP | {
 NOT_FORWARDED_PREFIXES = ("impersonate-", "x-remote-", "x-kubegale-", "x-forwarded-", "x-real-")
 # A proxied service must not set cookies for our own pages.
 NOT_RETURNED = HOP_BY_HOP | {"set-cookie", "content-length"}
+# What connections may be upgraded to.
+PROTOCOLS = frozenset({"websocket", "spdy/3.1"})
 REPEATABLE = frozenset({"GET", "HEAD"})
 
 
@@ -90,6 +95,10 @@ class Forwarding:
         request_id: str,
     ) -> bool:
         """Answer one request; whether the connection may serve another one."""
+        if wire.upgrade and wire.upgrade not in PROTOCOLS:
+            # Through h2c, for one, further requests could pass that nobody has judged.
+            answer = refusal(400, f"an upgrade to {wire.upgrade[:40]} is not supported")
+            return await session.send(wire, answer, request_id)
         need = rights.need_of(info, target.cluster, upgrades=bool(wire.upgrade))
         threads = self._gateway.threads
         bulkhead = self._gateway.bulkhead
@@ -119,10 +128,10 @@ class Forwarding:
         session = call.session
         if reviews.is_own(info):
             call.body = await session.read_small_body(call.wire, reviews.MAX_BODY)
-            return await self._gateway.threads.run(reviews.respond, call.request, call.body)
+            return await self._ask_in_turn(call, reviews.respond, call.request, call.body)
         if guards.is_delete(info) and (
-            answer := await self._gateway.threads.run(
-                guards.refuse_protected, call.request, call.cluster
+            answer := await self._ask_in_turn(
+                call, guards.refuse_protected, call.request, call.cluster
             )
         ):
             await self._record(call, answer.status)
@@ -130,14 +139,25 @@ class Forwarding:
         if call.is_unbounded or not guards.gives_rights(info):
             return None
         call.body = await session.read_small_body(call.wire, guards.MAX_ROLE_BODY)
-        checked = await self._gateway.threads.run(
-            guards.write_role, call.request, call.cluster, call.body
+        checked = await self._ask_in_turn(
+            call, guards.write_role, call.request, call.cluster, call.body
         )
         if isinstance(checked, Response):
             await self._record(call, checked.status)
             return checked
         call.body = checked
         return None
+
+    async def _ask_in_turn(
+        self, call: Call, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What a function that asks the cluster returns: few of one cluster run at a time.
+
+        So that one that hangs leaves threads for the others.
+        """
+        with self._gateway.bulkhead.waiting(call.request.target.cluster) as deciding:
+            async with deciding:
+                return await self._gateway.threads.run(function, *args, **kwargs)
 
     async def _record(self, call: Call, status: int) -> None:
         """Note what became of the request, before its answer is seen."""
@@ -335,6 +355,8 @@ class Forwarding:
                 return None
             except (asyncio.LimitOverrunError, BadMessage):
                 raise _bad_answer() from None
+            if answer.status == 101 and not call.wire.upgrade:
+                raise _bad_answer()
             # 100 Continue was answered by us already; others of its kind say nothing final.
             if answer.status >= 200 or answer.status == 101:
                 return answer
@@ -424,21 +446,8 @@ class Forwarding:
             if pair[0] not in NOT_RETURNED or pair[0] in {"connection", "upgrade"}
         ]
         session.writer.write(encode_head(101, answer.reason, headers))
-        ways = [
-            asyncio.create_task(_pump(session.reader, connection.writer)),
-            asyncio.create_task(_pump(connection.reader, session.writer)),
-        ]
-        try:
-            with self._gateway.reauthoriser.watch(call.request.caller, call.need, session.abort):
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-                # What the cluster has sent before it closed still reaches the client.
-                if ways[0].done() and not ways[1].done():
-                    await asyncio.wait(ways, timeout=settings.GATEWAY_FAREWELL_SECONDS)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            connection.writer.close()
+        with self._gateway.reauthoriser.watch(call.request.caller, call.need, session.abort):
+            await join(session.reader, session.writer, connection.reader, connection.writer)
 
 
 async def _decoded(connection: RawConnection, answer: WireAnswer) -> AsyncIterator[bytes]:
@@ -459,13 +468,6 @@ async def _decoded(connection: RawConnection, answer: WireAnswer) -> AsyncIterat
     if decoder.has_more:
         # More than the answer came: the connection is not used again.
         answer.reusable = False
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy until the reader's side ends."""
-    while data := await reader.read(READ_BYTES):
-        writer.write(data)
-        await writer.drain()
 
 
 def _channel_protocols(wire: WireRequest) -> list[str]:

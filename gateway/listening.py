@@ -18,7 +18,7 @@ from gateway.reauthorisation import Reauthoriser
 from gateway.sessions import Session
 
 BACKLOG = 2048
-THREADS = 8
+THREADS = 12
 log = logging.getLogger(__name__)
 
 

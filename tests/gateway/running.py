@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -30,6 +31,14 @@ def find_kubectls() -> list[str]:
     beside = sorted(Path(os.path.realpath(usual)).parent.glob("kubectl.1.*"))
     paths = [str(path) for path in beside if os.access(path, os.X_OK)]
     return paths or [usual]
+
+
+def eventually(condition: Any, seconds: float = 20) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 class Running:

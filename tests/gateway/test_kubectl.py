@@ -1,6 +1,8 @@
 """The real kubectl through the gateway, as several people."""
 
 import json
+import re
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.models import KindSync, KindWrite
 from tests.gateway.conftest import KUBECTLS
-from tests.gateway.running import Kubectl, new_token
+from tests.gateway.running import Kubectl, eventually, new_token
 
 pytestmark = pytest.mark.skipif(not KUBECTLS, reason="kubectl is not installed")
 KubectlOf = Callable[..., Kubectl]
@@ -30,7 +32,7 @@ spec:
 
 def run_web(kubectl: Kubectl, namespace: str) -> str:
     """A Deployment that is ready; the name of its pod."""
-    kubectl("create", "namespace", namespace)
+    kubectl.run("create", "namespace", namespace)
     kubectl("apply", "-f", "-", input=WEB.replace("NAMESPACE", namespace))
     kubectl("wait", "-n", namespace, "--for=condition=Available", "deployment/web", "--timeout=30s")
     return kubectl("get", "pods", "-n", namespace, "-o", "name").split()[0]
@@ -88,12 +90,13 @@ def test_watches_and_followed_logs_come_as_they_happen(kubectl: Kubectl) -> None
         assert logs.stdout.readline()
 
 
-@pytest.mark.parametrize("program", [KUBECTLS[-1]] if KUBECTLS else [])
-def test_commands_and_copies(
+# The oldest speaks SPDY, the newest WebSocket.
+@pytest.mark.parametrize("program", sorted({KUBECTLS[0], KUBECTLS[-1]}) if KUBECTLS else [])
+def test_commands_copies_and_ports(
     kubectl_of: KubectlOf, admin_token: str, tmp_path: Path, program: str
 ) -> None:
+    pod = run_web(kubectl_of(admin_token), "gw-exec")
     kubectl = kubectl_of(admin_token, program)
-    pod = run_web(kubectl, "gw-exec")
     place = ("-n", "gw-exec", pod)
     assert kubectl("exec", *place, "--", "echo", "hello") == "hello\n"
     assert kubectl("exec", "-i", *place, "--", "cat", input="from here\n") == "from here\n"
@@ -103,8 +106,17 @@ def test_commands_and_copies(
     name = pod.removeprefix("pod/")
     kubectl("cp", str(source), f"gw-exec/{name}:/tmp/copy.txt")
     assert kubectl("exec", *place, "--", "cat", "/tmp/copy.txt") == source.read_text()
-    entries = AuditEntry.objects.filter(verb="exec", namespace="gw-exec", name=name)
-    assert entries.count() >= 4
+    entries = AuditEntry.objects.filter(namespace="gw-exec", name=name)
+    with kubectl.started("attach", *place):
+        eventually(lambda: entries.filter(verb="attach").exists())
+    with kubectl.started("port-forward", *place, "0:8080") as forwarded:
+        assert forwarded.stdout is not None
+        port = re.search(r"127\.0\.0\.1:(\d+)", forwarded.stdout.readline())
+        assert port is not None
+        with urllib.request.urlopen(f"http://127.0.0.1:{port[1]}/", timeout=20) as answer:
+            assert answer.read().decode().strip() == name
+    assert entries.filter(verb="exec").count() >= 4
+    assert {"attach", "portforward"} <= set(entries.values_list("verb", flat=True))
     assert {entry.result for entry in entries} == {"success"}
 
 

@@ -1,7 +1,6 @@
 """Bytes through the gateway, with an API server whose bytes the test writes itself."""
 
 import re
-import time
 from typing import Any
 
 import pytest
@@ -10,18 +9,10 @@ from access.models import ApiToken, AuditEntry, Grant
 from clusters.models import Cluster
 from clusters.registry import check_name
 from core.errors import Invalid
-from tests.gateway.running import RawServer, Running, new_token
+from tests.gateway.running import RawServer, Running, eventually, new_token
 
 UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n"
 PORTFORWARD = "/kube/raw/api/v1/namespaces/d/pods/p/portforward"
-
-
-def eventually(condition: Any, seconds: float = 20) -> None:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 async def answer_ok(head: str, reader: Any, writer: Any) -> bool:
@@ -344,6 +335,15 @@ def test_a_request_behind_a_chunked_body_is_judged_by_itself(
     second = request(token, "/kube/raw/api/v1/nodes/n", "Connection: close", method="DELETE")
     running.exchange(first + second)
     assert [head.split(" ")[0] for head in raw.heads] == ["POST"]
+
+
+def test_a_connection_is_upgraded_to_known_protocols_only(
+    running: Running, raw: RawServer, raw_cluster: Cluster, admin_token: str
+) -> None:
+    more = "Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA"
+    target = "/kube/raw/api/v1/pods?watch=1"
+    assert running.status(f"{target}\r\n{more}", admin_token) == 400
+    assert raw.heads == []
 
 
 def test_slow_heads_are_given_up(running: Running, settings: Any) -> None:
