@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 import orjson
@@ -158,12 +159,8 @@ class Watch:
         """The objects that there are, when the client asks for them; sets the position."""
         call = shared_calls().call
         if self._options.after is not None:
-            await call(
-                ("check", self._options.after),
-                self._check_place,
-                seconds=SHARED_SECONDS,
-            )
             self._position = self._options.after
+            await self._check_place()
             return
         self._position = await call(
             "horizon",
@@ -196,9 +193,14 @@ class Watch:
                 is_initial_end=True,
             )
 
-    def _check_place(self) -> None:
+    async def _check_place(self) -> None:
+        """Expired when changes behind the position are no longer in the log."""
         try:
-            multicluster_watch.check_place(self._options.after or 0)
+            await shared_calls().call(
+                ("place", self._position),
+                partial(multicluster_watch.check_place, self._position),
+                seconds=SHARED_SECONDS,
+            )
         except Expired as error:
             raise Expired(error.message) from None
 
@@ -341,6 +343,8 @@ class Watch:
                 self._visible_places,
                 seconds=seconds,
             )
+            # A client that read nothing for days may have been left behind.
+            await self._check_place()
         except (ClusterUnavailable, DatabaseError):
             # Who does not answer takes no right away; it is asked again.
             return
