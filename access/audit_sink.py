@@ -1,6 +1,6 @@
 """From an answered request to the entries of the audit trail."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.http import HttpRequest
@@ -24,6 +24,33 @@ def write_entries(
     if recorded:
         who = caller(request, dialect)
         audit.append([audit.build_entry(event, who, error) for event in recorded])
+
+
+def write_entry_of(
+    credential: Mapping[str, Any],
+    dialect: str,
+    event: AuditEvent,
+    error: DomainError | None,
+    *,
+    address: str = "",
+    request_id: str = "",
+) -> None:
+    """Write an entry for an event that was no request of Django's, when the policy records it.
+
+    `credential` is what `access.streams.credential` gives.
+    """
+    if not audit.is_recorded(event):
+        return
+    token = ApiToken.objects.filter(pk=credential.get("api_token", 0)).first()
+    who = {
+        "user_pk": credential["user"],
+        "username": credential["username"],
+        "token": str(token)[:120] if token else "",
+        "address": address or None,
+        "request_id": request_id,
+        "dialect": dialect,
+    }
+    audit.append([audit.build_entry(event, who, error)])
 
 
 def caller(request: Request | HttpRequest, dialect: str) -> dict[str, Any]:

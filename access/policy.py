@@ -73,7 +73,7 @@ VERBS: Mapping[str, Right] = {
     # Logs are a right of their own: they often contain data that manifests do not.
     **_verbs(Right.LOGS, "logs"),
     # One object is changed …
-    **_verbs(Right.WRITE, "create update patch delete write apply"),
+    **_verbs(Right.WRITE, "create update patch delete deletecollection write apply"),
     **_verbs(Right.WRITE, "scale rollback restart pause resume suspend trigger rerun"),
     **_verbs(Right.WRITE, "evict drain cordon uncordon label annotate"),
     # … or work is started, repeated or confirmed that changes objects.

@@ -25,6 +25,7 @@ from clusters.models import Cluster
 from core.errors import ClusterNotFound, ClusterUnavailable, DomainError, Forbidden, Invalid
 
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_. ]{0,98}[A-Za-z0-9])?\Z")
+FLEET = "fleet"
 EDITABLE = ("description", "labels", "protected", "impersonate", "prometheus", "namespaces")
 UID = re.compile(r"[-A-Za-z0-9._]{1,64}\Z")
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
@@ -128,6 +129,14 @@ def _write_observer(dotted: str) -> Callable[[int, str], None]:
     return cast(Callable[[int, str], None], import_string(dotted))
 
 
+def note_write(cluster: int, path: str) -> None:
+    """Tell that a call to an API path of a cluster (by id) may have changed something.
+
+    `client` tells it by itself; the gateway's bytes do not pass through that.
+    """
+    _write_observer(settings.CLUSTER_WRITE_OBSERVER)(cluster, path)
+
+
 def client(cluster: Cluster) -> ClusterClient:
     """This process's client for the cluster, with its kept connections.
 
@@ -155,6 +164,9 @@ def _check_name(name: object) -> str:
         )
     if name.isdigit():
         raise Invalid("name must not be a number: it could be taken for an id", field="name")
+    # `/kube/fleet` is all clusters together.
+    if name.lower() == FLEET:
+        raise Invalid(f"name must not be {FLEET}, which stands for all clusters", field="name")
     return name
 
 

@@ -19,7 +19,6 @@ import orjson
 from yarl import URL
 
 from clusters import impersonation, tls
-from clusters.address_policy import is_allowed
 from clusters.api_errors import not_an_api_server, redirect_error, status_error, unreachable
 from clusters.circuit_breaker import CircuitBreaker, api_group
 from clusters.client import PROBE_SECONDS, ClientLimits
@@ -27,6 +26,13 @@ from clusters.credentials import authorization_header
 from clusters.impersonation import Identity
 from clusters.kubeconfig import Access
 from clusters.network_causes import describe
+from clusters.raw_connections import (
+    AddressInfo,
+    AddressRefused,
+    ConnectionPool,
+    RawConnection,
+    checked_socket,
+)
 from clusters.wire import QueryParameters, encode_body
 from core.errors import ClusterUnavailable, DomainError
 
@@ -34,18 +40,12 @@ from core.errors import ClusterUnavailable, DomainError
 MAX_ANSWER = 64 * 1024 * 1024
 MAX_FRAME = 4 * 1024 * 1024
 MAX_STATUS = 64 * 1024
-# Seconds: a peer that vanished is noticed after TCP_KEEPIDLE + TCP_KEEPCNT * TCP_KEEPINTVL.
-KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 # Channel protocols of exec, the newest first; v5 adds closing one direction, which a terminal does
 # not need.
 EXEC_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 # Channel numbers of these protocols; the fourth carries the Status with the exit code.
 STDIN, STDOUT, STDERR, ERROR_CHANNEL, RESIZE = range(5)
 _REFUSALS: ContextVar[list[DomainError]] = ContextVar("refusals")
-
-
-class AddressRefused(OSError):
-    """A name led to an address that the policy does not allow."""
 
 
 class StreamClient:
@@ -62,10 +62,15 @@ class StreamClient:
         header = authorization_header(access)
         if header:
             self._headers.append(("Authorization", header))
+        context = tls.make_context(access)
+        self._connections = ConnectionPool(
+            access,
+            context,
+            policy=self.limits.policy,
+            connect_seconds=self.limits.connect,
+        )
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                ssl=tls.make_context(access), limit=0, socket_factory=self._socket
-            ),
+            connector=aiohttp.TCPConnector(ssl=context, limit=0, socket_factory=self._socket),
             cookie_jar=aiohttp.DummyCookieJar(),
             trace_configs=[_trace_config()],
         )
@@ -78,27 +83,40 @@ class StreamClient:
 
     async def close(self) -> None:
         """Give every connection back."""
+        self._connections.close()
         await self._session.close()
 
-    def _socket(self, info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
-        """A socket for the very address that will be connected to.
+    # --- whole HTTP messages as bytes, for the gateway --------------------------------------------
+    def raw_head(self, method: str, target: str) -> list[bytes]:
+        """The first lines of a request with this cluster's Host and our credentials."""
+        lines = [
+            f"{method} {self._connections.base_path}{target} HTTP/1.1",
+            f"Host: {self._connections.host_header}",
+            *(f"{name}: {value}" for name, value in self._headers if name != "User-Agent"),
+        ]
+        return [line.encode() for line in lines]
 
-        A peer that vanishes is noticed within a minute.
+    async def raw_connection(self, *, fresh: bool = False) -> tuple[RawConnection, bool]:
+        """(a connection for one request, whether it has served before); `fresh` for a new one.
+
+        ClusterUnavailable when there is none, or while the circuit breaker is open.
         """
-        family, kind, protocol, _, address = info
-        if not is_allowed(str(address[0]), self.limits.policy):
-            raise AddressRefused("the cluster's address is not allowed by CLUSTER_ADDRESS_POLICY")
-        connection = socket.socket(family, kind, protocol)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, seconds in KEEPALIVE:
-            # macOS has other names for some of them.
-            if hasattr(socket, option):
-                connection.setsockopt(
-                    socket.IPPROTO_TCP,
-                    getattr(socket, option),
-                    seconds,
-                )
-        return connection
+        self.circuit.check()
+        await self._probe_if_doubtful()
+        try:
+            return await self._connections.connection(fresh=fresh)
+        except OSError as error:
+            # TimeoutError and the errors of TLS are kinds of OSError.
+            reason, sentence, fault = _cause(error)
+            self.circuit.record_failure(reason)
+            raise unreachable(reason, sentence, fault) from error
+
+    def keep_raw(self, connection: RawConnection) -> None:
+        """Take back a connection whose answer was read to its end."""
+        self._connections.keep(connection)
+
+    def _socket(self, info: AddressInfo) -> socket.socket:
+        return checked_socket(info, self.limits.policy)
 
     def _url(self, path: str, query: QueryParameters | None) -> URL:
         pairs: list[tuple[str, object]] = []
@@ -378,6 +396,8 @@ def _cause(error: BaseException) -> tuple[str, str, str]:
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(
         error.os_error, AddressRefused
     ):
+        return "address_refused", "its address is not allowed by CLUSTER_ADDRESS_POLICY", ""
+    if isinstance(error, AddressRefused):
         return "address_refused", "its address is not allowed by CLUSTER_ADDRESS_POLICY", ""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "timeout", "no answer to the connection attempt in time", ""

@@ -40,6 +40,11 @@ urlpatterns = [
     path("clusters/register", clusters.register, name="console-register"),
     path("clusters/<int:cluster>", clusters.cluster, name="console-cluster"),
     path("clusters/<int:cluster>/-/capacity", clusters.capacity, name="console-capacity"),
+    path(
+        "clusters/<int:cluster>/-/kubeconfig",
+        clusters.kubeconfig,
+        name="console-cluster-kubeconfig",
+    ),
     path("clusters/<int:cluster>/-/change", clusters.change, name="console-cluster-change"),
     path("clusters/<int:cluster>/-/remove", clusters.remove, name="console-cluster-remove"),
     path("clusters/<int:cluster>/-/nodes", clusters.nodes, name="console-cluster-nodes"),

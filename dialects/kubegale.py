@@ -17,6 +17,7 @@ from core.api import confirmation
 from core.api.dialect import Dialect, Page
 from core.api.routes import catch_all
 from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, with_title
+from gateway.api import ClusterKubeconfig, FleetKubeconfig
 from operations.api import OperationViewSet
 from storage_api.api import history, multicluster, names, overview, restoration, watching
 from storage_api.api.inventory import StoreInventory
@@ -353,6 +354,8 @@ def _cluster_routes() -> Iterator[URLPattern]:
         ClusterViewSet,
         CLUSTER,
     )
+    yield _route("clusters/<str:pk>/kubeconfig", "clusters-kubeconfig", ClusterKubeconfig)
+    yield _route("kubeconfig", "kubeconfig", FleetKubeconfig)
     yield _route("watch", "watch", watching.Watch)
     yield _route("watch/stream", "tickets-watch", WatchTickets)
     yield _route("history", "history", history.History)

@@ -29,6 +29,7 @@ from core.sockets.protocol import (  # noqa: E402
     serve,
 )
 from dialects.kubegale import code_of  # noqa: E402
+from gateway.listening import Gateway  # noqa: E402
 from operations import sockets as operation_sockets  # noqa: E402
 from storage_api import sockets as change_sockets  # noqa: E402
 from workloads import sockets as workload_sockets  # noqa: E402
@@ -101,11 +102,19 @@ async def _unknown(socket: Socket, arguments: Any) -> None:
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
+    gateway = Gateway()
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
             _close_sockets_before_stopping()
+            try:
+                await gateway.start()
+            except (OSError, DomainError) as error:
+                failure = f"the gateway cannot listen: {error}"
+                await send({"type": "lifespan.startup.failed", "message": failure})
+                return
         else:
+            await gateway.stop()
             await terminal.end_all()
             await stream_clients.close()
             await connections.close()

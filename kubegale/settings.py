@@ -1,8 +1,10 @@
 """Every setting, from environment variables alone; docs/settings.md lists them all."""
 
+import re
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from cryptography.fernet import Fernet
@@ -60,6 +62,7 @@ INSTALLED_APPS = [
     "access",
     "tenants",
     "billing",
+    "gateway",
     "console",
 ]
 MIDDLEWARE = [
@@ -470,6 +473,33 @@ if CLUSTER_CONCURRENCY < 1:
     raise env.SettingError("CLUSTER_CONCURRENCY must be at least 1.")
 WS_BASE_URL = env.text("WS_BASE_URL")
 KUBEGALE_WS_PORT = env.integer("KUBEGALE_WS_PORT", env.integer("KUBEGALE_PORT", 8000) + 1)
+
+# --- The gateway for kubectl ----------------------------------------------------------------------
+GATEWAY_ADDRESS = env.text("GATEWAY_ADDRESS")
+if GATEWAY_ADDRESS and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):[0-9]{1,5}", GATEWAY_ADDRESS):
+    raise env.SettingError(f"GATEWAY_ADDRESS must be host:port, not {GATEWAY_ADDRESS!r}.")
+GATEWAY_TLS = env.boolean("GATEWAY_TLS", True)
+GATEWAY_CERTIFICATE_FILE = env.text("GATEWAY_CERTIFICATE_FILE")
+GATEWAY_KEY_FILE = env.text("GATEWAY_KEY_FILE")
+GATEWAY_CA_FILE = env.text("GATEWAY_CA_FILE")
+GATEWAY_DATA_DIR = env.text("GATEWAY_DATA_DIR")
+GATEWAY_NAMES = env.words("GATEWAY_NAMES")
+if GATEWAY_ADDRESS and GATEWAY_TLS and not (GATEWAY_CERTIFICATE_FILE or GATEWAY_DATA_DIR):
+    raise env.SettingError(
+        "GATEWAY_ADDRESS needs GATEWAY_CERTIFICATE_FILE, or GATEWAY_DATA_DIR for a certificate of "
+        "its own, or GATEWAY_TLS=0 behind a proxy that speaks TLS."
+    )
+GATEWAY_URL = env.text("GATEWAY_URL").rstrip("/")
+if GATEWAY_URL and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", GATEWAY_URL):
+    raise env.SettingError(f"GATEWAY_URL must be an http(s) address, not {GATEWAY_URL!r}.")
+if GATEWAY_ADDRESS and GATEWAY_TLS and not GATEWAY_URL:
+    GATEWAY_URL = f"https://{GATEWAY_ADDRESS}"
+# Whether kubeconfigs name the gateway's own listener with a certificate of its own authority.
+GATEWAY_OWN_CERTIFICATE = (
+    bool(GATEWAY_ADDRESS and GATEWAY_TLS)
+    and not GATEWAY_CERTIFICATE_FILE
+    and urlsplit(GATEWAY_URL).netloc.rpartition(":")[2] == GATEWAY_ADDRESS.rpartition(":")[2]
+)
 
 # --- Storage --------------------------------------------------------------------------------------
 STORAGE_WIRE_PROFILE = env.choice("STORAGE_WIRE_PROFILE", "doc", ("doc", "go"))

@@ -1,6 +1,6 @@
 """The settings of `make run`, so that `manage.py` beside it reaches the same database."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from launcher import programs
@@ -32,9 +32,25 @@ def _stored_settings(home: Path) -> dict[str, str]:
 
     postgres = f"{ROLE}:{read('postgres.password')}@127.0.0.1:{read('postgres.port')}"
     redis = f":{read('redis.password')}@127.0.0.1:{read('redis.port')}"
+    gateway = _gateway(home, read)
     return {
+        **gateway,
         "DATABASE_URL": f"postgres://{postgres}/{ROLE}",
         "REDIS_URL": f"redis://{redis}/0",
         "SECRET_KEY": read("secret.key"),
         "FIELD_ENCRYPTION_KEYS": read("field-encryption.keys"),
+    }
+
+
+def _gateway(home: Path, read: Callable[[str], str]) -> dict[str, str]:
+    """Where the gateway of `make run` is, for the kubeconfigs that `manage.py` prints."""
+    try:
+        port = read("gateway.port")
+    except OSError:
+        # The folder is that of a version that had no gateway.
+        return {}
+    return {
+        "GATEWAY_ADDRESS": f"127.0.0.1:{port}",
+        "GATEWAY_URL": f"https://127.0.0.1:{port}",
+        "GATEWAY_DATA_DIR": str(home),
     }

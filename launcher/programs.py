@@ -58,11 +58,15 @@ class Listening:
             ("KUBEGALE_PORT", self.port),
             ("KUBEGALE_WS_PORT", self.ws_port),
         ):
-            if not ports.is_free(port, self.address):
-                raise LaunchError(
-                    f"Port {port} on {self.address} cannot be used (already in use?): "
-                    f"free it, or set {name} to another one."
-                )
+            self.check_port(name, port)
+
+    def check_port(self, name: str, port: int) -> None:
+        """LaunchError when the port, of the variable `name`, is already in use."""
+        if not ports.is_free(port, self.address):
+            raise LaunchError(
+                f"Port {port} on {self.address} cannot be used (already in use?): "
+                f"free it, or set {name} to another one."
+            )
 
     @property
     def host(self) -> str:
@@ -88,6 +92,7 @@ class Listening:
             "KUBEGALE_WS_PORT": str(self.ws_port),
             "KUBEGALE_WEB_SOCKET": str(folder / "web"),
             "KUBEGALE_WS_SOCKET": str(folder / "ws"),
+            "KUBEGALE_GATEWAY_SOCKET": str(folder / "gateway"),
         }
 
 
@@ -111,7 +116,11 @@ def socket_folder(home: Path | None = None) -> Iterator[Path]:
 
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:
-    text = environ.get(name) or str(default)
+    return parse_port(name, environ.get(name) or str(default))
+
+
+def parse_port(name: str, text: str) -> int:
+    """The port that the variable `name` gives; LaunchError when it is none."""
     if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
         return int(text)
     raise LaunchError(f"{name} must be a port number from 1 to 65535, not {text!r}.")

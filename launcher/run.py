@@ -24,6 +24,7 @@ DEMO = "demo"
 DOCUMENTED_AS_OPEN = "k8sservice,walm,bcs"
 # Grows when a database of an earlier, unreleased version cannot be migrated.
 SCHEMA = "2"
+USUAL_GATEWAY_PORT = 8443
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -121,7 +122,11 @@ class Launch:
         self.supervisor.start(programs.sockets(environment))
         self._demo_cluster(environment, state["clusters"])
         self._background(environment)
-        announce = partial(self._announce, password if state["password_current"] else None)
+        announce = partial(
+            self._announce,
+            password if state["password_current"] else None,
+            environment["GATEWAY_URL"],
+        )
         announce(f"KubeGale is ready after {time.monotonic() - started:.1f} s.")
         self.supervisor.watch(partial(announce, "KubeGale is running."))
 
@@ -137,6 +142,7 @@ class Launch:
             "LOG_FORMAT": "text",
             "WEB_CONCURRENCY": "1",
             **(open_demo if opened else {}),
+            **self._gateway(),
             **environ,
             **self.listening.environment(self.sockets),
             "PYTHONUNBUFFERED": "1",
@@ -146,6 +152,28 @@ class Launch:
                 "field-encryption.keys",
                 secretfiles.fernet_key,
             ),
+        }
+
+    def _gateway(self) -> dict[str, str]:
+        """Where kubectl reaches the clusters: KUBEGALE_GATEWAY_PORT, else 8443 or a free port.
+
+        The port is stored, since kubeconfigs name it.
+        """
+        stored = self.home / "gateway.port"
+        text = self.environ.get("KUBEGALE_GATEWAY_PORT") or ""
+        if text:
+            port = programs.parse_port("KUBEGALE_GATEWAY_PORT", text)
+            self.listening.check_port("KUBEGALE_GATEWAY_PORT", port)
+            stored.write_text(f"{port}\n")
+        else:
+            if not stored.exists():
+                stored.write_text(f"{USUAL_GATEWAY_PORT}\n")
+            port = ports.stored_port(stored)
+        literal = f"[{self.listening.address}]" if ":" in self.listening.address else ""
+        return {
+            "GATEWAY_ADDRESS": f"{literal or self.listening.address}:{port}",
+            "GATEWAY_URL": f"https://{self.listening.host}:{port}",
+            "GATEWAY_DATA_DIR": str(self.home),
         }
 
     def _secret(self, name: str, file: str, make: Callable[[], str]) -> str:
@@ -236,13 +264,14 @@ class Launch:
         if (collector := programs.collector(environment)) is not None:
             self.supervisor.start(collector)
 
-    def _announce(self, password: str | None, headline: str) -> None:
+    def _announce(self, password: str | None, gateway_url: str, headline: str) -> None:
         """The banner; `password` is None when it was changed since it was generated."""
         say = self.supervisor.say
         stored = self.home / "admin.password"
         say("")
         say(f"{headline} Ctrl-C stops all of it.")
         say(f"  address   {self.listening.url}/")
+        say(f"  kubectl   {gateway_url}/kube/…  (manage.py kubeconfig {ADMINISTRATOR})")
         say(f"  user      {ADMINISTRATOR}")
         say(f"  password  {password or '(changed since it was generated)'}")
         if stored.exists() and stored.read_text().strip() == password:

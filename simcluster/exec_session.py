@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import orjson
 from aiohttp import WSMsgType, web
 
-from simcluster import containers, logs
+from simcluster import containers, logs, spdy
 from simcluster.cluster import Cluster
 from simcluster.errors import ApiError, bad_request
 from simcluster.objects import is_finished
@@ -81,7 +81,7 @@ class Session:
     def __init__(
         self,
         cluster: Cluster,
-        socket: web.WebSocketResponse,
+        socket: web.WebSocketResponse | spdy.ChannelSocket,
         shell: Shell,
         *,
         channels: set[int],
@@ -244,7 +244,7 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
     """`.../pods/{name}/exec` and `.../attach`."""
     query = request.query
     pod = cluster.registry.read(target.resource, target.namespace, target.name)
-    container = _running_container(pod, query.get("container", ""))
+    _running_container(pod, query.get("container", ""))
     command = query.getall("command", [])
     if target.subresource == "exec" and not command:
         raise bad_request("you must specify at least 1 command for the container")
@@ -258,10 +258,33 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
     }
     if not any(flags.values()):
         raise bad_request("you must specify at least 1 of stdin, stdout, stderr")
+    if spdy.asks_for_spdy(request):
+        # The streams of the flags, one for the outcome, and one for sizes of a terminal.
+        count = sum(flags.values()) + 1 + is_true(query.get("tty"))
+        async with spdy.upgraded(request, "v4.channel.k8s.io") as connection:
+            streams = spdy.ChannelSocket(connection)
+            await streams.open(count)
+            await _serve(cluster, request, target, streams)
+        return web.Response()
     if "websocket" not in request.headers.get("Upgrade", "").lower():
         raise bad_request("Upgrade request required")
     socket = web.WebSocketResponse(protocols=PROTOCOLS, max_msg_size=0)
     await socket.prepare(request)
+    await _serve(cluster, request, target, socket)
+    return socket
+
+
+async def _serve(
+    cluster: Cluster,
+    request: web.Request,
+    target: Target,
+    socket: "web.WebSocketResponse | spdy.ChannelSocket",
+) -> None:
+    """Run the command, or attach, on an open socket; then close it."""
+    query = request.query
+    pod = cluster.registry.read(target.resource, target.namespace, target.name)
+    container = _running_container(pod, query.get("container", ""))
+    command = query.getall("command", [])
     env = containers.environment(cluster, pod, container)
     window = None
     if is_true(query.get("tty")):
@@ -272,9 +295,13 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
         cluster,
         socket,
         shell,
-        channels={channel for channel, is_open in flags.items() if is_open},
+        channels={
+            channel
+            for channel, name in ((STDIN, "stdin"), (STDOUT, "stdout"), (STDERR, "stderr"))
+            if is_true(query.get(name))
+        },
     )
-    await session.send(STDOUT if flags[STDOUT] else ERROR, b"")
+    await session.send(STDOUT if STDOUT in session.channels else ERROR, b"")
     if target.subresource == "attach":
         outcome = await _attach(cluster, session, pod, container)
     elif command[0].rpartition("/")[2] not in _PROGRAMS:
@@ -283,7 +310,6 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
         outcome = _outcome(await session.run(shell.execute(command)))
     await session.send(ERROR, orjson.dumps(outcome))
     await socket.close()
-    return socket
 
 
 async def _attach(cluster: Cluster, session: Session, pod: Object, container: Object) -> Object:

@@ -25,6 +25,7 @@ from simcluster import (
     metrics,
     openapi,
     patching,
+    port_forward,
     reviews,
     schema,
     subresources,
@@ -326,6 +327,8 @@ class Server:
             return await logs.answer(self.cluster, request, target)
         if name in ("exec", "attach"):
             return await exec_session.answer(self.cluster, request, target)
+        if name == "portforward":
+            return await port_forward.answer(self.cluster, request, target)
         options = write_options(request)
         options.subresource = name
         options.body = body

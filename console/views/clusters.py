@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from clusters.kinds import KINDS
 from console import navigation
@@ -213,6 +213,20 @@ def cluster(request: HttpRequest, cluster: int) -> HttpResponse:
         "at_cluster": True,
     }
     return render_page(request, "console/cluster.html", context)
+
+
+@require_POST
+@require_sign_in
+def kubeconfig(request: HttpRequest, cluster: int) -> HttpResponse:
+    """A kubeconfig for kubectl through the gateway, as a file: its token is shown this once."""
+    registered = call(request, "GET", f"clusters/{cluster}").data
+    made = call(request, "POST", f"clusters/{cluster}/kubeconfig", body={}).data
+    file_name = registered["name"].replace(" ", "-")
+    return HttpResponse(
+        made["kubeconfig"],
+        content_type="application/yaml",
+        headers={"Content-Disposition": f'attachment; filename="{file_name}.kubeconfig"'},
+    )
 
 
 @require_GET

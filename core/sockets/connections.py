@@ -17,22 +17,46 @@ P = ParamSpec("P")
 T = TypeVar("T")
 THREADS = 4
 REDIS_CONNECTIONS = 8
-_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+
+
+class DatabaseThreads:
+    """Threads for what uses the ORM: each has a connection to the database of its own."""
+
+    def __init__(self, size: int, name: str) -> None:
+        self._size = size
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix=name)
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the function returns, called in one of the threads."""
+
+        def call() -> T:
+            # Django does this around requests only; a connection that the server closed would be
+            # used again.
+            close_old_connections()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                close_old_connections()
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def close(self) -> None:
+        """Close the connections of all threads, at the end of the process."""
+        loop = asyncio.get_running_loop()
+        # Without the barrier one thread could run several of the calls, and another one none.
+        barrier = threading.Barrier(self._size, timeout=5)
+        calls = [
+            loop.run_in_executor(self._threads, _close_database, barrier) for _ in range(self._size)
+        ]
+        await asyncio.gather(*calls)
+
+
+_threads = DatabaseThreads(THREADS, "database")
 
 
 async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function that uses the ORM outside of the event loop, and return what it returns."""
-
-    def call() -> T:
-        # Django does this around requests only; a connection that the server closed would be used
-        # again.
-        close_old_connections()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            close_old_connections()
-
-    return await asyncio.get_running_loop().run_in_executor(_threads, call)
+    return await _threads.run(function, *args, **kwargs)
 
 
 @lru_cache(maxsize=1)
@@ -59,11 +83,12 @@ def _close_database(barrier: threading.Barrier) -> None:
         barrier.wait()
 
 
+async def close_database() -> None:
+    """Close the connections to the database."""
+    await _threads.close()
+
+
 async def close() -> None:
     """Close every connection, at the end of the process."""
-    loop = asyncio.get_running_loop()
-    # Without the barrier one thread could run several of the calls, and another one none.
-    barrier = threading.Barrier(THREADS, timeout=5)
-    calls = [loop.run_in_executor(_threads, _close_database, barrier) for _ in range(THREADS)]
-    await asyncio.gather(*calls)
+    await close_database()
     await async_redis().aclose()

@@ -34,12 +34,18 @@ TYPES = {"add": ADDED, "change": MODIFIED, "delete": DELETED}
 class WatchView:
     """What is watched: kinds with the places in which they may be seen.
 
-    Narrowed to some namespaces (empty: all) and to some labels.
+    Narrowed to some namespaces (empty: all), to some labels and some fields.
     """
 
     scopes: Sequence[tuple[Kind, Sequence[ClusterScope]]]
     namespaces: Sequence[str] = ()
     labels: LabelSelection = field(default_factory=LabelSelection)
+    fields: Sequence[Clause] = ()
+
+    @property
+    def selection(self) -> tuple[Clause, ...]:
+        """The conditions on one version of an object, which it may come to fulfil or lose."""
+        return (*self.labels.clauses, *self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +164,21 @@ FROM (
 ) chosen JOIN storage_change c ON c.seq = chosen.seq
 WHERE chosen.before < {bytes} ORDER BY c.seq
 """)
+# A version of an object with the columns that conditions may name; they are about a row called r.
+_VERSION = sql.SQL("""
+SELECT {version}.namespace, {version}.resource_name, {version}.data,
+       {version}.data #>> '{{spec,nodeName}}' AS node_name,
+       {version}.data #>> '{{status,phase}}' AS status,
+       {version}.data #>> '{{status,podIP}}' AS pod_ip
+""")
 _MATCHED_BEFORE = sql.SQL("""CASE WHEN c.op = 'change' THEN (
-  SELECT {labels} FROM storage_change r
-  WHERE r.cluster_id = c.cluster_id AND r.resource_type = c.resource_type
-    AND r.namespace = c.namespace AND r.resource_name = c.resource_name AND r.seq < c.seq
-  ORDER BY r.seq DESC LIMIT 1) END""")
+  SELECT coalesce(({selection}), false) FROM (
+    {version} FROM storage_change v
+    WHERE v.cluster_id = c.cluster_id AND v.resource_type = c.resource_type
+      AND v.namespace = c.namespace AND v.resource_name = c.resource_name AND v.seq < c.seq
+    ORDER BY v.seq DESC LIMIT 1
+  ) r
+) END""")
 
 
 def read_changes(view: WatchView, start: LogPosition, settled: int) -> tuple[list[WatchEntry], int]:
@@ -200,6 +216,18 @@ def read_changes(view: WatchView, start: LogPosition, settled: int) -> tuple[lis
     reached = int(rows[-1][0]) if rows else settled
     entries += _gaps(view, start.seq, reached)
     return sorted(entries, key=lambda entry: entry.seq), reached
+
+
+_CHANGED_TYPES = """
+SELECT DISTINCT resource_type FROM storage_change WHERE seq > %s AND seq <= %s
+"""
+
+
+def changed_types(after: int, upto: int) -> frozenset[str]:
+    """The resource types with changes between two settled sequence numbers."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CHANGED_TYPES, [after, upto])
+        return frozenset(row[0] for row in cursor.fetchall())
 
 
 _GAPS = """
@@ -261,24 +289,25 @@ def _statement(
     if view.namespaces:
         names = list(view.namespaces)
         clauses.append(Clause(_IN_NAMESPACES, (names, names)))
-    labels = view.labels.clauses
-    label_texts = [
-        sql.SQL("true"),
-        *(clause.text for clause in labels),
-    ]
-    label_params = [param for clause in labels for param in clause.params]
-    has_labels = sql.SQL(" AND ").join(label_texts)
+    selection = sql.SQL(" AND ").join(
+        [sql.SQL("true"), *(clause.text for clause in view.selection)]
+    )
+    selection_params = [param for clause in view.selection for param in clause.params]
     matched_before: sql.Composable = sql.SQL("NULL")
-    params = list(label_params)
-    if labels:
-        matched_before = _MATCHED_BEFORE.format(labels=has_labels)
-        params += label_params
+    params = list(selection_params)
+    if view.selection:
+        matched_before = _MATCHED_BEFORE.format(
+            selection=selection,
+            version=_VERSION.format(version=sql.Identifier("v")),
+        )
+        params += selection_params
     for clause in clauses:
         params += clause.params
     params.append(PAGE)
     statement = _NEXT.format(
-        # The conditions on labels are about a row called r.
-        matches=sql.SQL("(SELECT {} FROM (SELECT c.data AS data) r)").format(has_labels),
+        matches=sql.SQL("(SELECT {} FROM ({}) r)").format(
+            selection, _VERSION.format(version=sql.Identifier("c"))
+        ),
         matched_before=matched_before,
         where=sql.SQL(" AND ").join([clause.text for clause in clauses]),
         bytes=sql.Literal(PAGE_BYTES),
@@ -293,13 +322,13 @@ def _event_type(
     matches: bool,
     matched_before: bool | None,
 ) -> str:
-    """What a change is to a watcher of some labels; "" when it is none of theirs.
+    """What a change is to a watcher of some labels or fields; "" when it is none of theirs.
 
-    As for a watch of Kubernetes, an object that gets the labels is ADDED, and one that loses them
+    As for a watch of Kubernetes, an object that comes to match is ADDED, and one that ceases to is
     DELETED. `matched_before` is None when the version before is no longer stored: what no longer
     matches may have matched.
     """
-    if not view.labels.clauses or op != "change":
+    if not view.selection or op != "change":
         return TYPES[op] if matches else ""
     if matches:
         return ADDED if matched_before is False else MODIFIED

@@ -55,6 +55,8 @@ TABLE: list[tuple[set[str], str, str]] = [
         "GET",
         "kubegale:clusters-list kubegale:clusters-detail kubegale:clusters-namespaces kubegale:namespaces-list",
     ),
+    # A kubeconfig gives no more than its owner may do.
+    (EVERYBODY, "POST", "kubegale:clusters-kubeconfig kubegale:kubeconfig"),
     # Which fields a kind of the cluster has is no secret to who is anything in it.
     (EVERYBODY, "GET", "kubegale:schemas"),
     (EVERYBODY, "GET", "kubegale:tenants walm:walm-tenants walm:walm-stats"),

@@ -151,14 +151,15 @@ class Stack:
         }
         child = processes.start(programs.front({**self.environ, **listening, **changes}))
         try:
-            assert eventually(lambda: not child.alive or _listens(ports[0]), seconds=30)
+            assert eventually(lambda: not child.alive or listens(ports[0]), seconds=30)
             yield Running(*ports, front=child, web=self.web)
         finally:
             child.process.kill()
             child.process.wait()
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether anybody accepts on the port."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

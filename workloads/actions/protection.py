@@ -33,14 +33,24 @@ def protection_reason(ref: ObjectRef, item: Object | None) -> str:
     namespace = ref.name if ref.kind.plural == "namespaces" else ref.namespace
     if reason := namespace_protection(ref.cluster, namespace):
         return reason
+    return annotation_protection(item)
+
+
+def annotation_protection(item: Object | None) -> str:
+    """Why the object itself is protected; "" when it is not."""
     annotations = ((item or {}).get("metadata") or {}).get("annotations") or {}
     return f"is annotated {ANNOTATION}" if annotations.get(ANNOTATION) == "true" else ""
 
 
+def cluster_protection(cluster: Cluster) -> str:
+    """Why everything in a cluster is protected; "" when it is not."""
+    return f"is in the protected cluster {cluster.name}" if cluster.protected else ""
+
+
 def namespace_protection(cluster: Cluster, namespace: str) -> str:
     """Why everything in a cluster or namespace is protected; "" when it is not."""
-    if cluster.protected:
-        return f"is in the protected cluster {cluster.name}"
+    if reason := cluster_protection(cluster):
+        return reason
     if namespace in SYSTEM_NAMESPACES:
         return f"is in the system namespace {namespace}"
     return ""

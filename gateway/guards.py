@@ -1,0 +1,145 @@
+"""What REST checks besides the policy: roles that give too much, and protected objects."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import orjson
+from django.conf import settings
+
+from clusters import escalation, registry
+from clusters.client import ClusterClient
+from clusters.kinds import KINDS, Kind
+from clusters.manifests import Object
+from clusters.models import Cluster
+from clusters.wire import PATCH_TYPES
+from core.errors import DomainError, Invalid, NotFound
+from gateway.messages import Request, Response
+from gateway.request_info import RequestInfo
+from gateway.sessions import refusal_of
+from gateway.status import refusal
+from workloads.actions.protection import annotation_protection, cluster_protection
+from workloads.objects.manifests import patch_body
+
+MAX_ROLE_BODY = 1024 * 1024
+_ROLE_VERBS = frozenset({"create", "update", "patch"})
+_PATCH_WORDS = {media: word for word, media in PATCH_TYPES.items()}
+
+
+# --- protected objects ----------------------------------------------------------------------------
+def is_delete(info: RequestInfo) -> bool:
+    """Whether a request deletes objects themselves."""
+    return info.is_resource and info.verb in {"delete", "deletecollection"} and not info.subresource
+
+
+def refuse_protected(request: Request, cluster_id: int) -> Response | None:
+    """403 for deleting what was protected on purpose; None otherwise.
+
+    In the console one confirms such a deletion; kubectl has no way to ask. The header X-Confirm
+    with the object's name confirms it, as for REST.
+    """
+    info = request.info
+    confirmed = request.head.header("x-confirm")
+    if settings.CONFIRMATION_LEVEL == "off" or (info.name and confirmed == info.name):
+        return None
+    cluster = registry.find(cluster_id)
+    reason = cluster_protection(cluster) or _annotation(cluster, info)
+    if not reason:
+        return None
+    name = f' "{info.name}"' if info.name else ""
+    message = (
+        f"{info.resource}{name} {reason}: delete it in KubeGale, "
+        "or confirm with the header X-Confirm and its name"
+    )
+    return refusal(403, message, info=info)
+
+
+def _annotation(cluster: Cluster, info: RequestInfo) -> str:
+    if not info.name:
+        return ""
+    try:
+        raw = registry.client(cluster).request("GET", info.path)
+        return annotation_protection(orjson.loads(raw))
+    except (DomainError, orjson.JSONDecodeError):
+        # What cannot be read cannot be deleted either; the cluster says why.
+        return ""
+
+
+# --- roles ----------------------------------------------------------------------------------------
+def gives_rights(info: RequestInfo) -> bool:
+    """Whether a request writes a role or binding, which REST compares with the role `admin`."""
+    kind = KINDS.get(info.resource)
+    return (
+        info.is_resource
+        and info.verb in _ROLE_VERBS
+        and not info.subresource
+        and kind is not None
+        and kind.group == info.group
+        and escalation.gives_rights(kind)
+    )
+
+
+def write_role(request: Request, cluster_id: int, body: bytes) -> bytes | Response:
+    """The body to pass on, once the role in it is one that the caller may give; else the answer.
+
+    A patch is judged by what a dry run makes of it, and sent by us.
+    """
+    info = request.info
+    cluster = registry.find(cluster_id)
+    if cluster.impersonate:
+        # The cluster compares with the caller's own rights.
+        return body
+    kind = replace(KINDS[info.resource], version=info.version)
+    try:
+        if info.verb == "patch":
+            return _patched(request, cluster, kind, body)
+        client = registry.client(cluster)
+        escalation.check(client, kind, _read_by_cluster(request, client, body), info.namespace)
+    except DomainError as error:
+        return refusal_of(error)
+    return body
+
+
+def _read_by_cluster(request: Request, client: ClusterClient, body: bytes) -> Object:
+    """The object that a body is, in whichever encoding: as the cluster reads it in a dry run.
+
+    So that it cannot be read in another way than it was checked.
+    """
+    query: dict[str, object] = {**dict(reversed(request.head.query)), "dryRun": "All"}
+    answer = client.request(
+        request.head.method,
+        request.info.path,
+        query=query,
+        body=body,
+        content_type=request.head.header("content-type") or "application/json",
+    )
+    manifest: Object = orjson.loads(answer)
+    return manifest
+
+
+def _patched(request: Request, cluster: Cluster, kind: Kind, body: bytes) -> Response:
+    info = request.info
+    media = request.head.header("content-type").partition(";")[0].strip().lower()
+    patch = _PATCH_WORDS.get(media)
+    if patch is None:
+        raise Invalid("the type of the patch is not supported", status=415)
+    client = registry.client(cluster)
+    query: Mapping[str, object] = dict(reversed(request.head.query))
+
+    def send(content: bytes, dry_run: bool) -> bytes:
+        return client.patch(
+            kind,
+            info.name,
+            content,
+            patch=patch,
+            namespace=info.namespace or None,
+            query={**query, "dryRun": "All"} if dry_run else query,
+        )
+
+    content = patch_body(body, patch)
+    try:
+        answer = escalation.checked_patch(
+            client, kind, info.name, info.namespace, content, patch=patch, send=send
+        )
+    except NotFound as error:
+        return refusal(404, error.message, info=info)
+    return Response(200, answer)
