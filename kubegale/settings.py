@@ -6,6 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from cryptography.fernet import Fernet
+from django.templatetags.static import static
 from kombu import Queue
 
 from core import client_certificates
@@ -297,6 +298,14 @@ UNFOLD = {
     "SITE_HEADER": "KubeGale",
     "SITE_SUBHEADER": "every row",
     "SITE_URL": "/",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            # Called for each page, as the storage of static files needs the settings.
+            "href": lambda request: static("console/icon.svg"),
+        }
+    ],
     "SHOW_VIEW_ON_SITE": False,
 }
 

@@ -270,6 +270,11 @@ def _claim(obj: Object) -> None:
     _fill(obj.setdefault("spec", {}), volumeMode="Filesystem")
 
 
+def _node(obj: Object) -> None:
+    # The API server writes a Node's spec even when it is empty, and controllers read it.
+    obj.setdefault("spec", {})
+
+
 def _volume_object(obj: Object) -> None:
     _fill(
         obj.setdefault("spec", {}),
@@ -363,6 +368,7 @@ TABLE: dict[str, Defaulter] = {
     "persistentvolumes": _volume_object,
     "storageclasses.storage.k8s.io": _storage_class,
     "namespaces": _namespace,
+    "nodes": _node,
     "secrets": _secret,
     "limitranges": _limit_range,
     "horizontalpodautoscalers.autoscaling": _autoscaler,

@@ -76,7 +76,8 @@ class Change(models.Model):
     data = models.JSONField()
     written_by = models.TextField(
         null=True,
-        help_text="The newest writers that the cluster named; see `authors`.",
+        help_text="The newest entries of managedFields, as JSON: [[manager, operation, "
+        "subresource, time], …].",
     )
 
     class Meta:
@@ -319,6 +320,7 @@ class FreeIndex(models.Model):
 
     class Meta:
         db_table = "storage_free_index"
+        verbose_name_plural = "free indexes"
         constraints = [
             models.UniqueConstraint(
                 fields=["resource_type", "name"],
@@ -338,6 +340,7 @@ class CollectorProcess(models.Model):
 
     class Meta:
         db_table = "storage_collector"
+        verbose_name_plural = "collector processes"
 
     def __str__(self) -> str:
         return self.name
