@@ -165,7 +165,7 @@ def frame_context(
     request: HttpRequest,
     cluster_id: object = None,
 ) -> dict[str, Any]:
-    """What base.html needs; {} when nobody is signed in.
+    """What base.html needs; {} without a session.
 
     The frame shows the cluster of the page, or the last one that the person looked at.
     """

@@ -1,6 +1,6 @@
 """The K8s-service document: `{"code","message","msgId","responseTime"}`.
 
-Members are in alphabetical order, and the HTTP status is 200 whatever the code says.
+Members are in alphabetical order, and the HTTP status is 200 for every code.
 """
 
 import re
@@ -174,7 +174,7 @@ def _text(value: object) -> str | None:
 
 
 class Parameters:
-    """A call's parameters, whatever the case of their names.
+    """A call's parameters; their names are case-insensitive.
 
     The exact spelling wins over others, and the body over the query.
     """

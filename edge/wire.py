@@ -152,7 +152,7 @@ def _target(line: bytes) -> bytes:
 def parse_request(raw: bytes, limits: Limits) -> Request:
     """The head of a request; `raw` ends with its empty line.
 
-    Refusal for whatever two readers could read in two ways.
+    Refusal for a message that two readers could read in two ways.
     """
     line, *lines = raw[:-4].split(CRLF)
     match = REQUEST_LINE.fullmatch(line)
@@ -189,7 +189,7 @@ def _parse_headers(lines: list[bytes], limits: Limits) -> list[tuple[bytes, byte
 
 
 def _read_connection(request: Request) -> None:
-    """What becomes of the connection: kept, upgraded, or asked to go on (100-continue)."""
+    """What becomes of the connection: kept open, upgraded, or asked to go on (100-continue)."""
     nominated: set[bytes] = set()
     for name, value in request.headers:
         if name == b"connection":
@@ -284,7 +284,7 @@ def parse_answer(raw: bytes, method: bytes) -> Answer:
                 close = close or value.lower() == b"close"
         headers.append((name, value))
     if method == b"HEAD" or status in (204, 304) or status < 200:
-        # These have no body, whatever their headers say.
+        # These have no body, even if their headers announce one.
         length = 0
     return Answer(status, headers, line, length, not close and length != -1)
 

@@ -54,7 +54,7 @@ class Postgres:
 
     @cached_property
     def password(self) -> str:
-        """The password of our role; generated once, kept beside the data."""
+        """The password of our role; generated once, stored next to the data."""
         file = self.home / "postgres.password"
         if (self.data / "PG_VERSION").exists() and not file.exists():
             raise LaunchError(
@@ -177,7 +177,7 @@ class Postgres:
             ) from error
 
     def _initialise(self, environment: Mapping[str, str]) -> None:
-        """Make the data directory beside its place and move it there when it is complete."""
+        """Make the data directory under another name and move it there when it is complete."""
         fresh = self.home / "postgres.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)

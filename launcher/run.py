@@ -221,7 +221,7 @@ class Launch:
         )
 
     def _background(self, environment: Mapping[str, str]) -> None:
-        """Start what nobody waits for, once the web server answers."""
+        """Start what no other process waits for, once the web server answers."""
         self.supervisor.until(
             lambda: _answers(f"{self.listening.url}/readyz"),
             seconds=120.0,

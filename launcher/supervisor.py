@@ -54,12 +54,12 @@ class Supervisor:
     # When (monotonic time) the first signal came, and whether a later one insisted.
     _stop_requested: float | None = None
     _insisted: bool = False
-    # Whether nobody reads our output any more.
+    # Whether the reader of our output has gone away.
     _output_closed: bool = False
 
     @contextmanager
     def running(self) -> Iterator["Supervisor"]:
-        """Take the signals, and stop every child at the end of the block, whatever ends it."""
+        """Take the signals, and stop every child however the block ends."""
         before = {
             number: signal.signal(number, self._on_signal)
             for number in SIGNALS

@@ -44,7 +44,7 @@ class Tokens:
         self.users: dict[str, User] = {}
 
     def issue(self, user: User, token: str = "") -> str:
-        """A token for a user; a new random one unless given."""
+        """A token for a user; a new random one by default."""
         token = token or secrets.token_urlsafe(32)
         self.users[token] = user
         return token

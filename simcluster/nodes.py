@@ -22,7 +22,7 @@ class Addresses:
         self._reserved: set[str] = set()
 
     def reserve(self, address: str) -> None:
-        """Give an address to nobody: a pod of an earlier process has it."""
+        """Reserve an address that a pod of an earlier process has."""
         self._reserved.add(address)
 
     def take(self, node: str) -> str:

@@ -251,7 +251,7 @@ class Host(models.Model):
 
 
 class WatchNode(models.Model):
-    """An object that others watch, kept apart by environment."""
+    """An object that others watch; each environment has its own."""
 
     env = models.TextField(choices=[("mesos", "mesos"), ("k8s", "k8s")])
     cluster_id = models.TextField()

@@ -273,7 +273,7 @@ class Deploy(OrderSecretView):
     def members(self, request: Request) -> Mapping[str, Any]:
         """The members of the body, without a container's members that are empty.
 
-        Some clients send those beside `containers`.
+        Some clients send those next to `containers`.
         """
         return {
             name: value

@@ -199,7 +199,7 @@ class Order(models.Model):
 
 
 class Payment(models.Model):
-    """Money in (positive) or given back (negative)."""
+    """A payment (positive) or a refund (negative)."""
 
     order = models.ForeignKey(
         Order,

@@ -30,7 +30,7 @@ ONLY_COMMENTS = re.compile(r"\ufeff?(?:[^\S\n]*+(?:#[^\n]*+)?(?:\n|\Z))*+")
 ONLY_DIRECTIVES = re.compile(
     r"(?:\ufeff)?(?:[^\S\n]*+(?:#[^\n]*+)?\n)*+(?:%[^\n]*+\n|[^\S\n]*+(?:#[^\n]*+)?\n)++"
 )
-# Filled in by the API server; nobody can change them by editing.
+# Filled in by the API server; an edit cannot change them.
 SERVER_FIELDS = ("managedFields", "selfLink")
 # In the way of a comparison: they change with every write.
 VOLATILE_FIELDS = ("resourceVersion", "generation", "managedFields", "uid", "creationTimestamp")

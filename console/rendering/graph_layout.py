@@ -55,7 +55,7 @@ def lay_out(
     columns: Mapping[str, int],
     edges: Sequence[tuple[str, str]],
 ) -> GraphLayout:
-    """Lay out vertices, given the column of each, so that neighbours are near each other.
+    """Lay out vertices in their columns so that neighbours are near each other.
 
     Columns without vertices take no room. An edge with an unknown vertex is left out.
     """

@@ -23,7 +23,7 @@ from console.rendering.health import Object, get
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One thing that can be done: its title, and what it will do."""
+    """An action on an object: its title and its effect."""
 
     title: str | Promise
     explains: str | Promise
@@ -283,7 +283,7 @@ def _run_scale(
     verb: str,
 ) -> HttpResponse:
     replicas = forms.form_number(request, "replicas")
-    # What the person saw: the API refuses the change when somebody else has scaled since.
+    # What the person saw: the API refuses the change when another user has scaled since.
     current = forms.form_number(request, "current")
     body = {**location.query, "replicas": replicas, "current_replicas": current}
     path = f"{location.plural}/{location.name}/scale"

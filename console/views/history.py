@@ -87,7 +87,7 @@ def _head_context(request: HttpRequest, location: Location) -> dict[str, Any]:
 @require_sign_in
 @object_view
 def object_history(request: HttpRequest, location: Location) -> HttpResponse:
-    """Every version that is kept of the object, with a slider over them."""
+    """Every stored version of the object, with a slider over them."""
     head = _head_context(request, location)
     query = {**history_query(location), "pageSize": MAX_VERSIONS}
     problem = ""

@@ -122,7 +122,7 @@ def object_page(request: HttpRequest, location: Location) -> HttpResponse:
 def object_data(request: HttpRequest, location: Location) -> HttpResponse:
     """With a span as `cluster_data`, else {"now": {name: {"used", …}}, "source"}.
 
-    Names are "cpu" (cores) and "memory" (bytes); beside "used" stand "asked" and "limit" of a pod
+    Names are "cpu" (cores) and "memory" (bytes); next to "used" stand "asked" and "limit" of a pod
     or "has" of a node. A number that no source has is null.
     """
     if span := request.GET.get("span"):

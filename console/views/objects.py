@@ -74,7 +74,7 @@ def head_context(
     tab: str = "",
     item: Object | None = None,
 ) -> dict[str, Any]:
-    """What the head of every page about an object needs; reads the object unless it is given."""
+    """What the head of every page about an object needs; reads the object if it is not passed."""
     current: Object = (
         call(request, "GET", location.path, query=location.query).data if item is None else item
     )
@@ -167,7 +167,7 @@ def _config_map_data(
 @require_sign_in
 @object_view
 def events(request: HttpRequest, location: Location) -> HttpResponse:
-    """What the cluster said about the object, newest first."""
+    """The cluster's events about the object, newest first."""
     context = head_context(request, location, "events")
     return render_page(
         request,

@@ -214,7 +214,7 @@ def change(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
 @require_POST
 @require_sign_in
 def members(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
-    """Take somebody in, give them another role, or send them away."""
+    """Add a member, change their role, or remove them."""
 
     def save() -> HttpResponse:
         address = f"/tenants/{cluster}/{path_segment(name)}"

@@ -1,4 +1,4 @@
-"""Namespace: what a new one is given, and the end of one with all that is in it."""
+"""Namespace: the objects of a new one, and the deletion of one with its contents."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -79,7 +79,7 @@ class Shell:
             return exit_call.code
 
     def execute(self, argv: list[str]) -> Run:
-        """Run one command given as words, as exec does; returns the exit code."""
+        """Run one command from its words, as exec does; returns the exit code."""
         try:
             return (yield from self._invoke(argv))
         except Exit as exit_call:

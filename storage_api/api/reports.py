@@ -56,7 +56,7 @@ class ReportView(StorageView):
     def body_naming_cluster(self, request: Request) -> Body:
         """The body of a write that names its cluster."""
         body = Body(raw_body(request))
-        # Rights first: whoever may not write learns nothing else.
+        # Rights first: a caller who may not write learns nothing else.
         self.authorise_cluster(request, body.text("clusterId"))
         self.refuse_unknown(request, request.query_params)
         body.refuse_unknown({column.key for column in self.shape.columns})

@@ -403,7 +403,7 @@ def _grace_seconds(value: object) -> int:
 def _check_patch(body: bytes) -> None:
     """Refuse patches that the API server would silently read in another way.
 
-    UnclearInput for a member that is given twice and differently, Unrepresentable for a number or
+    UnclearInput for a member with two different values, Unrepresentable for a number or
     character that would not arrive as it is. The API server judges all other mistakes.
     """
     try:
