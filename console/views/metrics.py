@@ -167,6 +167,7 @@ def _metrics_source(request: HttpRequest, location: Location) -> str:
     """Who measures here; a cluster that does not answer is the script's to tell."""
     try:
         return str(_read_usage(request, location)["source"])
+    # The page still opens: the next poll of the script may succeed.
     except ApiRefusal:
         return ""
 
