@@ -300,6 +300,7 @@ class FreeDocument(models.Model):
             GinIndex(
                 fields=["data"],
                 name="storage_free_data",
+                # Smaller and faster than the default class; containment is all that is asked.
                 opclasses=["jsonb_path_ops"],
             ),
         ]
@@ -361,6 +362,7 @@ class ClusterSync(models.Model):
         related_name="sync",
     )
     owner = models.TextField(default="", blank=True)
+    # The fencing token of the lease: a collector that lost it cannot write any more.
     token = models.BigIntegerField(default=0)
     expires_at = models.DateTimeField()
     stored_as = models.TextField(

@@ -109,6 +109,7 @@ def _possible_verbs(location: Location, item: Object) -> Iterator[str]:
             yield "restart"
         case "nodes":
             yield from ("uncordon" if get(item, "spec", "unschedulable") else "cordon", "drain")
+    # Every kind can be deleted, so it stands last in every row of buttons.
     yield "delete"
 
 
@@ -377,6 +378,7 @@ def _redirect_after(
             _("Job %(name)s was created.") % {"name": data["job"]},
         )
     notice = data.get("message") or _("Nothing had to be changed.")
+    # The API explains why it changed nothing; a change speaks for itself.
     if data.get("changed"):
         notice = _("Done.")
     return redirect(request, location.address, f"{notice} {warnings}".strip())

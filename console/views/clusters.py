@@ -356,7 +356,7 @@ def change(request: HttpRequest, cluster: int) -> HttpResponse:
         name: request.POST.get(name, "").strip() for name in ("name", "description", "prometheus")
     }
     body["protected"] = "protected" in request.POST
-    # The field is on the page only for credentials of some namespaces.
+    # Without the field the stored namespaces stay; an empty one clears them.
     if "namespaces" in request.POST:
         body["namespaces"] = request.POST["namespaces"].replace(",", " ").split()
     # The default moves by choosing another cluster; it is never taken away.
