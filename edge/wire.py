@@ -104,6 +104,7 @@ def check_certificate_headers(request: Request, names: frozenset[bytes], *, trus
         return
     if not trusted:
         request.headers = [pair for pair in request.headers if pair[0] not in names]
+    # The first or the last could be the client's own.
     present = [name for name, _ in request.headers if name in names]
     if len(present) > len(set(present)):
         raise Refusal(
@@ -137,6 +138,7 @@ def find_head(buffer: bytearray, limits: Limits) -> int:
 
 def _long_target(head: bytearray) -> bytes:
     """The path at the beginning of a request line that is too long; b"" where it is none."""
+    # Enough to see which dialect must word the refusal.
     words = bytes(head[:256]).split(b" ", 2)
     if len(words) < 2 or not words[1].startswith(b"/"):
         return b""
@@ -158,6 +160,7 @@ def parse_request(raw: bytes, limits: Limits) -> Request:
     match = REQUEST_LINE.fullmatch(line)
     if match is None:
         version = line.rpartition(b" ")[2]
+        # A real version of HTTP that we do not speak, for which there is a status.
         if re.fullmatch(rb"HTTP/[0-9]\.[0-9]", version) and not version.startswith(b"HTTP/1."):
             raise Refusal(505, "This server speaks HTTP/1.1.")
         raise Refusal(400, "The request line cannot be read.")
@@ -168,6 +171,7 @@ def parse_request(raw: bytes, limits: Limits) -> Request:
         _read_framing(request)
         _read_connection(request)
     except Refusal as refusal:
+        # The refusal is worded in the dialect of the address, as far as it can be read.
         refusal.target = refusal.target or _target(line)
         raise
     return request
@@ -205,6 +209,7 @@ def _read_connection(request: Request) -> None:
         and request.method == b"GET"
         and b"upgrade" in nominated
         and request.value(b"upgrade").lower() == b"websocket"
+        # A body would be read as frames of the socket.
         and request.length == 0
     )
     expectation = request.value(b"expect").lower()
@@ -223,6 +228,7 @@ def _read_address(request: Request) -> None:
     if request.target == b"*" and request.method == b"OPTIONS":
         return
     absolute = ABSOLUTE.fullmatch(request.target)
+    # User names in an address serve only to make it look like another host.
     if absolute is None or not absolute[1] or b"@" in absolute[1]:
         raise Refusal(400, "The request's address cannot be read.")
     rest = absolute[2]
@@ -236,6 +242,7 @@ def _read_framing(request: Request) -> None:
     """Read the length of the body; Refusal when more than one header gives it."""
     lengths = [value for name, value in request.headers if name == b"content-length"]
     codings = [value for name, value in request.headers if name == b"transfer-encoding"]
+    # Two readers that believe different ones would see different requests: request smuggling.
     if len(lengths) > 1 or (lengths and codings) or len(codings) > 1:
         raise Refusal(400, "The length of the request's body is given more than once.")
     if codings:
@@ -243,6 +250,7 @@ def _read_framing(request: Request) -> None:
             raise Refusal(400, "The only transfer encoding of a request's body is chunked.")
         request.length = None
     if lengths:
+        # int() also reads signs, underscores and blanks; 18 digits fit 64 bits.
         if not re.fullmatch(rb"[0-9]{1,18}", lengths[0]):
             raise Refusal(400, "Content-Length must be a whole number.")
         request.length = int(lengths[0])
