@@ -1,7 +1,7 @@
 """Whether a caller may do an act, and how much of it they see.
 
 Grants and tokens are compared with the tables of `access.policy`; a look at the cluster tells
-whether a namespace is still the one that a grant was given for.
+whether a namespace is still the one that a grant was made for.
 """
 
 from functools import partial

@@ -75,7 +75,7 @@ def without_stale(
 
 
 def _is_current(grant: EffectiveGrant, live_uids: dict[str, str]) -> bool:
-    """Whether the namespace is the one that the grant was given for.
+    """Whether the namespace is the one that the grant was made for.
 
     A grant on a name that did not exist yet is bound to the first namespace of that name.
     """

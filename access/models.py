@@ -22,6 +22,7 @@ class ApiToken(models.Model):
         related_name="api_tokens",
     )
     name = models.CharField(max_length=100)
+    # Unique, since a request is recognised by the hash of its token alone.
     digest = models.CharField(max_length=64, unique=True, editable=False)
     hint = models.CharField(
         max_length=12,
@@ -81,6 +82,7 @@ class ExternalIdentity(models.Model):
     class Meta:
         verbose_name_plural = "external identities"
         constraints = [
+            # A subject is unique only within its issuer.
             models.UniqueConstraint(fields=["issuer", "subject"], name="external_identity_once")
         ]
 
@@ -154,6 +156,8 @@ class Grant(models.Model):
                 condition=models.Q(role__in=[role.value for role in Role]), name="grant_known_role"
             ),
             models.UniqueConstraint(
+                # PostgreSQL counts nulls as different, so a plain constraint would allow the same
+                # grant twice.
                 Coalesce("user", 0),
                 Coalesce("group", 0),
                 Coalesce("cluster", 0),
@@ -189,6 +193,7 @@ class AuditEntry(models.Model):
         FAILED = "failed"
 
     at = models.DateTimeField(auto_now_add=True)
+    # A name may be given to another user later; the key is not.
     user_pk = models.BigIntegerField(null=True)
     username = models.CharField(max_length=150, blank=True, default="")
     token = models.CharField(
@@ -215,6 +220,7 @@ class AuditEntry(models.Model):
         help_text="The error's code; never its text, which could quote the input.",
     )
     diff = models.JSONField(default=list, blank=True)
+    # Facts that are no object's fields, such as a request's members or an operation's id.
     details = models.JSONField(default=dict, blank=True)
 
     class Meta:

@@ -106,7 +106,7 @@ def _as_text(value: object) -> str:
 
 
 def _sync_groups(user: User, claims: Claims) -> None:
-    """Set the provider's groups of the user; groups that were given here are left alone."""
+    """Set the provider's groups of the user; groups that were assigned here stay."""
     claim = claims.get(settings.OIDC_GROUPS_CLAIM)
     names: set[str] = set()
     if isinstance(claim, list):

@@ -304,7 +304,7 @@ class EffectiveGrant:
     """Rights that a caller has: on everything, on a cluster, or on a namespace of it.
 
     `cluster` is a cluster's id, None for all of them. `uid` is that of the namespace when the grant
-    was given, "" when it did not exist yet. `source` is the id of the `Grant` row.
+    was made, "" when it did not exist yet. `source` is the id of the `Grant` row.
     """
 
     rights: frozenset[Right]

@@ -197,7 +197,7 @@ def _memory_of_units(fields: Mapping[str, Any]) -> str:
 
 
 def _check_unsupported(fields: Mapping[str, Any]) -> None:
-    """Storage and published paths are not sold; saying that none is wanted is fine."""
+    """Storage and published paths are not sold; an explicit "none" is accepted."""
     if fields.get("mountPath") not in (None, ""):
         raise Invalid("mountPath needs storage, and the order has none", field="mountPath")
     if fields.get("exposedPorts") not in (None, []):
@@ -283,7 +283,7 @@ def _parse_port_request(item: Any, *, random: bool) -> PortRequest:
     protocol = str(fields.get("protocol") or "TCP").upper()
     if protocol not in PROTOCOLS:
         raise Invalid("protocol must be TCP or UDP", field="protocol")
-    # A chosen port is ignored, whatever it is, when the system chooses.
+    # A chosen port is ignored when the system chooses.
     chosen = None if random or host is None else parse_port(host, "hostPort")
     return PortRequest(parse_port(fields["containerPort"], "containerPort"), chosen, protocol)
 

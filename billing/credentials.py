@@ -1,4 +1,4 @@
-"""Order secrets: 30 base58 characters, shown once, kept as keyed hashes."""
+"""Order secrets: 30 base58 characters, shown once, stored as keyed hashes."""
 
 import secrets
 

@@ -25,7 +25,7 @@ CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "NET_BIND_SERVICE", "SETGID",
 
 
 def labels(order: Order) -> dict[str, str]:
-    """The labels by which an order's objects are found."""
+    """The labels that select an order's objects."""
     return {"app": str(order.service_name), LABEL: order.pk}
 
 

@@ -165,6 +165,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
             clusters.count(),
             page.page,
             page.size,
+            # The document's example calls the items of this collection `list`.
             extra={"list": items},
         )
 
@@ -181,6 +182,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         authorise(self, request, AccessAttributes("create", "clusters"))
         body = json_body(request)
         annotate(request, name=body.get("name"))
+        # A trial connects as registering does, but saves nothing.
         if dry_run(body.get("dry_run", False)):
             annotate(request, details={"dry_run": True})
             cluster = registry.draft(
@@ -227,6 +229,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         """Remove a cluster from the registry; what runs in it stays as it is."""
         authorise(self, request, AccessAttributes("delete", "clusters", cluster=pk))
         cluster = registry.find(pk)
+        # Forgetting a cluster takes nothing away from it, so there is nothing to forecast.
         if dry_run(request.query_params.get("dry_run", json_body(request).get("dry_run", False))):
             return {}
         protected = "is protected" if cluster.protected else ""

@@ -19,7 +19,7 @@ from core.errors import (
     TooManyRequests,
 )
 
-# Characters of a Status message that are kept: an admission webhook may write a book.
+# A Status message is cut to so many characters: an admission webhook may write any length.
 MAX_MESSAGE = 4000
 
 _REFUSALS: dict[int, type[DomainError]] = {

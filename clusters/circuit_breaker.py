@@ -76,7 +76,7 @@ class CircuitBreaker:
             self._open_until = time.monotonic() + self.seconds
 
     def record_success(self) -> None:
-        """Close again: an answer came, whatever it says."""
+        """Close again: the cluster answered, even if with an error."""
         with self._lock:
             self._failures = 0
             self._is_doubtful = False

@@ -44,7 +44,7 @@ from core.errors import ClusterUnavailable, DomainError, Expired, NotFound
 
 R = TypeVar("R")
 
-# Characters of a version that are kept.
+# A version is cut to so many characters.
 MAX_VERSION = 64
 # A whole list may take this many times as long as one answer.
 LIST_TIMEOUTS = 4
@@ -92,7 +92,7 @@ def api_client(access: Access) -> ApiClient:
 
 
 class _RetryOnFreshConnection(urllib3.Retry):
-    """One more try on a new connection when the server has just closed the kept one."""
+    """One more try on a new connection when the server has just closed the idle one."""
 
     def _is_read_error(self, err: Exception) -> bool:
         # A connection that was closed counts as "other", which is retried; a time-out never is.
@@ -377,7 +377,7 @@ class ClusterClient:
         read_timeout: float | None = None,
         silence: float | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        """The answer as it arrives, whatever its status; the caller reads and releases it.
+        """The answer as it arrives, of any status; the caller reads and releases it.
 
         `silence`, for a followed log, is how many seconds may pass between two pieces once it has
         begun. Before that a cluster that says nothing for `read_timeout` seconds is not at fault:

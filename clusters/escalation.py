@@ -113,7 +113,7 @@ BUILT_IN = tuple(
 
 
 def gives_rights(kind: Kind) -> bool:
-    """Whether objects of the kind give rights in Kubernetes' RBAC, in whatever version."""
+    """Whether objects of the kind grant rights in Kubernetes' RBAC, in any version."""
     return kind.group == RBAC and kind.plural in ACCESS_KINDS
 
 

@@ -75,6 +75,7 @@ def refuse_dangerous(config: Object) -> None:
     for section in ("clusters", "users"):
         for name, body in _entries(config, section):
             for key in body:
+                # kubectl writes these keys without a value, too.
                 if key in REFUSED and body[key] not in (None, ""):
                     raise Invalid(
                         f"kubeconfig: {key} of {section[:-1]} {name!r} is refused: {REFUSED[key]}",
@@ -124,6 +125,7 @@ def host_name(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
+        # The trailing dot of an absolute name is not in certificates.
         name = text.rstrip(".") if text.isascii() else text.rstrip(".").encode("idna").decode()
     if not name or len(name) > MAX_HOST or not all(map(LABEL.match, name.split("."))):
         raise ValueError(f"{text[:60]!r} is not a host name")
@@ -143,11 +145,14 @@ def server_address(server: str, policy: str) -> str:
         host = host_name(_without_zone(parts.hostname or ""))
     except ValueError:
         raise Invalid("kubeconfig: server is not a valid address") from None
+    # They would appear wherever the address is shown or logged.
     if parts.username is not None:
         raise Invalid("kubeconfig: server must not hold credentials; they belong to a user")
     if parts.scheme not in {"https", "http"} or parts.query or parts.fragment:
         raise Invalid("kubeconfig: server must look like https://host:port")
+    # A host name is checked at each connection, when it is resolved.
     check_host(host, policy)
+    # Only an IPv6 address contains colons.
     authority = f"[{host}]" if ":" in host else host
     if port is not None:
         authority = f"{authority}:{port}"
@@ -213,6 +218,7 @@ def check(text: str) -> None:
                 f"kubeconfig: insecure-skip-tls-verify of cluster {name!r} must be true or false"
             )
     for name, body in _entries(config, "users"):
+        # Clients differ in which one they would send.
         if body.get("token") and (body.get("username") or body.get("password")):
             raise Invalid(
                 f"kubeconfig: user {name!r} has a token and a password; only one is allowed"
@@ -279,6 +285,7 @@ def with_context(text: str, choice: str) -> str:
     """
     config = parse(text)
     name = context_name(config, choice)
+    # The text stays as the user wrote it, comments included.
     if config.get("current-context") == name:
         return text
     try:

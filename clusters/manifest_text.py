@@ -30,7 +30,7 @@ ONLY_COMMENTS = re.compile(r"\ufeff?(?:[^\S\n]*+(?:#[^\n]*+)?(?:\n|\Z))*+")
 ONLY_DIRECTIVES = re.compile(
     r"(?:\ufeff)?(?:[^\S\n]*+(?:#[^\n]*+)?\n)*+(?:%[^\n]*+\n|[^\S\n]*+(?:#[^\n]*+)?\n)++"
 )
-# Filled in by the API server; nobody can change them by editing.
+# Filled in by the API server; an edit cannot change them.
 SERVER_FIELDS = ("managedFields", "selfLink")
 # In the way of a comparison: they change with every write.
 VOLATILE_FIELDS = ("resourceVersion", "generation", "managedFields", "uid", "creationTimestamp")
@@ -88,6 +88,7 @@ class Document:
 
 def check_length(text: str) -> None:
     """Raise Invalid when a text is larger than MAX_TEXT bytes."""
+    # The first test spares encoding a text that is too long in any encoding.
     if len(text) > MAX_TEXT or len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT:
         raise Invalid(f"the text is larger than {MAX_TEXT // 1024} KiB")
 
@@ -130,6 +131,7 @@ def _has_content(piece: str) -> bool:
 
 def _read_piece(piece: str, before: int) -> Iterator[Document]:
     head = BARE_SEPARATOR.match(piece)
+    # The JSON parser does not know `---`; the line is counted instead.
     if head and JSON.match(piece, head.end()):
         piece = piece[head.end() :]
         before += 1
@@ -203,6 +205,7 @@ def _split_list(document: Document) -> Iterator[Document]:
     obj = document.obj or {}
     kind = str(obj.get("kind") or "")
     items = obj.get("items")
+    # kubectl takes a List without items as an empty one.
     if kind == "List" and items is None and not document.problems:
         items = []
     if not (kind.endswith("List") and isinstance(items, list)):
@@ -213,6 +216,7 @@ def _split_list(document: Document) -> Iterator[Document]:
     _key, node = _descend(document.node, "items")
     for index, item in enumerate(items):
         _key, item_node = _descend(node, str(index))
+        # The problems of the whole List are listed once, not for each item.
         problems = document.problems if index == 0 else ()
         item_object: Object | None = None
         if not isinstance(item, dict):
@@ -227,6 +231,7 @@ def _split_list(document: Document) -> Iterator[Document]:
 
 def _duplicate_keys(node: yaml.Node | None, before: int) -> Iterator[Problem]:
     """Keys that a mapping has twice: readers of YAML keep the last one in silence."""
+    # A stack instead of recursion, so that the depth of a document does not matter.
     waiting = [node]
     while waiting:
         current = waiting.pop()
@@ -236,6 +241,7 @@ def _duplicate_keys(node: yaml.Node | None, before: int) -> Iterator[Problem]:
             names: set[str] = set()
             for key, value in current.value:
                 waiting.append(value)
+                # A mapping may have several merge keys.
                 if str(key.value) in names and key.value != "<<":
                     mark = key.start_mark
                     yield Problem(
@@ -283,6 +289,7 @@ def _descend(
     name: str,
 ) -> tuple[yaml.Node | None, yaml.Node | None]:
     """(key node, value node) one step further; (None, None) where there is none."""
+    # The length is bounded because int() of a long text is slow and may be refused.
     if isinstance(node, yaml.SequenceNode) and name.isdecimal() and len(name) < 10:
         return None, node.value[int(name)] if int(name) < len(node.value) else None
     if isinstance(node, yaml.MappingNode):

@@ -49,7 +49,7 @@ def clusters() -> QuerySet[Cluster]:
 
 
 def search(keyword: str = "") -> QuerySet[Cluster]:
-    """Clusters whose name or description holds the keyword, whatever its case."""
+    """Clusters whose name or description contains the keyword, case-insensitively."""
     rows = clusters()
     if not keyword:
         return rows
@@ -138,7 +138,7 @@ def note_write(cluster: int, path: str) -> None:
 
 
 def client(cluster: Cluster) -> ClusterClient:
-    """This process's client for the cluster, with its kept connections.
+    """This process's client for the cluster, with its open connections.
 
     It is replaced when the kubeconfig has changed; Invalid when the kubeconfig is refused.
     """
@@ -384,7 +384,7 @@ def _review(
 def system_uid(trial_client: ClusterClient) -> str:
     """The uid of the namespace kube-system, "" when it may not be read.
 
-    It identifies an API server under whatever address.
+    It identifies an API server under any of its addresses.
     """
     try:
         namespace = orjson.loads(trial_client.get(KINDS["namespaces"], "kube-system"))

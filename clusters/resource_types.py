@@ -73,7 +73,7 @@ def _singular(word: str) -> str:
 
 @lru_cache(maxsize=4096)
 def is_secret_type(resource_type: str) -> bool:
-    """Whether a stored type means the Secrets of Kubernetes or mesos, in whatever spelling.
+    """Whether a stored type means the Secrets of Kubernetes or mesos, in any spelling.
 
     A custom kind of that name (`Secret.example.com`) is something else.
     """

@@ -33,7 +33,7 @@ def json_view(
     """Decorate a view that answers a page's script.
 
     What the API refuses becomes {"message", "hint", "code", "details"} with a fitting status;
-    401 when nobody is signed in.
+    401 without a session.
     """
 
     @wraps(view)

@@ -120,6 +120,7 @@ def object_address(cluster: object, item: Mapping[str, Any]) -> str:
     plural = str(item["plural"])
     group = str(item.get("group") or "")
     built_in = KINDS.get(plural)
+    # A custom kind may have the plural of a built-in one.
     if built_in is None or built_in.group != group:
         plural = f"{plural}.{item.get('version') or 'v1'}.{group}"
     namespace = html.path_segment(item.get("namespace") or "-")
@@ -165,7 +166,7 @@ def frame_context(
     request: HttpRequest,
     cluster_id: object = None,
 ) -> dict[str, Any]:
-    """What base.html needs; {} when nobody is signed in.
+    """What base.html needs; {} without a session.
 
     The frame shows the cluster of the page, or the last one that the person looked at.
     """
@@ -173,6 +174,7 @@ def frame_context(
         return {}
     clusters = list_clusters(request, cluster_id)
     current_id = str(cluster_id or request.COOKIES.get(LAST_CLUSTER_COOKIE, ""))
+    # With a single cluster there is nothing to choose.
     only_cluster = clusters[0] if len(clusters) == 1 else None
     current = next(
         (cluster for cluster in clusters if str(cluster["id"]) == current_id), only_cluster
@@ -205,6 +207,7 @@ def _kind_in_path(path: str) -> str:
     return "".join(path.split("/")[3:4]) if path.startswith("/clusters/") else ""
 
 
+# Every page needs these links, and few of their variants exist.
 @lru_cache(maxsize=64)
 def _section_links(
     section: str,

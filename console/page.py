@@ -49,9 +49,11 @@ def require_sign_in(
             return view(request, *args, **kwargs)
         except ApiRefusal as refusal:
             return _redirect_to_kind(request, refusal) or render_refusal(request, refusal)
+        # Django turns these into the right status itself.
         except (Http404, PermissionDenied, SuspiciousOperation):
             raise
         except Exception:
+            # The visitor sees no trace; the log has it under the request id.
             log.exception("a page failed", extra={"path": request.path, "method": request.method})
             return render_refusal(request, ApiRefusal(5001, _("KubeGale itself failed."), {}, 500))
 
@@ -90,6 +92,7 @@ def _redirect_to_kind(
     match = request.resolver_match
     names = match.kwargs if match else {}
     text = str(names.get("plural", ""))
+    # Only a GET can be redirected without losing its body.
     if refusal.status != 404 or request.method != "GET" or not text or text in KINDS:
         return None
     try:
@@ -143,6 +146,7 @@ def render_page(
     bare = is_fragment(request)
     context = dict(context or {})
     frame = {} if bare else navigation.frame_context(request, context.get("cluster_id"))
+    # New for each answer: a nonce that repeats protects nothing.
     nonce = secrets.token_urlsafe(16)
     values = {
         "layout": "console/fragment.html" if bare else "console/base.html",
@@ -154,6 +158,7 @@ def render_page(
     content = render_to_string(template, values, request)
     response = HttpResponse(content, status=status)
     with_security_headers(request, response, nonce)
+    # The overview and pages without a cluster keep the last choice.
     if frame.get("chosen_cluster") and context.get("cluster_id"):
         response.set_cookie(
             navigation.LAST_CLUSTER_COOKIE,
@@ -168,6 +173,7 @@ def render_page(
 def preferences(request: HttpRequest) -> dict[str, Any]:
     """The viewer's theme out of their cookies ("" follows the system), and the languages."""
     theme = request.COOKIES.get("theme", "")
+    # A cookie is the visitor's to edit, and this value stands in the page.
     return {"theme": theme if theme in THEMES else "", "languages": settings.LANGUAGES}
 
 

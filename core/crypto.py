@@ -115,7 +115,7 @@ class EncryptedTextField(TextField):
 
 
 def rotate_all() -> int:
-    """Encrypt every encrypted value anew under the first key; the number of rows.
+    """Re-encrypt every encrypted value under the first key; the number of rows.
 
     These are all EncryptedTextFields, and what the functions in KEY_ROTATIONS rewrite. ValueError,
     and nothing changed, when no key fits.

@@ -35,7 +35,7 @@ def behind_front(application: Application, environ: Mapping[str, str]) -> Applic
             request[BEHIND_FRONT] = True
             request["REMOTE_ADDR"] = peer
             if not _is_listed(peer, proxies):
-                # The web server believes X-Forwarded-Proto of whatever comes over its unix socket.
+                # The web server believes X-Forwarded-Proto of every request over its unix socket.
                 request["wsgi.url_scheme"] = "http"
             if length:
                 request[BODY_LEFT] = True

@@ -1,6 +1,6 @@
 """The K8s-service document: `{"code","message","msgId","responseTime"}`.
 
-Members are in alphabetical order, and the HTTP status is 200 whatever the code says.
+Members are in alphabetical order, and the HTTP status is 200 for every code.
 """
 
 import re
@@ -174,7 +174,7 @@ def _text(value: object) -> str | None:
 
 
 class Parameters:
-    """A call's parameters, whatever the case of their names.
+    """A call's parameters; their names are case-insensitive.
 
     The exact spelling wins over others, and the body over the query.
     """
@@ -186,6 +186,7 @@ class Parameters:
     def find(self, name: str) -> str | None:
         """The value as text, None when it was not sent."""
         for source in self._sources:
+            # The document's own examples write `namespace` for `nameSpace`.
             spellings = [key for key in source if key.lower() == name.lower()]
             for key in [name, *spellings]:
                 value = _text(source.get(key))
@@ -247,11 +248,12 @@ class ServiceView(DialectView):
         body = raw_body(request).removeprefix(BOM_UTF8)
         is_json = body.lstrip()[:1] == b"{"
         is_multipart = (request.content_type or "").startswith("multipart/")
+        # Only an urlencoded form can name a member twice unnoticed: JSON is refused when read.
         if is_json or is_multipart or not members:
             return members
         for name, values in QueryDict(body, encoding="utf-8").lists():
             if len(set(values)) > 1:
-                raise errors.UnclearInput(f"{name[:100]} is given twice, and differently")
+                raise errors.UnclearInput(f"{name[:100]} is given twice with different values")
         return members
 
     def _shape(self, data: Any) -> object:
@@ -341,6 +343,7 @@ class GetPod(ServiceView):
 
 def _address(service: Mapping[str, Any]) -> dict[str, object]:
     spec = service.get("spec") or {}
+    # A headless Service may have none.
     ports = spec.get("ports") or [{}]
     return _present({"clusterIP": spec.get("clusterIP"), "clusterPort": ports[0].get("port")})
 

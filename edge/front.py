@@ -22,7 +22,7 @@ from edge.spool import Budget
 from edge.upstreams import Upstream
 
 BACKLOG = 2048
-# How long feeds and followed logs may go on once the front is told to stop; their clients come back
+# How long feeds and followed logs may go on once the front has to stop; their clients come back
 # by themselves.
 STREAM_FAREWELL = 3.0
 TUNNEL_FAREWELL = 8.0

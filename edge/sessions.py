@@ -299,7 +299,7 @@ class Session:
             if answer is not None:
                 return server, answer
             server.abort()
-            # A kept connection may end just as it is used again; what changes nothing is asked once
+            # An idle connection may end just as it is used again; what changes nothing is sent once
             # more, and nothing else is sent on one.
             if last or not used:
                 break
@@ -441,7 +441,7 @@ class Session:
         if request.websocket:
             lines += [b"connection: Upgrade", b"upgrade: websocket"]
         elif not _repeatable(request, size):
-            # The web server ends a connection, whatever it has said, when much of a body was not
+            # The web server ends a connection, after any answer, when much of a body was not
             # read.
             lines.append(b"connection: close")
         return CRLF.join(lines) + END

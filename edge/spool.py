@@ -47,7 +47,7 @@ class Spool:
             self._head += data
             return True
         if self._file is None:
-            # It has no name: the system removes it with the process, whatever ends that.
+            # It has no name: the system removes it with the process, even after SIGKILL.
             self._file = tempfile.TemporaryFile(  # noqa: SIM115  close() closes it
                 prefix="kubegale-front-", buffering=0
             )

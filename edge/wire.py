@@ -111,6 +111,7 @@ def check_certificate_headers(request: Request, names: frozenset[bytes], *, trus
         return
     if not trusted:
         request.headers = [pair for pair in request.headers if pair[0] not in names]
+    # The first or the last could be the client's own.
     present = [name for name, _ in request.headers if name in names]
     if len(present) > len(set(present)):
         raise Refusal(
@@ -144,6 +145,7 @@ def find_head(buffer: bytearray, limits: Limits) -> int:
 
 def _long_target(head: bytearray) -> bytes:
     """The path at the beginning of a request line that is too long; b"" where it is none."""
+    # Enough to see which dialect must word the refusal.
     words = bytes(head[:256]).split(b" ", 2)
     if len(words) < 2 or not words[1].startswith(b"/"):
         return b""
@@ -159,12 +161,13 @@ def _target(line: bytes) -> bytes:
 def parse_request(raw: bytes, limits: Limits) -> Request:
     """The head of a request; `raw` ends with its empty line.
 
-    Refusal for whatever two readers could read in two ways.
+    Refusal for a message that two readers could read in two ways.
     """
     line, *lines = raw[:-4].split(CRLF)
     match = REQUEST_LINE.fullmatch(line)
     if match is None:
         version = line.rpartition(b" ")[2]
+        # A real version of HTTP that we do not speak, for which there is a status.
         if re.fullmatch(rb"HTTP/[0-9]\.[0-9]", version) and not version.startswith(b"HTTP/1."):
             raise Refusal(505, "This server speaks HTTP/1.1.")
         raise Refusal(400, "The request line cannot be read.")
@@ -175,6 +178,7 @@ def parse_request(raw: bytes, limits: Limits) -> Request:
         _read_framing(request)
         _read_connection(request)
     except Refusal as refusal:
+        # The refusal is worded in the dialect of the address, as far as it can be read.
         refusal.target = refusal.target or _target(line)
         raise
     return request
@@ -196,7 +200,7 @@ def _parse_headers(lines: list[bytes], limits: Limits) -> list[tuple[bytes, byte
 
 
 def _read_connection(request: Request) -> None:
-    """What becomes of the connection: kept, upgraded, or asked to go on (100-continue)."""
+    """What becomes of the connection: kept open, upgraded, or asked to go on (100-continue)."""
     nominated: set[bytes] = set()
     for name, value in request.headers:
         if name == b"connection":
@@ -212,6 +216,7 @@ def _read_connection(request: Request) -> None:
         and request.method == b"GET"
         and b"upgrade" in nominated
         and request.value(b"upgrade").lower() == b"websocket"
+        # A body would be read as frames of the socket.
         and request.length == 0
     )
     expectation = request.value(b"expect").lower()
@@ -230,6 +235,7 @@ def _read_address(request: Request) -> None:
     if request.target == b"*" and request.method == b"OPTIONS":
         return
     absolute = ABSOLUTE.fullmatch(request.target)
+    # User names in an address serve only to make it look like another host.
     if absolute is None or not absolute[1] or b"@" in absolute[1]:
         raise Refusal(400, "The request's address cannot be read.")
     rest = absolute[2]
@@ -243,6 +249,7 @@ def _read_framing(request: Request) -> None:
     """Read the length of the body; Refusal when more than one header gives it."""
     lengths = [value for name, value in request.headers if name == b"content-length"]
     codings = [value for name, value in request.headers if name == b"transfer-encoding"]
+    # Two readers that believe different ones would see different requests: request smuggling.
     if len(lengths) > 1 or (lengths and codings) or len(codings) > 1:
         raise Refusal(400, "The length of the request's body is given more than once.")
     if codings:
@@ -250,6 +257,7 @@ def _read_framing(request: Request) -> None:
             raise Refusal(400, "The only transfer encoding of a request's body is chunked.")
         request.length = None
     if lengths:
+        # int() also reads signs, underscores and blanks; 18 digits fit 64 bits.
         if not re.fullmatch(rb"[0-9]{1,18}", lengths[0]):
             raise Refusal(400, "Content-Length must be a whole number.")
         request.length = int(lengths[0])
@@ -291,7 +299,7 @@ def parse_answer(raw: bytes, method: bytes) -> Answer:
                 close = close or value.lower() == b"close"
         headers.append((name, value))
     if method == b"HEAD" or status in (204, 304) or status < 200:
-        # These have no body, whatever their headers say.
+        # These have no body, even if their headers announce one.
         length = 0
     return Answer(status, headers, line, length, not close and length != -1)
 

@@ -124,7 +124,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 
 
 def _close_sockets_before_stopping() -> None:
-    """Close sockets with 1001 when the process is told to stop, so that clients connect again.
+    """Close sockets with 1001 when the process has to stop, so that clients connect again.
 
     uvicorn would close them with 1012 at once.
     """

@@ -94,7 +94,7 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
 
 
 def post_worker_init(worker: Worker) -> None:
-    """End feeds and followed logs as soon as the process is told to stop.
+    """End feeds and followed logs as soon as the process has to stop.
 
     gunicorn itself would wait for them.
     """

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from cryptography.fernet import Fernet
+from django.templatetags.static import static
 from kombu import Queue
 
 from core import client_certificates
@@ -256,7 +257,7 @@ TIME_ZONE = env.text("TIME_ZONE", "UTC")
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.text("STATIC_ROOT", str(BASE_DIR / "staticfiles")))
 STATICFILES_DIRS = [path for path in [BASE_DIR / "static"] if path.is_dir()]
-# collectstatic leaves a compressed copy beside each file, which browsers then get.
+# collectstatic leaves a compressed copy next to each file, which browsers then get.
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
@@ -281,7 +282,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = env.boolean("HSTS_INCLUDE_SUBDOMAINS", False)
 LANGUAGE_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
 SESSION_COOKIE_HTTPONLY = True
-# Read out of the cache, kept in the database: each page of the console asks for one.
+# Read from the cache, stored in the database: each page of the console asks for one.
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 if BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -301,13 +302,21 @@ UNFOLD = {
     "SITE_HEADER": "KubeGale",
     "SITE_SUBHEADER": "every row",
     "SITE_URL": "/",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            # Called for each page, as the storage of static files needs the settings.
+            "href": lambda request: static("console/icon.svg"),
+        }
+    ],
     "SHOW_VIEW_ON_SITE": False,
 }
 
 # Sign-in through an OpenID Connect provider; off while there is no client id.
 OIDC_RP_CLIENT_ID = env.text("OIDC_CLIENT_ID")
 OIDC_ENABLED = bool(OIDC_RP_CLIENT_ID)
-# Told to clusters that are asked in their callers' names, as kube-apiserver's
+# Put before user names when a cluster is called as its caller, as kube-apiserver's
 # --oidc-username-prefix.
 OIDC_USERNAME_PREFIX = env.text("OIDC_USERNAME_PREFIX", "oidc:")
 if OIDC_ENABLED:
@@ -554,7 +563,7 @@ WEBHOOK_ADDRESS_POLICY = env.text("WEBHOOK_ADDRESS_POLICY", "public")
 # --- Collector ------------------------------------------------------------------------------------
 LISTS_FROM_STORE = env.boolean("LISTS_FROM_STORE", True)
 WATCHES_PER_USER = env.integer("WATCHES_PER_USER", 20)
-# What `manage.py rotate_keys` rewrites beside the encrypted fields of models.
+# What `manage.py rotate_keys` rewrites in addition to the encrypted fields of models.
 KEY_ROTATIONS = ["storage_api.services.protection.reprotect"]
 CLUSTER_WRITE_OBSERVER = "storage_api.services.sync.record_write"
 COLLECTOR_EXCLUDE = env.words("COLLECTOR_EXCLUDE", "leases.coordination.k8s.io")

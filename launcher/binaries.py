@@ -129,7 +129,7 @@ def _executable_by(binaries: Binaries, account: Account | None) -> Binaries:
 
 
 def _public_copy(tree: Path, binaries: Binaries) -> Path:
-    """A folder with a copy of an installed `tree` and of the shared libraries beside it.
+    """A folder with a copy of an installed `tree` and of the shared libraries next to it.
 
     It is owned by root and readable by everyone.
     """
@@ -139,7 +139,7 @@ def _public_copy(tree: Path, binaries: Binaries) -> Path:
         try:
             if not (target / tree.name).exists():
                 _copy(tree, target)
-            # In a shared folder somebody else may have made it first.
+            # In a shared folder another user may have made it first.
             if target.stat().st_uid == os.geteuid() and not target.is_symlink():
                 return target
         except OSError:

@@ -1,4 +1,4 @@
-"""The settings of `make run`, so that `manage.py` beside it reaches the same database."""
+"""The settings of `make run`, so that `manage.py` in another shell reaches the same database."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -22,7 +22,7 @@ def is_free(port: int, address: str = "127.0.0.1") -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at the moment.
+    """A port without a listener at the moment.
 
     None of those that systems hand out to outgoing connections: one of these could sit on it before
     its server starts.

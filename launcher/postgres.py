@@ -54,7 +54,7 @@ class Postgres:
 
     @cached_property
     def password(self) -> str:
-        """The password of our role; generated once, kept beside the data."""
+        """The password of our role; generated once, stored next to the data."""
         file = self.home / "postgres.password"
         if (self.data / "PG_VERSION").exists() and not file.exists():
             raise LaunchError(
@@ -177,9 +177,10 @@ class Postgres:
             ) from error
 
     def _initialise(self, environment: Mapping[str, str]) -> None:
-        """Make the data directory beside its place and move it there when it is complete."""
+        """Make the data directory under another name and move it there when it is complete."""
         fresh = self.home / "postgres.new"
         shutil.rmtree(fresh, ignore_errors=True)
+        # PostgreSQL refuses a data directory that others can read.
         fresh.mkdir(mode=0o700)
         accounts.give(fresh, self.account)
         address, descriptors = accounts.reachable(fresh, self.account)
@@ -195,6 +196,7 @@ class Postgres:
                 "--no-locale",
             ]
             if self.quick:
+                # Test databases are thrown away, so they need not survive a power cut.
                 command.append("--no-sync")
             process = subprocess.run(
                 command,
@@ -216,6 +218,7 @@ class Postgres:
                 f"PostgreSQL could not make its data directory {self.data}: "
                 f"{_sentence(complaint[0])}."
             )
+        # An initialisation that was cut short never looks like a database.
         fresh.rename(self.data)
 
     def _settle_old_server(self) -> None:
@@ -228,6 +231,7 @@ class Postgres:
                     f"A PostgreSQL server (process {pid}) still runs on {self.data}: end it first."
                 )
             time.sleep(0.1)
+        # Its process is gone, and PostgreSQL would refuse to start if the number was used again.
         pid_file.unlink(missing_ok=True)
 
 

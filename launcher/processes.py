@@ -113,7 +113,7 @@ def signal_child(child: Child, number: int) -> None:
 
 
 def kill_group(child: Child) -> None:
-    """SIGKILL to whatever is left of the child's session."""
+    """SIGKILL to what is left of the child's session."""
     kill_session(child.process)
 
 

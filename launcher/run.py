@@ -71,6 +71,7 @@ def set_aside_older_database(home: Path) -> Path | None:
     data = home / "postgres"
     aside: Path | None = None
     if data.exists() and generation != SCHEMA:
+        # Moved, never deleted: the version that made it can still run on it.
         aside = home / f"postgres-before-{time.strftime('%Y%m%dT%H%M%S')}"
         data.rename(aside)
     mark.write_text(f"{SCHEMA}\n")
@@ -87,6 +88,7 @@ def _lock(lock: IO[str], home: Path) -> None:
             f"Another KubeGale (process {holder}) already runs on {home}: "
             "stop it, or set KUBEGALE_DATA_DIR."
         ) from error
+    # The number of the earlier process may be longer than ours.
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()
@@ -111,6 +113,7 @@ class Launch:
         unhurried = {
             **environment,
             "DJANGO_SUPERUSER_PASSWORD": password,
+            # A migration may take longer than any statement of a request.
             "DATABASE_STATEMENT_TIMEOUT_MS": "0",
         }
         state = json.loads(
@@ -221,12 +224,14 @@ class Launch:
 
         `servers` is cluster name -> address.
         """
+        # Someone who registered clusters of their own and removed the demo does not want it back.
         if servers and DEMO not in servers:
             return
         self.supervisor.say("starting the simulated cluster")
         folder = self.home / "simcluster"
         folder.mkdir(mode=0o700, exist_ok=True)
         kubeconfig = folder / "kubeconfig"
+        # Its appearance tells that the simulator is ready.
         kubeconfig.unlink(missing_ok=True)
         port = ports.stored_port(folder / "port")
         self.supervisor.start(programs.simulator(environment, port, kubeconfig))
@@ -235,6 +240,7 @@ class Launch:
             seconds=60.0,
             what="The simulated cluster",
         )
+        # A default that was chosen since stays the default.
         first = [] if DEMO in servers else ["--default"]
         self._manage(
             "register_cluster",
@@ -248,7 +254,7 @@ class Launch:
         )
 
     def _background(self, environment: Mapping[str, str]) -> None:
-        """Start what nobody waits for, once the web server answers."""
+        """Start what no other process waits for, once the web server answers."""
         self.supervisor.until(
             lambda: _answers(f"{self.listening.url}/readyz"),
             seconds=120.0,

@@ -1,4 +1,4 @@
-"""Generated secrets, kept in files that only their owner reads."""
+"""Generated secrets in files that only their owner reads."""
 
 import base64
 import os

@@ -37,7 +37,7 @@ def main(environ: Mapping[str, str]) -> None:
             "PYTHONUNBUFFERED": "1",
             **environ,
             **listening.environment(sockets),
-            # A production server does not read what `make run` stores beside the project.
+            # A production server does not read what `make run` stores next to the project.
             "KUBEGALE_DATA_DIR": os.devnull,
         }
         try:

@@ -60,12 +60,12 @@ class Supervisor:
     # When (monotonic time) the first signal came, and whether a later one insisted.
     _stop_requested: float | None = None
     _insisted: bool = False
-    # Whether nobody reads our output any more.
+    # Whether the reader of our output has gone away.
     _output_closed: bool = False
 
     @contextmanager
     def running(self) -> Iterator["Supervisor"]:
-        """Take the signals, and stop every child at the end of the block, whatever ends it."""
+        """Take the signals, and stop every child however the block ends."""
         before = {
             number: signal.signal(number, self._on_signal)
             for number in SIGNALS
@@ -165,6 +165,7 @@ class Supervisor:
                 return process.communicate(timeout=0.05)
             except subprocess.TimeoutExpired:
                 if time.monotonic() > deadline:
+                    # The command itself is ended by the caller's `finally`.
                     raise LaunchError(f"{name} did not end within {seconds:.0f} s.") from None
             self._turn(0.0)
 
@@ -185,6 +186,7 @@ class Supervisor:
         elif keeper.child.alive:
             age = now - keeper.child.started
             keeper.proven = keeper.proven or age > DIES_AT_ONCE
+            # A child that has run for so long is healthy: its next crash is its first.
             if age > 2 * LONGEST_PAUSE:
                 keeper.crashes = 0
         else:
@@ -195,6 +197,7 @@ class Supervisor:
 
         LaunchError, which stops everything, when it never came up.
         """
+        # Its own children must not hold ports or files that the next one needs.
         processes.kill_group(child)
         how = _ending(child.process.returncode)
         if not keeper.proven:
@@ -216,12 +219,14 @@ class Supervisor:
     def _spawn(self, command: Command) -> Child:
         child = processes.start(command, subprocess.PIPE if self.prefix else None)
         if child.process.stdout is not None:
+            # A line without an end must not hold up the output of the others.
             os.set_blocking(child.process.stdout.fileno(), False)
             self._selector.register(child.process.stdout, selectors.EVENT_READ, command.name)
         return child
 
     def _read(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
+            # The pipe of the signals: its bytes have done their work by ending the wait.
             if key.data is None:
                 os.read(key.fd, 4096)
                 continue
@@ -241,6 +246,7 @@ class Supervisor:
         if keeper is None:
             return
         *lines, rest = (keeper.partial + data).split(b"\n")
+        # Bounded: a program may print for ever without a line feed.
         keeper.partial = rest[-LONGEST_LINE:]
         for line in lines:
             text = line.decode(errors="replace").rstrip()

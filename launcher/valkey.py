@@ -25,7 +25,7 @@ class Valkey:
 
     @cached_property
     def password(self) -> str:
-        """The server's password; generated once, kept beside the data."""
+        """The server's password; generated once, stored next to the data."""
         file = self.home / "redis.password"
         return secretfiles.read_or_generate(file, secretfiles.password)
 

@@ -44,7 +44,7 @@ class Tokens:
         self.users: dict[str, User] = {}
 
     def issue(self, user: User, token: str = "") -> str:
-        """A token for a user; a new random one unless given."""
+        """A token for a user; a new random one by default."""
         token = token or secrets.token_urlsafe(32)
         self.users[token] = user
         return token
@@ -62,6 +62,7 @@ class Tokens:
 
 def allowed(user: User, what: Attributes, store: Store) -> bool:
     """Whether RBAC lets the user do it."""
+    # As in Kubernetes this group needs no role, so that a broken RBAC can be mended.
     if MASTERS in user.groups:
         return True
     if what.path:
@@ -73,6 +74,7 @@ def allowed(user: User, what: Attributes, store: Store) -> bool:
     if what.group in (
         "authorization.k8s.io",
         "authentication.k8s.io",
+        # Each user may ask about their own rights.
     ) and what.resource.startswith("self"):
         return "system:authenticated" in user.groups
     return any(_permits(rule, what) for rule in rules_of(user, what.namespace, store))
@@ -94,10 +96,12 @@ def rules_of(user: User, namespace: str, store: Store) -> list[Object]:
         reference = binding["roleRef"]
         kind, where = (
             ("clusterroles", "")
+            # A RoleBinding may grant a ClusterRole inside its namespace.
             if reference["kind"] == "ClusterRole"
             else ("roles", record.namespace)
         )
         role = store.get(f"{kind}.rbac.authorization.k8s.io", where, reference["name"])
+        # A binding to a role that does not exist grants nothing.
         rules += (role.obj.get("rules") or []) if role else []
     return rules
 
@@ -124,6 +128,7 @@ def _permits(rule: Object, what: Attributes) -> bool:
             _has(resources, resource)
             or (bool(what.subresource) and f"*/{what.subresource}" in resources)
         )
+        # A rule with names never covers lists or creation, which name no object.
         and (not named or what.name in named)
     )
 

@@ -36,6 +36,7 @@ def _certificate(
         .issuer_name(_name(issuer))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
+        # A client's clock may be a little behind.
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=days))
     )
@@ -62,6 +63,7 @@ def _make_authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
         encipher_only=False,
         decipher_only=False,
     )
+    # Go and OpenSSL find the issuer by this identifier, as its name never changes.
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     authority = (
         _certificate("simcluster-ca", "simcluster-ca", key, days=3650)
@@ -79,6 +81,7 @@ def write_private(path: Path, data: bytes) -> None:
     partial = path.with_name(path.name + ".partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(data)
+    # Atomic: a reader sees the old file or the new one.
     partial.replace(path)
 
 
@@ -93,6 +96,7 @@ def _load_authority(
     except (OSError, ValueError):
         pass
     else:
+        # A day ahead, so that it does not expire while the simulator runs.
         usable = authority.not_valid_after_utc > datetime.now(UTC) + timedelta(days=1)
         if usable and isinstance(key, ec.EllipticCurvePrivateKey):
             return authority, key
@@ -135,6 +139,7 @@ def _alternative(host: str) -> x509.GeneralName:
 
 def _context(certificate: bytes, key: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # The ssl module loads keys from files only.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "server.pem")
         path.touch(mode=0o600)

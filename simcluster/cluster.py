@@ -61,9 +61,9 @@ class Cluster:
         self.store.listeners.append(self._changed)
 
     def populate(self, snapshot: Snapshot | None) -> None:
-        """Fill the empty cluster: from a snapshot, or anew with nodes and the demo's objects.
+        """Fill the empty cluster: from a snapshot, or with new nodes and the demo's objects.
 
-        Whoever wants to hear of these objects adds its listener to the store first.
+        A component that needs to see these objects adds its listener to the store first.
         """
         if snapshot is not None:
             self._restore(snapshot)

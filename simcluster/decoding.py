@@ -81,11 +81,14 @@ class Decoder:
         for key, item in value.items():
             child = node.fields.get(key)
             inner = f"{path}.{key}" if path else key
+            # Unknown fields are dropped here; the strictness of the call decides what is said of
+            # them.
             if child is None:
                 if node.open:
                     result[key] = item
                 else:
                     self.unknown.append(inner)
+            # Go reads null as a field that is not set.
             elif item is not None:
                 result[key] = self._value(item, child, inner, owner)
         return result
@@ -104,6 +107,7 @@ class Decoder:
             )
         elif kind == "integer":
             low, high = _RANGES.get(node.document.get("format", ""), _RANGES["int64"])
+            # In Python a bool is an int; in JSON it is not.
             fits = isinstance(value, int) and not isinstance(value, bool)
             self._check(fits and low <= value <= high, value, node, path, owner)
         elif kind == "number":
@@ -168,6 +172,7 @@ class Decoder:
             texts.append(text)
             return float(text)
 
+        # The body may be YAML or a patch: then the text is not found.
         with contextlib.suppress(ValueError, RecursionError):
             json.loads(self.body, parse_float=note, parse_int=note)
         return next((text for text in texts if float(text) == value), str(value))

@@ -41,7 +41,9 @@ def _fill(target: Object, **values: Any) -> None:
 
 def _tag(image: str) -> str:
     if "@" in image:
+        # An image by digest never changes, so it has no tag to default.
         return "@"
+    # The colon of a registry's port is not that of the tag.
     last = image.rpartition("/")[2]
     return last.partition(":")[2] or "latest"
 
@@ -62,6 +64,7 @@ def container(spec: Object) -> None:
     )
     limits = spec["resources"].get("limits") or {}
     if limits:
+        # A limit without a request is also the request.
         requests = spec["resources"].setdefault("requests", {})
         for name, amount in limits.items():
             requests.setdefault(name, amount)
@@ -108,6 +111,7 @@ def _volume(volume: Object) -> None:
             _fill(source["serviceAccountToken"], expirationSeconds=3600)
         for item in (source.get("downwardAPI") or {}).get("items") or ():
             _references(item)
+    # Only a name: such a volume is an emptyDir.
     if len(volume) == 1:
         volume["emptyDir"] = {}
 
@@ -124,6 +128,7 @@ def pod_spec(spec: Object) -> None:
         dnsPolicy="ClusterFirst",
     )
     if "serviceAccountName" in spec or "serviceAccount" in spec:
+        # The two names are one field: the short one is deprecated, and the server mirrors it.
         _fill(spec, serviceAccountName=spec.get("serviceAccount"))
         _fill(spec, serviceAccount=spec["serviceAccountName"])
     _fill(spec, securityContext={}, schedulerName="default-scheduler")
@@ -132,6 +137,7 @@ def pod_spec(spec: Object) -> None:
     if spec.get("hostNetwork"):
         for container_spec in spec.get("containers") or ():
             for port in container_spec.get("ports") or ():
+                # In the host's network both ports are the same.
                 _fill(port, hostPort=port.get("containerPort"))
 
 
@@ -139,6 +145,7 @@ def _template(holder: Object) -> None:
     template = holder.get("template")
     if isinstance(template, dict):
         template.setdefault("metadata", {})
+        # Go's zero time, which older kubectl writes into templates, is not stored.
         template["metadata"].pop("creationTimestamp", None)
         pod_spec(template.setdefault("spec", {}))
 
@@ -170,6 +177,7 @@ def _replica_set(obj: Object) -> None:
     _template(spec)
     if obj["kind"] == "ReplicationController":
         labels = spec.get("template", {}).get("metadata", {}).get("labels")
+        # The oldest workload kind selects by its template's labels.
         if labels:
             _fill(spec, selector=dict(labels))
 
@@ -221,6 +229,7 @@ def _job_spec(spec: Object) -> None:
 def _job(obj: Object) -> None:
     spec = obj.setdefault("spec", {})
     _job_spec(spec)
+    # With parallelism alone it is a work queue: any success completes it.
     if "completions" not in spec and "parallelism" not in spec:
         _fill(spec, completions=1)
     _fill(
@@ -268,6 +277,11 @@ def _service(obj: Object) -> None:
 
 def _claim(obj: Object) -> None:
     _fill(obj.setdefault("spec", {}), volumeMode="Filesystem")
+
+
+def _node(obj: Object) -> None:
+    # The API server writes a Node's spec even when it is empty, and controllers read it.
+    obj.setdefault("spec", {})
 
 
 def _volume_object(obj: Object) -> None:
@@ -363,6 +377,7 @@ TABLE: dict[str, Defaulter] = {
     "persistentvolumes": _volume_object,
     "storageclasses.storage.k8s.io": _storage_class,
     "namespaces": _namespace,
+    "nodes": _node,
     "secrets": _secret,
     "limitranges": _limit_range,
     "horizontalpodautoscalers.autoscaling": _autoscaler,

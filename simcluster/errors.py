@@ -34,6 +34,7 @@ class ApiError(Exception):
             "message": self.message,
         }
         body["reason"] = self.reason
+        # The order of the members is that of Go's struct.
         if self.details is not None:
             body["details"] = self.details
         body["code"] = self.code
@@ -56,6 +57,7 @@ def success(*, details: Object | None = None, code: int | None = None) -> Object
 
 
 def _about(resource: Resource, name: str) -> Object:
+    # Go's omitempty: the core group is not written.
     group = {"group": resource.group} if resource.group else {}
     return {**({"name": name} if name else {}), **group, "kind": resource.plural}
 
@@ -146,6 +148,7 @@ def invalid(kind: str, name: str, causes: list[Any], *, group: str = "") -> ApiE
     """422 naming every bad field; `causes` are `validation.Cause`."""
     qualified = f"{kind}.{group}" if group else kind
     lines = [f"{cause.field}: {cause.message}" for cause in causes]
+    # As Go's aggregate of errors prints one and several.
     text = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
     details: Object = {"name": name} if name else {}
     if group:

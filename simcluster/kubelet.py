@@ -51,6 +51,7 @@ def _terminate(cluster: Cluster, pod: Object) -> float | None:
     grace = float(meta.get("deletionGracePeriodSeconds", 0))
     began = clock.parse(meta["deletionTimestamp"]).timestamp() - float(grace)
     waited = (datetime.now(UTC).timestamp() - began) * cluster.clock.scale
+    # A program takes that long to stop, unless a shorter grace period ends it earlier.
     due = min(float(grace), _STOPPING)
     if waited < due:
         Client(cluster, "kubelet").event(
@@ -63,6 +64,7 @@ def _terminate(cluster: Cluster, pod: Object) -> float | None:
     # What is zero tells the API server that the containers have stopped.
     meta["deletionGracePeriodSeconds"] = 0
     resource = cluster.table.of_storage("pods")
+    # The object stays until the last finalizer is taken off.
     if meta.get("finalizers"):
         cluster.store.put("pods", pod)
     else:
@@ -83,6 +85,7 @@ class PodWorker:
         self.status: Object = {
             key: value
             for key, value in pod["status"].items()
+            # These are worked out at every step.
             if key not in ("containerStatuses", "initContainerStatuses")
         }
 
@@ -95,6 +98,7 @@ class PodWorker:
         initialized = all(
             (status["state"].get("terminated") or {}).get("exitCode") == 0 for status in initial
         )
+        # The API has no empty list here for pods without init containers.
         if initial:
             self.status["initContainerStatuses"] = initial
         statuses = self._containers("containers", "containerStatuses", started=initialized)
@@ -145,6 +149,7 @@ class PodWorker:
         missing = self._missing_reference(spec)
         if missing:
             self._event(spec, "Failed", f"Error: {missing}", warning=True)
+            # The missing ConfigMap or Secret may be created later.
             self._wake(10.0)
             return _waiting(spec, "CreateContainerConfigError", missing)
         if programs.missing(spec.get("image", ""), self.pod):
@@ -253,6 +258,7 @@ class PodWorker:
         if program.seconds is not None:
             self._wake(program.seconds - ran + 0.01)
         delay = float((spec.get("readinessProbe") or {}).get("initialDelaySeconds", 0))
+        # The demo marks pods that fail their probe for ever.
         never = get_annotations(self.pod).get("simcluster.dev/never-ready") == "true"
         ready = ran >= delay and not never
         if not ready and not never:
@@ -349,10 +355,12 @@ class PodWorker:
     def _phase(self, statuses: list[Object], initial: list[Object]) -> str:
         states = [status["state"] for status in statuses]
         exit_codes = [state["terminated"]["exitCode"] for state in states if "terminated" in state]
+        # An init container that failed for good keeps the containers from ever starting.
         if any((status["state"].get("terminated") or {}).get("exitCode") for status in initial):
             return "Failed"
         if statuses and len(exit_codes) == len(statuses):
             return "Failed" if any(exit_codes) else "Succeeded"
+        # Also between two runs: a pod that waits for a restart is Running.
         if exit_codes or _began(statuses):
             return "Running"
         return "Pending"
@@ -361,6 +369,7 @@ class PodWorker:
         if self.status.get("podIP") or not any("running" in status["state"] for status in statuses):
             return
         if self.pod["spec"].get("hostNetwork"):
+            # A pod in the host's network has no address of its own.
             self.status["podIP"] = self.status["hostIP"]
         else:
             self.status["podIP"] = self.cluster.addresses.take(self.host)

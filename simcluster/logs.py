@@ -47,6 +47,7 @@ class Line:
 
 
 def _access_line(container: Object, number: int, at: datetime, seed: int) -> str:
+    # Seeded by line, so that reading from any line on gives the same text.
     dice = random.Random(seed * 1_000_003 + number)
     path = dice.choice(_PATHS)
     code = dice.choice(_CODES)
@@ -65,6 +66,7 @@ def _access_line(container: Object, number: int, at: datetime, seed: int) -> str
         return f"{stamp} UTC [{process}] LOG:  checkpoint complete: wrote {buffers} buffers"
     level = "ERROR" if code == 500 else "INFO"
     source = f"{clock.timestamp(at)} {level} {container['name']}"
+    # Any other image prints logfmt, with levels to filter by.
     return f"{source}: method=GET path={path} status={code} duration={dice.randint(1, 900)}ms"
 
 
@@ -237,10 +239,12 @@ async def answer(cluster: Cluster, request: web.Request, target: Target) -> web.
     read_at = datetime.now(UTC)
     lines = list(log.lines(_begin(query, cluster), read_at))
     if tail is not None:
+        # `lines[-0:]` would be all lines.
         lines = lines[len(lines) - tail :] if tail else []
     stamped = is_true(query.get("timestamps"))
     body = b"".join(line.encode(stamped=stamped) for line in lines)
     limit = integer(query, "limitBytes")
+    # A run that has ended prints no more: following it ends at once.
     if not is_true(query.get("follow")) or log.finished is not None:
         return web.Response(
             body=body[:limit] if limit else body,
@@ -255,6 +259,7 @@ async def _follow(
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     response.enable_chunked_encoding()
+    # The client closes a followed log when it has seen enough.
     with contextlib.suppress(ConnectionResetError):
         await response.prepare(request)
         await response.write(body)

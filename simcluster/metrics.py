@@ -167,12 +167,14 @@ def _all(cluster: Cluster, target: Target, query: dict[str, str]) -> list[Object
     )
     objects = [record.obj for record in source_page.records]
     if target.resource is PODS:
+        # metrics-server has no samples of pods that do not run.
         return [pod_metrics(pod) for pod in objects if get_phase(pod) == "Running"]
     return [_node_metrics(cluster, node) for node in objects]
 
 
 def _amounts(use: dict[str, Decimal]) -> Object:
     return {
+        # metrics-server writes nanocores and kibibytes; a running container never uses 0.
         "cpu": f"{max(int(use['cpu'] * 1_000_000_000), 1)}n",
         "memory": f"{int(use['memory'] / 1024)}Ki",
     }
@@ -204,6 +206,7 @@ def pod_metrics(pod: Object) -> Object:
 
 def _node_metrics(cluster: Cluster, node: Object) -> Object:
     meta = node["metadata"]
+    # What the node's own system uses without any pod.
     use = {"cpu": Decimal("0.12"), "memory": Decimal(700 * 1024 * 1024)}
     for record in cluster.store.list("pods"):
         if (

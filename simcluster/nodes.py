@@ -22,7 +22,7 @@ class Addresses:
         self._reserved: set[str] = set()
 
     def reserve(self, address: str) -> None:
-        """Give an address to nobody: a pod of an earlier process has it."""
+        """Reserve an address that a pod of an earlier process has."""
         self._reserved.add(address)
 
     def take(self, node: str) -> str:
@@ -30,6 +30,7 @@ class Addresses:
         if node not in self._nodes:
             index = len(self._nodes)
             self._nodes[node] = _pod_addresses(index)
+        # Addresses are not used again, so an old log or event names one pod only.
         return next(candidate for candidate in self._nodes[node] if candidate not in self._reserved)
 
 
@@ -67,6 +68,7 @@ def node(number: int) -> Object:
         "topology.kubernetes.io/region": "region-1",
         "topology.kubernetes.io/zone": _ZONES[number % len(_ZONES)],
     }
+    # One node is both control plane and worker, as in small clusters.
     if number == 0:
         labels["node-role.kubernetes.io/control-plane"] = ""
     capacity = {
@@ -89,6 +91,7 @@ def node(number: int) -> Object:
         },
         "status": {
             "capacity": capacity,
+            # Less than the capacity: the kubelet and the system have their share.
             "allocatable": {**capacity, "cpu": "7800m", "memory": "30Gi"},
             "conditions": [_condition(*condition, now) for condition in _CONDITIONS],
             "addresses": [
@@ -151,6 +154,7 @@ def _condition(kind: str, status: str, reason: str, message: str, now: str) -> O
 
 def bootstrap(registry: Registry, count: int) -> None:
     """Fill a new cluster: system namespaces, nodes, a storage class, the default roles."""
+    # The simulator's own objects need no check of unknown fields at each start.
     options = WriteOptions("kube-apiserver", validation="Ignore")
     table = registry.table
     for name in _SYSTEM_NAMESPACES:

@@ -49,6 +49,7 @@ def index(table: ResourceTable) -> Object:
         name = f"apis/{resource.group_version}" if resource.group else f"api/{resource.version}"
         if name not in paths:
             digest = (
+                # kubectl caches a document by its hash, so a new kind must change it.
                 hashlib.sha512(repr(sorted(other.plural for other in table)).encode())
                 .hexdigest()
                 .upper()
@@ -63,6 +64,7 @@ def document(
     """`/openapi/v3/{path}`: one group version's document; None when nothing is served there."""
     group_version = path.removeprefix("apis/").removeprefix("api/")
     recorded = schema.recorded_v3(group_version) if path.startswith("api") else None
+    # The real documents describe their groups better than any that is built.
     if recorded is not None:
         return recorded
     served = [resource for resource in table if resource.group_version == group_version]
@@ -106,6 +108,7 @@ def _schema_of(resource: Resource, types: "dict[tuple[str, str, str], Node]") ->
         }
     ]
     if resource.custom:
+        # The real server names the schemas of custom kinds like Java packages.
         reverse = ".".join(reversed(resource.group.split(".")))
         node = types.get((resource.group, resource.version, resource.plural), schema.ANY)
         return f"{reverse}.{resource.version}.{resource.kind}", {
@@ -122,6 +125,7 @@ def _close(schemas: Object) -> None:
     waiting = list(schemas)
     while waiting:
         name = waiting.pop()
+        # The definitions are cached and shared with other documents.
         schemas[name] = _rewritten(copy.deepcopy(schemas[name]))
         for reference in _references(schemas[name]):
             if reference not in schemas and reference in definitions:
@@ -138,6 +142,7 @@ def _rewritten(value: Any) -> Any:
     reference = value.get("$ref")
     if isinstance(reference, str):
         target = {"$ref": "#/components/schemas/" + reference.rpartition("/")[2]}
+        # OpenAPI 3.0 ignores what stands next to a $ref.
         return {**result, "allOf": [target]} if result else target
     return result
 

@@ -133,7 +133,7 @@ def _run_ahead(argv: tuple[str, ...], env: tuple[tuple[str, str], ...]) -> Progr
         else:
             # A container without `stdin: true` reads the end of its input.
             answer = b""
-    # It said so much that it repeats itself: a loop.
+    # So much output can only come from a loop: it is repeated from its start.
     return Program(output=tuple(output), period=max(now, 1.0), scripted=True)
 
 

@@ -287,7 +287,7 @@ class Registry:
         node: schema.Node,
         custom: bool = False,
     ) -> Any:
-        """The object with a patch of the given content type applied; 415 for an unknown one."""
+        """The object with a patch of this content type applied; 415 for an unknown one."""
         source = copy.deepcopy(old)
         if content_type == patching.JSON_PATCH:
             return patching.json_patch(source, patch)

@@ -142,7 +142,7 @@ class Node:
 
     @property
     def open(self) -> bool:
-        """Whether unknown fields are kept."""
+        """Whether unknown fields are preserved."""
         return bool(self.document.get("x-kubernetes-preserve-unknown-fields")) or self.type == "any"
 
     def default_of(self, key: str) -> Any:
@@ -160,7 +160,7 @@ class Node:
             return Node(document, self.definitions)
         name = reference.rpartition("/")[2]
         target = self.definitions.get(name) or _definitions_v2().get(name, {})
-        # What stands beside a reference wins over the definition.
+        # The siblings of a reference win over the definition.
         own = {key: value for key, value in document.items() if key not in ("$ref", "allOf")}
         return Node({**target, **own}, self.definitions, name)
 

@@ -62,6 +62,7 @@ class _Parser:
         text = text.strip()
         while position < len(text):
             match = _TOKEN.match(text, position)
+            # What no token fits ends the words; the parser reports what is missing.
             if match is None:
                 break
             self.words.append(match.group(1))
@@ -101,6 +102,7 @@ class _Parser:
             return lambda labels: key not in labels
         key = self.identifier()
         operator = self.peek()
+        # A key alone asks whether the label exists.
         if operator in ("", ","):
             return lambda labels: key in labels
         self.take()
@@ -132,6 +134,7 @@ class _Parser:
 
     def value(self) -> str:
         word = self.peek()
+        # `a=` selects the empty value.
         if word in ("", ","):
             return ""
         self.take()
@@ -178,6 +181,7 @@ def _compared(key: str, operator: str, value: str) -> Requirement:
 
     def test(labels: Labels) -> bool:
         try:
+            # A label that is no number is neither larger nor smaller.
             have = int(labels[key])
         except (KeyError, ValueError):
             return False
@@ -207,6 +211,7 @@ def label_test(text: str) -> Callable[[Labels], bool]:
 
 def selector_test(selector: Object | None) -> Callable[[Labels], bool]:
     """A predicate over labels from a `LabelSelector`: None selects nothing, an empty one all."""
+    # Kubernetes' convention: nil selects nothing, an empty selector everything.
     if selector is None:
         return lambda labels: False
     pairs = selector.get("matchLabels") or {}

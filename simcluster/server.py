@@ -100,6 +100,7 @@ class Server:
                     details={},
                 )
             )
+        # Off in long runs: the list would grow without end.
         if self.cluster.settings.record_requests:
             self.requests.append(
                 RecordedRequest(
@@ -127,6 +128,7 @@ class Server:
                 ApiError(
                     500,
                     "InternalError",
+                    # The type alone: the log has the trace.
                     f"Internal error occurred: {type(error).__name__}",
                     details={},
                 )
@@ -136,6 +138,7 @@ class Server:
         if rule.action == "delay":
             await asyncio.sleep(rule.seconds)
         elif rule.action == "hang":
+            # Longer than any client waits: to it the server hangs.
             await asyncio.sleep(3600)
         elif rule.action == "cut":
             _cut(request)
@@ -143,6 +146,7 @@ class Server:
         elif rule.action == "garbage":
             return web.Response(
                 text=rule.body,
+                # What a proxy in front of the cluster might answer.
                 content_type="text/html" if rule.body.startswith("<") else "application/json",
             )
         elif rule.action == "status":
@@ -182,6 +186,7 @@ class Server:
 
     async def _answer(self, request: web.Request, body: bytes) -> web.StreamResponse:
         user = self.cluster.tokens.user_of(request.headers.get("Authorization"))
+        # Undecoded: an encoded slash in a name is not a separator.
         path = request.rel_url.raw_path
         try:
             # From here on the request has the rights of the impersonated user only.
@@ -191,6 +196,7 @@ class Server:
             return _text(f"Internal Server Error: {address}: {error}\n", status=500)
         target = parse_path(path, self.cluster.table)
         if target is None:
+            # metrics.k8s.io is an aggregated API of its own server, outside our table.
             if metrics.serves(path, self.cluster):
                 return metrics.answer(self.cluster, path, request, user)
             return self._non_resource(request, path, user)
@@ -202,6 +208,7 @@ class Server:
         return await self._resource(request, target, verb, body, user)
 
     def _non_resource(self, request: web.Request, path: str, user: User) -> web.Response:
+        # The real server answers these paths with and without a slash.
         clean = path.rstrip("/") or "/"
         what = authentication.Attributes(request.method.lower(), path=path)
         if not authentication.allowed(user, what, self.cluster.store):

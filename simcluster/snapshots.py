@@ -158,7 +158,7 @@ class Keeper:
         self._written = state
 
     async def run(self) -> None:
-        """Write every few seconds what has changed, and once more when told to stop."""
+        """Write every few seconds what has changed, and once more on shutdown."""
         pause = _PERIOD
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):

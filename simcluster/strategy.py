@@ -254,7 +254,10 @@ def prepare_update(resource: Resource, obj: Object, old: Object, store: Store) -
             obj.pop("status", None)
     if resource.storage == "services":
         _keep_addresses(obj["spec"], old["spec"], store, obj)
-    if resource.storage == "daemonsets.apps" and obj["spec"]["template"] != old["spec"]["template"]:
+    # Validation comes afterwards, so the template may still be missing.
+    if resource.storage == "daemonsets.apps" and (
+        obj["spec"].get("template") != old["spec"]["template"]
+    ):
         notes = obj["metadata"].setdefault("annotations", {})
         # The deprecated counter of templates, which kubectl still shows.
         notes[TEMPLATE_GENERATION] = str(int(get_annotations(old).get(TEMPLATE_GENERATION, 1)) + 1)

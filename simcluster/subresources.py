@@ -112,6 +112,7 @@ def scale_of(call: Call, obj: Object) -> Object:
     version = crds.version_of(call.cluster.registry, call.target.resource)
     paths = (version.get("subresources") or {}).get("scale") or {}
     selector: Any = None
+    # A custom kind says in its definition where its replicas are.
     if paths:
         spec = _value_at(obj, paths["specReplicasPath"])
         status = _value_at(obj, paths["statusReplicasPath"])
@@ -140,6 +141,7 @@ def scale_of(call: Call, obj: Object) -> Object:
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": meta,
+        # Go's omitempty: zero replicas are not written.
         "spec": {"replicas": spec} if spec else {},
     }
     body["status"] = {
@@ -165,6 +167,7 @@ def _scale(call: Call) -> tuple[int, Object]:
     if call.verb == "patch":
         kind = (
             MERGE_PATCH
+            # Scale has no lists, for which alone a strategic patch differs from a merge patch.
             if call.content_type in (STRATEGIC_PATCH, APPLY_PATCH)
             else call.content_type
         )
@@ -191,6 +194,7 @@ def _scale(call: Call) -> tuple[int, Object]:
             group="autoscaling",
         )
     version = (scale_body.get("metadata") or {}).get("resourceVersion")
+    # Without a version the writer does not care what was there before.
     if version and version != obj["metadata"]["resourceVersion"]:
         raise stale(call.target.resource, call.target.name)
     changed = {
@@ -214,6 +218,7 @@ def _eviction(call: Call) -> tuple[int, Object]:
     if get_phase(pod) not in (
         "Succeeded",
         "Failed",
+        # A pod that does not run cannot lower a budget's healthy count.
         "Pending",
     ) and not is_terminating(pod):
         _spend_budget(call, pod)
@@ -236,6 +241,7 @@ def _spend_budget(call: Call, pod: Object) -> None:
         budget = record.obj
         if selector_test((budget.get("spec") or {}).get("selector"))(labels):
             matching.append(budget)
+    # The real server refuses as well: it could not spend two budgets at once.
     if len(matching) > 1:
         raise ApiError(
             500,
@@ -253,11 +259,14 @@ def _check_budget(call: Call, budget: Object, pod: Object) -> None:
     ready = has_condition(pod, "Ready")
     if (
         not ready
+        # unhealthyPodEvictionPolicy IfHealthyBudget: a pod that is not ready costs the budget
+        # nothing.
         and status.get("currentHealthy", 0) >= status.get("desiredHealthy", 0)
         and status.get("desiredHealthy", 0) > 0
     ):
         return
     message = "Cannot evict pod as it would violate the pod's disruption budget."
+    # The counts are those of an older spec until the controller has caught up.
     if status.get("observedGeneration", 0) < budget["metadata"].get("generation", 1):
         cause = {
             "reason": "DisruptionBudget",
@@ -284,6 +293,7 @@ def _check_budget(call: Call, budget: Object, pod: Object) -> None:
     if call.options.dry_run:
         return
     status["disruptionsAllowed"] -= 1
+    # The controller counts the pod as gone before its deletion shows.
     status.setdefault("disruptedPods", {})[pod["metadata"]["name"]] = clock.timestamp()
     call.cluster.store.put("poddisruptionbudgets.policy", budget)
 
@@ -337,6 +347,7 @@ def _token(call: Call) -> tuple[int, Object]:
     body = call.parsed() if call.body else {}
     account = call.current
     seconds = int((body.get("spec") or {}).get("expirationSeconds") or 3600)
+    # The limit of the real TokenRequest.
     if seconds < 600:
         raise invalid(
             "TokenRequest",

@@ -93,6 +93,7 @@ class RunningCluster:
         def run() -> None:
             try:
                 done.set_result(function(*arguments))
+            # The caller waits in another thread and must get whatever ended the call.
             except BaseException as error:
                 done.set_exception(error)
 
@@ -228,6 +229,7 @@ def running_cluster(
                 started.set_result(RunningCluster(running, loop))
                 await ending.wait()
         except BaseException as error:
+            # A failure before the start would leave the caller waiting for its time-out.
             if not started.done():
                 started.set_exception(error)
             raise

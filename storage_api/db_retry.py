@@ -52,7 +52,7 @@ def _may_succeed(error: Exception, session: object) -> bool:
     if getattr(error.__cause__, "pgcode", None) in _RETRY_CODES:
         return True
     if session is not None and connection.connection is not session:
-        # The end of the transaction has found it dead already, and may have made a new one.
+        # The end of the transaction has noticed that it is dead, and may have made a new one.
         return True
     if connection.connection is not None and connection.is_usable():
         return False

@@ -76,7 +76,8 @@ class Change(models.Model):
     data = models.JSONField()
     written_by = models.TextField(
         null=True,
-        help_text="The newest writers that the cluster named; see `authors`.",
+        help_text="The newest entries of managedFields, as JSON: [[manager, operation, "
+        "subresource, time], …].",
     )
 
     class Meta:
@@ -250,7 +251,7 @@ class Host(models.Model):
 
 
 class WatchNode(models.Model):
-    """An object that others watch, kept apart by environment."""
+    """An object that others watch; each environment has its own."""
 
     env = models.TextField(choices=[("mesos", "mesos"), ("k8s", "k8s")])
     cluster_id = models.TextField()
@@ -299,6 +300,7 @@ class FreeDocument(models.Model):
             GinIndex(
                 fields=["data"],
                 name="storage_free_data",
+                # Smaller and faster than the default class; containment is all that is asked.
                 opclasses=["jsonb_path_ops"],
             ),
         ]
@@ -319,6 +321,7 @@ class FreeIndex(models.Model):
 
     class Meta:
         db_table = "storage_free_index"
+        verbose_name_plural = "free indexes"
         constraints = [
             models.UniqueConstraint(
                 fields=["resource_type", "name"],
@@ -338,6 +341,7 @@ class CollectorProcess(models.Model):
 
     class Meta:
         db_table = "storage_collector"
+        verbose_name_plural = "collector processes"
 
     def __str__(self) -> str:
         return self.name
@@ -358,6 +362,7 @@ class ClusterSync(models.Model):
         related_name="sync",
     )
     owner = models.TextField(default="", blank=True)
+    # The fencing token of the lease: a collector that lost it cannot write any more.
     token = models.BigIntegerField(default=0)
     expires_at = models.DateTimeField()
     stored_as = models.TextField(

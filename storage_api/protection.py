@@ -93,7 +93,7 @@ class _Sealer:
         return b'"' + SEALED.encode() + token.encode() + b'"'
 
     def seal_document(self, text: bytes) -> bytes:
-        """A document of a Secret's type, whatever it is."""
+        """A document of a Secret's type, of any shape."""
         if text.lstrip()[:1] != b"{":
             return self.seal(text, ())
         return self.seal_secret(_MEMBERS.decode(text), ())
@@ -105,7 +105,7 @@ class _Sealer:
             return self.seal(raw, path)
         match raw.lstrip()[:1]:
             case b'"' if SEALED in orjson.loads(raw):
-                # Somebody's text that looks like a token.
+                # A user's text that only looks like a token.
                 return self.seal(raw, path)
             case b"{":
                 return self._seal_object(_MEMBERS.decode(raw), path)

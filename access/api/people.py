@@ -119,6 +119,7 @@ class People(DialectView):
         role = grants.role_of(body.get("role"))
         where = {field: _text(body, field, "") for field in ("cluster", "namespace")}
         token = request.auth if isinstance(request.auth, ApiToken) else None
+        # Otherwise an admin of a namespace could make an admin of everything.
         authorization.require_may_grant(request.user, token, role, **where)
         email = _text(body, "email", "")
         user = users.create(
@@ -166,6 +167,7 @@ class PersonDetail(DialectView):
         if is_self and "is_active" in body and not boolean(body["is_active"], "is_active"):
             raise Invalid("you cannot deactivate yourself", field="is_active")
         users.change(user, **_parse_changes(body))
+        # The names of the members only: a password is among the values.
         annotate(request, details={"changed": sorted(set(body) & set(PERSON_CHANGE["properties"]))})
         return represent(users.find(name))
 
@@ -185,6 +187,7 @@ def _parse_changes(body: dict[str, Any]) -> dict[str, Any]:
 def _parse_group_names(value: object) -> Iterable[str]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise Invalid("groups must be a list of names", field="groups")
+    # A name that is repeated means one membership.
     return list(dict.fromkeys(value))
 
 

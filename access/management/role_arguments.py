@@ -1,4 +1,4 @@
-"""Arguments that commands share which give a role to somebody."""
+"""Arguments of the commands that grant roles."""
 
 from argparse import ArgumentParser
 

@@ -88,6 +88,7 @@ class OrderForm(ModelForm[Order]):
     def clean(self) -> dict[str, Any]:
         """Refuse what buying by command refuses, in the same words."""
         values = super().clean() or self.cleaned_data
+        # What was bought is read-only then: only owner and address can change.
         if self.instance.pk and not self.instance._state.adding:
             return values
         if not self.errors:
@@ -208,6 +209,7 @@ class OrderAdmin(ModelAdmin[Order]):
     ) -> HttpResponse | None:
         rows: list[tuple[object, str]] = []
         self._each(request, queryset, lambda order: rows.append((order.pk, act(order))))
+        # Every order was refused, and the messages say why.
         if not rows:
             return None
         return secret_page(
@@ -243,6 +245,7 @@ class OrderAdmin(ModelAdmin[Order]):
     @staticmethod
     def _expired(order: Order) -> str:
         has_ended = expiry.expire(order)
+        # Also for an order that ended before: its removal may have failed then.
         deployments.remove_pending(order)
         return "ended" if has_ended else "its time is not over, or it ended before"
 

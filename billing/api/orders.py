@@ -216,6 +216,7 @@ class OrderViewSet(ViewSetMixin, DialectView):
         try:
             authorise(self, request, AccessAttributes(verb, "orders", name=name))
         except Forbidden:
+            # None for a session, which may do all that its user may.
             rights = token_rights(request.auth) if isinstance(request.auth, ApiToken) else None
             if rights is not None and Right.READ not in rights:
                 raise
@@ -234,6 +235,7 @@ class OrderViewSet(ViewSetMixin, DialectView):
                 if value not in allowed:
                     raise Invalid(f"{column} must be one of {', '.join(allowed)}", field=column)
                 rows = rows.filter(**{column: value})
+        # PostgreSQL takes no NUL character in a text.
         if region := query.get("region", "").replace("\x00", ""):
             rows = rows.filter(region=region)
         if keyword := query.get("keyword", "").replace("\x00", ""):
@@ -243,6 +245,7 @@ class OrderViewSet(ViewSetMixin, DialectView):
     def _find(self, request: Request, verb: str, pk: str) -> Order:
         order = self._visible(request, verb, pk).filter(pk=pk.replace("\x00", "")).first()
         if order is None:
+            # Also for orders of others: a refusal would tell that they exist.
             raise NotFound(f"order {pk[:60]!r} does not exist")
         return order
 
@@ -310,6 +313,7 @@ def _order_rows(orders: QuerySet[Order]) -> Iterator[list[object]]:
     yield [*COLUMNS, "charged", "balance"]
     # One query for all orders instead of one for each.
     totals = ledger.totals()
+    # Orders without a posting are not among the totals.
     unpaid = ledger.Totals()
     for order in orders.iterator(chunk_size=500):
         row = represent(order)

@@ -79,6 +79,7 @@ class OrderSecretView(VKubeView):
         # An order ends on time even when the periodic task is late.
         self.order = expiry.settle_if_over(self._order_of_secret(request))
         know_caller(request)
+        # The body of a POST is checked after its audit line is begun.
         if request.method == "GET":
             self.check_input(request)
 
@@ -100,6 +101,7 @@ class OrderSecretView(VKubeView):
         try:
             return orders.find_by_secret(secret)
         except Unauthenticated:
+            # A forgotten header is no guess at a secret.
             if secret:
                 WrongSecretThrottle().count_failure(request)
             raise
@@ -163,6 +165,7 @@ class CheckPorts(VKubeView):
         """Which of the ports are taken in the region."""
         try:
             body = json_body(request, empty_ok=False)
+        # Every fault of this body is the document's one error.
         except DomainError:
             raise Invalid(EMPTY) from None
         region = _parse_region(body.get("region"))
@@ -184,8 +187,10 @@ def _parse_ports(value: object) -> list[int]:
         raise Invalid(EMPTY)
     numbers: list[int] = []
     for entry in entries:
+        # Other digits of Unicode pass isdigit(), and int() reads them.
         if isinstance(entry, str) and entry.strip().isascii() and entry.strip().isdigit():
             entry = int(entry)
+        # In Python a bool is an int; in JSON it is not.
         if isinstance(entry, bool) or not isinstance(entry, int):
             raise Invalid(EMPTY)
         numbers.append(entry)
@@ -273,11 +278,12 @@ class Deploy(OrderSecretView):
     def members(self, request: Request) -> Mapping[str, Any]:
         """The members of the body, without a container's members that are empty.
 
-        Some clients send those beside `containers`.
+        Some clients send those next to `containers`.
         """
         return {
             name: value
             for name, value in super().members(request).items()
+            # Empty they change nothing; with a value the client expects an effect, and is refused.
             if name not in CONTAINER["properties"] or value not in (None, "", [], {})
         }
 

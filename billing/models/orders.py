@@ -104,6 +104,7 @@ class Order(models.Model):
     duration = models.PositiveIntegerField(
         help_text="In steps of VKUBE_DURATION_SECONDS, as that was when it was bought."
     )
+    # Copied from the settings, so that a later change does not move the end of sold orders.
     step_seconds = models.PositiveIntegerField()
     region = models.CharField(max_length=63, blank=True, default="")
     ports = models.CharField(
@@ -116,6 +117,7 @@ class Order(models.Model):
         decimal_places=8,
         help_text="Per resource unit and hour, as it was when it was bought.",
     )
+    # Whole units: the document's amounts have no fraction.
     amount = models.DecimalField(max_digits=20, decimal_places=0)
     amount_paid = models.DecimalField(
         max_digits=20,
@@ -147,12 +149,14 @@ class Order(models.Model):
         default=Service.PENDING,
         editable=False,
     )
+    # As in the document's example, whose Deployment bears the UUID of the user service.
     service_name = models.UUIDField(
         default=uuid.uuid4,
         unique=True,
         editable=False,
         help_text="The name of its Deployment.",
     )
+    # Null until the order is paid; unique, as the secret alone finds its order.
     secret_digest = models.CharField(
         max_length=64,
         null=True,
@@ -172,6 +176,7 @@ class Order(models.Model):
 
     class Meta:
         ordering = ["-created_at", "id"]
+        # The periodic task looks for running orders whose time is over.
         indexes = [models.Index(fields=["service", "expires_at"], name="order_expiry")]
         constraints = [
             models.CheckConstraint(
@@ -199,7 +204,7 @@ class Order(models.Model):
 
 
 class Payment(models.Model):
-    """Money in (positive) or given back (negative)."""
+    """A payment (positive) or a refund (negative)."""
 
     order = models.ForeignKey(
         Order,

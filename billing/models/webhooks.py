@@ -30,7 +30,7 @@ class Delivery(models.Model):
     """One event on its way to one address; written in the transaction that made it true."""
 
     class State(models.TextChoices):
-        """On its way, arrived, or given up."""
+        """Pending, delivered, or abandoned."""
 
         PENDING = "pending"
         DELIVERED = "delivered"

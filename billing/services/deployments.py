@@ -120,6 +120,7 @@ def _survey(order: Order, request: DeployRequest, site: Site) -> ClusterSurvey:
     """The host ports in use; the cluster is asked only when the deploy needs any."""
     ports = _ports(request)
     chosen = [port.host for port in ports if port.host]
+    # Nothing to compare with the cluster: the deploy works while it is slow.
     if not chosen and not (ports and order.ports == Order.Ports.RANDOM):
         return ClusterSurvey(site, frozenset())
     return regions.survey_ports(site, chosen, own_order=order)
@@ -138,6 +139,7 @@ def _begin(
     """Record the deploy and claim its ports, before the cluster is asked; (row, manifest)."""
     site = survey.site
     with transaction.atomic():
+        # The order may have been refunded or deployed while the cluster was asked.
         order = orders.lock(order)
         at = clock.now()
         require_deployable(order, at)
@@ -217,6 +219,7 @@ def _random_host_ports(
         }
         for port in ports:
             number = claims.get((port.container, port.protocol))
+            # A buyer's clients go on reaching the same port after an update.
             if number and number not in occupied:
                 assigned[port] = number
     unavailable = {*occupied, *assigned.values()}
@@ -316,6 +319,7 @@ def _cancel(row: Deployment, *, is_first: bool) -> None:
     is_undone = not is_first or objects.undo(row.cluster, row.namespace, row.name)
     with transaction.atomic():
         order = orders.lock(row.order, patience_ms=FINISH_TIMEOUT_MS)
+        # The row stays as long as the cluster may still have its object.
         if is_undone:
             _delete_row(row)
         else:
@@ -327,6 +331,7 @@ def _cancel(row: Deployment, *, is_first: bool) -> None:
 def _is_applied(row: Deployment) -> bool:
     """Whether the cluster has what this deploy wrote; False when it does not answer."""
     try:
+        # Each deploy writes its number into the object that it applies.
         return objects.read_deploy_number(row.cluster, row.namespace, row.name) == row.pk
     except (DomainError, ValueError):
         return False

@@ -133,7 +133,7 @@ def charge(order: Order, at: datetime) -> Posting | None:
 
 
 def _cost(order: Order, rows: list[tuple[int, int, int]]) -> Decimal:
-    """The price of samples, given as (id, memory in bytes, running time in ms)."""
+    """The price of samples as tuples (id, memory in bytes, running time in ms)."""
     return pricing.usage_price(order.price, sum(memory * running for _, memory, running in rows))
 
 

@@ -143,7 +143,7 @@ def put(
     *,
     deadline: float | None = None,
 ) -> None:
-    """Create the object or replace it, whatever its version.
+    """Create the object or replace it, regardless of its version.
 
     A conflict with another writer is tried again. Nothing is sent after the `deadline`, a monotonic
     time: ClusterUnavailable.

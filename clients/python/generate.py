@@ -2,7 +2,7 @@
 
 `src/kubegale_client/operations.json` is the table of calls; it is committed.
 `src/kubegale_client/generated` is the work of openapi-python-client, 6 MB in 1,400 files; it is not
-committed, but is part of wheels that are built beside it.
+committed, but is part of the wheels that are built from it.
 """
 
 import argparse

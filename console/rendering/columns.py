@@ -70,6 +70,7 @@ def _state_column(plural: str) -> TableColumn:
     return TableColumn(
         _("Status"),
         lambda item, context: html.status(*health.for_kind(plural, item)),
+        # Only a phase is a column of the store that the API can sort by.
         sort="status" if plural in KINDS_WITH_PHASE else "",
     )
 
@@ -101,6 +102,7 @@ def _node(item: Object, context: RenderContext) -> str:
 
 def _completions(item: Object, context: RenderContext) -> str:
     succeeded = health.number(get(item, "status", "succeeded"))
+    # A Job without completions is complete with its first success.
     completions = get(item, "spec", "completions") or 1
     return f"{succeeded}/{completions}"
 
@@ -116,6 +118,7 @@ def _ports(item: Object, context: RenderContext) -> str:
 def _external(item: Object, context: RenderContext) -> str:
     ingresses = rows(get(item, "status", "loadBalancer", "ingress"))
     addresses = [ingress.get("ip") or ingress.get("hostname") for ingress in ingresses]
+    # A Service may be reached by addresses that an administrator routes to nodes.
     if not addresses:
         addresses = list(get(item, "spec", "externalIPs") or [])
     return html.chips([address for address in addresses if address], 2)
@@ -128,6 +131,7 @@ def _hosts(item: Object, context: RenderContext) -> str:
 def _labels_cell(*path: str) -> Cell:
     def render(item: Object, context: RenderContext) -> str:
         labels = get(item, *path)
+        # A custom resource may store anything under this path.
         if not isinstance(labels, Mapping):
             return html.chips([], 2)
         return html.chips([f"{key}={value}" for key, value in labels.items()], 2)
@@ -196,6 +200,7 @@ def _scale_target(item: Object, context: RenderContext) -> str:
 
 
 def _quota(item: Object, context: RenderContext) -> str:
+    # The status is empty until the quota controller has seen a new quota.
     hard = get(item, "status", "hard") or get(item, "spec", "hard") or {}
     used = get(item, "status", "used") or {}
     return html.chips([f"{name} {used.get(name, 0)}/{limit}" for name, limit in hard.items()], 3)
@@ -207,6 +212,7 @@ def _event_type(item: Object, context: RenderContext) -> str:
 
 
 def _involved_object(item: Object, context: RenderContext) -> str:
+    # core/v1 and events.k8s.io/v1 name the same member differently.
     about = item.get("involvedObject") or item.get("regarding") or {}
     return html.code(f"{about.get('kind', '')} {about.get('name', '')}")
 

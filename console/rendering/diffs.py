@@ -50,7 +50,7 @@ def as_yaml(document: Any) -> str:
 def field_changes(
     api_changes: Iterable[Mapping[str, Any]] | None,
 ) -> list[FieldChange] | None:
-    """The API's changes as short texts; None when the version before is no longer kept."""
+    """The API's changes as short texts; None when the previous version has expired."""
     if api_changes is None:
         return None
     return [

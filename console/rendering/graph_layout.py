@@ -10,6 +10,7 @@ HEIGHT = 44
 COLUMN_GAP = 64
 ROW_GAP = 14
 MARGIN = 8
+# More sweeps rarely remove another crossing, and a page waits for each.
 SWEEPS = 6
 
 
@@ -55,7 +56,7 @@ def lay_out(
     columns: Mapping[str, int],
     edges: Sequence[tuple[str, str]],
 ) -> GraphLayout:
-    """Lay out vertices, given the column of each, so that neighbours are near each other.
+    """Lay out vertices in their columns so that neighbours are near each other.
 
     Columns without vertices take no room. An edge with an unknown vertex is left out.
     """
@@ -73,6 +74,7 @@ def lay_out(
     lines = [
         Curve(source, target, _curve_path(boxes[source], boxes[target]))
         for source, target in edges
+        # Folded and hidden vertices have no box to draw a line to.
         if {source, target} <= boxes.keys()
     ]
     return GraphLayout(boxes, lines, max(width, 0), max(height, 0))
@@ -92,6 +94,7 @@ def _sort_columns(
     for source, target in edges:
         neighbours[source].append(target)
         neighbours[target].append(source)
+        # An edge inside a column or backwards makes no parent: it must not pull vertices together.
         if columns.get(source, 0) < columns.get(target, 0):
             parents[target].append(source)
     groups = [
@@ -107,6 +110,7 @@ def _sort_columns(
         return sum(heights) / len(heights) if heights else height[vertex]
 
     for sweep in range(SWEEPS):
+        # Each direction lets the columns follow the neighbours on their other side.
         for group in groups if sweep % 2 == 0 else groups[::-1]:
             # The heights are those before the column is sorted.
             means = {vertex: mean_height(vertex, neighbours) for vertex in group}

@@ -103,7 +103,7 @@ def pod_health(pod: Object) -> Health:
     if phase == "Succeeded":
         word = "Completed"
     if get(pod, "metadata", "deletionTimestamp"):
-        # From a node that does not answer nobody knows whether the pod still runs.
+        # A node that does not answer cannot report whether the pod still runs.
         word = "Unknown" if phase == "NodeLost" else "Terminating"
     return word, _pod_severity(word, pod)
 

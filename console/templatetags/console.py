@@ -28,7 +28,7 @@ def path_segment(value: object) -> str:
 
 @register.simple_tag(takes_context=True)
 def age(context: Context, moment: object) -> SafeString:
-    """How long ago, kept going by the page's script."""
+    """How long ago; the page's script keeps it up to date."""
     return SafeString(html.age(moment, html.zone_of(context.get("request")), datetime.now(UTC)))
 
 
@@ -80,7 +80,7 @@ def kind_title(plural: str) -> str:
 
 @register.filter
 def unlocalised(value: object) -> str:
-    """A number as attributes of HTML and SVG want it, whatever the language."""
+    """A number as attributes of HTML and SVG need it, in every language."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

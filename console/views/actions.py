@@ -23,7 +23,7 @@ from console.rendering.health import Object, get
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One thing that can be done: its title, and what it will do."""
+    """An action on an object: its title and its effect."""
 
     title: str | Promise
     explains: str | Promise
@@ -109,6 +109,7 @@ def _possible_verbs(location: Location, item: Object) -> Iterator[str]:
             yield "restart"
         case "nodes":
             yield from ("uncordon" if get(item, "spec", "unschedulable") else "cordon", "drain")
+    # Every kind can be deleted, so it stands last in every row of buttons.
     yield "delete"
 
 
@@ -283,7 +284,7 @@ def _run_scale(
     verb: str,
 ) -> HttpResponse:
     replicas = forms.form_number(request, "replicas")
-    # What the person saw: the API refuses the change when somebody else has scaled since.
+    # What the person saw: the API refuses the change when another user has scaled since.
     current = forms.form_number(request, "current")
     body = {**location.query, "replicas": replicas, "current_replicas": current}
     path = f"{location.plural}/{location.name}/scale"
@@ -377,6 +378,7 @@ def _redirect_after(
             _("Job %(name)s was created.") % {"name": data["job"]},
         )
     notice = data.get("message") or _("Nothing had to be changed.")
+    # The API explains why it changed nothing; a change speaks for itself.
     if data.get("changed"):
         notice = _("Done.")
     return redirect(request, location.address, f"{notice} {warnings}".strip())

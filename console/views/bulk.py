@@ -1,4 +1,4 @@
-"""One thing done to many objects that were chosen in a table."""
+"""One action on many objects that were selected in a table."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -90,6 +90,7 @@ def phases(pods: Mapping[str, int]) -> list[dict[str, Any]]:
     x = 0.0
     for phase in PHASES:
         count = pods.get(phase, 0)
+        # A part without width would still draw its border.
         if not count:
             continue
         width = 100 * count / max(total, 1)
@@ -276,6 +277,7 @@ def custom_kinds(request: HttpRequest, cluster: int) -> HttpResponse:
     links = set()
     for row in kinds:
         built_in = KINDS.get(row["plural"])
+        # Built-in kinds have their place in the menu.
         if not row["group"] or (built_in and built_in.group == row["group"]):
             continue
         address = f"{row['plural']}.{row['version']}.{row['group']}"
@@ -291,6 +293,7 @@ def register(request: HttpRequest) -> HttpResponse:
     """The form for a new cluster; its connection is tried before anything is saved."""
     if request.method == "GET":
         return render_page(request, "console/register.html", {"entered": {}})
+    # Both buttons send the same form: trying is a dry run of registering.
     only_try = request.POST.get("act") == "try"
     entered: dict[str, str] = {name: request.POST.get(name, "").strip() for name in FIELDS}
     body: dict[str, Any] = entered | {
@@ -348,6 +351,7 @@ def _render_outcome(
 ) -> HttpResponse:
     """The outcome as a fragment; without scripts the whole form, never with the kubeconfig."""
     safe_values = {name: value for name, value in entered.items() if name != "kubeconfig"}
+    # htmx does not swap in an answer of status 4xx or 5xx.
     fragment = request.headers.get("HX-Request") == "true"
     template = "console/parts/connection_result.html" if fragment else "console/register.html"
     return render_page(
@@ -366,10 +370,13 @@ def change(request: HttpRequest, cluster: int) -> HttpResponse:
         name: request.POST.get(name, "").strip() for name in ("name", "description", "prometheus")
     }
     body["protected"] = "protected" in request.POST
+    # Without the field the stored namespaces stay; an empty one clears them.
     if "namespaces" in request.POST:
         body["namespaces"] = request.POST["namespaces"].replace(",", " ").split()
+    # The default moves by choosing another cluster; it is never taken away.
     if "is_default" in request.POST:
         body["is_default"] = True
+    # The stored kubeconfig is never shown, so an empty field means "unchanged".
     if kubeconfig := request.POST.get("kubeconfig", "").strip():
         body["kubeconfig"] = kubeconfig
     if choice := request.POST.get("context", ""):

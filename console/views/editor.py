@@ -57,7 +57,7 @@ def edit(request: HttpRequest, location: Location) -> HttpResponse:
         **config,
         "lint": f"/clusters/{location.cluster}/-/lint",
         "texts": _script_texts(),
-        # The script sends it back, so that a change by somebody else is noticed.
+        # The script sends it back, so that a concurrent change is noticed.
         "live": _resource_version(context["item"]),
     }
     return allow_style_attributes(render_page(request, "console/edit.html", context))
@@ -73,7 +73,7 @@ def _resource_version(item: Object) -> str:
 def check(request: HttpRequest, location: Location) -> HttpResponse:
     """Try the text by a server-side dry run: {"problems": […]} or {"before", "after"}.
 
-    {"conflict": {…}} when somebody else changed the object since the text was taken from it.
+    {"conflict": {…}} when another user changed the object since the text was taken from it.
     """
     return _write_object(request, location, dry=True)
 
@@ -189,7 +189,7 @@ def _conflict_response(
     mine: Object,
     live: Object,
 ) -> HttpResponse:
-    """What somebody else made of it, and the text with both changes as far as they go together."""
+    """The other user's version, and the text with both changes as far as they merge."""
     theirs = editable_object(live)
     merged, clashes = merge(before, mine, theirs)
     both = {

@@ -51,6 +51,7 @@ def _version_context(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_status_change(entry: Mapping[str, Any]) -> bool:
     """Whether only the status changed, which controllers write all the time."""
+    # Without stored changes it is unknown what became different.
     if entry["op"] != "change" or not entry["changes"]:
         return False
     return all(change["path"][0] == "status" for change in entry["changes"])
@@ -70,11 +71,13 @@ def _head_context(request: HttpRequest, location: Location) -> dict[str, Any]:
     try:
         return {**objects.head_context(request, location, "history"), "deleted": False}
     except ApiRefusal as refusal:
+        # Only a deleted object has a history worth showing without itself.
         if refusal.code != 1004:
             raise
     head = objects.head_context(request, location, "history", item={})
     return {
         **head,
+        # The other tabs would read an object that is gone.
         "tabs": [],
         "acts": [],
         "state": _("Deleted"),
@@ -87,13 +90,14 @@ def _head_context(request: HttpRequest, location: Location) -> dict[str, Any]:
 @require_sign_in
 @object_view
 def object_history(request: HttpRequest, location: Location) -> HttpResponse:
-    """Every version that is kept of the object, with a slider over them."""
+    """Every stored version of the object, with a slider over them."""
     head = _head_context(request, location)
     query = {**history_query(location), "pageSize": MAX_VERSIONS}
     problem = ""
     try:
         listing = call(request, "GET", "history", query=query).data
     except ApiRefusal as refusal:
+        # Neither object nor history: the refusal is the page.
         if head["deleted"]:
             raise
         listing = {"items": [], "next_cursor": ""}
@@ -111,6 +115,7 @@ def object_history(request: HttpRequest, location: Location) -> HttpResponse:
         "versions": versions,
         "moments": [
             {"at": version["at"], "seq": version["seq"], "op": version["op"]}
+            # The slider runs from old to new, the list from new to old.
             for version in reversed(versions)
         ],
         "more": bool(listing["next_cursor"]),

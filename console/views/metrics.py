@@ -122,7 +122,7 @@ def object_page(request: HttpRequest, location: Location) -> HttpResponse:
 def object_data(request: HttpRequest, location: Location) -> HttpResponse:
     """With a span as `cluster_data`, else {"now": {name: {"used", …}}, "source"}.
 
-    Names are "cpu" (cores) and "memory" (bytes); beside "used" stand "asked" and "limit" of a pod
+    Names are "cpu" (cores) and "memory" (bytes); next to "used" stand "asked" and "limit" of a pod
     or "has" of a node. A number that no source has is null.
     """
     if span := request.GET.get("span"):
@@ -167,6 +167,7 @@ def _metrics_source(request: HttpRequest, location: Location) -> str:
     """Who measures here; a cluster that does not answer is the script's to tell."""
     try:
         return str(_read_usage(request, location)["source"])
+    # The page still opens: the next poll of the script may succeed.
     except ApiRefusal:
         return ""
 

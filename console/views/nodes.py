@@ -67,7 +67,7 @@ def _preview(
     name: str,
     chosen: dict[str, Any],
 ) -> dict[str, Any]:
-    """What a drain would do; why it cannot be told, when it cannot."""
+    """What a drain would do, or the reason why that cannot be determined."""
     try:
         trial = call(
             request,

@@ -74,7 +74,7 @@ def head_context(
     tab: str = "",
     item: Object | None = None,
 ) -> dict[str, Any]:
-    """What the head of every page about an object needs; reads the object unless it is given."""
+    """What the head of every page about an object needs; reads the object if it is not passed."""
     current: Object = (
         call(request, "GET", location.path, query=location.query).data if item is None else item
     )
@@ -83,7 +83,9 @@ def head_context(
     tabs = [
         tab_row
         for tab_row in TABS
+        # A tab without kinds belongs to every kind.
         if (not tab_row.plurals or location.plural in tab_row.plurals)
+        # A shell changes things, so it is for those who may change the object.
         and (changes or tab_row.name != "terminal")
     ]
     return {
@@ -135,6 +137,7 @@ def _condition_context(row: Mapping[str, Any]) -> dict[str, Any]:
     kind = str(row.get("type", ""))
     status = str(row.get("status", ""))
     good_status = "False" if kind.endswith(BAD_WHEN_TRUE) else "True"
+    # Which status is good depends on the condition's name.
     severities = {good_status: "good", "Unknown": "idle"}
     return {**row, "severity": severities.get(status, "warn")}
 
@@ -158,6 +161,7 @@ def _config_map_data(
 ) -> list[tuple[str, str]]:
     """The texts of a ConfigMap; values of Secrets are never on the page."""
     data = get(item, "data")
+    # A Secret has `data` as well.
     if location.plural != "configmaps" or not isinstance(data, Mapping):
         return []
     return sorted((str(key), str(value)) for key, value in data.items())
@@ -167,7 +171,7 @@ def _config_map_data(
 @require_sign_in
 @object_view
 def events(request: HttpRequest, location: Location) -> HttpResponse:
-    """What the cluster said about the object, newest first."""
+    """The cluster's events about the object, newest first."""
     context = head_context(request, location, "events")
     return render_page(
         request,
@@ -185,6 +189,7 @@ def list_events(
     """The events about an object of a kind and, for a workload, about what it controls."""
     query = {**location.query, "pageSize": size}
     path = "events"
+    # The API collects the events of what a workload controls.
     if location.plural in WORKLOADS or location.plural == "pods":
         path = f"{location.plural}/{location.name}/events"
     else:

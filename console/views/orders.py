@@ -118,6 +118,7 @@ def _create_order(request: HttpRequest) -> HttpResponse:
     }
     order_body |= {name: request.POST.get(name) == "1" for name in ("random_ports", "paid")}
     order = call(request, "POST", "orders", body=order_body).data
+    # Only an order that was paid at once has a secret by now.
     if order["secret"]:
         return _render_secret(request, order["id"], order["secret"])
     return redirect(
@@ -145,6 +146,7 @@ def detail(request: HttpRequest, pk: str) -> HttpResponse:
 
 def _detail_context(request: HttpRequest, pk: str) -> dict[str, Any]:
     step = request.GET.get("step", "hour")
+    # An address that was edited by hand shows the page, not an error.
     step = step if step in STEPS else "hour"
     order = _order_context(call(request, "GET", f"orders/{pk}").data)
     usage = call(request, "GET", f"orders/{pk}/usage", query={"step": step}).data
@@ -218,6 +220,7 @@ def secret(request: HttpRequest, pk: str) -> HttpResponse:
     }
 
     def rotate_secret() -> HttpResponse:
+        # The old secret stops at once, so the order's id has to be typed.
         forms.require_name(request, pk)
         return _render_secret(
             request,

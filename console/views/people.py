@@ -45,7 +45,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 def _submit(request: HttpRequest) -> HttpResponse:
-    """What the page's forms ask for, told apart by `what`."""
+    """What the page's forms ask for, distinguished by `what`."""
     match request.POST.get("what", ""):
         case "grant":
             return _create_grant(request)

@@ -15,6 +15,7 @@ from console.rendering import health
 from console.rendering.health import Object, get, rows
 from console.views import summary
 
+# Enough to see what is there; the group says how many more there are.
 MAX_LINKS = 50
 
 
@@ -144,6 +145,7 @@ def _group_of_references(
     """What the object names, without looking whether it is there."""
     links = [
         RelatedLink(navigation.kind_name(plural), name, location.other(plural, name).address)
+        # A pod often names the same Secret for several variables.
         for plural, name in dict.fromkeys(references)
         if name
     ]
@@ -175,12 +177,15 @@ def _group_of_services(
     if not isinstance(labels, Mapping) or not labels:
         return
     try:
+        # Services cannot be listed by the labels that they select, so all of the namespace are
+        # compared.
         items, _total = _list_objects(request, location, "services", pageSize=500)
     except ApiRefusal:
         return
     selecting = [
         item
         for item in items
+        # A Service without a selector selects nothing: its endpoints are written by hand.
         if (selector := get(item, "spec", "selector")) and selector.items() <= labels.items()
     ]
     if selecting:
@@ -281,6 +286,7 @@ def _service_groups(
     if selector := _selector(get(item, "spec", "selector")):
         yield from _group_of_list(request, location, "pods", _("Pods"), labelSelector=selector)
     try:
+        # No field selector of Ingresses knows their backends.
         items, _total = _list_objects(request, location, "ingresses", pageSize=500)
     except ApiRefusal:
         return
@@ -313,6 +319,7 @@ def _node_groups(
         location,
         "pods",
         _("Pods"),
+        # Pods of every namespace run on a node, which itself has none.
         namespace="",
         fieldSelector=f"spec.nodeName={location.name}",
     )
@@ -325,6 +332,7 @@ def _config_groups(
 ) -> Iterator[RelatedGroup]:
     """The pods that mount or read a ConfigMap, a Secret or a claim."""
     try:
+        # No selector finds pods by their volumes: the specs of the namespace are read.
         items, _total = _list_objects(request, location, "pods", pageSize=500)
     except ApiRefusal as refusal:
         yield RelatedGroup(_("Used by"), problem=refusal.message)
@@ -389,4 +397,5 @@ def list_related(
 ) -> list[RelatedGroup]:
     """The groups of what belongs to the object."""
     reader = READERS.get(location.plural)
+    # A kind without a reader has no known relations: the section is left out.
     return list(reader(request, location, item)) if reader else []

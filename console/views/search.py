@@ -16,7 +16,7 @@ QUICK_HITS = 8
 @require_GET
 @require_sign_in
 def search(request: HttpRequest) -> HttpResponse:
-    """The page of what was found."""
+    """The page of search results."""
     text = request.GET.get("q", "").strip()
     hits = _find_objects(request, text, MAX_HITS)
     return render_page(
@@ -29,7 +29,7 @@ def search(request: HttpRequest) -> HttpResponse:
 @require_GET
 @require_sign_in
 def quick(request: HttpRequest) -> HttpResponse:
-    """A few best hits below the search field while somebody types."""
+    """The best few hits below the search field while the user types."""
     text = request.GET.get("q", "").strip()
     return render_page(
         request,

@@ -16,6 +16,7 @@ Facts = Callable[[Object, Location], Iterator[Row]]
 
 def _text(title: str | Promise, item: Object, *path: str) -> Iterator[Row]:
     value = get(item, *path)
+    # 0 and false are facts, empty values are not.
     if value not in (None, "", [], {}):
         yield title, html.text(value)
 
@@ -77,6 +78,7 @@ def _job(item: Object, location: Location) -> Iterator[Row]:
         (_("Succeeded"), "succeeded"),
         (_("Failed"), "failed"),
     ):
+        # The API server leaves out counts of zero; the page shows all three.
         yield title, html.text(health.number(get(item, "status", name)))
 
 
@@ -95,6 +97,7 @@ def _service(item: Object, location: Location) -> Iterator[Row]:
     yield from _labels(_("Selector"), get(item, "spec", "selector"))
     ports = []
     for port in rows(get(item, "spec", "ports")):
+        # targetPort defaults to port, and protocol to TCP, as in the API.
         target = f"{port.get('targetPort', port.get('port'))}/{port.get('protocol', 'TCP')}"
         ports.append(f"{port.get('name') or ''} {port.get('port')} → {target}".strip())
     if ports:
@@ -214,6 +217,7 @@ def pod_spec(item: Object) -> Mapping[str, Any]:
         ("spec",),
     ):
         spec = get(item, *path)
+        # A spec without containers belongs to a kind that makes no pods.
         if isinstance(spec, Mapping) and "containers" in spec:
             return spec
     return {}
@@ -245,6 +249,7 @@ def _container_context(
     is_init: bool,
 ) -> dict[str, Any]:
     states: Mapping[str, Any] = status.get("state") or {}
+    # A container state has one member: waiting, running or terminated.
     kind = next(iter(states), "")
     state: Mapping[str, Any] = states.get(kind) or {}
     word = str(state.get("reason") or kind.capitalize())
@@ -253,6 +258,7 @@ def _container_context(
     elif kind == "running":
         severity = "good" if status.get("ready") else "warn"
     elif kind == "terminated":
+        # Init containers and the containers of Jobs are meant to end.
         severity = "idle" if state.get("exitCode") == 0 else "bad"
     else:
         severity = "busy"

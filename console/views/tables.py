@@ -342,7 +342,7 @@ def namespaces(request: HttpRequest, cluster: int) -> HttpResponse:
     except ApiRefusal as refusal:
         if refusal.code != 1005:
             raise
-        # Credentials that may not list namespaces know those that they are given.
+        # Credentials that may not list namespaces offer the one in use alone.
         rows = [{"metadata": {"name": chosen}}] if chosen else []
     names = [row["metadata"]["name"] for row in rows]
     return render_page(request, "console/parts/namespaces.html", {"names": names, "chosen": chosen})

@@ -113,6 +113,7 @@ def _hard_limits(
     return {
         name: value
         for name in charts.RESOURCES
+        # An empty field means "no limit", which the API takes as an absent member.
         if (value := forms.form_text(request, prefix + name))
     }
 
@@ -194,6 +195,7 @@ def change(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
         body |= {
             field: forms.form_text(request, field)
             for field in ("contact", "description")
+            # Another form of the page may send none of the fields: they stay as they are.
             if field in request.POST
         }
         if request.POST.get("quota"):
@@ -214,10 +216,11 @@ def change(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
 @require_POST
 @require_sign_in
 def members(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
-    """Take somebody in, give them another role, or send them away."""
+    """Add a member, change their role, or remove them."""
 
     def save() -> HttpResponse:
         address = f"/tenants/{cluster}/{path_segment(name)}"
+        # One form serves adding and removing; the button's value tells which.
         if leaver := request.POST.get("remove", ""):
             call(
                 request,

@@ -1,4 +1,4 @@
-"""One's own API tokens: made and shown once, listed, revoked."""
+"""The user's own API tokens: created and shown once, listed, revoked."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -45,6 +45,7 @@ RELATIONS: Mapping[str, str | Promise] = {
 }
 Vertices = Mapping[str, dict[str, Any]]
 Folds = Mapping[str, tuple[str, int]]
+# Severities in the order in which a workload's pods are drawn.
 WORST_FIRST = {
     "bad": 0,
     "warn": 1,
@@ -52,6 +53,7 @@ WORST_FIRST = {
     "good": 3,
     "idle": 4,
 }
+# A taller column would push the rest of the graph off the screen.
 MAX_PODS = 6
 MAX_VERTICES = 400
 MAX_NAME_LENGTH = 26
@@ -88,6 +90,7 @@ def graph_context(
         for source, target, _relation in edges
         if source in drawn_vertices and target in drawn_vertices
     ]
+    # A fold stands where its pods would, so it is connected to their workload.
     lines += [(owner, key) for key, (owner, _count) in folded.items()]
     columns = {
         vertex_id: _layout_column(vertex, edges) for vertex_id, vertex in drawn_vertices.items()
@@ -127,6 +130,7 @@ def _vertex_state(vertex: Mapping[str, Any]) -> dict[str, str]:
     """The state and severity of a vertex: a missing one is bad, one that was not read has none."""
     if vertex["presence"] == "missing":
         return {"word": _("missing"), "severity": "bad"}
+    # These kinds have no status of their own; a colour would claim that they are fine.
     if vertex["presence"] == "unread" or vertex["layer"] in ("entry", "service", "configuration"):
         return {"word": "", "severity": "idle"}
     word, severity = health.for_kind(vertex["plural"], vertex["object"])
@@ -178,6 +182,7 @@ def _layout_column(
 ) -> int:
     if vertex["plural"] == "persistentvolumes":
         return VOLUMES_COLUMN
+    # A Job without a CronJob is a workload of its own and stays in that column.
     owned_ids = {target for _source, target, relation in edges if relation == "owns"}
     if vertex["plural"] == "jobs" and vertex["id"] in owned_ids:
         return JOBS_COLUMN
@@ -222,6 +227,7 @@ def _box_contexts(
                 "name": name,
                 "short": name
                 if len(name) <= MAX_NAME_LENGTH
+                # Cut in the middle: generated names differ at their end.
                 else f"{name[: MAX_NAME_LENGTH - 9]}…{name[-8:]}",
                 "word": vertex["word"],
                 "severity": vertex["severity"],

@@ -1,7 +1,7 @@
 """Checking that a call says only what its route reads.
 
 `OperationSchema` (the OpenAPI declarations) lists the parameters and members of a route. A call
-that changes something is refused for whatever it says beyond them, since what is not understood may
+that changes something is refused for any member beyond them, since what is not understood may
 have been meant to limit it. A read ignores unknown parameters (contract), but refuses those that
 were plainly meant to select: a declared name misspelt, or a filter that other lists have.
 """
@@ -90,7 +90,7 @@ def check(view: Any, request: Request, described: OperationSchema) -> None:
     """Return when the call says only what its route reads.
 
     UnclearInput, whose `details["field"]` names the parameter or member, when it says something
-    else, or the same thing twice and differently.
+    else, or the same value twice and differently.
     """
     names = _accepted_names(view, described)
     if request.method in CHANGING:

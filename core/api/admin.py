@@ -36,7 +36,7 @@ else:
             return super().log_change(request, obj, message)
 
         def log_deletions(self, request: Any, queryset: Any) -> Any:
-            """Django's hook before things are deleted."""
+            """Django's hook before rows are deleted."""
             for obj in queryset:
                 _write_audit_line(request, "delete", obj, [])
             return super().log_deletions(request, queryset)
@@ -49,7 +49,7 @@ else:
 
 
 class ReadOnly:
-    """For rows that the system writes and nobody edits, as a page or inside one."""
+    """For rows that only the system writes, as a page or inside one."""
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Never by hand."""

@@ -33,7 +33,7 @@ class BodyLimit:
     """Middleware: answers what the front refused, and refuses large bodies to pages.
 
     A refusal of the front goes to the project's handler of bad requests as FrontRefusal. A large
-    body to a page, from somebody who has not signed in, goes there as RequestDataTooBig. The API's
+    body to a page, from a caller who has not signed in, goes there as RequestDataTooBig. The API's
     own views ask `raw_body`.
     """
 

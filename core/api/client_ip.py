@@ -48,7 +48,7 @@ def _peer(request: AnyRequest) -> str:
 def came_from(request: AnyRequest, networks: Iterable[str]) -> bool:
     """Whether the caller is in one of the networks.
 
-    False when a proxy that is not in TRUSTED_PROXIES speaks for somebody else.
+    False when a proxy that is not in TRUSTED_PROXIES speaks for another client.
     """
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR")
     if forwarded and not _is_trusted_proxy(_peer(request)):

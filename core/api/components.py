@@ -110,7 +110,7 @@ class Components:
             self.schemas[self._names[key]] = schema
         reference = {"$ref": f"#/components/schemas/{self._names[key]}"}
         if is_nullable:
-            # OpenAPI 3.0 ignores what stands beside a $ref, so the reference is wrapped.
+            # OpenAPI 3.0 ignores the siblings of a $ref, so the reference is wrapped.
             return {
                 "type": "object",
                 "nullable": True,

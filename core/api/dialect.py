@@ -55,7 +55,7 @@ EVERYWHERE = frozenset({"0.0.0.0/0", "::/0"})
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a collection; `page` counts from 1, `extra` adds members beside the items."""
+    """One page of a collection; `page` counts from 1, `extra` adds members next to the items."""
 
     items: Sequence[object]
     total: int
@@ -206,7 +206,7 @@ class DialectView(APIView):
             know_caller(request)
         is_read = request.method in {"GET", "HEAD"}
         if is_read and self.dialect.reads_bodies:
-            # The stubs know only the query that came, which nobody may change.
+            # The stubs know only the query that came, which is immutable.
             request._request.GET = query_with_body(request)  # type: ignore[assignment]
         if self.public and not self.own_credentials:
             self.check_input(request)

@@ -1,4 +1,4 @@
-"""/api/schema: made once in a process, kept as bytes, compressed where the caller takes that."""
+"""/api/schema: made once in a process, cached as bytes, compressed where the caller takes that."""
 
 import gzip
 import hashlib

@@ -1,4 +1,4 @@
-"""Reading request bodies and parameters: strict JSON whatever the Content-Type says."""
+"""Reading request bodies and parameters: strict JSON for every Content-Type."""
 
 import re
 from collections.abc import Mapping

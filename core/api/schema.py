@@ -59,7 +59,7 @@ def record(
 ) -> Schema:
     """An object schema; every property is required unless `required` names some.
 
-    A schema given as `required` is a property of that name.
+    A schema under `required` is a property of that name.
     """
     if isinstance(required, dict):
         properties = {**properties, "required": required}
@@ -578,7 +578,7 @@ def _titled_answer(answer: Schema, data: Schema, noun: str, described: Operation
     """
     if answer == data or not answer.get("properties"):
         return answer
-    # Some dialects have the members of a page inside `data`, others beside it.
+    # Some dialects have the members of a page inside `data`, others next to it.
     inside = answer["properties"].get("data", {})
     if not described.paged:
         return with_title(f"{noun}Answer", answer)

@@ -37,7 +37,7 @@ class SendBuffer:
         self._finished = False
 
     def notify(self, frame: Frame) -> None:
-        """Send this next, whatever waits."""
+        """Send this next, before everything that waits."""
         self._notices.append(frame)
         self._filled.set()
 

@@ -195,7 +195,7 @@ class Secrets(WalmSecretView):
             # Clients of the original send it in either place.
             sources = (name, query.get("secretname"), body_name)
             if len({str(text) for text in sources if text}) > 1:
-                raise Invalid("name is given twice, and differently")
+                raise Invalid("name is given twice with different values")
             name = name or body_name
             if not name or not isinstance(name, str):
                 raise Invalid("name is required")

@@ -96,6 +96,7 @@ def info(tenant: services.TenantState) -> dict[str, Any]:
         "tenantAnnotations": metadata.get("annotations") or {},
         "tenantStatus": status,
         "tenantQuotas": text_quotas,
+        # The label alone counts, with any value, as in the original.
         "multiTenant": MULTI_TENANT in labels,
         "ready": phase == "Active",
         "unifyUnitTenantQuotas": number_quotas,
@@ -203,6 +204,7 @@ class Tenant(WalmTenantView):
 def _body(request: Request, name: str) -> dict[str, Any]:
     with prefix_errors("failed to read tenant params : "):
         if not raw_body(request).strip():
+            # What Go's decoder says of an empty body; clients know the text.
             raise Invalid("EOF")
         body = json_body(request)
         require_address(body, "tenantName", name)
@@ -215,6 +217,7 @@ def _quota_names(tenant_quotas: object) -> list[str]:
     if not isinstance(tenant_quotas, list):
         return []
     names = [str(quota.get("quotaName"))[:63] for quota in tenant_quotas if isinstance(quota, dict)]
+    # The audit line stays small, however long the body is.
     return names[:20]
 
 

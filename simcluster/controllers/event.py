@@ -9,7 +9,7 @@ _KEPT = 3600.0
 
 def reconcile(cluster: Cluster, obj: Object) -> float | None:
     """Delete an old one; come back later for a young one."""
-    # A server keeps an event for an hour after its last write, whatever the event's own times are.
+    # A server keeps an event for an hour after its last write; the event's own times do not count.
     again = (obj.get("series") or {}).get("lastObservedTime")
     stamps = filter(
         None,

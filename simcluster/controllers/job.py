@@ -175,6 +175,7 @@ def _ended_at(pod: Object) -> str:
     return str(
         max(
             (end for end in ends if end),
+            # A pod may fail before any container of it has run.
             default=pod["metadata"]["creationTimestamp"],
         )
     )
@@ -184,6 +185,7 @@ def _create(client: Client, obj: Object, index: str) -> None:
     pod = pods.from_template(obj, obj["spec"]["template"])
     pod["metadata"]["finalizers"] = [
         *(pod["metadata"].get("finalizers") or ()),
+        # The finalizer keeps a finished pod until it is counted.
         TRACKING,
     ]
     if index:
@@ -219,6 +221,7 @@ def _finish(
     )
     pods.set_condition(status, kind, "True", reason=reason, message=message)
     for condition in status["conditions"]:
+        # The Job controller sets a condition's probe time to that of the transition.
         condition["lastProbeTime"] = condition["lastTransitionTime"]
     if kind == "Complete":
         client.event(obj, "Completed", "Job completed")
@@ -228,6 +231,7 @@ def _finish(
 
 def _suspend(client: Client, obj: Object, status: Object, owned: list[Object]) -> None:
     _stop(client, pods.active(owned))
+    # The active deadline starts again when the job is resumed.
     status.pop("startTime", None)
     if not any(
         condition["type"] == "Suspended" and condition["status"] == "True"
@@ -269,6 +273,7 @@ def _write(
 
 def _expire(cluster: Cluster, client: Client, obj: Object) -> float | None:
     limit = obj["spec"].get("ttlSecondsAfterFinished")
+    # Without a limit a finished Job stays for its user, or its CronJob, to delete.
     if limit is None:
         return None
     ended = max(condition["lastTransitionTime"] for condition in obj["status"]["conditions"])

@@ -1,4 +1,4 @@
-"""Namespace: what a new one is given, and the end of one with all that is in it."""
+"""Namespace: the objects of a new one, and the deletion of one with its contents."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -62,6 +62,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
                 "namespaces",
                 {**obj, "status": {**status, "conditions": conditions}},
             )
+        # Finalizers of other controllers may still hold objects.
         if content.counts or content.errors:
             return _AGAIN
         deletion.finalize(cluster.store, obj, _KUBERNETES)
@@ -91,6 +92,7 @@ def _furnish(client: Client, name: str) -> None:
         }
         client.create(
             "configmaps",
+            # Pods verify the API server with it, so every namespace has its copy.
             {"metadata": meta, "data": {"ca.crt": client.cluster.authority}},
         )
 
@@ -100,10 +102,12 @@ def _clear(client: Client, name: str) -> _Content:
     content = _Content()
     served: dict[str, Resource] = {}
     for resource in client.cluster.table:
+        # One kind may be served in several versions, and is deleted once.
         served.setdefault(resource.storage, resource)
     for resource in (served.pop("pods"), *served.values()):
         if resource.namespaced and "delete" in resource.verbs:
             _clear_kind(client, resource, name, content)
+        # Pods end with their grace period while what they use is still there.
         if resource.storage == "pods" and content.counts:
             break
     return content
@@ -135,6 +139,7 @@ def _conditions(before: list[Object], content: _Content) -> list[Object]:
             status = "True"
             reason, message = troubles[kind]
         old = by_type.get(kind, {})
+        # The time is that of the status, not of the message.
         moment = old["lastTransitionTime"] if old.get("status") == status else now
         by_type[kind] = {
             "type": kind,

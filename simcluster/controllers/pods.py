@@ -74,7 +74,7 @@ def from_template(
     name: str = "",
     labels: Object | None = None,
 ) -> Object:
-    """A pod out of its owner's template; with a generated name unless one is given."""
+    """A pod out of its owner's template; with a generated name by default."""
     template = copy.deepcopy(template)
     meta = template.get("metadata") or {}
     pod_meta: Object = {"name": name} if name else {"generateName": f"{owner['metadata']['name']}-"}
@@ -143,7 +143,7 @@ def scale_to(
     replicas: int,
     template: Object,
 ) -> None:
-    """Create or delete pods until there are as many as wanted, and say so."""
+    """Create or delete pods until the count is right, with an event for each."""
     for _ in range(replicas - len(pods)):
         try:
             pod = client.create("pods", from_template(owner, template))

@@ -18,6 +18,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         return None
     _balance(cluster, obj)
     selector = obj["spec"].get("selector")
+    # Endpoints without a selector are written by hand, and must be left alone.
     if not selector:
         return None
     test = selector_test({"matchLabels": selector})
@@ -27,6 +28,7 @@ def reconcile(cluster: Cluster, obj: Object) -> float | None:
         for record in records
         if test(record.labels) and (pod := record.obj)["status"].get("podIP")
     ]
+    # The address of a finished pod may belong to another one already.
     chosen = [pod for pod in chosen if pod["status"].get("phase") not in ("Succeeded", "Failed")]
     _write_endpoints(cluster, obj, chosen)
     _write_slice(cluster, obj, chosen)
@@ -38,6 +40,7 @@ def _balance(cluster: Cluster, obj: Object) -> None:
         "ingress"
     ):
         return
+    # TEST-NET-3, which is routed nowhere; the cluster IP makes it unique.
     last = int(obj["spec"]["clusterIP"].rpartition(".")[2])
     obj["status"] = {"loadBalancer": {"ingress": [{"ip": f"203.0.113.{last}", "ipMode": "VIP"}]}}
     Client(cluster, "service-controller").update_status("services", obj)
@@ -83,6 +86,7 @@ def _reference(pod: Object) -> Object:
 
 
 def _write_endpoints(cluster: Cluster, obj: Object, chosen: list[Object]) -> None:
+    # Endpoints drop a terminating pod; slices keep it with its condition.
     live = [pod for pod in chosen if not is_terminating(pod)]
     subset: Object = {}
     for key, ready in (("addresses", True), ("notReadyAddresses", False)):

@@ -39,8 +39,8 @@ class Controller:
     """A function over the store.
 
     `reconcile` gets one object of `storage` (or `{"key": ...}` when `storage` is empty) and returns
-    after how many (simulated) seconds
-    to look again. `triggers` say which keys a change of a collection (`*`: of any) concerns.
+    after how many (simulated) seconds to look again. `triggers` say which keys a change of a
+    collection (`*`: of any) concerns.
     """
 
     name: str
@@ -69,6 +69,7 @@ def owner_in(storage: str) -> Mapper:
             for record in (change.record, change.previous)
             if record is not None and record.owner
         }
+        # The usual case, decided without parsing the object.
         if not uids:
             return ()
         references = (

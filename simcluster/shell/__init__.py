@@ -25,5 +25,5 @@ def make_shell(
     window: Window | None = None,
     unknown: Command | None = None,
 ) -> Shell:
-    """A shell that knows all commands; others go to `unknown`, or are not found."""
+    """A shell that knows all commands; others go to `unknown`, or fail with 127."""
     return Shell(files, env, commands=COMMANDS, window=window, unknown=unknown)

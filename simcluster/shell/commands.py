@@ -28,6 +28,7 @@ def _split_flags(words: list[str]) -> tuple[str, list[str]]:
     letters = ""
     operands = []
     for word in words:
+        # A lone dash is standard input, not an option.
         if not word.startswith("-") or word == "-":
             operands.append(word)
         elif not word.startswith("--"):
@@ -47,6 +48,7 @@ def _printf(shell: Shell, words: list[str]) -> Run:
         return _ESCAPES.get(escape.group(1), escape.group())
 
     text = re.sub(r"\\(.)", unescape, words[0]) if words else ""
+    # Arguments that are missing count as empty, as in printf(1).
     values = iter(words[1:])
     text = re.sub(r"%[sd]", lambda _: next(values, ""), text)
     yield Write(STDOUT, text.replace("%%", "%").encode())
@@ -117,12 +119,14 @@ def _ls(shell: Shell, words: list[str]) -> Run:
         if "l" in letters:
             yield from _long_list(shell, full, names)
         elif names:
+            # Like the real ls: columns for a terminal, one name a line for a pipe.
             in_columns = shell.window is not None and "1" not in letters
             yield say(("  " if in_columns else "\n").join(names))
     return code
 
 
 def _long_list(shell: Shell, folder: str, names: list[str]) -> Iterator[Write]:
+    # Blocks of four KiB, as if each file took one.
     yield say(f"total {len(names) * 4}")
     created = shell.files.created.strftime("%b %e %H:%M")
     for name in names:
@@ -250,7 +254,9 @@ def _mv(shell: Shell, words: list[str]) -> Run:
         return 1
     source, target = paths
     if target in shell.files.directories:
+        # A directory as target takes the source in under its own name.
         target = posixpath.join(target, posixpath.basename(source))
+    # A copy of the list, since the loop adds paths to the same files.
     for path in list(shell.files.below(source)):
         new_path = target + path.removeprefix(source)
         if path in shell.files.directories:
@@ -301,6 +307,7 @@ def _stty(shell: Shell, words: list[str]) -> Run:
                 yield complain(f"stty: invalid number '{value}'")
                 return 1
             setattr(window, "rows" if word == "rows" else "columns", int(value))
+        # Programs set these around a session; here they change nothing.
         elif word not in ("sane", "raw", "-raw"):
             yield complain(f"stty: invalid argument '{word}'")
             return 1

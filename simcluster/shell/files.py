@@ -8,7 +8,7 @@ _TOP = ("bin", "dev", "etc", "home", "proc", "root", "tmp", "usr", "var")
 
 
 class FileSystem:
-    """Files as bytes by absolute path; directories are kept by name."""
+    """Files as bytes by absolute path; directories are recorded by name."""
 
     def __init__(self, files: dict[str, bytes] | None = None) -> None:
         self.files: dict[str, bytes] = {}

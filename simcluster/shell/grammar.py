@@ -66,9 +66,11 @@ def tokenize(text: str) -> list[str]:
     while position < len(text):
         if text[position] in " \t":
             position += 1
+        # Inside a word `#` is an ordinary letter: words are read whole below.
         elif text[position] == "#":
             line_end = text.find("\n", position)
             position = len(text) if line_end < 0 else line_end
+        # A backslash at the end of a line continues it.
         elif text.startswith("\\\n", position):
             position += 2
         else:
@@ -98,6 +100,7 @@ def _word_end(text: str, position: int) -> int:
             break
         else:
             position += 1
+    # A backslash as the last letter would step over the end.
     return min(position, len(text))
 
 
@@ -106,6 +109,7 @@ def _quote_end(text: str, start: int) -> int:
     quote = text[start]
     position = start + 1
     while position < len(text) and text[position] != quote:
+        # A substitution may hold quotes of its own.
         if quote == '"' and text.startswith("$(", position):
             position = substitution_end(text, position + 1)
         elif quote == '"' and text[position] == "\\":

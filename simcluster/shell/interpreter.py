@@ -79,7 +79,7 @@ class Shell:
             return exit_call.code
 
     def execute(self, argv: list[str]) -> Run:
-        """Run one command given as words, as exec does; returns the exit code."""
+        """Run one command from its words, as exec does; returns the exit code."""
         try:
             return (yield from self._invoke(argv))
         except Exit as exit_call:
@@ -89,6 +89,7 @@ class Shell:
         """Read and run line by line until the end of input or `exit`; returns the exit code."""
         pending = b""
         while True:
+            # A script over a pipe expects no prompt in its output.
             if self.window:
                 yield Write(STDOUT, f"{self.cwd} # ".encode())
             while b"\n" not in pending:
@@ -145,6 +146,7 @@ class Shell:
 
     def _sequence(self, sequence: Sequence) -> Run:
         for operator, part in sequence.items:
+            # `&&` runs after success and `||` after failure.
             if operator == ";" or (operator == "&&") is (self.code == 0):
                 self.code = yield from self._node(part)
         return self.code
@@ -209,6 +211,7 @@ class Shell:
                 if operator == "<":
                     self.stdin = self.files.read(path)
                 else:
+                    # The file is created, and emptied by `>`, even if the command writes nothing.
                     self.files.write(path, b"", append=operator == ">>")
                     targets[STDERR if operator == "2>" else STDOUT] = path
             return (yield from self._diverted(self._invoke(argv), targets))
@@ -233,6 +236,7 @@ class Shell:
                 reply = yield effect
 
     def _invoke(self, argv: list[str]) -> Run:
+        # Programs have no files here: /bin/ls and ls are the same.
         name = argv[0].rpartition("/")[2]
         if name == "exit":
             is_number = len(argv) > 1 and argv[1].lstrip("-").isdigit()
@@ -251,12 +255,14 @@ class Shell:
         """`sh -c SCRIPT`, a script on standard input, or an interactive shell."""
         shell = Shell(
             self.files,
+            # A copy: a child cannot change the environment of its parent.
             {**self.env, "PWD": self.cwd},
             commands=self._commands,
             window=self.window,
             unknown=self._unknown,
         )
         for option, script in itertools.pairwise(argv):
+            # Also `-lc` and `-ec`, which clients send.
             if option.startswith("-") and option.endswith("c"):
                 return (yield from shell.run(script))
         if self.stdin is not None:

@@ -62,6 +62,7 @@ def _deployment_ready(obj: Object) -> str:
 
 def _node_status(obj: Object) -> str:
     conditions = {condition["type"]: condition["status"] for condition in get_conditions(obj)}
+    # A status Unknown is the kubelet's silence, which kubectl calls NotReady.
     ready = {"True": "Ready", "False": "NotReady"}.get(
         conditions.get("Ready", ""), "Unknown" if not conditions else "NotReady"
     )
@@ -130,6 +131,7 @@ def _endpoints(obj: Object) -> str:
         for address in part.get("addresses") or ()
         for port in part.get("ports") or ()
     ]
+    # kubectl's own limit and wording.
     return ",".join(texts[:3]) + (f" + {len(texts) - 3} more..." if len(texts) > 3 else "") or NONE
 
 
@@ -165,6 +167,7 @@ def _job_state(obj: Object) -> str:
             "Suspended",
         ):
             return str(condition["type"])
+    # A Job without a final condition runs, even while it has no pod.
     return "Terminating" if is_terminating(obj) else "Running"
 
 

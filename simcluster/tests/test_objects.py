@@ -140,3 +140,16 @@ def test_every_request_is_recorded(sim: RunningCluster, api: Api, namespace: str
     )
     assert json.loads(seen.body)["data"] == {"x": "1"}
     assert api.get(f"/api/v1/namespaces/{namespace}/configmaps/a").status == 404
+
+
+def test_a_replacement_that_leaves_everything_out_is_completed_or_refused(
+    api: Api, namespace: str
+) -> None:
+    node = api.get("/api/v1/nodes").body["items"][0]["metadata"]["name"]
+    path = f"/api/v1/nodes/{node}?dryRun=All"
+    assert api.call("PUT", path, {"metadata": {"name": node}}).body["spec"] == {}
+    daemons = f"/apis/apps/v1/namespaces/{namespace}/daemonsets"
+    spec = {key: DEPLOYMENT["spec"][key] for key in ("selector", "template")}
+    api.post(daemons, {"metadata": {"name": "web"}, "spec": spec})
+    bare = api.call("PUT", f"{daemons}/web", {"metadata": {"name": "web"}, "spec": {}})
+    assert (bare.status, bare.body["reason"]) == (422, "Invalid")

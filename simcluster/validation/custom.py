@@ -29,6 +29,7 @@ def fill_defaults(value: Any, schema: Object) -> None:
     """Write the schema's defaults into an object, in place."""
     if isinstance(value, dict):
         for key, child in (schema.get("properties") or {}).items():
+            # Parents first: a default object may lack members with defaults of their own.
             if key not in value and "default" in child:
                 value[key] = child["default"]
             if key in value:
@@ -46,10 +47,12 @@ def fill_defaults(value: Any, schema: Object) -> None:
 def causes(value: Any, schema: Object, field: str = "") -> Iterator[Cause]:
     """Every broken rule of types, required fields, choices and bounds."""
     kind = schema.get("type")
+    # Such a field allows two types, so the schema names none that could be checked.
     if schema.get("x-kubernetes-int-or-string"):
         kind = None
     if kind in _TYPES and (
         not isinstance(value, _TYPES[kind])
+        # In Python a bool is an int; in JSON it is not.
         or (isinstance(value, bool) and kind in ("integer", "number"))
     ):
         type_name = _WORDS.get(type(value), "null")
@@ -76,6 +79,7 @@ def _members(value: Object, schema: Object, field: str) -> Iterator[Cause]:
     properties = schema.get("properties") or {}
     extra = schema.get("additionalProperties")
     for key, item in value.items():
+        # `additionalProperties: true` allows members of any form.
         child = properties.get(key) or (extra if isinstance(extra, dict) else None)
         if child is not None:
             yield from causes(item, child, f"{field}.{key}" if field else key)

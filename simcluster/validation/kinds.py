@@ -67,6 +67,7 @@ def _deployment(obj: Object) -> Iterator[Cause]:
     yield from template_causes(spec)
     strategy = spec["strategy"]
     yield from choice_causes("spec.strategy.type", strategy["type"], ("Recreate", "RollingUpdate"))
+    # A patch of the type alone leaves the old rollingUpdate behind, and the server says so.
     if strategy["type"] == "Recreate" and "rollingUpdate" in strategy:
         yield forbidden(
             "spec.strategy.rollingUpdate",
@@ -75,6 +76,7 @@ def _deployment(obj: Object) -> Iterator[Cause]:
     rolling = strategy.get("rollingUpdate") or {}
     for name in ("maxUnavailable", "maxSurge"):
         yield from _amount(f"spec.strategy.rollingUpdate.{name}", rolling.get(name))
+    # Both spellings of the field, number and percentage, compare as text.
     zero = ("0", "0%")
     if str(rolling.get("maxUnavailable")) in zero and str(rolling.get("maxSurge")) in zero:
         # Nothing could ever be replaced.
@@ -86,6 +88,7 @@ def _deployment(obj: Object) -> Iterator[Cause]:
     yield from not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
     yield from not_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
     deadline = spec.get("progressDeadlineSeconds")
+    # Otherwise every rollout would exceed its deadline.
     if deadline is not None and deadline <= spec.get("minReadySeconds", 0):
         yield bad_value(
             "spec.progressDeadlineSeconds",
@@ -190,16 +193,19 @@ def _service(obj: Object) -> Iterator[Cause]:
     if spec["type"] == "ExternalName":
         if not spec.get("externalName"):
             yield required("spec.externalName")
+    # Headless Services may have no ports: their records need only addresses.
     elif not ports and spec.get("clusterIP") != "None":
         yield required("spec.ports")
     yield from choice_causes("spec.sessionAffinity", spec["sessionAffinity"], ("ClientIP", "None"))
     names = [port.get("name", "") for port in ports]
     for at, port in enumerate(ports):
+        # A single port needs no name to be told from the others.
         if len(ports) > 1 and not port.get("name"):
             yield required(f"spec.ports[{at}].name")
         elif port.get("name") and names.index(port["name"]) < at:
             yield duplicate(f"spec.ports[{at}].name", port["name"])
         yield from port_causes(f"spec.ports[{at}].port", port.get("port", 0))
+        # As text it is the name of a container's port.
         if isinstance(port.get("targetPort"), int):
             yield from port_causes(f"spec.ports[{at}].targetPort", port["targetPort"])
         yield from choice_causes(
@@ -255,6 +261,7 @@ def _secret(obj: Object) -> Iterator[Cause]:
         problem = ""
         try:
             text = base64.b64decode(data[".dockerconfigjson"])
+            # Enough to tell JSON objects from pasted text, without the whole parser.
             if not text.strip().startswith(b"{"):
                 problem = "invalid character"
         except binascii.Error:
@@ -302,6 +309,7 @@ def _volume(obj: Object) -> Iterator[Cause]:
         "volumeMode",
         "volumeAttributesClassName",
     }
+    # What is left is the volume's source, for example csi or nfs.
     if not set(spec) - generic_fields:
         yield required("spec", "must specify a volume type")
 

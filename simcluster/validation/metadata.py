@@ -86,6 +86,7 @@ def _name_causes(resource: Resource, name: str) -> Iterator[Cause]:
             yield bad_value(field, name, OLD_LABEL_RULE)
     elif resource.storage != "events":
         yield from subdomain_causes(field, name)
+    # The names of its Jobs get eleven characters more and must fit 63.
     if resource.storage == "cronjobs.batch" and len(name) > 52:
         yield bad_value(field, name, "must be no more than 52 characters")
 
@@ -128,6 +129,7 @@ def metadata_causes(resource: Resource, obj: Object) -> Iterator[Cause]:
     yield from label_map_causes("metadata.labels", meta.get("labels"))
     annotations = meta.get("annotations") or {}
     for key in annotations:
+        # As in Kubernetes the case of an annotation's key does not matter.
         yield from key_causes("metadata.annotations", key.lower())
     if sum(len(key) + len(value) for key, value in annotations.items()) > _MAX_ANNOTATIONS:
         yield Cause(
@@ -143,6 +145,7 @@ def metadata_causes(resource: Resource, obj: Object) -> Iterator[Cause]:
                     "",
                     "must not be empty" if key != "apiVersion" else "version must not be empty",
                 )
+    # Custom kinds and their definitions come from operators with names of their own.
     standard = not resource.custom and resource.group != "apiextensions.k8s.io"
     yield from finalizer_causes(
         "metadata.finalizers", meta.get("finalizers") or [], standard=standard

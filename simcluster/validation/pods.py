@@ -54,6 +54,7 @@ def _container_ports(field: str, ports: list[Object]) -> Iterator[Cause]:
                 if len(name) > 15
                 else "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
             )
+        # A name in two ports would make `targetPort: name` ambiguous.
         elif name in names:
             yield duplicate(f"{port_field}.name", name)
         names |= {name} - {""}
@@ -72,6 +73,7 @@ def quantity_causes(field: str, amounts: Object | None) -> Iterator[Cause]:
         number = quantity.parse(amount)
         if number < 0:
             yield bad_value(f"{field}[{name}]", amount, "must be greater than or equal to 0")
+        # Devices such as nvidia.com/gpu cannot be divided.
         extended = "/" in name and "kubernetes.io/" not in name and name[:9] != "requests."
         if (extended or name in _COUNTED) and number % 1:
             yield bad_value(f"{field}[{name}]", amount, "must be an integer")
@@ -83,6 +85,7 @@ def resource_causes(field: str, resources: Object) -> Iterator[Cause]:
         yield from quantity_causes(f"{field}.{part}", resources.get(part))
     limits = resources.get("limits") or {}
     for name, amount in (resources.get("requests") or {}).items():
+        # Compared as numbers: 1024Mi and 1Gi are equal.
         if name in limits and quantity.parse(amount) > quantity.parse(limits[name]):
             yield bad_value(
                 f"{field}.requests",
@@ -112,6 +115,7 @@ def _container(field: str, container: Object, volumes: set[str]) -> Iterator[Cau
                 "a valid environment variable name must consist only of printable ASCII "
                 "characters other than '='",
             )
+        # Clients that write every field send an empty value with valueFrom.
         if variable.get("value") and variable.get("valueFrom"):
             yield bad_value(
                 f"{field}.env[{index}].valueFrom",
@@ -169,6 +173,7 @@ def pod_spec_causes(
             names |= {name} - {""}
             yield from _container(container_field, container, volumes)
     policy = spec.get("restartPolicy")
+    # A controller such as a Deployment allows fewer policies than a pod.
     if policy not in ("Always", "OnFailure", "Never") or policy not in restart:
         yield unsupported(f"{field}.restartPolicy", policy, restart)
     grace = spec.get("terminationGracePeriodSeconds", 0)
@@ -247,6 +252,7 @@ def workload_selector_causes(spec: Object) -> Iterator[Cause]:
     causes = list(selector_causes("spec.selector", selector))
     yield from causes
     labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    # A broken selector would only add a second, misleading cause.
     if not causes and not selector_test(selector)(labels):
         yield bad_value(
             "spec.template.metadata.labels",

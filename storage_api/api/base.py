@@ -144,7 +144,7 @@ class StorageView(DialectView):
         """
         method = method_of(request)
         namespace = namespace or str(self.kwargs.get("namespace", ""))
-        # A query by POST reads, whatever its method.
+        # A query by POST is a read.
         action = self.actions.get(method)
         verb = "get" if action and action.name in {"get", "list"} else VERBS.get(method, "get")
         act = AccessAttributes(

@@ -63,7 +63,7 @@ class MulticlusterList(StorageView):
         try:
             places = _places(body)
         except Invalid:
-            # Whoever may read all clusters learns what is wrong; others are refused.
+            # A caller who may read all clusters learns what is wrong; others are refused.
             self.authorise_cluster(request, "")
             raise
         for place in places:

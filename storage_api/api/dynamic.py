@@ -218,7 +218,7 @@ class ResourceList(DynamicView):
     ) -> dict[str, str]:
         """The parameters of a deletion: updateTimeBegin and updateTimeEnd of the body win.
 
-        Invalid for another one that is there twice with different values: nobody can tell which
+        Invalid for another one that is there twice with different values: it is undefined which
         of them was meant to limit.
         """
         values = {**self.query(request), **sent}

@@ -163,6 +163,7 @@ class History(HistoryView):
         """
         parameters = request.query_params
         cluster, kind, namespace, name, scope = self.subject(request, parameters, is_single=False)
+        # Each version may need two documents to be read and compared.
         size = min(page_request(parameters).size, 200)
         query = _version_query(
             parameters,
@@ -221,6 +222,7 @@ def _audited_writes(
     """What the audit trail and operations say about these objects around these times."""
     if not versions:
         return []
+    # An object disappears up to its grace period after the call that deleted it.
     since = min(version.at for version in versions) - attribution.DELETION
     until = max(version.at for version in versions) + attribution.SLACK
     names = {(version.namespace, version.name) for version in versions}
@@ -270,6 +272,7 @@ def _changes(version: Version, kind: Kind) -> list[dict[str, Any]] | None:
     """How the version differs from the one before; None when that is not there."""
     if version.data is None:
         return None
+    # What was added or deleted differs in everything, which is no list of changes.
     if version.op != "change":
         return []
     if version.before is None:
@@ -284,6 +287,7 @@ def _mask_changes(changes: list[dict[str, Any]], kind: Kind) -> list[dict[str, A
     if (kind.group, kind.plural) != SECRETS:
         return changes
     masks = (
+        # That a value changed may be seen; even its sealed form would allow comparisons.
         {"from": MASK, "to": MASK} if change["path"][0] in ("data", "stringData") else {}
         for change in changes
     )

@@ -56,7 +56,7 @@ class ReportView(StorageView):
     def body_naming_cluster(self, request: Request) -> Body:
         """The body of a write that names its cluster."""
         body = Body(raw_body(request))
-        # Rights first: whoever may not write learns nothing else.
+        # Rights first: a caller who may not write learns nothing else.
         self.authorise_cluster(request, body.text("clusterId"))
         self.refuse_unknown(request, request.query_params)
         body.refuse_unknown({column.key for column in self.shape.columns})
@@ -83,6 +83,7 @@ class ReportView(StorageView):
         clauses = []
         for name, operator in (("timeBegin", ">"), ("timeEnd", "<")):
             bound = times.parse_bound(values.get(name, ""), self.style.info)
+            # Clients send 0 for "no bound".
             if bound is not None and bound.seconds > 0:
                 clauses.append(conditions.compare(column, operator, bound.instant))
         return tuple(clauses)
@@ -184,6 +185,8 @@ class EventReports(ReportView):
         """Store one event."""
         body = self.body_naming_cluster(request)
         info = body.object("extraInfo")
+        #  list)]|Numbers and booleans are taken as their text, as Go's decoder of the original
+        # does.
         unknown = [key for key in self.extra_info if isinstance(info.get(key), dict | list)]
         if unknown:
             raise Invalid(f"extraInfo.{unknown[0]} must be a string")
@@ -212,6 +215,7 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, str):
         return value
+    # JSON's spelling: true, not Python's True.
     return orjson.dumps(value).decode()
 
 

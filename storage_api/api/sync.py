@@ -50,7 +50,7 @@ class SyncView(DialectView):
         """`age` is in seconds (null: not known), `served` whether lists come from the store now.
 
         There are no kinds while nothing was collected. A kind that may not be read in the whole
-        cluster has an entry for each accessible namespace beside its own, which is `refused`.
+        cluster has an entry for each accessible namespace next to its own, which is `refused`.
         """
         authorise(self, request, AccessAttributes("get", "clusters", cluster=pk))
         cluster = registry.find(integer(pk, "id", minimum=0))

@@ -86,7 +86,7 @@ class ClusterCollector:
         self._queue = context.queue
         self._kinds_changed = context.kinds_changed
         self._reflectors: dict[Kind, tuple[Reflector, asyncio.Task[None]]] = {}
-        # What the last heartbeat said: scope -> (phase, error).
+        # What the last heartbeat reported: scope -> (phase, error).
         self._phases: dict[WatchScope, tuple[str, str]] = {}
         self._revision = ""
         self._identity = ""
@@ -279,7 +279,7 @@ class ClusterCollector:
     async def _send_heartbeat(self) -> None:
         """Ask the cluster how far it is, and queue which watches were open at that time."""
         loop = asyncio.get_running_loop()
-        # Both clocks are read before the cluster answers: the copy is never said to be newer.
+        # Both clocks are read before the cluster answers: the copy is never reported too new.
         moment = await self._database(sync.database_now)
         request_time = loop.time()
         revision, identity = await self._read_revision()
@@ -394,7 +394,7 @@ class ClusterCollector:
 
     async def _next_batch(self) -> list[QueueItem]:
         items = await self._queue.take(1)
-        # Somebody waits for a marker; anything else is worth waiting for company.
+        # A caller waits for a marker; other items are written in larger batches.
         if not isinstance(items[0], FlushMarker):
             if len(self._queue) < self.intervals.batch:
                 await asyncio.sleep(self.intervals.gather)

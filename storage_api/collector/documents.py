@@ -68,7 +68,7 @@ def decode_head(raw: bytes | msgspec.Raw) -> ObjectMetadata:
 class StoredDocument(NamedTuple):
     """What the store keeps of an object.
 
-    `text`: the document as JSON. `exact`: whether it says exactly what the cluster said.
+    `text`: the document as JSON. `exact`: whether it equals the cluster's own.
     `written_by`: its last writers, as `history.attribution.newest_writers` gives them.
     """
 
@@ -78,9 +78,9 @@ class StoredDocument(NamedTuple):
 
 
 def stored_document(raw: bytes | msgspec.Raw, kind: Kind, cluster: str) -> StoredDocument:
-    """What is stored of an object of a cluster, given as the API server sent it.
+    """What is stored of an object of a cluster, as the API server sent it.
 
-    Parts that are kept are passed on unparsed: the database reads the text once more anyway.
+    Unchanged parts are passed on unparsed: the database reads the text once more anyway.
     ClusterUnavailable when it is no JSON object.
     """
     text = bytes(raw)
@@ -173,7 +173,7 @@ def keyed_hash(value: object, *place: str) -> str:
 
     It is the same for the same value at the same place, and says nothing without our key.
     `place`: cluster, namespace, name, member and key. Equal values at two places differ:
-    otherwise somebody could test a value of another Secret by writing it into their own.
+    otherwise a writer could test a value of another Secret by writing it into their own.
     """
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     message = orjson.dumps([*place, text])

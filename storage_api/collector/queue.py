@@ -14,7 +14,7 @@ from storage_api.services.bulk import WriteRecord
 from storage_api.services.events import EventReport
 from storage_api.services.sync import WatchScope
 
-# What an item takes beside its document, roughly.
+# The overhead of an item in addition to its document, roughly.
 ITEM_OVERHEAD_BYTES = 500
 
 

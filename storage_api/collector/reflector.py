@@ -80,7 +80,7 @@ class WatchConfig:
     """How a kind is listed and watched.
 
     `page`: most items of a page; `page_bytes`: the size that pages aim at. In seconds:
-    `silence` after which a watch is given up, `watch` that one watch lasts, `relist` until
+    `silence` after which a watch is restarted, `watch` that one watch lasts, `relist` until
     everything is listed again, `longest_delay` between attempts.
     """
 
@@ -444,7 +444,7 @@ class Reflector:
         return chunk, len(body)
 
     async def _queue_page(self, chunk: Chunk, stored: Versions) -> bool:
-        """Queue what the page has and the store has not; whether all of it could be kept exactly.
+        """Queue what the page has and the store has not; whether all of it could be stored exactly.
 
         Objects of the page are removed from `stored`.
         """

@@ -125,6 +125,7 @@ def read_sealed(
     if latest is None:
         return _read_unlogged(cluster, kind, key, at)
     op, document = latest
+    # The line of a deletion has the document as it last was, yet the object is gone.
     if op == "delete":
         raise _absence_error(kind, name)
     return bytes(document, "utf-8")
@@ -141,6 +142,7 @@ def _read_unlogged(
     # An object whose first version in the log is no "add" existed before the log began.
     if first is not None and first[0] != "add":
         raise Expired("history for this object does not go back that far")
+    # Absence is certain only where the kind was collected at that time.
     _, _, namespace, name = key
     check_beginning(cluster, kind, at, namespace)
     raise _absence_error(kind, name)
@@ -217,6 +219,7 @@ def page(
         raise Invalid("a parameter contains a NUL character")
     labels = selectors.labels(query.label_selector)
     fields = selectors.fields(query.field_selector, kind)
+    # The past has no API server that could evaluate the rest.
     if labels is None or fields is None:
         raise Invalid(
             "with at only plain selectors are supported",
@@ -345,6 +348,7 @@ def versions(
     clauses = _version_clauses(kind, query)
     conditions: list[sql.Composable] = [sql.SQL(" AND ") + clause.text for clause in clauses]
     if query.deleted:
+        # An object that was created again is not gone.
         conditions.append(_STILL_DELETED)
     statement = _VERSIONS.format(
         where=sql.Composed(conditions),

@@ -1,6 +1,6 @@
 """Who made a change: the audit trail says it of writes through KubeGale, managedFields of others.
 
-Of managedFields only the entries with the newest time are stored beside a version, as a JSON list
+Of managedFields only the entries with the newest time are stored with a version, as a JSON list
 of [manager, operation, subresource, time].
 """
 
@@ -138,7 +138,7 @@ def _find_write(
 ) -> AuditedWrite | None:
     """The write that was answered with this very version, else the nearest in time.
 
-    The nearest counts only when the cluster names us, or nobody, as the writer.
+    The nearest counts only when the cluster names us, or no manager, as the writer.
     """
     for write in writes:
         if write.resource_version and write.resource_version == change.resource_version:

@@ -1,6 +1,6 @@
 """The Events of a cluster as they were at a moment.
 
-That is the last report of each until then, as long as Kubernetes would have kept it.
+That is the last report of each until then, as long as Kubernetes keeps events.
 """
 
 import re

@@ -69,7 +69,7 @@ def _adapt_to_live(body: Object, live: Object, kind: Kind) -> list[str]:
     """Take over what the live object keeps; the paths that differed there."""
     metadata = body["metadata"]
     live_metadata = live["metadata"]
-    # The replacement fails when somebody writes in between.
+    # The replacement fails when another write comes in between.
     metadata["resourceVersion"] = live_metadata["resourceVersion"]
     left_out = [
         f"metadata.{member}"

@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                 ('resource_version', models.TextField(null=True)),
                 ('create_time', models.DateTimeField()),
                 ('data', models.JSONField()),
-                ('written_by', models.TextField(help_text='The newest writers that the cluster named; see `authors`.', null=True)),
+                ('written_by', models.TextField(help_text='The newest entries of managedFields, as JSON: [[manager, operation, subresource, time], …].', null=True)),
             ],
             options={
                 'db_table': 'storage_change',
@@ -108,6 +108,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'storage_collector',
+                'verbose_name_plural': 'collector processes',
             },
         ),
         migrations.CreateModel(
@@ -193,6 +194,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'storage_free_index',
+                'verbose_name_plural': 'free indexes',
                 'constraints': [models.UniqueConstraint(fields=('resource_type', 'name'), name='storage_free_index_key')],
             },
         ),

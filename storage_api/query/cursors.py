@@ -54,7 +54,7 @@ def read_chunks(
         cursor.execute(sql.SQL("CLOSE {};{}").format(name, commit))
         finished = True
     finally:
-        # The consumer may have gone away, or the connection: there is nobody to tell.
+        # The consumer may have gone away, or the connection: there is no reader left.
         with contextlib.suppress(Exception):
             if is_own and not finished:
                 cursor.execute("ROLLBACK")

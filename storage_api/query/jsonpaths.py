@@ -55,7 +55,7 @@ def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
     """The scalars, as JSON, that equality with a value demands, with their paths.
 
     Null may be missing, the index does not see a number behind a minus, and what an array demands
-    cannot be said exactly: those demand nothing.
+    cannot be expressed exactly: those are left out.
     """
     if isinstance(value, dict):
         for key, member in value.items():

@@ -137,7 +137,7 @@ HOST = Shape(
     ),
 )
 WATCH_NODE = Shape("storage_watch_node", (DATA, UPDATED), bare=True)
-# A document may have any members; the columns beside `data` are the store's own.
+# A document may have any members; the columns next to `data` are the store's own.
 FREE = Shape(
     "storage_free_document",
     (ID, DATA, CREATED, UPDATED),

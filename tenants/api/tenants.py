@@ -142,6 +142,7 @@ def _represent_all(
     described: list[services.TenantState],
 ) -> list[dict[str, Any]]:
     """Tenants with their rows and members, in three queries however many they are."""
+    # By uid: a namespace made again under the same name is not the tenant of the row.
     uids = [str(tenant.namespace["metadata"]["uid"]) for tenant in described]
     rows_of_cluster = Tenant.objects.filter(cluster=cluster, uid__in=uids)
     rows = {row.uid: row for row in rows_of_cluster}
@@ -264,6 +265,7 @@ def _text(body: dict[str, Any], field: str) -> str:
     value = body.get(field)
     if value is None:
         return ""
+    # PostgreSQL stores no NUL character in text.
     if not isinstance(value, str) or "\x00" in value or len(value) > 200:
         raise Invalid(f"{field} must be text of at most 200 characters", field=field)
     return value
@@ -301,6 +303,7 @@ def _parse_members(value: object) -> tuple[Member, ...]:
     if not isinstance(value, list):
         raise Invalid("members must be a list", field="members")
     members = tuple(_parse_member(item) for item in value)
+    # Two roles for one user would leave it to the order which one holds.
     if len({member.username for member in members}) != len(members):
         raise Invalid("members names a user twice", field="members")
     return members
@@ -342,6 +345,7 @@ class TenantDetail(TenantView):
         target, _ = self.permit(request, "update", name)
         cluster = target.cluster()
         body = target.body
+        # A body that repeats the name of the address changes nothing.
         if body.get("name", name) != name:
             raise Invalid("name cannot be changed", field="name")
         spec = TenantSpec(
@@ -351,6 +355,7 @@ class TenantDetail(TenantView):
             quotas=_parse_quotas(body),
         )
         texts = {}
+        # A member that is left out stays as it is.
         for field in ("contact", "description"):
             if field in body:
                 texts[field] = _text(body, field)
@@ -449,6 +454,7 @@ class Usage(TenantView):
         until = moment(query.get("until", ""), "until") or timezone.now()
         since = moment(query.get("since", ""), "since")
         if since is None:
+            # From a moment of the year 1 no day can be subtracted.
             since = max(until, FIRST_MOMENT) - datetime.timedelta(days=1)
         described = services.describe(cluster, name)
         row = Tenant.objects.filter(

@@ -14,7 +14,7 @@ from tests.console.conftest import Walker
 from workloads.models import Recording, RecordingChunk
 
 pytestmark = pytest.mark.django_db
-OURS = ("clusters", "workloads", "storage_api", "tenants", "billing")
+OURS = ("clusters", "operations", "access", "workloads", "storage_api", "tenants", "billing")
 
 
 def models() -> list[type[Model]]:
@@ -32,6 +32,14 @@ def test_every_model_has_its_page_or_stands_on_that_of_another(visitor: Client) 
         assert answer.status_code == 200, model._meta.label
         page = admin.site._registry[model]
         assert page.list_display != ("__str__",), f"the list of {model._meta.label} has no columns"
+
+
+def test_models_have_an_english_plural_and_the_pages_an_icon(visitor: Client) -> None:
+    for model in models():
+        plural = str(model._meta.verbose_name_plural)
+        assert not plural.endswith(("ss", "xs", "ys")), f"{model._meta.label}: {plural}"
+    page = visitor.get("/admin/").content.decode()
+    assert '<link rel="icon" href="/static/console/icon.svg"' in " ".join(page.split())
 
 
 def test_an_operation_is_looked_at_with_its_steps_and_stopped(

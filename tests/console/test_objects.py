@@ -101,6 +101,33 @@ def test_text_of_a_cluster_is_never_markup_and_moves_no_cursor(
         assert harmless(answer.content.decode()), page
 
 
+@pytest.mark.parametrize(
+    ("resources", "line"),
+    [
+        ({}, "Ports 80/TCP"),
+        ({"limits": {"cpu": "1"}}, "Ports 80/TCP · requests cpu 1 · limits cpu 1"),
+        ({"requests": {"cpu": "1"}}, "Ports 80/TCP · requests cpu 1"),
+    ],
+)
+def test_a_containers_line_has_separators_only_between_its_parts(
+    visitor: Client,
+    admin: Caller,
+    cluster: Cluster,
+    space: str,
+    resources: dict[str, Any],
+    line: str,
+) -> None:
+    container = {
+        "name": "main",
+        "image": "nginx",
+        "ports": [{"containerPort": 80}],
+        "resources": resources,
+    }
+    pod = {"metadata": {"name": "plain"}, "spec": {"containers": [container]}}
+    address = put(admin, cluster, space, "pods", pod)
+    assert f'<p class="faint">{line}</p>' in visitor.get(address).content.decode()
+
+
 def test_events_with_a_series_show_how_often(
     visitor: Client, admin: Caller, cluster: Cluster, apiserver: RunningCluster, space: str
 ) -> None:

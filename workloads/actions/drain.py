@@ -367,7 +367,7 @@ def _check_timeout(
 ) -> None:
     """Rejected (reason timeout) or ClusterUnavailable once the time is over.
 
-    Open steps fail with what kept their pods.
+    Open steps fail with the reason why their pods stayed.
     """
     if not flags.timeout or not operation.started_at:
         return

@@ -129,7 +129,7 @@ def _read_same_object(ref: ObjectRef, operation: Operation) -> Object:
 
 
 def _report(operation: Operation, message: str, *, progress: bool = True) -> None:
-    """Write the message into the step; a new one counts as progress unless told otherwise."""
+    """Write the message into the step; a new one counts as progress by default."""
     step = lifecycle.steps(operation)[0]
     if step.message == message:
         return
@@ -221,7 +221,7 @@ def _deployment_status(spec: Object, status: Object) -> RolloutStatus:
 
 
 def _check_progressing(status: Object) -> None:
-    """Rejected when the Deployment's controller has given the rollout up."""
+    """Rejected when the Deployment's controller reported ProgressDeadlineExceeded."""
     for condition in status.get("conditions") or []:
         if condition["type"] != "Progressing":
             continue

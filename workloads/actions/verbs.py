@@ -98,7 +98,7 @@ class UnsupportedAction:
     reason: str
 
     def __call__(self, ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
-        """Invalid, whatever the object is."""
+        """Invalid for every object."""
         raise Invalid(f"{ref.kind.name}: {self.reason}", reason="ActionNotSupported")
 
 
@@ -112,7 +112,7 @@ def _required_replicas(options: ActionOptions) -> int:
 def scale(ref: ObjectRef, options: ActionOptions) -> ActionOutcome:
     """Set replicas through the scale subresource; warns of an autoscaler that will undo it.
 
-    Conflict when `current_replicas` is given and the object has another number.
+    Conflict when `current_replicas` is set and the object has another number.
     """
     replicas = _required_replicas(options)
     current = ref.read(subresource="scale")
@@ -336,7 +336,7 @@ def _partition_patch(item: Object, partition: int, previous: str | None) -> Obje
     rolling_update = {"partition": partition}
     return {
         "metadata": {
-            # Conflict when somebody changed the partition meanwhile.
+            # Conflict when the partition was changed meanwhile.
             "resourceVersion": item["metadata"]["resourceVersion"],
             "annotations": {PAUSED_PARTITION: previous},
         },

@@ -99,6 +99,7 @@ class ObjectView(DialectView):
         )
         scope = authorise(self, request, act)
         target.check()
+        # Silently answering with the present would look like the past.
         if request.query_params.get("at") and verb not in self.historic_verbs:
             raise Invalid("at: this is only answered as of now", field="at")
         if target.flag("dry_run"):
@@ -379,6 +380,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         dry_run = target.flag("dry_run")
         grace = target.parameter("grace_period")
         if not dry_run:
+            # Before the call, so that an unconfirmed deletion never reaches the cluster.
             confirm_object_action(request, ref, "delete")
         # With dry_run too: the API server may refuse, and checks whether the object exists.
         writes.delete_object(
@@ -392,6 +394,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
         )
         if dry_run:
             return deletion_forecast(ref)
+        # Only a deletion that was accepted has a version before it in the audit trail.
         annotate(request, before=ref.versions.get("before"), after=None)
         return {}
 
@@ -403,7 +406,7 @@ def _grace_seconds(value: object) -> int:
 def _check_patch(body: bytes) -> None:
     """Refuse patches that the API server would silently read in another way.
 
-    UnclearInput for a member that is given twice and differently, Unrepresentable for a number or
+    UnclearInput for a member with two different values, Unrepresentable for a number or
     character that would not arrive as it is. The API server judges all other mistakes.
     """
     try:

@@ -35,7 +35,7 @@ class RequestTarget:
         self._names = view.dialect.params
         self._query = request.query_params
         self._aliases = view.aliases
-        # Parameters that may stand beside the members of a bare object.
+        # Parameters that may stand next to the members of a bare object.
         self._parameters = {
             *self._names,
             *WRITE["properties"],

@@ -226,7 +226,7 @@ class LogTickets(TicketView):
         return _ticket_response(request, ticket, url_key="ws_url", path=path)
 
     def _authorised_target(self, request: Request, name: str) -> RequestTarget:
-        """The request's target; reading logs is a right on pods, whatever the workload."""
+        """The request's target; reading logs is a right on pods, for every workload."""
         target = RequestTarget(self, request)
         pod_name = name if self.kind is PODS else ""
         act = AccessAttributes(

@@ -8,7 +8,7 @@ from core.api.parsing import boolean, integer
 from core.errors import Invalid
 from workloads.api.request_target import RequestTarget
 
-# Tickets are kept in Redis, so what a caller puts into one is bounded.
+# Tickets are stored in Redis, so what a caller puts into one is bounded.
 MAX_OPTION = 8 * 1024
 
 

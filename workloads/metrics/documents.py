@@ -174,6 +174,7 @@ class ClusterCounts:
         return [orjson.loads(item) for item in listing.items]
 
     def _note_age(self, age: float) -> None:
+        # The oldest copy decides how old the whole document is.
         self.age = max(age, self.age or 0.0)
 
 
@@ -194,6 +195,8 @@ def _namespace_census(client: ClusterClient, plural: str, namespace: str) -> Cen
     def read(chunks: Iterator[Chunk]) -> Census:
         census = Census()
         for chunk in chunks:
+            # Only the few fields that are counted are decoded: a cluster may have many thousand
+            # pods.
             for item in map(_HEADS.decode, chunk.items or []):
                 census.add(item.status.phase, item.spec.node_name)
         return census
@@ -245,6 +248,7 @@ def _optional_capacity(nodes: Iterable[Object] | None, resource: str) -> float |
 def _total(values: Iterable[float | None]) -> float | None:
     """The sum of the numbers that there are; None without any."""
     numbers = [value for value in values if value is not None]
+    # A sum of nothing would show as 0, as if it were measured.
     return sum(numbers) if numbers else None
 
 
@@ -344,6 +348,7 @@ def _measure_if_allowed(
 def _readiness(
     nodes: Sequence[Object] | None,
 ) -> dict[str, int | None]:
+    # Null, not 0: the credentials may not see the nodes.
     if nodes is None:
         return {"total": None, "ready": None, "not_ready": None}
     ready = sum(is_ready(node) for node in nodes)

@@ -237,7 +237,7 @@ class FollowedLog:
         except Exception as error:  # raised by the constructor, which waits for it
             self._errors.append(error)
         self._opened.set()
-        # Closed before there was a response: nobody else shuts it down.
+        # Closed before there was a response, so no other code shuts it down.
         if self._closed.is_set():
             self._shut_down()
         elif self._response is not None:

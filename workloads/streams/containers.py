@@ -109,7 +109,7 @@ def _will_restart(pod: Object, group: str, terminated: Mapping[str, Any]) -> boo
     has_failed = bool(terminated.get("exitCode"))
     policy = pod["spec"].get("restartPolicy", "Always")
     if group == "initContainers":
-        # An init container that succeeded is done, whatever the policy.
+        # An init container that succeeded is done under every restart policy.
         return has_failed and policy != "Never"
     if group == "ephemeralContainers":
         return False

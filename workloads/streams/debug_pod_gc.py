@@ -51,6 +51,6 @@ def _is_stale(pod: Object) -> bool:
             quota_key("terminals", user), session
         )
     except redis.RedisError:
-        # Nobody can tell now; the next round may.
+        # This cannot be determined now; the next round may.
         return False
     return not expires_at or float(str(expires_at)) < time.time()

@@ -93,7 +93,7 @@ async def _find_session(socket: Socket, token: str, session_id: str) -> "Termina
     waiting = SESSIONS.get(session_id)
     if waiting and waiting.claim(token):
         handshake.check_origin(socket, waiting.host)
-        # The rights may have changed while nobody was attached.
+        # The rights may have changed while no client was attached.
         await waiting.recheck()
         return waiting
     try:

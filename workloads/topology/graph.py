@@ -1,6 +1,6 @@
 """A directed graph of objects, and the part of it around one object.
 
-Vertices are found by id; each edge says what it means.
+Vertices are looked up by id; each edge says what it means.
 """
 
 from collections import defaultdict

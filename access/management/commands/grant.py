@@ -11,7 +11,7 @@ from core.errors import DomainError
 
 
 class Command(BaseCommand):
-    """Says what was given."""
+    """Prints the grant that was made."""
 
     help = (
         "Give a user (or, with --group, a group) a role on everything, on a cluster, "

@@ -201,7 +201,7 @@ class KubeGale:
         if unknown := values.keys() - accepted:
             names = ", ".join(sorted(unknown))
             raise TypeError(f"{operation} does not take {names}; it takes {sorted(accepted)}")
-        # None stands for "not said", so that the client's default applies.
+        # None means "not set", so that the client's default applies.
         explicit = {name: value for name, value in values.items() if value is not None}
         values = {**self._defaults(accepted), **explicit}
         if isinstance(values.get("cluster_id"), str):

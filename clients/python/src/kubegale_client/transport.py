@@ -77,7 +77,7 @@ class Transport:
 
 
 def _data(answer: Any, content: bytes) -> Any:
-    """The data of the envelope; KubeGaleError for a failure, whatever its HTTP status."""
+    """The data of the envelope; KubeGaleError for a failure of any HTTP status."""
     is_json = answer.headers.get_content_type() == JSON
     if not is_json and answer.status < 300:
         return content.decode("utf-8", "replace")
