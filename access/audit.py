@@ -13,7 +13,9 @@ from django.utils import timezone
 from access import policy, redaction
 from access.models import AuditEntry
 from clusters.models import Cluster
+from core import row_cache
 from core.errors import DomainError, Forbidden, Unauthenticated
+from core.row_cache import Topic
 from core.times import rfc3339
 
 # Rows that one statement of an export or of retention handles.
@@ -75,14 +77,18 @@ def _find_cluster(act: Any) -> Cluster | None:
     reference = clean(act.cluster)
     if not reference or act.kind == "storage":
         return None
-    matches = Q(pk=int(reference)) if _is_id(reference) else Q(name__iexact=reference)
-    return (
-        Cluster.objects.filter(matches)
-        # Decrypting a kubeconfig for every entry would cost more than the entry.
-        .defer("kubeconfig")
-        .order_by(F("deleted_at").desc(nulls_first=True))
-        .first()
-    )
+
+    def read() -> Cluster | None:
+        matches = Q(pk=int(reference)) if _is_id(reference) else Q(name__iexact=reference)
+        return (
+            Cluster.objects.filter(matches)
+            # Decrypting a kubeconfig for every entry would cost more than the entry.
+            .defer("kubeconfig")
+            .order_by(F("deleted_at").desc(nulls_first=True))
+            .first()
+        )
+
+    return row_cache.read_row(Topic.CLUSTERS, ("audited", reference), read)
 
 
 def _is_id(reference: str) -> bool:

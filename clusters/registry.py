@@ -22,7 +22,9 @@ from clusters.client import ClientLimits, ClusterClient
 from clusters.kinds import KINDS
 from clusters.manifests import MASK
 from clusters.models import Cluster
+from core import row_cache
 from core.errors import ClusterNotFound, ClusterUnavailable, DomainError, Forbidden, Invalid
+from core.row_cache import Topic
 
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_. ]{0,98}[A-Za-z0-9])?\Z")
 EDITABLE = ("description", "labels", "protected", "impersonate", "prometheus", "namespaces")
@@ -63,12 +65,35 @@ def find(reference: object) -> Cluster:
     # PostgreSQL takes no NUL in a text, and no id of more digits than a bigint has.
     if "\x00" in text:
         raise ClusterNotFound(f"cluster {text[:60]!r} does not exist")
-    is_id = text.isascii() and text.isdigit() and len(text) < 18
-    condition = Q(pk=int(text)) if is_id else Q(name__iexact=text)
-    cluster = clusters().filter(condition).first()
+
+    def read() -> Cluster | None:
+        is_id = text.isascii() and text.isdigit() and len(text) < 18
+        condition = Q(pk=int(text)) if is_id else Q(name__iexact=text)
+        return clusters().filter(condition).first()
+
+    cluster = row_cache.read_row(Topic.CLUSTERS, ("cluster", text), read)
     if cluster is None:
         raise ClusterNotFound(f"cluster {text[:60]!r} does not exist")
     return request_cache.put(text, cluster)
+
+
+def ids_by_name() -> Mapping[str, int]:
+    """The id of every registered cluster by its name."""
+
+    def read() -> dict[str, int]:
+        return dict(clusters().values_list("name", "pk"))
+
+    return row_cache.read(Topic.CLUSTERS, "ids by name", read)
+
+
+def find_by_exact_name(name: str) -> Cluster | None:
+    """The cluster of exactly this name, or None; for the store's clusterIds, which are any text."""
+    pk = ids_by_name().get(name)
+    try:
+        return None if pk is None else find(pk)
+    except ClusterNotFound:
+        # Removed meanwhile.
+        return None
 
 
 def default() -> Cluster:
@@ -76,7 +101,11 @@ def default() -> Cluster:
 
     The first registered cluster while none is marked; ClusterNotFound while there is none.
     """
-    cluster = clusters().order_by("-is_default", "id").first()
+
+    def read() -> Cluster | None:
+        return clusters().order_by("-is_default", "id").first()
+
+    cluster = row_cache.read_row(Topic.CLUSTERS, "default", read)
     if cluster is None:
         raise ClusterNotFound("no cluster is registered")
     return cluster
@@ -84,7 +113,10 @@ def default() -> Cluster:
 
 def default_reference() -> str:
     """The default cluster's id as text; "" while none is registered."""
-    return str(clusters().order_by("-is_default", "id").values_list("pk", flat=True).first() or "")
+    try:
+        return str(default().pk)
+    except ClusterNotFound:
+        return ""
 
 
 def client_limits(*, impersonate: bool = False) -> ClientLimits:
