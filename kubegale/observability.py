@@ -2,9 +2,17 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
+import orjson
 import structlog
+
+
+def _dumps(event: dict[str, Any], *, default: Callable[[Any], Any], **_: Any) -> str:
+    """One line of JSON; the standard library takes ten times as long for each request's line."""
+    options = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
+    return orjson.dumps(event, default=default, option=options).decode()
 
 
 def configure_logging(options: dict[str, Any]) -> None:
@@ -21,7 +29,7 @@ def configure_logging(options: dict[str, Any]) -> None:
     ]
     ending: list[Any] = [
         structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(),
+        structlog.processors.JSONRenderer(serializer=_dumps),
     ]
     if options["format"] == "text":
         ending = [
