@@ -67,11 +67,19 @@ def forget(topic: str) -> None:
 
 
 class Announcements:
-    """What the driver appends notifications to: nothing is kept, the topic is emptied."""
+    """What the driver appends notifications to: nothing is kept, the topic is emptied.
+
+    With `backend`, the process id of a session's server, only those of the session itself count.
+    Others the listener has heard long before a session that was idle gets to read them.
+    """
+
+    def __init__(self, backend: int = 0) -> None:
+        self._backend = backend
 
     def append(self, notification: Any) -> None:
         """Take one notification."""
-        forget(notification.payload)
+        if self._backend in (0, notification.pid):
+            forget(notification.payload)
 
 
 def read(topic: Topic, key: Hashable, source: Callable[[], T]) -> T:

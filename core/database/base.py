@@ -27,7 +27,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         super().init_connection_state()
         # The driver appends each notification that comes with an answer.
-        self.connection.notifies = row_cache.Announcements()
+        self.connection.notifies = row_cache.Announcements(self.connection.get_backend_pid())
         with self.connection.cursor() as cursor:
             cursor.execute(f"LISTEN {row_cache.CHANNEL}")
 
