@@ -146,7 +146,7 @@ def append(entries: Sequence[AuditEntry]) -> None:
 
 
 # Of the model, without its id.
-_COLUMNS = tuple(field.column for field in AuditEntry._meta.concrete_fields[1:])
+_COLUMNS = tuple(str(field.column) for field in AuditEntry._meta.concrete_fields[1:])
 _NAMES = ", ".join(f'"{name}"' for name in _COLUMNS)
 _INSERT = f"INSERT INTO access_auditentry ({_NAMES}) VALUES "  # noqa: S608  # the model's names
 _ROW = f"({', '.join(['%s'] * len(_COLUMNS))})"

@@ -1,6 +1,5 @@
 """The registry of clusters: registering, finding and changing them, and one client for each."""
 
-import hashlib
 import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -37,8 +36,8 @@ _NO_NAMESPACES: list[str] = []
 # How long before credentials expire a warning is shown.
 EXPIRY_NOTICE = timedelta(days=30)
 
-# The client of each cluster by its id, with a digest of what it was made from.
-_clients: dict[int, tuple[str, ClusterClient]] = {}
+# The client of each cluster by its id, with what it was made from: impersonation and kubeconfig.
+_clients: dict[int, tuple[tuple[bool, str], ClusterClient]] = {}
 _lock = threading.Lock()
 # A kubeconfig that is only tried has no cluster yet that its calls could count for.
 _trial_limiter = CallLimiter(4)
@@ -165,16 +164,16 @@ def client(cluster: Cluster) -> ClusterClient:
 
     It is replaced when the kubeconfig has changed; Invalid when the kubeconfig is refused.
     """
-    digest = hashlib.sha256(f"{cluster.impersonate}\0{cluster.kubeconfig}".encode()).hexdigest()
+    made_from = (cluster.impersonate, cluster.kubeconfig)
     with _lock:
-        cached_digest, cached = _clients.get(cluster.pk, ("", None))
-    if cached is not None and cached_digest == digest:
+        cached_from, cached = _clients.get(cluster.pk, ((False, ""), None))
+    if cached is not None and cached_from == made_from:
         return cached
     # Outside of the lock, as it parses certificates. Two threads may do it: the last one stays.
     new_client = connect(cluster.kubeconfig, impersonate=cluster.impersonate)
     new_client.on_write = partial(_write_observer(settings.CLUSTER_WRITE_OBSERVER), cluster.pk)
     with _lock:
-        _clients[cluster.pk] = (digest, new_client)
+        _clients[cluster.pk] = (made_from, new_client)
     return new_client
 
 

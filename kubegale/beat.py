@@ -16,7 +16,7 @@ from kubegale.observability import configure_logging
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 
 
-class SettingsLoader(AppLoader):  # type: ignore[misc]  # the library has no types
+class SettingsLoader(AppLoader):
     """Reads the settings and imports no tasks."""
 
     def init_worker(self) -> None:

@@ -4,6 +4,8 @@ Besides its time, each of them ties the request to itself, so that it would live
 until the garbage collector runs.
 """
 
+from typing import cast
+
 from django.conf import settings
 from django.contrib.auth import middleware as auth
 from django.contrib.messages import middleware as messages
@@ -18,9 +20,9 @@ class OnlyPages(MiddlewareMixin):
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Run the middleware for pages alone."""
-        if request.path_info.startswith(settings.API_PREFIXES):
-            return self.get_response(request)
-        return super().__call__(request)  # type: ignore[return-value]
+        is_api = request.path_info.startswith(settings.API_PREFIXES)
+        answer = self.get_response(request) if is_api else super().__call__(request)
+        return cast(HttpResponseBase, answer)
 
 
 class SessionMiddleware(OnlyPages, sessions.SessionMiddleware):

@@ -16,6 +16,9 @@ from core import row_cache
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection of one thread."""
 
+    # Django's, which its stubs do not know.
+    health_check_enabled: bool
+    health_check_done: bool
     # When a request, or a task, last ended that had used the connection.
     _released_at = 0.0
 
