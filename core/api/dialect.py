@@ -278,13 +278,13 @@ class DialectView(APIView):
         REST framework ties view, request and answer into a ring, which only the garbage collector
         could free. It counts objects, not bytes, and some pages have megabytes in few objects.
         """
-        self.response = None
+        self.response = None  # type: ignore[assignment]  # nobody reads it any more
         response.data = None
         response.renderer_context = {}
 
     def _drop_request(self, request: Request) -> None:
         """Let go of the request and its body, once the answer was sent or given up."""
-        self.response = None
+        self.response = None  # type: ignore[assignment]
         self.request = None  # type: ignore[assignment]
         long_lived.drop(request)
         request.parser_context.clear()
