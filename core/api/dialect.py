@@ -265,11 +265,11 @@ class DialectView(APIView):
             self.dialect.name,
             getattr(response, "error", None),
         )
-        answer = super().finalize_response(request, response, *args, **kwargs)
+        answer: Any = super().finalize_response(request, response, *args, **kwargs)
         if isinstance(answer, Response) and not answer.is_rendered:
             answer.add_post_render_callback(self._drop_rendered)
         # Django's list of what to do when the answer was sent.
-        answer._resource_closers.append(partial(self._drop_request, request))  # type: ignore[attr-defined]
+        answer._resource_closers.append(partial(self._drop_request, request))
         return answer
 
     def _drop_rendered(self, response: Any) -> None:
