@@ -116,15 +116,14 @@ def require_opened(act: AccessAttributes) -> None:
     An act that names no cluster is refused when there is any such cluster. The store's clusterIds
     are free text: those that are no registered cluster's name belong to none and stay open.
     """
-    closed = registry.clusters().exclude(name__in=settings.OPEN_DIALECTS_CLUSTERS)
+    closed = registry.ids_by_name().keys() - settings.OPEN_DIALECTS_CLUSTERS
     if act.kind == "storage" and act.cluster:
-        # PostgreSQL refuses NUL characters in parameters.
-        is_closed = "\x00" not in act.cluster and closed.filter(name__iexact=act.cluster).exists()
+        is_closed = act.cluster.upper() in {name.upper() for name in closed}
     elif act.cluster:
         cluster = _find_cluster(act.cluster)
         is_closed = cluster is not None and cluster.name not in settings.OPEN_DIALECTS_CLUSTERS
     else:
-        is_closed = closed.exists()
+        is_closed = bool(closed)
     if is_closed:
         names = ", ".join(sorted(settings.OPEN_DIALECTS_CLUSTERS))
         raise Forbidden(
@@ -312,9 +311,7 @@ def _store_scope(
         )
     if token and token.clusters and act.cluster not in token.clusters:
         raise Forbidden(f"you may not {act.verb} this cluster's rows")
-    cluster = None
-    if act.cluster and "\x00" not in act.cluster:
-        cluster = registry.clusters().filter(name=act.cluster).first()
+    cluster = registry.find_by_exact_name(act.cluster)
     namespace = act.namespace
     if namespace:
         effective = _without_stale(effective, requirement, cluster, namespace)

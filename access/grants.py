@@ -13,7 +13,9 @@ from access.policy import RIGHTS, EffectiveGrant, Role
 from clusters import registry
 from clusters.kinds import quote_segment
 from clusters.models import Cluster
+from core import row_cache
 from core.errors import ClusterUnavailable, Invalid
+from core.row_cache import Topic
 
 Person = AbstractBaseUser | AnonymousUser
 EVERYTHING = EffectiveGrant(RIGHTS[Role.ADMIN])
@@ -33,6 +35,10 @@ def effective_grants(user: Person) -> list[EffectiveGrant]:
         return []
     if getattr(user, "is_superuser", False):
         return [EVERYTHING]
+    return list(row_cache.read(Topic.ACCESS, ("grants", user.pk), lambda: _read_effective(user)))
+
+
+def _read_effective(user: Person) -> list[EffectiveGrant]:
     return [
         EffectiveGrant(
             rights=RIGHTS[Role(grant.role)],

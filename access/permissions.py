@@ -1,6 +1,5 @@
 """The access policy behind every route (settings: ACCESS_POLICY)."""
 
-from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
@@ -22,7 +21,9 @@ def authorise(request: Request, act: AccessAttributes) -> Scope:
     impersonation.set_current(lambda: identities.identity_of(request.user))
     token = request.auth if isinstance(request.auth, ApiToken) else None
     scope = authorization.decide(grants.effective_grants(request.user), token, act)
-    authority.record_allowed_act(request._request, lambda: lasting_credential(request), asdict(act))
+    authority.record_allowed_act(
+        request._request, lambda: lasting_credential(request), act.as_data()
+    )
     return scope
 
 
@@ -38,7 +39,9 @@ def authorise_open(request: Request, act: AccessAttributes) -> Scope:
         authorization.require_opened(act)
     reveals = _reveals_secrets(request, act) if request.user.pk else True
     impersonation.set_current(lambda: identities.identity_of(request.user))
-    authority.record_allowed_act(request._request, lambda: lasting_credential(request), asdict(act))
+    authority.record_allowed_act(
+        request._request, lambda: lasting_credential(request), act.as_data()
+    )
     return Scope(reveals=reveals)
 
 

@@ -1,5 +1,7 @@
 """Signing in: JWT pairs with rotation and revocation."""
 
+import hashlib
+import time
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -17,7 +19,9 @@ from rest_framework_simplejwt.tokens import RefreshToken as LibraryRefreshToken
 from rest_framework_simplejwt.utils import datetime_from_epoch, get_md5_hash_password
 
 from access import attempts
+from core import row_cache
 from core.errors import Invalid, TokenExpired, Unauthenticated
+from core.row_cache import Topic
 
 SESSION = "session"
 # Of names and passwords, in characters.
@@ -158,6 +162,14 @@ def pair_for(user: AbstractBaseUser) -> TokenPair:
 
 
 # --- JWT ------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """An access token that was checked: its user, and until when it counts (Unix time)."""
+
+    user: AbstractBaseUser
+    expires_at: float
+
+
 def _active_user(token: AccessToken | RefreshToken) -> AbstractBaseUser:
     """The token's user; Unauthenticated after deletion, deactivation or a new password."""
     user = User.objects.filter(pk=token.get("user_id"), is_active=True).first()
@@ -169,13 +181,21 @@ def _active_user(token: AccessToken | RefreshToken) -> AbstractBaseUser:
 
 def user_from_jwt(raw: str) -> AbstractBaseUser:
     """The user behind an access token; TokenExpired or Unauthenticated otherwise."""
+    digest = hashlib.sha256(raw.encode()).digest()
+    verified = row_cache.read(Topic.ACCESS, ("jwt", digest), lambda: _verify(raw))
+    if verified.expires_at <= time.time():
+        raise TokenExpired("the token has expired")
+    return row_cache.copy_row(verified.user)
+
+
+def _verify(raw: str) -> VerifiedToken:
     try:
         token = RevocableAccessToken(raw.encode())
     except ExpiredTokenError:
         raise TokenExpired("the token has expired") from None
     except TokenError:
         raise Unauthenticated("the token is not valid") from None
-    return _active_user(token)
+    return VerifiedToken(_active_user(token), float(token["exp"]))
 
 
 def refresh(raw: object) -> TokenPair:

@@ -14,7 +14,9 @@ from django.utils import timezone
 
 from access.models import ApiToken
 from access.policy import Right
+from core import row_cache
 from core.errors import Invalid, NotFound, TokenExpired, Unauthenticated
+from core.row_cache import Topic
 from core.times import rfc3339
 
 PREFIX = "kgt_"
@@ -116,15 +118,29 @@ def find_by_token(raw: str) -> ApiToken:
 
     Records the time of use, at most once a minute: a write for each request would be too many.
     """
-    row = ApiToken.objects.select_related("user").filter(digest=_digest(raw)).first()
+    digest = _digest(raw)
+
+    def read() -> ApiToken | None:
+        return ApiToken.objects.select_related("user").filter(digest=digest).first()
+
+    row = row_cache.read_row(Topic.ACCESS, ("token", digest), read)
     if row is None or row.revoked_at or not row.user.is_active:
         raise Unauthenticated("the token is not valid")
     if row.is_expired():
         raise TokenExpired("the token has expired")
-    now = timezone.now()
-    if row.last_used_at is None or now - row.last_used_at > timedelta(minutes=1):
-        ApiToken.objects.filter(pk=row.pk).update(last_used_at=now)
+    _record_use(row)
     return row
+
+
+def _record_use(row: ApiToken) -> None:
+    """Save the time of use, at most once a minute."""
+    now = timezone.now()
+    # The row may come from the cache, which hears nothing of uses: this list is our own.
+    last_use = row_cache.read(Topic.ACCESS, ("use", row.pk), lambda: [row.last_used_at])
+    if last_use[0] is not None and now - last_use[0] <= timedelta(minutes=1):
+        return
+    last_use[0] = now
+    ApiToken.objects.filter(pk=row.pk).update(last_used_at=now)
 
 
 def revoke(user: AbstractBaseUser, pk: int) -> ApiToken:

@@ -14,6 +14,7 @@ SCENARIOS = {
     "fleet": "bench.fleet",
     "front": "bench.front",
     "gateway": "bench.gateway",
+    "small": "bench.small",
 }
 
 

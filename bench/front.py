@@ -7,13 +7,13 @@ import asyncio
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import uvloop
 
+from bench.load import load, measure
 from bench.processes import (
     administrator,
     environment,
@@ -60,35 +60,13 @@ def _fronted(environ: dict[str, str], folder: str) -> Iterator[tuple[int, int]]:
 
 
 async def _load(port: int, request: bytes) -> list[float]:
-    """Seconds that each answer took, sorted: CLIENTS ask over kept connections."""
-    durations: list[float] = []
-    end = time.perf_counter() + SECONDS
-
-    async def client() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while (began := time.perf_counter()) < end:
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), head
-            length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-            await reader.readexactly(int(length))
-            durations.append(time.perf_counter() - began)
-        writer.close()
-
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return sorted(durations)
+    return await load(port, request, clients=CLIENTS, seconds=SECONDS)
 
 
 def _measure(port: int, request: bytes) -> tuple[float, float, float]:
     """(answers a second, median, 99th percentile)."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        durations = runner.run(_load(port, request))
-    count = len(durations)
-    return (
-        count / SECONDS,
-        durations[count // 2],
-        durations[count * 99 // 100],
-    )
+    rate = measure(port, request, clients=CLIENTS, seconds=SECONDS)
+    return rate.per_second, rate.median, rate.p99
 
 
 def _memory(pid: int) -> int:

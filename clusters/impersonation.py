@@ -57,17 +57,24 @@ def act_as(source: Source | None) -> Iterator[None]:
 class ClearIdentityMiddleware:
     """Middleware: each request begins without a user.
 
-    The user is not cleared after the request: a streamed answer still runs then.
+    After a streamed answer was begun it is still needed.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Clear the user left by this thread's previous request."""
-        set_current(None)
-        authority.clear()
-        return self.get_response(request)
+        """Clear the user left by this thread's previous request, and this one's when it is over."""
+        _clear()
+        response = self.get_response(request)
+        if not response.streaming:
+            _clear()
+        return response
+
+
+def _clear() -> None:
+    set_current(None)
+    authority.clear()
 
 
 def headers(identity: Identity | None) -> list[tuple[str, str]]:

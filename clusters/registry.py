@@ -1,6 +1,5 @@
 """The registry of clusters: registering, finding and changing them, and one client for each."""
 
-import hashlib
 import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -22,7 +21,9 @@ from clusters.client import ClientLimits, ClusterClient
 from clusters.kinds import KINDS
 from clusters.manifests import MASK
 from clusters.models import Cluster
+from core import row_cache
 from core.errors import ClusterNotFound, ClusterUnavailable, DomainError, Forbidden, Invalid
+from core.row_cache import Topic
 
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_. ]{0,98}[A-Za-z0-9])?\Z")
 FLEET = "fleet"
@@ -36,8 +37,8 @@ _NO_NAMESPACES: list[str] = []
 # How long before credentials expire a warning is shown.
 EXPIRY_NOTICE = timedelta(days=30)
 
-# The client of each cluster by its id, with a digest of what it was made from.
-_clients: dict[int, tuple[str, ClusterClient]] = {}
+# The client of each cluster by its id, with what it was made from: impersonation and kubeconfig.
+_clients: dict[int, tuple[tuple[bool, str], ClusterClient]] = {}
 _lock = threading.Lock()
 # A kubeconfig that is only tried has no cluster yet that its calls could count for.
 _trial_limiter = CallLimiter(4)
@@ -64,12 +65,35 @@ def find(reference: object) -> Cluster:
     # PostgreSQL takes no NUL in a text, and no id of more digits than a bigint has.
     if "\x00" in text:
         raise ClusterNotFound(f"cluster {text[:60]!r} does not exist")
-    is_id = text.isascii() and text.isdigit() and len(text) < 18
-    condition = Q(pk=int(text)) if is_id else Q(name__iexact=text)
-    cluster = clusters().filter(condition).first()
+
+    def read() -> Cluster | None:
+        is_id = text.isascii() and text.isdigit() and len(text) < 18
+        condition = Q(pk=int(text)) if is_id else Q(name__iexact=text)
+        return clusters().filter(condition).first()
+
+    cluster = row_cache.read_row(Topic.CLUSTERS, ("cluster", text), read)
     if cluster is None:
         raise ClusterNotFound(f"cluster {text[:60]!r} does not exist")
     return request_cache.put(text, cluster)
+
+
+def ids_by_name() -> Mapping[str, int]:
+    """The id of every registered cluster by its name."""
+
+    def read() -> dict[str, int]:
+        return dict(clusters().values_list("name", "pk"))
+
+    return row_cache.read(Topic.CLUSTERS, "ids by name", read)
+
+
+def find_by_exact_name(name: str) -> Cluster | None:
+    """The cluster of exactly this name, or None; for the store's clusterIds, which are any text."""
+    pk = ids_by_name().get(name)
+    try:
+        return None if pk is None else find(pk)
+    except ClusterNotFound:
+        # Removed meanwhile.
+        return None
 
 
 def default() -> Cluster:
@@ -77,7 +101,11 @@ def default() -> Cluster:
 
     The first registered cluster while none is marked; ClusterNotFound while there is none.
     """
-    cluster = clusters().order_by("-is_default", "id").first()
+
+    def read() -> Cluster | None:
+        return clusters().order_by("-is_default", "id").first()
+
+    cluster = row_cache.read_row(Topic.CLUSTERS, "default", read)
     if cluster is None:
         raise ClusterNotFound("no cluster is registered")
     return cluster
@@ -85,7 +113,10 @@ def default() -> Cluster:
 
 def default_reference() -> str:
     """The default cluster's id as text; "" while none is registered."""
-    return str(clusters().order_by("-is_default", "id").values_list("pk", flat=True).first() or "")
+    try:
+        return str(default().pk)
+    except ClusterNotFound:
+        return ""
 
 
 def client_limits(*, impersonate: bool = False) -> ClientLimits:
@@ -142,16 +173,16 @@ def client(cluster: Cluster) -> ClusterClient:
 
     It is replaced when the kubeconfig has changed; Invalid when the kubeconfig is refused.
     """
-    digest = hashlib.sha256(f"{cluster.impersonate}\0{cluster.kubeconfig}".encode()).hexdigest()
+    made_from = (cluster.impersonate, cluster.kubeconfig)
     with _lock:
-        cached_digest, cached = _clients.get(cluster.pk, ("", None))
-    if cached is not None and cached_digest == digest:
+        cached_from, cached = _clients.get(cluster.pk, ((False, ""), None))
+    if cached is not None and cached_from == made_from:
         return cached
     # Outside of the lock, as it parses certificates. Two threads may do it: the last one stays.
     new_client = connect(cluster.kubeconfig, impersonate=cluster.impersonate)
     new_client.on_write = partial(_write_observer(settings.CLUSTER_WRITE_OBSERVER), cluster.pk)
     with _lock:
-        _clients[cluster.pk] = (digest, new_client)
+        _clients[cluster.pk] = (made_from, new_client)
     return new_client
 
 

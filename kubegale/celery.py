@@ -4,7 +4,12 @@ import gc
 import os
 
 from celery import Celery
-from celery.signals import heartbeat_sent, setup_logging, worker_process_init
+from celery.signals import (
+    heartbeat_sent,
+    setup_logging,
+    worker_before_create_process,
+    worker_process_init,
+)
 from django.conf import settings
 
 from core import heartbeat
@@ -23,13 +28,20 @@ def configure_worker_logging(**_: object) -> None:
     configure_logging(settings.LOGGING)
 
 
+@worker_before_create_process.connect
+def share_what_was_loaded(**_: object) -> None:
+    """Before the fork: what was loaded is never garbage.
+
+    Looking through it, as the collector does, would write to each of its pages, and processes share
+    only pages that none of them has written to.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @worker_process_init.connect
 def collect_garbage_rarely(**_: object) -> None:
-    """Collect rarely: big JSON makes many objects and no cycles.
-
-    What was loaded before the fork is never garbage.
-    """
-    gc.freeze()
+    """Collect rarely: big JSON makes many objects and no cycles."""
     gc.set_threshold(50_000, 20, 50)
 
 

@@ -18,8 +18,15 @@ from gunicorn.workers.base import Worker
 
 from core.stream_limits import stopping
 
-# A body whose length has more digits is a megabyte or larger.
-LARGE_BODY_DIGITS = 6
+# A thread holds the bytes of a request and an answer; after so many bytes, memory that nobody needs
+# any more goes back to the system.
+MOST_UNCLEANED_BYTES = 64 * 1024 * 1024
+LARGE_BYTES = 1024 * 1024
+# glibc's mallopt: one heap for each thread would keep the most that the thread ever needed, and
+# large buffers come from the system and go back to it at once.
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
+M_ARENA_MAX = -8
 # The Server header gives no version away.
 gunicorn.http.wsgi.SERVER = "KubeGale"
 
@@ -78,6 +85,17 @@ forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS") or "127.0.0.1,::1"
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 
 
+def _limit_heaps() -> None:
+    """Tell glibc's allocator, before threads exist; elsewhere there is no such thing."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(M_ARENA_MAX, 2)
+        mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        mallopt(M_TRIM_THRESHOLD, 8 * LARGE_BYTES)
+
+
+_limit_heaps()
+
+
 def when_ready(server: Arbiter) -> None:
     """Load the routes before the fork, so that no first request waits for them.
 
@@ -107,11 +125,20 @@ def post_worker_init(worker: Worker) -> None:
 
 
 def post_request(worker: Worker, request: Any, environ: dict[str, Any], response: Any) -> None:
-    """Give the memory of a large body back; each thread would keep the most it ever needed."""
+    """Give memory back by bytes: the garbage collector counts objects, and pages have few.
+
+    A body of a megabyte or more is given back at once, answers when many bytes have been sent.
+    """
     length = environ.get("CONTENT_LENGTH") or "0"
-    if len(length) <= LARGE_BODY_DIGITS:
+    received = int(length) if length.isdigit() else 0
+    sent = int(getattr(response, "sent", 0))
+    # Threads may count past each other; then it is cleaned a little later.
+    worker.uncleaned = getattr(worker, "uncleaned", 0) + received + sent
+    if received < LARGE_BYTES and worker.uncleaned < MOST_UNCLEANED_BYTES:
         return
-    # glibc only; elsewhere the allocator does it by itself.
+    if worker.uncleaned >= MOST_UNCLEANED_BYTES:
+        worker.uncleaned = 0
+        gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 

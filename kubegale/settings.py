@@ -76,12 +76,12 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "core.api.headers.PrivateAnswers",
     "core.api.routes.OptionalSlash",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "kubegale.page_middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "kubegale.page_middleware.AuthenticationMiddleware",
+    "kubegale.page_middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "kubegale.urls"
@@ -131,7 +131,7 @@ REDIS_URL = env.required(
 STATEMENT_TIMEOUT_MS = env.integer("DATABASE_STATEMENT_TIMEOUT_MS", 30_000)
 DATABASES = {
     "default": {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "core.database",
         **env.database(DATABASE_URL),
         "CONN_MAX_AGE": env.integer("DATABASE_CONN_MAX_AGE", 60),
         "CONN_HEALTH_CHECKS": True,
@@ -341,7 +341,7 @@ if OIDC_ENABLED:
     LOGIN_REDIRECT_URL = "/"
     INSTALLED_APPS.append("mozilla_django_oidc")
     # A session ends soon after the provider has ended it.
-    MIDDLEWARE.append("mozilla_django_oidc.middleware.SessionRefresh")
+    MIDDLEWARE.append("kubegale.oidc_middleware.SessionRefresh")
     AUTHENTICATION_BACKENDS = [
         "django.contrib.auth.backends.ModelBackend",
         "access.oidc.Backend",

@@ -99,5 +99,8 @@ VKUBE_STRAY_SECONDS: int = 900
 VKUBE_SURVEY_SECONDS: float = 5.0
 VKUBE_SAMPLE_INTERVAL_SECONDS: float = 60.0
 
+# Kept database connections: after so long without use they are asked whether they still live
+DATABASE_IDLE_CHECK_SECONDS: float = 10.0
+
 # Sign-in
 OIDC_RENEW_SECONDS: int = 900

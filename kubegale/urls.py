@@ -15,6 +15,7 @@ from core.api.bodies import FrontRefusal
 from core.api.dialect import Dialect
 from core.api.openapi import SchemaView
 from core.api.rendering import dumps
+from core.api.routes import table
 from dialects import (
     bcs_storage,
     k8s_service,
@@ -46,9 +47,9 @@ urlpatterns = [
         name="docs",
     ),
     path("api/v1/auth/", include(kubegale.auth_urlpatterns)),
-    path("api/v1/kubernetes/", include(kubegale.urlpatterns)),
-    path("bcsapi/v4/storage/", include(bcs_storage.urlpatterns)),
-    path("bcsstorage/v1/", include(bcs_storage.urlpatterns)),
+    table("api/v1/kubernetes/", kubegale.urlpatterns),
+    table("bcsapi/v4/storage/", bcs_storage.urlpatterns),
+    table("bcsstorage/v1/", bcs_storage.urlpatterns),
     path(
         "api/v1/k8s/",
         include((vkube.urlpatterns, "vkube"), namespace="vkube"),
@@ -57,7 +58,7 @@ urlpatterns = [
         "k8s/",
         include((vkube.urlpatterns, "vkube"), namespace="vkube-short"),
     ),
-    path("v1/k8sservice/", include(k8s_service.urlpatterns)),
+    table("v1/k8sservice/", k8s_service.urlpatterns),
     path("", include(walm.urlpatterns)),
     # The console's pages for signing in and out and for passwords serve the admin site, too.
     path("admin/login/", sessions.enter_admin),

@@ -208,7 +208,7 @@ def beat(environ: Mapping[str, str], schedule: Path) -> Command:
         "--loglevel",
         environ.get("LOG_LEVEL") or "INFO",
     )
-    return _python("beat", ("-m", "celery", "-q", "-A", "kubegale", "beat", *options), environ)
+    return _python("beat", ("-m", "celery", "-q", "-A", "kubegale.beat", "beat", *options), environ)
 
 
 def collector(environ: Mapping[str, str]) -> Command | None:

@@ -13,6 +13,7 @@ from pytest_django import DjangoDbBlocker
 from access.tokens import create_api_token
 from clusters import registry
 from clusters.models import Cluster
+from core import row_cache
 from simcluster.testing import RunningCluster, running_cluster
 from tests.caller import Caller
 from tests.socket_server import socket_server
@@ -40,6 +41,8 @@ def django_db_setup(
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False, aliases=["default"])
     yield
+    # A database that somebody listens to cannot be dropped.
+    row_cache.stop()
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)
 

@@ -49,6 +49,8 @@ class Store:
     host: str
     port: int
     prefix: str = PREFIX
+    # Of the server: its workers are its children.
+    pid: int = 0
 
     def raw(
         self,
@@ -165,7 +167,7 @@ def running_store(database: str, **environment: str) -> Iterator[Store]:
     )
     try:
         _wait(port, process)
-        yield Store("127.0.0.1", port)
+        yield Store("127.0.0.1", port, pid=process.pid)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:

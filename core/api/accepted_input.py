@@ -9,6 +9,7 @@ were plainly meant to select: a declared name misspelt, or a filter that other l
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any
 
 from rest_framework.request import Request
@@ -74,16 +75,27 @@ EVERYWHERE = frozenset({"clusterid", "namespace"})
 MISSPELLING_RATIO = 0.84
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AcceptedNames:
     """The names that one operation accepts in its query and in its body.
 
-    `fold` makes two spellings of a name equal.
+    `fold` makes two spellings of a name equal. `described` and `dialect` are held as their
+    addresses are keys.
     """
 
     query: frozenset[str]
     body: frozenset[str]
     fold: Callable[[str], str]
+    described: OperationSchema
+    dialect: Any
+
+    @cached_property
+    def folded_query(self) -> frozenset[str]:
+        """The names of the query in the spelling that `fold` gives."""
+        return frozenset(self.fold(name) for name in self.query)
+
+
+_names_by_operation: dict[tuple[Any, ...], AcceptedNames] = {}
 
 
 def check(view: Any, request: Request, described: OperationSchema) -> None:
@@ -92,7 +104,11 @@ def check(view: Any, request: Request, described: OperationSchema) -> None:
     UnclearInput, whose `details["field"]` names the parameter or member, when it says something
     else, or the same value twice and differently.
     """
-    names = _accepted_names(view, described)
+    # Views, dialects and operations live as long as the process.
+    key = (type(view), id(view.dialect), id(described), view.either)
+    names = _names_by_operation.get(key)
+    if names is None:
+        names = _names_by_operation[key] = _accepted_names(view, described)
     if request.method in CHANGING:
         _check_conditions(request)
         _check_change(view, request, described, names)
@@ -117,6 +133,8 @@ def _accepted_names(view: Any, described: OperationSchema) -> AcceptedNames:
         query=frozenset(query | {alias for alias, name in aliases if name in query}),
         body=frozenset(body | {alias for alias, name in aliases if name in body}),
         fold=str.lower if view.dialect.folds_names else str,
+        described=described,
+        dialect=view.dialect,
     )
 
 
@@ -249,18 +267,16 @@ def _query_text(value: Any) -> str:
 
 # --- reads ----------------------------------------------------------------------------------------
 def _check_read(request: Request, described: OperationSchema, names: AcceptedNames) -> None:
-    spellings = {_letters(name): name for name in names.query}
-    accepted = {names.fold(name) for name in names.query}
     for name in request.query_params:
         short = name[:100]
-        if names.fold(name) in accepted:
+        if names.fold(name) in names.folded_query:
             values = request.query_params.getlist(name)
             if len({value for value in values if value}) > 1:
                 raise UnclearInput(
                     f"{name} is given twice with different values",
                     field=short,
                 )
-        elif suggestion := _suggestion(_letters(name), spellings):
+        elif suggestion := _suggestion(_letters(name), names):
             raise UnclearInput(
                 f"unknown parameter {short!r}: did you mean {suggestion}?",
                 field=short,
@@ -277,8 +293,9 @@ def _letters(name: str) -> str:
     return "".join(letter for letter in name[:100].lower() if letter.isalnum())
 
 
-def _suggestion(letters: str, spellings: Mapping[str, str]) -> str:
+def _suggestion(letters: str, names: AcceptedNames) -> str:
     """The declared name that a misspelt one stands for, or ""."""
+    spellings = {_letters(name): name for name in names.query}
     selecting = [name for name in spellings if name not in PAGING]
     close = get_close_matches(letters, selecting, 1, MISSPELLING_RATIO)
     return spellings[close[0]] if close else ""

@@ -63,7 +63,9 @@ class BodyLimit:
         if issubclass(getattr(view, "cls", object), DialectView):
             # It checks by itself, in `raw_body`, once it has seen the credentials.
             return None
-        if request.META.get(BODY_LEFT) or not request.user.is_authenticated:
+        # Requests to an API have no user yet.
+        user = getattr(request, "user", None)
+        if request.META.get(BODY_LEFT) or user is None or not user.is_authenticated:
             return _bad_request(request, RequestDataTooBig())
         return None
 

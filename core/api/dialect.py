@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
@@ -264,7 +265,29 @@ class DialectView(APIView):
             self.dialect.name,
             getattr(response, "error", None),
         )
-        return super().finalize_response(request, response, *args, **kwargs)
+        answer: Any = super().finalize_response(request, response, *args, **kwargs)
+        if isinstance(answer, Response) and not answer.is_rendered:
+            answer.add_post_render_callback(self._drop_rendered)
+        # Django's list of what to do when the answer was sent.
+        answer._resource_closers.append(partial(self._drop_request, request))
+        return answer
+
+    def _drop_rendered(self, response: Any) -> None:
+        """Let go of the answer's data: only its bytes are needed from here on.
+
+        REST framework ties view, request and answer into a ring, which only the garbage collector
+        could free. It counts objects, not bytes, and some pages have megabytes in few objects.
+        """
+        self.response = None  # type: ignore[assignment]  # nobody reads it any more
+        response.data = None
+        response.renderer_context = {}
+
+    def _drop_request(self, request: Request) -> None:
+        """Let go of the request and its body, once the answer was sent or given up."""
+        self.response = None  # type: ignore[assignment]
+        self.request = None  # type: ignore[assignment]
+        long_lived.drop(request)
+        request.parser_context.clear()
 
     def recheck(self, request: Request) -> long_lived.Check:
         """A function that checks again, during a stream, all that this request was allowed."""

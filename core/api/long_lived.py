@@ -95,6 +95,11 @@ def allow(request: Request, act: AccessAttributes, scope: Scope) -> None:
         authority.revealing.add(act)
 
 
+def drop(request: Request) -> None:
+    """Forget what the request was allowed, when it is over."""
+    vars(request._request).pop(ATTRIBUTE, None)
+
+
 def recheck(
     credential: Mapping[str, Any],
     acts: Sequence[AccessAttributes],

@@ -1,12 +1,14 @@
 """URL tables: names with slashes, optional trailing slashes, a catch-all for each dialect."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import quote, unquote_to_bytes
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import URLPattern, re_path, register_converter
+from django.urls import ResolverMatch, URLPattern, URLResolver, re_path, register_converter
+from django.urls.resolvers import RoutePattern
+from django.utils.functional import cached_property
 
 from core.api.dialect import Dialect, UnknownRoute
 
@@ -39,6 +41,51 @@ def catch_all(dialect: Dialect, view: type[UnknownRoute] = UnknownRoute) -> URLP
         view.as_view(dialect=dialect),
         name=f"{dialect.name}-unknown",
     )
+
+
+Pattern = URLPattern | URLResolver
+
+
+class Table(URLResolver):
+    """A long table of routes, looked up by the first segment of the address.
+
+    Django tries one pattern after the other, more than a hundred for each request. Here only those
+    are tried, in the same order, that can match: their first segment is the address's, or varies.
+    """
+
+    def resolve(self, path: str) -> ResolverMatch:
+        """The route of an address; Resolver404 for none."""
+        match = self.pattern.match(str(path))
+        segment = match[0].partition("/")[0] if match else ""
+        return self._parts.get(segment, self._rest).resolve(path)
+
+    @cached_property
+    def _parts(self) -> dict[str, URLResolver]:
+        segments = [_first_segment(pattern) for pattern in self.url_patterns]
+        return {segment: self._part(segment) for segment in segments if segment}
+
+    @cached_property
+    def _rest(self) -> URLResolver:
+        return self._part("")
+
+    def _part(self, segment: str) -> URLResolver:
+        patterns = [row for row in self.url_patterns if _first_segment(row) in (segment, "")]
+        return URLResolver(self.pattern, patterns)
+
+
+def _first_segment(pattern: Pattern) -> str:
+    """The text with which every address of the pattern begins, up to a slash; "" if it varies."""
+    route = pattern.pattern
+    if not isinstance(route, RoutePattern):
+        return ""
+    segment, slash, _ = str(route).partition("/")
+    is_whole = bool(slash) or isinstance(pattern, URLPattern)
+    return segment if is_whole and "<" not in segment else ""
+
+
+def table(prefix: str, patterns: Sequence[Pattern]) -> URLResolver:
+    """The routes below a prefix, as `path(prefix, include(patterns))`."""
+    return Table(RoutePattern(prefix, is_endpoint=False), list(patterns))
 
 
 class OptionalSlash:

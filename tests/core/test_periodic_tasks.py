@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -114,3 +116,20 @@ def test_no_periodic_task_logs_a_traceback_for_what_clusters_answer(
     states = dict(Cluster.objects.values_list("name", "status"))
     assert states["dead"] == "unreachable"
     assert "active" not in {states[name] for name in ("401", "429", "page", "no-tls", "untrusted")}
+
+
+def test_the_clock_knows_the_schedule_and_loads_no_application() -> None:
+    """It is a process of its own, and every application would be a hundred megabytes."""
+    program = (
+        "from django.apps import apps; from kubegale.beat import app;"
+        "app.loader.init_worker(); app.finalize();"
+        "print(apps.ready, *sorted(row['task'] for row in app.conf.beat_schedule.values()))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    ready, *names = answer.stdout.split()
+    assert ready == "False"
+    app.loader.import_default_modules()
+    assert names
+    assert set(names) <= set(app.tasks)

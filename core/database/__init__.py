@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend with cheaper health checks, and a cache of rows that is exact."""
