@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.templatetags.static import static
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from console.api_client import ApiRefusal, call, require_segment
+from console.api_client import ApiRefusal, ApiResult, call, require_segment
 from console.json_views import json_body, json_response, json_view
 from console.locations import Location
 from console.page import (
@@ -22,6 +23,7 @@ from console.page import (
 from console.rendering.health import Object, get
 from console.views import objects
 from console.views.terminal import default_container, running_containers
+from core.api.client_ip import is_cross_site
 
 ROOT = "/"
 # More pods than a list to choose from can hold are of no use there.
@@ -36,7 +38,19 @@ class PodChoice:
     phase: str
 
 
-@require_GET
+@require_http_methods(["GET", "HEAD", "POST"])
+def files(
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
+) -> HttpResponseBase:
+    """The page; a POST uploads the file that is its body."""
+    view = upload if request.method == "POST" else show
+    return view(request, cluster, plural, namespace, name)
+
+
 @require_sign_in
 @object_view
 def show(request: HttpRequest, location: Location) -> HttpResponse:
@@ -147,7 +161,9 @@ def _script_texts() -> dict[str, str]:
         "move_label": _("New name, or a path"),
         "move": _("Rename"),
         "replace_title": _("Replace {name}?"),
-        "replace_text": _("Something with this name is there already. Replacing it cannot be undone."),
+        "replace_text": _(
+            "Something with this name is there already. Replacing it cannot be undone."
+        ),
         "replace": _("Replace"),
         "delete_title": _("Delete {count} entries?"),
         "delete_title_one": _("Delete {name}?"),
@@ -166,10 +182,12 @@ def _script_texts() -> dict[str, str]:
         "sending": _("{done} of {size}"),
         "writing": _("Writing into the container…"),
         "uploaded": _("Uploaded, {size}"),
+        "downloaded": _("Downloaded, {size}"),
         "cancelled": _("Cancelled"),
         "exists": _("It is there already."),
         "again": _("Too many transfers at once. Trying again in {seconds} s…"),
         "upload_of": _("Upload of {name}"),
+        "download_of": _("Download of {name}"),
         # Preview and editor.
         "size_of": _("{size}, mode {mode}"),
         "preview_cut": _("The first {shown} of {size}."),
@@ -177,7 +195,9 @@ def _script_texts() -> dict[str, str]:
         "binary": _("This is neither text nor a picture that can be shown. The first bytes:"),
         "empty_file": _("The file is empty."),
         "image_cut": _("The picture is larger than {size}. Download it."),
-        "too_large": _("Files of more than {size} cannot be edited here. Download, change and upload it."),
+        "too_large": _(
+            "Files of more than {size} cannot be edited here. Download, change and upload it."
+        ),
         "not_text": _("Only text in UTF-8 can be edited."),
         "no_write": _("Your role may not change files here."),
         "no_delete": _("Your role may not delete files here."),
@@ -199,24 +219,16 @@ def _script_texts() -> dict[str, str]:
 
 
 # --- what the script reads ----------------------------------------------------------------------
-def _call_files(
-    request: HttpRequest,
-    location: Location,
-    method: str,
-    suffix: str = "",
-    *,
-    query: Mapping[str, Any] | None = None,
-    body: Mapping[str, Any] | None = None,
-) -> HttpResponse:
-    """Call a route of the API below the pod's files; ApiRefusal (404) for anything but a pod."""
+def _path(request: HttpRequest, location: Location, suffix: str = "") -> str:
+    """The API's path of a pod's files; ApiRefusal (404) for anything but a pod.
+
+    ApiRefusal (403) for a link on another site: even reading may start a debug container.
+    """
+    if is_cross_site(request):
+        raise ApiRefusal(1005, _("This address may not be opened from another site."), {}, 403)
     if location.plural != "pods":
         raise ApiRefusal(1004, _("There is no page at this address."), {}, 404)
-    path = f"pods/{require_segment(location.name)}/files{suffix}"
-    if body is not None:
-        body = {**location.query, **body}
-        return json_response(call(request, method, path, body=body).data)
-    query = {**location.query, **(query or {})}
-    return json_response(call(request, method, path, query=query).data)
+    return f"pods/{require_segment(location.name)}/files{suffix}"
 
 
 def _select(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -230,7 +242,9 @@ def _select(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]
 def entries(request: HttpRequest, location: Location) -> HttpResponse:
     """The entries of a directory."""
     query = _select(request.GET, ("container", "path"))
-    return _call_files(request, location, "GET", query=query)
+    query |= location.query
+    answer = call(request, "GET", _path(request, location), query=query)
+    return json_response(answer.data)
 
 
 @require_GET
@@ -239,7 +253,10 @@ def entries(request: HttpRequest, location: Location) -> HttpResponse:
 def content(request: HttpRequest, location: Location) -> HttpResponse:
     """The beginning or the end of a file."""
     query = _select(request.GET, ("container", "path", "max_bytes", "tail"))
-    return _call_files(request, location, "GET", "/content", query=query)
+    query |= location.query
+    return json_response(
+        call(request, "GET", _path(request, location, "/content"), query=query).data
+    )
 
 
 # --- what the script changes --------------------------------------------------------------------
@@ -249,7 +266,9 @@ def content(request: HttpRequest, location: Location) -> HttpResponse:
 def save(request: HttpRequest, location: Location) -> HttpResponse:
     """Write a file, if it is still what the editor was opened with."""
     body = _select(json_body(request), ("container", "path", "content", "encoding", "sha256"))
-    return _call_files(request, location, "PUT", "/content", body=body)
+    body |= location.query
+    answer = call(request, "PUT", _path(request, location, "/content"), body=body)
+    return json_response(answer.data)
 
 
 @require_POST
@@ -258,7 +277,9 @@ def save(request: HttpRequest, location: Location) -> HttpResponse:
 def make_directory(request: HttpRequest, location: Location) -> HttpResponse:
     """Make a directory."""
     body = _select(json_body(request), ("container", "path", "parents"))
-    return _call_files(request, location, "POST", "/mkdir", body=body)
+    body |= location.query
+    answer = call(request, "POST", _path(request, location, "/mkdir"), body=body)
+    return json_response(answer.data)
 
 
 @require_POST
@@ -267,7 +288,9 @@ def make_directory(request: HttpRequest, location: Location) -> HttpResponse:
 def move(request: HttpRequest, location: Location) -> HttpResponse:
     """Rename or move a file or directory."""
     body = _select(json_body(request), ("container", "from", "to", "overwrite"))
-    return _call_files(request, location, "POST", "/move", body=body)
+    body |= location.query
+    answer = call(request, "POST", _path(request, location, "/move"), body=body)
+    return json_response(answer.data)
 
 
 @require_POST
@@ -276,4 +299,42 @@ def move(request: HttpRequest, location: Location) -> HttpResponse:
 def remove(request: HttpRequest, location: Location) -> HttpResponse:
     """Delete a file, or a directory with everything in it."""
     query = _select(json_body(request), ("container", "path", "recursive"))
-    return _call_files(request, location, "DELETE", query=query)
+    query |= location.query
+    answer = call(request, "DELETE", _path(request, location), query=query)
+    return json_response(answer.data)
+
+
+# --- transfers ----------------------------------------------------------------------------------
+# The front hands both addresses to the event-driven server, and the API answers there: what comes
+# back from the call leads to its transfer.
+@require_GET
+def download(
+    request: HttpRequest,
+    cluster: int,
+    plural: str,
+    namespace: str,
+    name: str,
+) -> HttpResponseBase:
+    """A file, or a directory as an archive; a refusal is a page for who follows a link."""
+    is_script = request.headers.get("Accept", "").startswith("application/json")
+    view = json_view(_download) if is_script else require_sign_in(_download)
+    return view(request, cluster, plural, namespace, name)
+
+
+@object_view
+def _download(request: HttpRequest, location: Location) -> HttpResponse:
+    query = _select(request.GET, ("container", "path", "format")) | location.query
+    return _transfer(call(request, "GET", _path(request, location, "/download"), query=query))
+
+
+@json_view
+@object_view
+def upload(request: HttpRequest, location: Location) -> HttpResponse:
+    """Put the file that is the request's body into a directory."""
+    query = _select(request.GET, ("container", "path", "name", "overwrite")) | location.query
+    headers = {"Content-Type": "application/octet-stream"}
+    return _transfer(call(request, "POST", _path(request, location), query=query, headers=headers))
+
+
+def _transfer(answer: ApiResult) -> HttpResponse:
+    return cast("HttpResponse", answer.response)

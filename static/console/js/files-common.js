@@ -67,6 +67,8 @@ export function sizeText(bytes) {
 }
 
 export function errorText(error) {
+  // What is there already needs no advice about newer versions.
+  if (reasonOf(error) === "Conflict") return error.message;
   if (error instanceof RequestError) return `${error.message}${/[.!?。]$/.test(error.message) ? "" : "."} ${error.hint}`.trim();
   return texts.failed;
 }

@@ -1,13 +1,16 @@
-// Files on their way: uploads one after the other with progress, what is there already, downloads by the browser itself.
+// Files on their way, one after the other with progress; what is there already; large downloads by the browser itself.
 import { showNotice } from "./console.js";
 import { ask, byId, config, errorText, joinPath, make, nameList, nameNodes, nameText, reasonOf, say, sizeText, texts } from "./files-common.js";
-import { Backoff, RequestError, post } from "./sockets.js";
+import { Backoff, RequestError, csrf, get, post } from "./sockets.js";
 
 let directory = "/";
 let names = new Set();
 let uploaded = () => {};
 const queue = [];
 let current = null;
+// Those that wait for a place among the transfers of the person.
+const delayed = new Set();
+const running = () => [...(current ? [current] : []), ...delayed, ...queue];
 
 // What directory is shown, and what is in it.
 export function setPlace(path, entries) {
@@ -19,20 +22,49 @@ export function onUploaded(listener) {
   uploaded = listener;
 }
 
-// A web address that lets one transfer through, once.
-const ticket = (values) => post(`${config.base}/transfer`, { container: config.container, ...values });
+function address(what, values) {
+  return `${config.base}${what}?${new URLSearchParams({ container: config.container, ...values })}`;
+}
 
 // --- downloads --------------------------------------------------------------------------------------------------------
+// What is small comes through this page, with progress and the API's own words when it fails. What may be
+// large is handed to the browser, which writes it to the disk as it comes, once a small call has gone well.
+const MAX_IN_PAGE = 64 * 1024 * 1024;
+
 export async function download(entry, path) {
+  if (entry.type === "file" && entry.size <= MAX_IN_PAGE) {
+    queue.push(makeTransfer({ name: entry.name, size: entry.size, path }));
+    return advance();
+  }
   try {
-    const { url } = await ticket({ direction: "download", path });
-    const link = make("a", { href: url, download: "" });
-    document.body.append(link);
-    link.click();
-    link.remove();
+    if (entry.type === "file") await get(`${config.base}/content`, { container: config.container, path, max_bytes: 0 });
+    else await get(`${config.base}/entries`, { container: config.container, path });
+    save(address("/download", { path }), "");
   } catch (error) {
+    // A link to a file is no directory, and says nothing of its size.
+    if (entry.type === "link" && reasonOf(error) === "NotDirectory") return save(address("/download", { path }), "");
     showNotice(errorText(error));
   }
+}
+
+// Without a name the address is followed: an attachment leaves this page as it is, and a refusal is a page.
+let following = false;
+function save(href, name) {
+  const link = make("a", { href });
+  if (name) link.download = name;
+  document.body.append(link);
+  following = !name;
+  link.click();
+  setTimeout(() => (following = false));
+  link.remove();
+}
+
+async function receiveFile(transfer) {
+  const blob = await exchange(transfer, "GET", address("/download", { path: transfer.path }), "blob", null);
+  const href = URL.createObjectURL(blob);
+  save(href, transfer.name);
+  setTimeout(() => URL.revokeObjectURL(href), 60000);
+  return { size: blob.size, words: "downloaded" };
 }
 
 // --- uploads ----------------------------------------------------------------------------------------------------------
@@ -54,18 +86,20 @@ export async function upload(files) {
   }
   for (const { file, folder } of accepted) {
     const replaces = overwrite && there.some((one) => one.file === file);
-    queue.push(makeTransfer(file, folder ? joinPath(target, folder) : target, replaces));
+    const place = folder ? joinPath(target, folder) : target;
+    queue.push(makeTransfer({ name: file.name, size: file.size, path: joinPath(place, file.name), file, folder: place, overwrite: replaces }));
   }
   showPanel();
   advance();
 }
 
-function makeTransfer(file, folder, overwrite) {
-  const bar = make("progress", { max: Math.max(file.size, 1), value: 0, "aria-label": say("upload_of", { name: nameText(file.name) }) });
+// Without a `file` it is a download.
+function makeTransfer({ name, size, path, file = null, folder = "", overwrite = false }) {
+  const bar = make("progress", { max: Math.max(size, 1), value: 0, "aria-label": say(file ? "upload_of" : "download_of", { name: nameText(name) }) });
   const state = make("span", {}, texts.waiting);
   const button = make("button", { type: "button", class: "small" }, texts.cancel);
-  const transfer = { file, folder, overwrite, bar, state, button, request: null, timer: 0, over: false, backoff: new Backoff() };
-  transfer.row = make("li", {}, make("span", {}, ...nameNodes(joinPath(folder, file.name))), bar, state, button);
+  const transfer = { name, size, path, file, folder, overwrite, bar, state, button, request: null, timer: 0, over: false, backoff: new Backoff() };
+  transfer.row = make("li", {}, make("span", {}, file ? "↑ " : "↓ ", ...nameNodes(path)), bar, state, button);
   button.addEventListener("click", () => (transfer.over ? retry(transfer) : cancel(transfer)));
   byId("files-transfer-list").append(transfer.row);
   return transfer;
@@ -73,7 +107,7 @@ function makeTransfer(file, folder, overwrite) {
 
 function showPanel() {
   byId("files-transfers").hidden = !byId("files-transfer-list").childElementCount;
-  byId("files-cancel-all").disabled = !current && !queue.length;
+  byId("files-cancel-all").disabled = !running().length;
 }
 
 function settle(transfer, words, { bad = false, again = "" } = {}) {
@@ -81,7 +115,7 @@ function settle(transfer, words, { bad = false, again = "" } = {}) {
   transfer.state.textContent = words;
   transfer.state.classList.toggle("bad", bad);
   // Only the end is said aloud, not every step.
-  byId("say").textContent = `${nameText(transfer.file.name)}: ${words}`;
+  byId("say").textContent = `${nameText(transfer.name)}: ${words}`;
   transfer.bar.hidden = bad;
   transfer.button.hidden = !again;
   transfer.button.textContent = again || texts.cancel;
@@ -96,6 +130,7 @@ function cancel(transfer) {
   const waiting = queue.indexOf(transfer);
   if (waiting >= 0) queue.splice(waiting, 1);
   clearTimeout(transfer.timer);
+  delayed.delete(transfer);
   transfer.request?.abort();
   transfer.bar.value = 0;
   settle(transfer, texts.cancelled);
@@ -119,16 +154,14 @@ async function advance() {
   const transfer = (current = queue.shift());
   showPanel();
   try {
-    const answer = await sendFile(transfer);
-    if (transfer.over) return;
+    const { size, words } = await (transfer.file ? sendFile(transfer) : receiveFile(transfer));
     transfer.bar.value = transfer.bar.max;
-    const [item] = answer.items;
-    settle(transfer, say("uploaded", { size: sizeText(item.size) }));
-    uploaded(transfer.folder, transfer.file.name);
+    settle(transfer, say(words, { size: sizeText(size) }));
+    if (transfer.file) uploaded(transfer.folder, transfer.name);
   } catch (error) {
     if (transfer.over) return;
     if (error instanceof RequestError && error.status === 429) return waitAndSend(transfer);
-    const exists = reasonOf(error) === "Conflict" || reasonOf(error) === "AlreadyExists";
+    const exists = transfer.file && reasonOf(error) === "Conflict";
     settle(transfer, exists ? texts.exists : errorText(error), { bad: true, again: exists ? texts.overwrite : "" });
   }
 }
@@ -137,47 +170,68 @@ function waitAndSend(transfer) {
   const seconds = transfer.backoff.next();
   transfer.state.textContent = say("again", { seconds: Math.round(seconds) });
   current = null;
+  delayed.add(transfer);
   transfer.timer = setTimeout(() => {
+    delayed.delete(transfer);
     queue.unshift(transfer);
     advance();
   }, seconds * 1000);
-  // What waits behind it would meet the same limit.
 }
 
 async function sendFile(transfer) {
-  const { url } = await ticket({ direction: "upload", path: transfer.folder, name: transfer.file.name, overwrite: transfer.overwrite });
-  if (transfer.over) return null;
+  const { folder, name, overwrite, file } = transfer;
+  const answer = await exchange(transfer, "POST", address("", { path: folder, name, overwrite }), "text", file);
+  return { size: JSON.parse(answer).data.items[0].size, words: "uploaded" };
+}
+
+// One request with progress; XMLHttpRequest, as no fetch says how much was sent.
+function exchange(transfer, method, url, type, content) {
   return new Promise((resolve, reject) => {
     const request = (transfer.request = new XMLHttpRequest());
-    request.open("POST", url);
-    request.setRequestHeader("Content-Type", "application/octet-stream");
-    request.responseType = "json";
-    request.upload.addEventListener("progress", ({ loaded }) => {
+    request.open(method, url);
+    request.setRequestHeader("Accept", "application/json, */*");
+    if (content) {
+      request.setRequestHeader("Content-Type", "application/octet-stream");
+      request.setRequestHeader("X-CSRFToken", csrf());
+    }
+    request.responseType = type;
+    const showProgress = ({ loaded }) => {
       transfer.bar.value = loaded;
-      transfer.state.textContent = say("sending", { done: sizeText(loaded), size: sizeText(transfer.file.size) });
-    });
-    request.upload.addEventListener("load", () => (transfer.state.textContent = texts.writing));
-    request.addEventListener("load", () => {
-      const answer = request.response ?? {};
-      if (request.status < 400 && answer.code === 0) resolve(answer.data);
-      else reject(new RequestError(request.status, { message: answer.msg || `HTTP ${request.status}`, code: answer.code, details: answer.data || {} }));
+      transfer.state.textContent = say("sending", { done: sizeText(loaded), size: sizeText(transfer.size) });
+    };
+    (content ? request.upload : request).addEventListener("progress", showProgress);
+    if (content) request.upload.addEventListener("load", () => (transfer.state.textContent = texts.writing));
+    request.addEventListener("load", async () => {
+      // The API says in the body whether it did it, and answers 200 to most refusals; a file has a name.
+      const done = type === "blob" ? request.getResponseHeader("Content-Disposition") : readJson(request.response).code === 0;
+      if (request.status < 400 && done) return resolve(request.response);
+      const answer = readJson(type === "blob" ? await request.response.text() : request.response);
+      reject(new RequestError(request.status, { message: `HTTP ${request.status}`, details: answer.data || {}, ...(answer.msg ? { message: answer.msg } : {}), ...answer }));
     });
     request.addEventListener("error", () => reject(new Error("network")));
-    request.send(transfer.file);
+    request.send(content);
   });
 }
 
+function readJson(text) {
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    return {};
+  }
+}
+
 byId("files-cancel-all").addEventListener("click", () => {
-  for (const transfer of [...queue, ...(current ? [current] : [])]) cancel(transfer);
+  for (const transfer of running().reverse()) cancel(transfer);
 });
 byId("files-clear").addEventListener("click", () => {
   for (const row of [...byId("files-transfer-list").children]) if (!isRunning(row)) row.remove();
   showPanel();
 });
-const isRunning = (row) => current?.row === row || queue.some((transfer) => transfer.row === row);
+const isRunning = (row) => running().some((transfer) => transfer.row === row);
 
 addEventListener("beforeunload", (event) => {
-  if (current || queue.length) event.preventDefault();
+  if (!following && running().length) event.preventDefault();
 });
 
 // --- what was dropped: files, and directories with everything in them ---------------------------------------------------

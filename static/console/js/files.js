@@ -100,10 +100,11 @@ function compareNames(first, second) {
   return first.name < second.name ? -1 : 1;
 }
 
+// Directories have no size that would mean anything.
 const COMPARE = {
   name: compareNames,
-  size: (first, second) => (first.size ?? -1) - (second.size ?? -1) || compareNames(first, second),
-  mtime: (first, second) => String(first.mtime ?? "").localeCompare(String(second.mtime ?? "")) || compareNames(first, second),
+  size: (first, second) => (first.type === "dir" ? 0 : (first.size ?? -1) - (second.size ?? -1)),
+  mtime: (first, second) => Date.parse(first.mtime) - Date.parse(second.mtime) || 0,
 };
 
 // Filter and sort what was read; `name` becomes the active entry, else the one that was.
@@ -115,7 +116,8 @@ function arrange(name = shown[active]?.name) {
   if (sort.key !== "name" || sort.down) {
     const compare = COMPARE[sort.key];
     const rank = (entry) => (entry.type === "dir" ? 0 : 1);
-    shown.sort((first, second) => rank(first) - rank(second) || (sort.down ? -1 : 1) * compare(first, second));
+    const direction = sort.down ? -1 : 1;
+    shown.sort((first, second) => rank(first) - rank(second) || direction * compare(first, second) || compareNames(first, second));
   }
   active = shown.findIndex((entry) => entry.name === name);
   if (active < 0 && shown.length) active = 0;
@@ -320,7 +322,7 @@ async function makeDirectory() {
   const name = await ask({ title: [texts.mkdir_title], field: { label: texts.mkdir_label, value: "" }, actions: [{ name: "create", label: texts.create, style: "primary" }] });
   if (!name) return;
   await attempt(async () => {
-    await send("mkdir", { path: name.startsWith("/") ? name : joinPath(directory, name) });
+    await send("mkdir", { path: name.startsWith("/") ? name : joinPath(directory, name), parents: name.includes("/") });
     await reload(name.split("/")[0]);
     showNotice(say("made", { name: nameText(name) }), "success");
   });

@@ -1,6 +1,6 @@
 // Tickets, sockets and requests: what the pages of logs, terminals and files share.
 
-function csrf() {
+export function csrf() {
   try {
     return JSON.parse(document.body.getAttribute("hx-headers") || "{}")["X-CSRFToken"] || "";
   } catch {
