@@ -95,6 +95,12 @@ def allow(request: Request, act: AccessAttributes, scope: Scope) -> None:
         authority.revealing.add(act)
 
 
+def share_authority(source: HttpRequest, target: HttpRequest) -> None:
+    """Note on one request what another one, made for it in process, was allowed."""
+    if hasattr(source, ATTRIBUTE):
+        setattr(target, ATTRIBUTE, getattr(source, ATTRIBUTE))
+
+
 def recheck(
     credential: Mapping[str, Any],
     acts: Sequence[AccessAttributes],
