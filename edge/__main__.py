@@ -45,7 +45,8 @@ def main(environ: Mapping[str, str]) -> int:
         return 1
 
     async def run() -> None:
-        await serve(Front(web, sockets, limits), ports)
+        gateway = environ.get("KUBEGALE_GATEWAY_SOCKET") or ""
+        await serve(Front(web, sockets, limits, gateway=gateway), ports)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())

@@ -30,11 +30,13 @@ log = logging.getLogger("edge")
 
 
 class Front:
-    """Accepts clients; `web` and `sockets` are the unix sockets of the servers behind it."""
+    """Accepts clients; `web`, `sockets` and `gateway` are the unix sockets of what is behind it."""
 
-    def __init__(self, web: str, sockets: str, limits: Limits) -> None:
+    def __init__(self, web: str, sockets: str, limits: Limits, *, gateway: str = "") -> None:
         self.web = Upstream(web)
         self.sockets = Upstream(sockets)
+        # None where no gateway runs: the web server then says that it has no such address.
+        self.gateway = Upstream(gateway) if gateway else None
         self.limits = limits
         self.budget = Budget(limits.spool_total)
         self.stopping = False
@@ -111,8 +113,9 @@ class Front:
             self._drop(states)
             await asyncio.sleep(0.05)
         self._drop(None)
-        self.web.close()
-        self.sockets.close()
+        for upstream in (self.web, self.sockets, self.gateway):
+            if upstream is not None:
+                upstream.close()
 
     def _drop(self, states: set[str] | None) -> None:
         """Abort the sessions in these states; None is every state."""

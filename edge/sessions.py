@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 
 from edge.connections import Connection
 from edge.outlet import ClientGone, Outlet
+from edge.routes import is_streamed
 from edge.spool import PART, Spool, open_spool
 from edge.upstreams import Unavailable, Upstream
 from edge.wire import (
     CRLF,
     END,
+    GATEWAY_PREFIX,
     HOP_BY_HOP,
     Answer,
     Chunked,
@@ -44,6 +46,11 @@ REASONS = {
     504: "Gateway Timeout",
     505: "HTTP Version Not Supported",
 }
+# What kubectl prints: Kubernetes' object for a refusal.
+STATUS = (
+    b'{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",'
+    b'"message":"%s","reason":"BadRequest","code":%d}\n'
+)
 LARGEST_ANSWER_HEAD = 128 * 1024
 REFUSAL_SECONDS = 5.0
 FAREWELL_SECONDS = 10.0
@@ -111,6 +118,10 @@ class Session:
                 return False
             method = request.method
             self._drain = 0
+            if request.is_for_gateway and self._front.gateway and not self._sockets_only:
+                return await self._pass_on(request, self._front.gateway)
+            if is_streamed(request.method, request.target) and not request.websocket:
+                return await self._pass_on(request, self._front.sockets)
             limits = self._limits
             spool = open_spool(
                 self._front.budget,
@@ -297,6 +308,128 @@ class Session:
                 break
         raise Refusal(502, "The server ended before it answered.")
 
+    # --- the gateway ------------------------------------------------------------------------------
+    async def _pass_on(self, request: Request, upstream: Upstream) -> bool:
+        """Pass a request and its answer on as they come, without a limit to their sizes.
+
+        Whether another request may follow.
+        """
+        self.state = STREAM
+        self._serving = True
+        is_repeatable = request.length == 0 and request.method in IDEMPOTENT
+        try:
+            server, used = await upstream.connection(fresh=not is_repeatable)
+            raw = await self._start_passing(request, server)
+            if not raw and used and not self._client.is_lost:
+                # A kept connection may end just as it is used again.
+                server, _ = await upstream.connection(fresh=True)
+                raw = await self._start_passing(request, server)
+        except Unavailable:
+            raise Refusal(
+                503,
+                "The server is starting or stopping: try again in a moment.",
+            ) from None
+        sending, head = raw or (None, b"")
+        try:
+            if not head:
+                raise Refusal(502, "The server ended before it answered.")
+            answer = parse_answer(head, request.method)
+            if answer.status == 101:
+                await self._tunnel(server, answer)
+                return False
+            is_sent = sending is None or (sending.done() and not sending.cancelled())
+            has_end = answer.length != -1
+            keep_alive = request.keep_alive and has_end and is_sent and not self._front.stopping
+            if not is_sent:
+                # The client may still be sending, and has to see why it is refused.
+                self._drain = DRAINED_SIZES * self._limits.body_bytes
+            self._client.write(_client_head(answer, keep_alive=keep_alive))
+            if answer.length != 0:
+                await self._relay(server, answer, _Straight(self._client))
+        except ValueError:
+            raise Refusal(502, "The server's answer cannot be read.") from None
+        except BaseException:
+            server.abort()
+            raise
+        finally:
+            if sending is not None:
+                sending.cancel()
+        if answer.reusable and is_sent:
+            upstream.keep(server)
+        else:
+            server.abort()
+        return keep_alive
+
+    async def _start_passing(
+        self, request: Request, server: Connection
+    ) -> "tuple[asyncio.Task[None] | None, bytes] | None":
+        """(task that sends the body, head of the answer); None when the server closes instead."""
+
+        def abort_server() -> None:
+            if self._client.is_lost or self._client.ended:
+                server.abort()
+
+        self._client.on_end = abort_server
+        server.write(self._gateway_head(request))
+        sending: asyncio.Task[None] | None = None
+        if request.length != 0:
+            if request.expects and not self._client.buffer:
+                self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            sending = asyncio.create_task(self._stream_body(request, server))
+        try:
+            while (end := server.buffer.find(END)) < 0:
+                if len(server.buffer) > LARGEST_ANSWER_HEAD or not await server.more():
+                    if sending is not None:
+                        sending.cancel()
+                    server.abort()
+                    return None
+        except BaseException:
+            if sending is not None:
+                sending.cancel()
+            server.abort()
+            raise
+        return sending, server.take(end + 4)
+
+    def _gateway_head(self, request: Request) -> bytes:
+        """The head as the gateway gets it: it reads the body's framing, and upgrades, itself."""
+        lines = [b"%s %s HTTP/1.%d" % (request.method, request.target, request.minor)]
+        lines += [b"%s: %s" % pair for pair in request.end_to_end()]
+        if upgrade := b"upgrade" in request.nominated and request.value(b"upgrade"):
+            lines += [b"connection: Upgrade", b"upgrade: %s" % upgrade]
+        if request.length is None:
+            lines.append(b"transfer-encoding: chunked")
+        elif request.value(b"content-length"):
+            lines.append(b"content-length: %d" % request.length)
+        lines.append(b"x-kubegale-peer: %s" % self.address.encode())
+        return CRLF.join(lines) + END
+
+    async def _stream_body(self, request: Request, server: Connection) -> None:
+        """Send the body on as it comes, framed as it is; a malformed one ends the connection."""
+        left = request.length
+        decoder = Chunked()
+        while left is None or left:
+            data = self._client.take(left)
+            if not data:
+                if not await self._client.more():
+                    server.abort()
+                    return
+                continue
+            if left is not None:
+                left -= len(data)
+            else:
+                try:
+                    _, rest = decoder.take(data)
+                except Refusal:
+                    server.abort()
+                    return
+                if decoder.done:
+                    self._client.buffer[:0] = rest
+                    data = data[: len(data) - len(rest)]
+                    left = 0
+            server.write(data)
+            if not await server.writable():
+                return
+
     def _upstream_head(self, request: Request, size: int, excess: int) -> bytes:
         """The request's head as the server gets it, with what the front knows of the client."""
         lines = [b"%s %s HTTP/1.%d" % (request.method, request.target, request.minor)]
@@ -400,7 +533,9 @@ class Session:
         self.state = ANSWER
         return keep_alive
 
-    async def _relay(self, server: Connection, answer: Answer, outlet: Outlet) -> None:
+    async def _relay(
+        self, server: Connection, answer: Answer, outlet: "Outlet | _Straight"
+    ) -> None:
         """Move the body of an answer, as it comes, until its end; ClientGone."""
         # None for a chunked body, -1 for one that lasts until the end of the connection.
         left = answer.length
@@ -465,7 +600,9 @@ class Session:
         """
         answer = b""
         # The application may be what is failing with 5xx, and the sockets' port has no other API.
+        is_for_gateway = refusal.target.startswith(GATEWAY_PREFIX)
         has_dialect = refusal.target.startswith(b"/") and not self._sockets_only
+        has_dialect = has_dialect and not is_for_gateway
         if has_dialect and refusal.status < 500:
             answer = await self._refusal_in_dialect(refusal, method)
         self._client.write(answer or _plain_refusal(refusal, method))
@@ -521,6 +658,19 @@ class Session:
             return
 
 
+class _Straight:
+    """Writes to a client without storing what it has not taken: the server waits meanwhile."""
+
+    def __init__(self, client: Connection) -> None:
+        self._client = client
+
+    async def put(self, data: bytes) -> None:
+        """Send; ClientGone when the client has left."""
+        self._client.write(data)
+        if not await self._client.writable():
+            raise ClientGone
+
+
 def _repeatable(request: Request, size: int) -> bool:
     """Whether the request may be sent twice."""
     return not size and request.method in IDEMPOTENT
@@ -540,6 +690,8 @@ def _client_head(answer: Answer, *, keep_alive: bool) -> bytes:
 def _plain_refusal(refusal: Refusal, method: bytes) -> bytes:
     """A whole answer, as plain JSON."""
     body = b'{"error":"%s"}\n' % refusal.sentence.encode()
+    if refusal.target.startswith(GATEWAY_PREFIX):
+        body = STATUS % (refusal.sentence.encode(), refusal.status)
     retry = b"Retry-After: 1\r\n" if refusal.status == 503 else b""
     head = (
         b"HTTP/1.1 %d %s\r\nServer: KubeGale\r\nContent-Type: application/json\r\n%s"

@@ -38,6 +38,8 @@ HOP_BY_HOP = frozenset(
 # A Connection header cannot remove these: they decide who is asking, and for what.
 END_TO_END = frozenset({b"host", b"content-length", b"authorization", b"cookie", b"secret"})
 OWN_PREFIX = b"x-kubegale-"
+# Below it the gateway serves Kubernetes' API of every cluster.
+GATEWAY_PREFIX = b"/kube/"
 
 
 class Refusal(Exception):
@@ -67,6 +69,11 @@ class Request:
     websocket: bool = False
     expects: bool = False
     nominated: frozenset[bytes] = field(default_factory=frozenset)
+
+    @property
+    def is_for_gateway(self) -> bool:
+        """Whether it is one of kubectl's, which pass unread and without a limit to their size."""
+        return self.target.startswith(GATEWAY_PREFIX) or self.target == GATEWAY_PREFIX[:-1]
 
     def value(self, name: bytes) -> bytes:
         """The first value of a header; nothing when it is missing."""
