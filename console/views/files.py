@@ -103,7 +103,7 @@ def _chosen_pod(
         return item
     requested = request.GET.get("pod", "")
     named = [pod for pod in pods if get(pod, "metadata", "name") == requested]
-    return (named or pods or [None])[0]
+    return next(iter(named or pods), None)
 
 
 def _pod_choice(pod: Object) -> PodChoice:
