@@ -156,7 +156,7 @@ let entered = false;
 function enterDirectory() {
   if (!config.directory || entered) return;
   entered = true;
-  send({ type: "data", data: { input: ` cd -- '${config.directory.replaceAll("'", "'\\''")}'\n` } });
+  send({ type: "data", data: { input: ` cd '${config.directory.replaceAll("'", "'\\''")}'\n` } });
 }
 
 function printNotice(text) {
