@@ -19,19 +19,32 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
-async def _unix_socket(path: str, port: int) -> asyncio.Server:
-    """The front reaches its servers over unix sockets, the tests' listen on ports."""
+class _Relay:
+    """The front reaches its servers over unix sockets, those of the tests listen on ports."""
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Connect the two for as long as both are there."""
+        task = asyncio.ensure_future(self._join(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._port)
         await asyncio.gather(_pass_on(reader, server_writer), _pass_on(server_reader, writer))
 
-    return await asyncio.start_unix_server(connected, path)
+    async def wait_until_idle(self) -> None:
+        """Return once the front has closed all connections, and the servers have seen it."""
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=20)
 
 
 @contextlib.contextmanager
 def running_front(web_port: int, socket_port: int) -> Iterator[str]:
-    """The front's address."""
+    """The front's address, at the host name for which sessions of tests are."""
     started = threading.Event()
     bound = listener("127.0.0.1", 0)
     loop = asyncio.new_event_loop()
@@ -39,7 +52,10 @@ def running_front(web_port: int, socket_port: int) -> Iterator[str]:
 
     async def serve(folder: str) -> None:
         web, sockets = (str(Path(folder) / name) for name in ("web", "sockets"))
-        servers = [await _unix_socket(web, web_port), await _unix_socket(sockets, socket_port)]
+        relays = {web: _Relay(web_port), sockets: _Relay(socket_port)}
+        servers = [
+            await asyncio.start_unix_server(relay.accept, path) for path, relay in relays.items()
+        ]
         front = Front(web, sockets, Limits(stop_seconds=1))
         await front.listen(bound, sockets_only=False)
         started.set()
@@ -47,6 +63,8 @@ def running_front(web_port: int, socket_port: int) -> Iterator[str]:
         await front.stop()
         for server in servers:
             server.close()
+        for relay in relays.values():
+            await relay.wait_until_idle()
 
     def run(folder: str) -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -57,7 +75,7 @@ def running_front(web_port: int, socket_port: int) -> Iterator[str]:
         thread.start()
         assert started.wait(20), "the front did not start"
         try:
-            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+            yield f"http://localhost:{bound.getsockname()[1]}"
         finally:
             loop.call_soon_threadsafe(stop.set)
             thread.join(20)
