@@ -366,7 +366,7 @@ def _pack(shell: Shell, folder: str, paths: list[str], excluded: list[str]) -> R
             return 1
         files, place = shell.files.locate(base, follow=False)
         for source in files.below(place):
-            name = (path + source.removeprefix(place)).lstrip("/")
+            name = (path + source.removeprefix(place.rstrip("/"))).lstrip("/")
             if any(name == word or name.startswith(f"{word}/") for word in excluded):
                 continue
             try:

@@ -105,6 +105,9 @@ def make_pod(
 
     def make(image: str = "nginx:1", *, traits: str = "", **container: Any) -> Files:
         name = f"p-{uuid.uuid4().hex[:8]}"
+        if traits:
+            # Ways are remembered for each image.
+            image = f"{image}-{name}"
         place = {"cluster_id": registered.pk, "namespace": "default"}
         content = {
             "metadata": {"name": name, "annotations": {"simcluster.dev/files": traits}},

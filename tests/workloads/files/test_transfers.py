@@ -73,8 +73,8 @@ def test_a_file_goes_up_and_comes_down_again(files: Files) -> None:
     assert "filename*=UTF-8''big%20%E2%98%83.bin" in headers["content-disposition"]
     assert files.read("/tmp/big ☃.bin", max_bytes=0)["mode"] == "0640"
     entries = AuditEntry.objects.filter(verb__startswith="files", details__bytes=len(BIG))
-    verbs = eventually(lambda: [entry.verb for entry in entries.all()][:2])
-    assert "files.write" in verbs
+    verbs = eventually(lambda: len(entries.all()) == 3 and {entry.verb for entry in entries.all()})
+    assert verbs == {"files.write", "files.read"}
     for entry in entries.all():
         assert entry.details["sha256"] == digest
 
@@ -155,7 +155,7 @@ def test_an_archive_is_unpacked_inside_the_directory_only(files: Files) -> None:
         archive(links={"l": "/etc"}),
         archive(links={"l": "../../etc"}),
         archive(links={"l": "x/../../etc"}),
-        archive(("n", None), links={"m": "n"})[:-10240] + archive(("m/evil", b"x")),
+        archive(links={"m": "x"})[:512] + archive(("m/evil", b"x")),
         good[:700],
         b"no archive at all" * 100,
     ):
