@@ -19,7 +19,7 @@ PART = 64 * 1024
 def split_flags(words: list[str]) -> tuple[str, list[str]]:
     """The letters of short options, and the words that are no options; `--` ends the options."""
     letters = ""
-    operands = []
+    operands: list[str] = []
     for number, word in enumerate(words):
         if word == "--":
             return letters, operands + words[number + 1 :]

@@ -149,9 +149,9 @@ class Shell:
             return data
         if self.input.ended:
             return b""
-        data = yield Read()
-        self.input.ended = not data
-        return data or b""
+        chunk = yield Read()
+        self.input.ended = not chunk
+        return chunk or b""
 
     def read_exactly(self, size: int) -> Steps[bytes]:
         """So many bytes of the standard input, fewer only at its end; the rest stays."""
