@@ -9,7 +9,7 @@ import asyncio
 import io
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
 
@@ -24,7 +24,7 @@ from core.errors import ClusterUnavailable, Forbidden, Invalid, Unauthenticated
 from core.front import BEHIND_FRONT
 from core.sockets.connections import in_database_thread
 
-Message = dict[str, Any]
+Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 # An attribute of the request: its body comes on the event loop.

@@ -98,7 +98,8 @@ class TransferView(FileView):
         if isinstance(result, Exception):
             result = self.handle_exception(result)
         response: Response = super().finalize_response(request, result)
-        return response.render()
+        response.render()
+        return response
 
 
 @dataclass(slots=True)

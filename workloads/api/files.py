@@ -3,7 +3,7 @@
 Up- and downloads stand in `workloads.api.file_transfers`.
 """
 
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from rest_framework.request import Request
 
@@ -80,6 +80,11 @@ def answer_schema(**members: Any) -> dict[str, Any]:
 
 class FileView(PodView):
     """What the routes of files share: the right, the pod, the container, the audit's details."""
+
+    rights_text: ClassVar[str] = (
+        "Needs the right to files in the namespace (an operator has it by default), and that to "
+        "terminals where only a debug container reaches them. It is in the audit trail."
+    )
 
     def act(self, verb: str, target: RequestTarget, name: str) -> AccessAttributes:
         """The act of this request, as the policy and the audit trail know it."""
