@@ -136,53 +136,58 @@ def test_files_are_made_changed_renamed_and_deleted(
 ) -> None:
     page = desk.open(at(cluster, make, "/etc"))
     expect(row(page, "hostname")).to_be_visible()
-    # Everything by the keyboard: up, a directory, into it.
+    # By the keyboard: up, down to another directory, into it, and into a new one.
     page.keyboard.press("Backspace")
     expect(page.locator("#files-rows .active .open")).to_have_text("etc")
+    page.locator("#filter").fill("tmp")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#files-trail [aria-current]")).to_have_text("tmp")
+    page.locator("#filter").fill("")
     press(page, "New directory")
     answer(page, "work", "Create")
     expect(page.locator("#files-rows .active .open")).to_have_text("work")
     page.keyboard.press("Enter")
     expect(page.get_by_text("This directory is empty.")).to_be_visible()
-    expect(page).to_have_url(re.compile("path=%2Fwork"))
+    expect(page).to_have_url(re.compile("path=%2Ftmp%2Fwork"))
     # A new file, written in the editor.
     press(page, "New file")
     answer(page, "app.conf", "Create")
     page.locator("#files-view .cm-content").fill("level=info")
     page.keyboard.press("Control+s")
     expect(page.locator("#files-view-state")).to_have_text("Saved.")
-    assert script.read("/work/app.conf") == "level=info"
+    assert script.read("/tmp/work/app.conf") == "level=info"
     # Somebody else writes it meanwhile: both are shown, nothing is lost.
     page.locator("#files-view .cm-content").fill("level=debug")
-    script.write("/work/app.conf", "level=warn")
+    script.write("/tmp/work/app.conf", "level=warn")
     page.keyboard.press("Control+s")
     expect(page.locator("#files-view-notice")).to_contain_text("Somebody else changed the file")
     expect(page.locator("#files-view-body")).to_contain_text("level=warn")
     expect(page.locator("#files-view-body")).to_contain_text("level=debug")
-    assert script.read("/work/app.conf") == "level=warn"
+    assert script.read("/tmp/work/app.conf") == "level=warn"
     assert desk.axe() == []
     desk.picture("conflict")
     press(page, "Overwrite with mine")
     expect(page.locator("#files-view-state")).to_have_text("Saved.")
-    assert script.read("/work/app.conf") == "level=debug"
+    assert script.read("/tmp/work/app.conf") == "level=debug"
     page.keyboard.press("Escape")
     expect(page.locator("#files-view")).to_be_hidden()
     # Renamed over what is there, which is asked for; then deleted with everything in it.
-    script.write("/work/old.conf", "older")
+    script.write("/tmp/work/old.conf", "older")
     press(page, "Reload")
     row(page, "app.conf").locator(".size").click()
     page.keyboard.press("F2")
     answer(page, "old.conf", "Rename")
     page.locator("#files-ask").get_by_role("button", name="Replace").click()
     expect(row(page, "app.conf")).to_have_count(0)
-    assert script.read("/work/old.conf") == "level=debug"
+    assert script.read("/tmp/work/old.conf") == "level=debug"
     page.keyboard.press("Backspace")
     expect(page.locator("#files-rows .active .open")).to_have_text("work")
     page.keyboard.press("Delete")
     expect(page.locator("#files-ask")).to_contain_text("deleted with everything in them: work")
     page.locator("#files-ask").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("Deleted: 1")).to_be_visible()
-    assert "work" not in script.names("/")
+    assert "work" not in script.names("/tmp")
     # What the API refuses is said in its words.
     page.goto(f"{desk.base}{at(cluster, make, '/proc')}")
     expect(page.get_by_role("alert")).to_contain_text("/proc may not be read or changed here")
@@ -191,9 +196,9 @@ def test_files_are_made_changed_renamed_and_deleted(
 def test_files_are_carried_in_and_out(
     desk: Walk, cluster: Cluster, make: Make, script: Script, tmp_path: Path
 ) -> None:
-    script.mkdir("/work")
-    script.write("/work/there.txt", "old")
-    page = desk.open(at(cluster, make, "/work"))
+    script.mkdir("/tmp/work")
+    script.write("/tmp/work/there.txt", "old")
+    page = desk.open(at(cluster, make, "/tmp/work"))
     expect(row(page, "there.txt")).to_be_visible()
     # Dropped on the list, a directory among them, and a file over what is there: asked first.
     large = bytes(range(256)) * 8192
@@ -206,9 +211,9 @@ def test_files_are_carried_in_and_out(
     expect(page.locator("#files-ask")).to_contain_text("1 files are there already")
     page.locator("#files-ask").get_by_role("button", name="Overwrite").click()
     expect(page.locator("#files-transfer-list li", has_text="Uploaded")).to_have_count(4)
-    assert script.read("/work/there.txt") == "new"
-    assert script.read("/work/folder/below/inner.txt") == "deep"
-    assert script.names("/work") == ["folder", ".large", EVIL, "there.txt"]
+    assert script.read("/tmp/work/there.txt") == "new"
+    assert script.read("/tmp/work/folder/below/inner.txt") == "deep"
+    assert script.names("/tmp/work") == ["folder", ".large", EVIL, "there.txt"]
     # Hidden files are left out until they are asked for; the name is text, its mark is seen.
     expect(page.locator("#files-rows [role=row]")).to_have_count(3)
     assert names(page) == ["folder", "<img src=x>U+202Egnp.exe", "there.txt"]
@@ -248,8 +253,8 @@ def test_files_are_carried_in_and_out(
 def test_an_upload_is_cancelled_and_leaves_nothing(
     desk: Walk, cluster: Cluster, make: Make, script: Script
 ) -> None:
-    script.mkdir("/work")
-    page = desk.open(at(cluster, make, "/work"))
+    script.mkdir("/tmp/work")
+    page = desk.open(at(cluster, make, "/tmp/work"))
     expect(page.get_by_text("This directory is empty.")).to_be_visible()
     # A slow network, so that there is something to cancel.
     network = desk.context.new_cdp_session(page)
@@ -267,7 +272,7 @@ def test_an_upload_is_cancelled_and_leaves_nothing(
         {"name": "short.txt", "mimeType": "text/plain", "buffer": b"short"}
     )
     expect(page.locator("#files-transfer-list li", has_text="Uploaded")).to_have_count(1)
-    assert script.names("/work") == ["short.txt"]
+    assert script.names("/tmp/work") == ["short.txt"]
 
 
 def test_ten_thousand_entries_fit_a_phone(
