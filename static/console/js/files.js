@@ -55,6 +55,7 @@ function show(answer, { push, select, keep }) {
   if (push) history.pushState({ path: directory }, "", address());
   else history.replaceState({ path: directory }, "", address());
   setPlace(directory, names);
+  if (!same) byId("filter").value = "";
   byId("files-via").textContent = answer.via ? texts[`via_${answer.via}`] || "" : "";
   grid.setAttribute("aria-busy", "false");
   showTrail();
