@@ -136,7 +136,7 @@ def _script_texts() -> dict[str, str]:
     """What the script says."""
     return {
         "loading": _("Reading…"),
-        "entries": _("{count} entries"),
+        "entries": _("Entries: {count}"),
         "some": _("{shown} of {count} entries"),
         "chosen": _("{count} chosen"),
         "cut": _("The directory has more entries than the {count} that are shown."),
@@ -174,7 +174,7 @@ def _script_texts() -> dict[str, str]:
         "made": _("Created: {name}"),
         "moved": _("Moved to {name}"),
         # Uploads.
-        "overwrite_title": _("{count} files are there already"),
+        "overwrite_title": _("Files that are there already: {count}"),
         "overwrite_text": _("What is there would be replaced:"),
         "overwrite": _("Overwrite"),
         "skip": _("Leave them out"),

@@ -212,7 +212,7 @@ def test_files_are_carried_in_and_out(
     (tmp_path / "folder" / "below").mkdir(parents=True)
     (tmp_path / "folder" / "below" / "inner.txt").write_text("deep")
     drop(desk, sorted(tmp_path.iterdir()))
-    expect(page.locator("#files-ask")).to_contain_text("1 files are there already")
+    expect(page.locator("#files-ask")).to_contain_text("Files that are there already: 1")
     page.locator("#files-ask").get_by_role("button", name="Overwrite").click()
     expect(page.locator("#files-transfer-list li", has_text="Uploaded")).to_have_count(4)
     assert script.read("/tmp/work/there.txt") == "new"

@@ -98,7 +98,7 @@ function showContent(answer, tail) {
     imageUrl = URL.createObjectURL(new Blob([bytes], { type }));
     body.append(make("img", { src: imageUrl, alt: nameText(file.entry.name) }));
   } else if (bytes) {
-    showState(texts.binary);
+    byId("files-view-facts").textContent += ` · ${texts.binary}`;
     body.append(make("pre", { tabIndex: 0 }, hexadecimal(bytes.subarray(0, FIRST_BYTES))));
   } else {
     editor = makeEditor(answer.content, false);

@@ -83,7 +83,7 @@ function showTrail() {
   });
   byId("files-trail").replaceChildren(...nodes);
   const terminal = byId("files-terminal");
-  terminal.href = `${config.terminal}?${new URLSearchParams({ container: config.container, directory })}`;
+  if (terminal) terminal.href = `${config.terminal}?${new URLSearchParams({ container: config.container, directory })}`;
 }
 
 async function enter(path, select = "") {
