@@ -548,8 +548,6 @@ FILES_DENY = env.words(
     "FILES_DENY",
     "/proc,/sys,/dev,/var/run/secrets/kubernetes.io,/run/secrets/kubernetes.io",
 )
-if FILES_DENY == ["none"]:
-    FILES_DENY = []
 for _path in FILES_DENY:
     if not _path.startswith("/") or posixpath.normpath(_path) != _path or _path == "/":
         raise env.SettingError(
