@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.templatetags.static import static
@@ -127,6 +128,7 @@ def _script_config(
         "path": request.GET.get("path") or ROOT,
         "may_write": context["may_change"],
         "may_delete": context["may_change"],
+        "upload_bytes": settings.FILES_UPLOAD_BYTES,
         "codemirror": static("vendor/codemirror-6.0.2/codemirror.js"),
         "texts": _script_texts(),
     }
@@ -184,6 +186,7 @@ def _script_texts() -> dict[str, str]:
         "uploaded": _("Uploaded, {size}"),
         "downloaded": _("Downloaded, {size}"),
         "cancelled": _("Cancelled"),
+        "too_big": _("At most {size} may be uploaded at once."),
         "exists": _("It is there already."),
         "again": _("Too many transfers at once. Trying again in {seconds} s…"),
         "upload_of": _("Upload of {name}"),

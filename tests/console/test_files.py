@@ -255,8 +255,9 @@ def test_files_are_carried_in_and_out(
 
 
 def test_an_upload_is_cancelled_and_leaves_nothing(
-    desk: Walk, cluster: Cluster, make: Make, script: Script
+    desk: Walk, cluster: Cluster, make: Make, script: Script, settings: Any
 ) -> None:
+    settings.FILES_UPLOAD_BYTES = 5_000_000
     script.mkdir("/tmp/work")
     page = desk.open(at(cluster, make, "/tmp/work"))
     expect(page.get_by_text("This directory is empty.")).to_be_visible()
@@ -276,6 +277,11 @@ def test_an_upload_is_cancelled_and_leaves_nothing(
         {"name": "short.txt", "mimeType": "text/plain", "buffer": b"short"}
     )
     expect(page.locator("#files-transfer-list li", has_text="Uploaded")).to_have_count(1)
+    # What is too large is not even begun.
+    page.locator("#files-picker").set_input_files(
+        {"name": "huge.bin", "mimeType": "application/octet-stream", "buffer": bytes(5_000_001)}
+    )
+    expect(page.locator("#files-transfer-list li").last).to_contain_text("At most 4.8 MiB")
     assert script.names("/tmp/work") == ["short.txt"]
 
 

@@ -87,7 +87,10 @@ export async function upload(files) {
   for (const { file, folder } of accepted) {
     const replaces = overwrite && there.some((one) => one.file === file);
     const place = folder ? joinPath(target, folder) : target;
-    queue.push(makeTransfer({ name: file.name, size: file.size, path: joinPath(place, file.name), file, folder: place, overwrite: replaces }));
+    const transfer = makeTransfer({ name: file.name, size: file.size, path: joinPath(place, file.name), file, folder: place, overwrite: replaces });
+    // The server would refuse it too, but only once the browser has begun to send.
+    if (file.size > config.upload_bytes) settle(transfer, say("too_big", { size: sizeText(config.upload_bytes) }), { bad: true });
+    else queue.push(transfer);
   }
   showPanel();
   advance();
