@@ -254,8 +254,14 @@ def test_files_are_carried_in_and_out(
     desk.picture("transfers")
 
 
-def test_an_upload_is_cancelled_and_leaves_nothing(
-    desk: Walk, cluster: Cluster, make: Make, script: Script, settings: Any
+def test_an_upload_that_is_cut_off_leaves_nothing(
+    desk: Walk,
+    person: User,
+    cluster: Cluster,
+    make: Make,
+    script: Script,
+    settings: Any,
+    apiserver: RunningCluster,
 ) -> None:
     settings.FILES_UPLOAD_BYTES = 5_000_000
     script.mkdir("/tmp/work")
@@ -283,6 +289,21 @@ def test_an_upload_is_cancelled_and_leaves_nothing(
     )
     expect(page.locator("#files-transfer-list li").last).to_contain_text("At most 4.8 MiB")
     assert script.names("/tmp/work") == ["short.txt"]
+    # Who is signed out meanwhile does not finish.
+    settings.STREAM_REAUTHORISE_SECONDS = 0.1
+    network.send("Network.emulateNetworkConditions", slow)
+    page.locator("#files-picker").set_input_files(
+        {"name": "long.bin", "mimeType": "application/octet-stream", "buffer": bytes(4_000_000)}
+    )
+    line = page.locator("#files-transfer-list li").last
+    expect(line).to_contain_text(re.compile(r"[1-9].* of 3\.8 MiB"))
+    person.is_active = False
+    person.save()
+    network.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": -1})
+    expect(line.locator(".bad")).to_be_visible()
+    running = next(one for one in apiserver.list("pods", make.space))
+    disk = files_of(apiserver.cluster, running, running["spec"]["containers"][0])
+    apiserver.wait(lambda: disk.children("/tmp/work") == ["short.txt"])
 
 
 def test_ten_thousand_entries_fit_a_phone(
