@@ -13,6 +13,7 @@ SCENARIOS = {
     "console": "bench.console",
     "fleet": "bench.fleet",
     "front": "bench.front",
+    "files": "bench.files",
 }
 
 
