@@ -299,7 +299,6 @@ def test_an_upload_that_is_cut_off_leaves_nothing(
     expect(line).to_contain_text(re.compile(r"[1-9].* of 3\.8 MiB"))
     person.is_active = False
     person.save()
-    network.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": -1})
     expect(line.locator(".bad")).to_be_visible()
     running = next(one for one in apiserver.list("pods", make.space))
     disk = files_of(apiserver.cluster, running, running["spec"]["containers"][0])

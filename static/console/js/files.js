@@ -168,8 +168,10 @@ function draw() {
   const row = rowHeight();
   // Chromium knows no element of more than 33 million pixels; ten thousand rows are far below.
   body.style.height = `${shown.length * row}px`;
-  const first = Math.max(Math.floor(grid.scrollTop / row) - BEYOND, 0);
-  const last = Math.min(Math.ceil((grid.scrollTop + grid.clientHeight) / row) + BEYOND, shown.length);
+  // A list that became shorter is scrolled back by the browser, but not always by now.
+  const top = Math.min(grid.scrollTop, Math.max(shown.length * row - grid.clientHeight, 0));
+  const first = Math.max(Math.floor(top / row) - BEYOND, 0);
+  const last = Math.min(Math.ceil((top + grid.clientHeight) / row) + BEYOND, shown.length);
   const wanted = [];
   for (let index = first; index < last; index += 1) wanted.push(index);
   // The active row exists wherever it is, as the grid names it.
