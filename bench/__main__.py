@@ -15,6 +15,7 @@ SCENARIOS = {
     "front": "bench.front",
     "gateway": "bench.gateway",
     "small": "bench.small",
+    "files": "bench.files",
 }
 
 

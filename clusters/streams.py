@@ -150,6 +150,7 @@ class StreamClient:
         *,
         query: QueryParameters | None = None,
         body: object = None,
+        content_type: str = "application/json",
         read: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A good answer as it arrives; an error of `core.errors` for any other.
@@ -161,7 +162,7 @@ class StreamClient:
         started = time.monotonic()
         headers = [*self._headers, ("Accept", "*/*")]
         if body is not None:
-            headers.append(("Content-Type", "application/json"))
+            headers.append(("Content-Type", content_type))
         with self._translate_errors(), self._count_timeout(path, started):
             async with self._session.request(
                 method,
@@ -246,10 +247,16 @@ class StreamClient:
         *,
         query: QueryParameters | None = None,
         body: object = None,
+        content_type: str = "application/json",
     ) -> bytes:
         """One whole answer."""
         async with self.open(
-            method, path, query=query, body=body, read=self.limits.read
+            method,
+            path,
+            query=query,
+            body=body,
+            content_type=content_type,
+            read=self.limits.read,
         ) as response:
             return await self._body(response)
 
@@ -260,9 +267,10 @@ class StreamClient:
         *,
         query: QueryParameters | None = None,
         body: object = None,
+        content_type: str = "application/json",
     ) -> Any:
         """One whole answer as data."""
-        data = await self.read(method, path, query=query, body=body)
+        data = await self.read(method, path, query=query, body=body, content_type=content_type)
         try:
             return orjson.loads(data)
         except orjson.JSONDecodeError:

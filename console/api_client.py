@@ -18,8 +18,10 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 
 from access.authentication import ConsoleSession
+from core.api.long_lived import share_authority
 from core.api.rendering import dumps
 from core.front import BEHIND_FRONT
+from core.sockets.exchanges import ON_EVENT_LOOP, TransferResponse
 
 BASE = "/api/v1/kubernetes/"
 # The page's request tells the API who called: audit lines and rate limits need the client's
@@ -97,6 +99,9 @@ def call(
         raise ApiRefusal(1004, f"no such route: {address}", {}, 404) from None
     inner.resolver_match = match
     response = match.func(inner, *match.args, **match.kwargs)
+    if isinstance(response, TransferResponse):
+        # The transfer checks again, while it lasts, what the inner request was allowed.
+        share_authority(inner, request)
     return _read_response(response)
 
 
@@ -159,6 +164,8 @@ def _build_request(
     inner._body = content
     inner._stream = BytesIO(content)
     inner.id = getattr(request, "id", "")  # type: ignore[attr-defined]
+    if getattr(request, ON_EVENT_LOOP, False):
+        setattr(inner, ON_EVENT_LOOP, True)
     inner.console_session = ConsoleSession.for_request(request)  # type: ignore[attr-defined]
     return inner
 

@@ -47,6 +47,8 @@ from workloads.api import (
     WorkloadEvents,
     WorkloadPods,
 )
+from workloads.api.file_transfers import FileDownload, PodFiles
+from workloads.api.files import FileContent, MakeDirectory, MoveFile
 from workloads.api.manifests import (
     ApplyManifests,
     CompareObject,
@@ -288,6 +290,13 @@ def action_routes(kind: Kind) -> Iterator[URLPattern]:
     )
 
 
+FILES: dict[str, Any] = {
+    "files": PodFiles,
+    "files/content": FileContent,
+    "files/download": FileDownload,
+    "files/mkdir": MakeDirectory,
+    "files/move": MoveFile,
+}
 METRICS: dict[str, Any] = {
     "pods/metrics": RawPodMetrics,
     "nodes/metrics": RawNodeMetrics,
@@ -308,6 +317,8 @@ def pod_routes() -> Iterator[URLPattern]:
     """Actions on one pod (contract 1.2)."""
     for name, view in {"restart": PodRestart, "logs": PodLogs, "events": PodEvents}.items():
         yield _route(f"pods/<str:name>/{name}", f"pods-{name}", view)
+    for ending, view in FILES.items():
+        yield _route(f"pods/<str:name>/{ending}", f"pods-{ending.replace('/', '-')}", view)
 
 
 def _stream_routes() -> Iterator[URLPattern]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from edge.connections import Connection
 from edge.outlet import ClientGone, Outlet
+from edge.routes import is_streamed
 from edge.spool import PART, Spool, open_spool
 from edge.upstreams import Unavailable, Upstream
 from edge.wire import (
@@ -119,6 +120,8 @@ class Session:
             self._drain = 0
             if request.is_for_gateway and self._front.gateway and not self._sockets_only:
                 return await self._pass_on(request, self._front.gateway)
+            if is_streamed(request.method, request.target) and not request.websocket:
+                return await self._pass_on(request, self._front.sockets)
             limits = self._limits
             spool = open_spool(
                 self._front.budget,

@@ -20,6 +20,7 @@ django.setup()
 from clusters import stream_clients  # noqa: E402
 from core.errors import DomainError, NotFound  # noqa: E402
 from core.sockets import connections  # noqa: E402
+from core.sockets.exchanges import serve_exchange  # noqa: E402
 from core.sockets.protocol import (  # noqa: E402
     Message,
     Receive,
@@ -40,6 +41,11 @@ ROUTES = [
     for module in (workload_sockets, change_sockets, operation_sockets)
     for pattern, handler in module.ROUTES.items()
 ]
+# Addresses that this server answers itself; the front's `edge.routes` names the same ones.
+TRANSFERS = (
+    ({"GET", "HEAD"}, re.compile(r"/(?:api/v1/kubernetes/pods|clusters)/.*/files/download/?\Z")),
+    ({"POST"}, re.compile(r"/(?:api/v1/kubernetes/pods|clusters)/.*/files/?\Z")),
+)
 FAREWELL_SECONDS = 2.0
 FRONT_PEER = b"x-kubegale-peer"
 
@@ -75,7 +81,12 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
             await receive()
             await _websocket(Socket(scope, receive, send, error_code=_code))
         case "http":
-            await _plain_http(scope, send)
+            await _http(scope, receive, send)
+
+
+def is_transfer(method: str, path: str) -> bool:
+    """Whether a request is an up- or download."""
+    return any(method in methods and pattern.match(path) for methods, pattern in TRANSFERS)
 
 
 def _name_client(scope: Message) -> None:
@@ -157,10 +168,13 @@ def _closing_handler(
     return handle
 
 
-async def _plain_http(scope: Message, send: Send) -> None:
-    """200 for /healthz, 404 for everything else."""
+async def _http(scope: Message, receive: Receive, send: Send) -> None:
+    """Transfers of files, 200 for /healthz, 404 for everything else."""
+    if is_transfer(scope["method"], scope["path"]):
+        await serve_exchange(scope, receive, send)
+        return
     status = 404
-    body = b'{"error":"this port serves WebSocket connections only"}'
+    body = b'{"error":"this port serves WebSocket connections and transfers of files only"}'
     if scope["path"] in {"/healthz", "/healthz/"}:
         status = 200
         body = b'{"status":"ok"}'

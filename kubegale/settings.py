@@ -1,5 +1,6 @@
 """Every setting, from environment variables alone; docs/settings.md lists them all."""
 
+import posixpath
 import re
 from datetime import timedelta
 from ipaddress import ip_network
@@ -589,6 +590,21 @@ HEARTBEAT_FILE = env.text("HEARTBEAT_FILE")
 # --- Telemetry ------------------------------------------------------------------------------------
 # The OpenTelemetry SDK reads the other OTEL_* variables itself.
 OTEL_EXPORTER_OTLP_ENDPOINT = env.http_address("OTEL_EXPORTER_OTLP_ENDPOINT")
+# --- Files of containers --------------------------------------------------------------------------
+FILES_DENY = env.words(
+    "FILES_DENY",
+    "/proc,/sys,/dev,/var/run/secrets/kubernetes.io,/run/secrets/kubernetes.io",
+)
+for _path in FILES_DENY:
+    if not _path.startswith("/") or posixpath.normpath(_path) != _path or _path == "/":
+        raise env.SettingError(
+            f"FILES_DENY must be absolute paths in their normal form, not {_path!r}."
+        )
+FILES_UPLOAD_BYTES = env.integer("FILES_UPLOAD_BYTES", 100 * 1024 * 1024)
+FILES_DOWNLOAD_BYTES = env.integer("FILES_DOWNLOAD_BYTES", 1024 * 1024 * 1024)
+FILES_TRANSFERS = env.integer("FILES_TRANSFERS", 8)
+FILES_TRANSFERS_PER_USER = env.integer("FILES_TRANSFERS_PER_USER", 2)
+FILES_DEBUG_IMAGE = env.text("FILES_DEBUG_IMAGE", "busybox:1.37")
 
 # --- Logs -----------------------------------------------------------------------------------------
 LOG_FORMAT = env.choice("LOG_FORMAT", "json", ("json", "text"))

@@ -104,3 +104,10 @@ DATABASE_IDLE_CHECK_SECONDS: float = 10.0
 
 # Sign-in
 OIDC_RENEW_SECONDS: int = 900
+
+# --- Files of containers --------------------------------------------------------------------------
+# Of a silent command, of a whole small call, of a debug container and of its start (seconds).
+FILES_IDLE_SECONDS: float = 60.0
+FILES_COMMAND_SECONDS: float = 30.0
+FILES_DEBUG_SECONDS: int = 3600
+FILES_DEBUG_START_SECONDS: float = 60.0

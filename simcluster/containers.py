@@ -3,11 +3,14 @@
 import base64
 from typing import Any
 
-from simcluster import programs
+from simcluster import logs, programs
 from simcluster.cluster import Cluster
+from simcluster.objects import get_annotations
 from simcluster.resources import Object
 from simcluster.shell import FileSystem
 
+# What still fits on a full disk.
+FREE_BYTES = 64 * 1024
 _RELEASE = b'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.22.1\n'
 
 
@@ -15,8 +18,58 @@ def files_of(cluster: Cluster, pod: Object, container: Object) -> FileSystem:
     """The file system of a container; what is written to it stays as long as the pod."""
     key = (pod["metadata"]["uid"], container["name"])
     if key not in cluster.file_systems:
-        cluster.file_systems[key] = FileSystem(_initial_files(cluster, pod, container))
+        files = FileSystem(_initial_files(cluster, pod, container))
+        if target := container.get("targetContainerName"):
+            beside = logs.container_of(pod, target)
+            files.target = lambda: files_of(cluster, pod, beside)
+        traits = traits_of(pod, container)
+        files.read_only = "read-only" in traits or bool(
+            (container.get("securityContext") or {}).get("readOnlyRootFilesystem")
+        )
+        if "full" in traits:
+            files.capacity = sum(len(data) for data in files.files.values()) + FREE_BYTES
+        if "locked" in traits:
+            files.make_directory("/var/locked")
+            files.write("/var/locked/inside", b"")
+            files.locked.add("/var/locked")
+        if "links" in traits:
+            _add_links(files)
+        cluster.file_systems[key] = files
     return cluster.file_systems[key]
+
+
+def traits_of(pod: Object, container: Object) -> frozenset[str]:
+    """What is odd about a container: the words of the pod's annotation simcluster.dev/files.
+
+    An ephemeral container has none of them: they are those of the pod's image.
+    """
+    if container.get("targetContainerName"):
+        return frozenset()
+    words = get_annotations(pod).get("simcluster.dev/files", "")
+    return frozenset(word.strip() for word in words.split(",") if word.strip())
+
+
+def missing_programs(pod: Object, container: Object) -> frozenset[str] | None:
+    """The programs that the image lacks; None for one without any (distroless)."""
+    traits = traits_of(pod, container)
+    image = container.get("image", "")
+    if "no-shell" in traits or "distroless" in image or image == "scratch":
+        return None
+    return frozenset(word.removeprefix("no-") for word in traits if word.startswith("no-"))
+
+
+HOSTILE = "/tmp/hostile"  # noqa: S108 - of the fake file system
+
+
+def _add_links(files: FileSystem) -> None:
+    """What a hostile image holds: links everywhere, and names that steer a terminal."""
+    files.make_directory(HOSTILE)
+    files.make_link("/proc", f"{HOSTILE}/processes")
+    files.make_link("/var/run/secrets/kubernetes.io/serviceaccount", f"{HOSTILE}/account")
+    files.make_link("/", f"{HOSTILE}/root")
+    files.make_link("loop", f"{HOSTILE}/loop")
+    for name in ("\x1b[31mred", "two\nlines", "-rf", "a b\"'$(id)", "\udcff\udcfe"):
+        files.write(f"{HOSTILE}/{name}", b"x")
 
 
 def _initial_files(cluster: Cluster, pod: Object, container: Object) -> dict[str, bytes]:

@@ -15,6 +15,7 @@ from simcluster.requests import Target, is_true
 from simcluster.resources import Object
 from simcluster.shell import Read, Run, Shell, Sleep, Window, Write, make_shell
 from simcluster.shell.commands import COMMANDS, MAX_SIDE
+from simcluster.shell.hostile import commands_of
 
 # Channels: the first byte of each frame.
 STDIN = 0
@@ -24,6 +25,8 @@ ERROR = 3
 RESIZE = 4
 CLOSE = 255  # of protocol v5 only
 _PROGRAMS = frozenset([*COMMANDS, "sh", "ash"])
+# As much as the API server puts into one frame.
+MAX_FRAME = 32 * 1024
 # A terminal of Linux takes no more in one line, and drops the rest.
 MAX_LINE = 4095
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
@@ -138,8 +141,9 @@ class Session:
     async def _write(self, effect: Write) -> None:
         data = effect.data.replace(b"\n", b"\r\n") if self.terminal else effect.data
         channel = STDOUT if self.terminal else effect.stream
-        if channel in self.channels and data:
-            await self.send(channel, data)
+        if channel in self.channels:
+            for start in range(0, len(data), MAX_FRAME):
+                await self.send(channel, data[start : start + MAX_FRAME])
 
     async def send(self, channel: int, data: bytes) -> None:
         """One frame."""
@@ -229,7 +233,11 @@ def _missing_program(name: str) -> Object:
 
 def _running_container(pod: Object, name: str) -> Object:
     container = logs.container_of(pod, name)
-    statuses = pod.get("status", {}).get("containerStatuses") or ()
+    status = pod.get("status", {})
+    statuses = [
+        *(status.get("containerStatuses") or ()),
+        *(status.get("ephemeralContainerStatuses") or ()),
+    ]
     for status in statuses:
         if status["name"] == container["name"] and "running" in status["state"]:
             return container
@@ -290,7 +298,13 @@ async def _serve(
     if is_true(query.get("tty")):
         window = Window()
         env["TERM"] = "xterm"
-    shell = make_shell(containers.files_of(cluster, pod, container), env, window=window)
+    missing = containers.missing_programs(pod, container)
+    shell = make_shell(
+        containers.files_of(cluster, pod, container),
+        env,
+        window=window,
+        commands=commands_of(containers.traits_of(pod, container), missing or frozenset()),
+    )
     session = Session(
         cluster,
         socket,
@@ -304,7 +318,7 @@ async def _serve(
     await session.send(STDOUT if STDOUT in session.channels else ERROR, b"")
     if target.subresource == "attach":
         outcome = await _attach(cluster, session, pod, container)
-    elif command[0].rpartition("/")[2] not in _PROGRAMS:
+    elif missing is None or command[0].rpartition("/")[2] not in _PROGRAMS - missing:
         outcome = _missing_program(command[0])
     else:
         outcome = _outcome(await session.run(shell.execute(command)))

@@ -23,6 +23,9 @@ _REFERENCES = {
 }
 
 
+_STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+
+
 def reconcile(cluster: Cluster, pod: Object) -> float | None:
     """Move a pod of any node one step on; returns when its next step is due."""
     if not pod["spec"].get("nodeName"):
@@ -83,10 +86,7 @@ class PodWorker:
         self.host = node["metadata"]["name"]
         self.next: float | None = None
         self.status: Object = {
-            key: value
-            for key, value in pod["status"].items()
-            # These are worked out at every step.
-            if key not in ("containerStatuses", "initContainerStatuses")
+            key: value for key, value in pod["status"].items() if key not in _STATUSES
         }
 
     def step(self) -> float | None:
@@ -103,6 +103,10 @@ class PodWorker:
             self.status["initContainerStatuses"] = initial
         statuses = self._containers("containers", "containerStatuses", started=initialized)
         self.status["containerStatuses"] = statuses
+        if ephemeral := self._containers(
+            "ephemeralContainers", "ephemeralContainerStatuses", started=initialized
+        ):
+            self.status["ephemeralContainerStatuses"] = ephemeral
         self.status["phase"] = self._phase(statuses, initial)
         self._address_of(statuses)
         self._conditions(statuses, initialized=initialized)

@@ -139,6 +139,7 @@ def container_of(pod: Object, name: str) -> Object:
     every: list[Object] = [
         *spec["containers"],
         *(spec.get("initContainers") or ()),
+        *(spec.get("ephemeralContainers") or ()),
     ]
     names = " ".join(container["name"] for container in spec["containers"])
     if not name:

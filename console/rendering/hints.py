@@ -54,4 +54,7 @@ def for_code(code: int, details: Mapping[str, Any]) -> str:
                 " cluster."
             )
         )
+    if code == 1005 and details.get("field") == "path":
+        # A path that nobody may touch: no grant would help.
+        return ""
     return str(HINTS.get(code, HINTS[5001]))

@@ -41,6 +41,9 @@ KINDS_WITH_TOPOLOGY = frozenset(
     }
 )
 KINDS_WITH_TERMINAL = frozenset({"pods", "nodes"})
+KINDS_WITH_FILES = KINDS_WITH_LOGS
+# What only who may change the object may open.
+OPERATOR_TABS = frozenset({"terminal", "files"})
 MAX_EVENTS = 100
 # The status that ends htmx's polling.
 STOP_POLLING = 286
@@ -59,6 +62,7 @@ TABS = (
     Tab("", gettext_lazy("Summary")),
     Tab("logs", gettext_lazy("Logs"), KINDS_WITH_LOGS),
     Tab("terminal", gettext_lazy("Terminal"), KINDS_WITH_TERMINAL),
+    Tab("files", gettext_lazy("Files"), KINDS_WITH_FILES),
     Tab("events", gettext_lazy("Events")),
     Tab("revisions", gettext_lazy("Revisions"), KINDS_WITH_REVISIONS),
     Tab("topology", gettext_lazy("Topology"), KINDS_WITH_TOPOLOGY),
@@ -86,7 +90,7 @@ def head_context(
         # A tab without kinds belongs to every kind.
         if (not tab_row.plurals or location.plural in tab_row.plurals)
         # A shell changes things, so it is for those who may change the object.
-        and (changes or tab_row.name != "terminal")
+        and (changes or tab_row.name not in OPERATOR_TABS)
     ]
     return {
         "cluster_id": location.cluster,

@@ -53,7 +53,7 @@ def show(request: HttpRequest, location: Location) -> HttpResponse:
     context = objects.head_context(request, location, "terminal")
     names = running_containers(location, context["item"])
     requested = request.GET.get("container", "")
-    chosen = requested if requested in names else _default_container(context["item"], names)
+    chosen = requested if requested in names else default_container(context["item"], names)
     context |= {
         "containers": names,
         "chosen": chosen,
@@ -64,13 +64,24 @@ def show(request: HttpRequest, location: Location) -> HttpResponse:
             "ticket": f"{location.address}/terminal/ticket",
             "ask": location.plural == "nodes",
             "container": chosen,
+            "directory": _directory(request, location),
             "texts": _script_texts(),
         },
     }
     return allow_style_attributes(render_page(request, "console/terminal.html", context))
 
 
-def _default_container(pod: Object, names: list[str]) -> str:
+def _directory(request: HttpRequest, location: Location) -> str:
+    """The directory that the shell is to begin in; "" for its own.
+
+    A script types it, so control characters, which a shell would obey, make it none.
+    """
+    path = request.GET.get("directory", "")
+    return path if path.startswith("/") and path.isprintable() and location.plural == "pods" else ""
+
+
+def default_container(pod: Object, names: list[str]) -> str:
+    """kubectl's default container by annotation, else the first; "" without any."""
     preferred = get(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container")
     return str(preferred) if preferred in names else (names or [""])[0]
 

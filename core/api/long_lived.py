@@ -100,6 +100,12 @@ def drop(request: Request) -> None:
     vars(request._request).pop(ATTRIBUTE, None)
 
 
+def share_authority(source: HttpRequest, target: HttpRequest) -> None:
+    """Note on one request what another one, made for it in process, was allowed."""
+    if hasattr(source, ATTRIBUTE):
+        setattr(target, ATTRIBUTE, getattr(source, ATTRIBUTE))
+
+
 def recheck(
     credential: Mapping[str, Any],
     acts: Sequence[AccessAttributes],

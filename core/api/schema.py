@@ -277,6 +277,8 @@ class DialectSchema(AutoSchema):
                 return "Needs the secret of an order."
             return "Answers without credentials."
         kind = getattr(self.view, "kind", None)
+        if text := getattr(self.view, "rights_text", ""):
+            return str(text)
         action = getattr(self.view, "action", None) or ""
         verb = VERBS.get(action) or getattr(self.view, "verb", "")
         if described.generic and kind is not None and verb:
@@ -422,7 +424,11 @@ PLAIN = {
 # What the envelopes say when all went well.
 SUCCESS_WORDS = {"msg": "success", "message": "Success"}
 # Answers that are no JSON have no envelope: a schema and an example of their own.
+BINARY: Schema = {"type": "string", "format": "binary"}
 TEXT_ANSWERS: Mapping[str, Schema] = {
+    "application/octet-stream": {"schema": BINARY},
+    "application/gzip": {"schema": BINARY},
+    "application/x-tar": {"schema": BINARY},
     "text/event-stream": {
         "schema": {
             "type": "string",

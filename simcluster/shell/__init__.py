@@ -1,5 +1,7 @@
 """A tiny shell over a fake file system: `kubectl exec` and container commands run on it."""
 
+from collections.abc import Mapping
+
 from simcluster.shell.commands import COMMANDS
 from simcluster.shell.effects import Effect, Read, Run, Sleep, Window, Write
 from simcluster.shell.files import FileSystem
@@ -24,6 +26,7 @@ def make_shell(
     *,
     window: Window | None = None,
     unknown: Command | None = None,
+    commands: Mapping[str, Command] = COMMANDS,
 ) -> Shell:
-    """A shell that knows all commands; others go to `unknown`, or fail with 127."""
-    return Shell(files, env, commands=COMMANDS, window=window, unknown=unknown)
+    """A shell that knows these commands; others go to `unknown`, or are not found."""
+    return Shell(files, env, commands=commands, window=window, unknown=unknown)

@@ -1,9 +1,7 @@
 """The commands of the tiny shell: what tests and the demo use, worded as busybox does."""
 
-import io
 import posixpath
 import re
-import tarfile
 from collections.abc import Iterator
 
 from simcluster.shell.effects import (
@@ -15,25 +13,13 @@ from simcluster.shell.effects import (
     complain,
     say,
 )
+from simcluster.shell.file_commands import FILE_COMMANDS, encode, split_flags
 from simcluster.shell.interpreter import Command, Shell, Steps
 
 # Rows and columns of a terminal are numbers of sixteen bits.
 MAX_SIDE = 0xFFFF
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "e": "\033", "0": "\0"}
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def _split_flags(words: list[str]) -> tuple[str, list[str]]:
-    """The letters of short options, and the words that are no options."""
-    letters = ""
-    operands = []
-    for word in words:
-        # A lone dash is standard input, not an option.
-        if not word.startswith("-") or word == "-":
-            operands.append(word)
-        elif not word.startswith("--"):
-            letters += word[1:]
-    return letters, operands
 
 
 def _echo(shell: Shell, words: list[str]) -> Run:
@@ -51,28 +37,8 @@ def _printf(shell: Shell, words: list[str]) -> Run:
     # Arguments that are missing count as empty, as in printf(1).
     values = iter(words[1:])
     text = re.sub(r"%[sd]", lambda _: next(values, ""), text)
-    yield Write(STDOUT, text.replace("%%", "%").encode())
+    yield Write(STDOUT, encode(text.replace("%%", "%")))
     return 0
-
-
-def _cat(shell: Shell, words: list[str]) -> Run:
-    _, paths = _split_flags(words)
-    if not paths or paths == ["-"]:
-        if shell.stdin is not None:
-            yield Write(STDOUT, shell.stdin)
-            return 0
-        # On a terminal each line appears as soon as it is typed.
-        while data := (yield Read()):
-            yield Write(STDOUT, data)
-        return 0
-    code = 0
-    for path in paths:
-        try:
-            yield Write(STDOUT, shell.files.read(shell.files.absolute(shell.cwd, path)))
-        except OSError as error:
-            yield complain(f"cat: can't open '{path}': {error}")
-            code = 1
-    return code
 
 
 def _head(shell: Shell, words: list[str]) -> Run:
@@ -103,7 +69,7 @@ def _head_input(shell: Shell, count: int, paths: list[str]) -> Steps[bytes | Non
 
 
 def _ls(shell: Shell, words: list[str]) -> Run:
-    letters, paths = _split_flags(words)
+    letters, paths = split_flags(words)
     code = 0
     for path in paths or ["."]:
         full = shell.files.absolute(shell.cwd, path)
@@ -148,7 +114,10 @@ def _pwd(shell: Shell, words: list[str]) -> Run:
 def _cd(shell: Shell, words: list[str]) -> Run:
     target = words[0] if words else shell.env.get("HOME", "/root")
     path = shell.files.absolute(shell.cwd, target)
-    if path not in shell.files.directories:
+    if shell.files.is_directory(path) and not shell.files.is_readable(path):
+        yield complain(f"sh: cd: can't cd to {target}: Permission denied")
+        return 2
+    if not shell.files.is_directory(path):
         yield complain(f"sh: cd: can't cd to {target}: No such file or directory")
         return 2
     shell.cwd = path
@@ -173,6 +142,43 @@ def _export(shell: Shell, words: list[str]) -> Run:
 
 def _whoami(shell: Shell, words: list[str]) -> Run:
     yield say("root")
+    return 0
+
+
+def _command(shell: Shell, words: list[str]) -> Run:
+    """`command -v NAME`."""
+    name = words[-1] if words else ""
+    if not shell.knows(name):
+        return 127
+    yield say(name)
+    return 0
+
+
+def _read(shell: Shell, words: list[str]) -> Run:
+    """`read [-r] NAME`: one line, without a word split; 1 at the end of input."""
+    line, is_whole = yield from shell.read_line()
+    shell.env[words[-1]] = line.decode("utf-8", "surrogateescape")
+    return int(not is_whole)
+
+
+def _set(shell: Shell, words: list[str]) -> Run:
+    """`set -- WORD…`: the arguments of the script."""
+    yield from ()
+    if words[:1] == ["--"]:
+        shell.arguments = words[1:]
+    return 0
+
+
+def _shift(shell: Shell, words: list[str]) -> Run:
+    yield from ()
+    shell.arguments = shell.arguments[int(words[0]) if words else 1 :]
+    return 0
+
+
+def _trap(shell: Shell, words: list[str]) -> Run:
+    """`trap SCRIPT EXIT`."""
+    yield from ()
+    shell.on_exit = words[0]
     return 0
 
 
@@ -210,85 +216,6 @@ def _seq(shell: Shell, words: list[str]) -> Run:
     return 0
 
 
-def _mkdir(shell: Shell, words: list[str]) -> Run:
-    letters, paths = _split_flags(words)
-    for path in paths:
-        full = shell.files.absolute(shell.cwd, path)
-        if "p" in letters:
-            shell.files.make_directory(full)
-            continue
-        error = ""
-        if shell.files.exists(full):
-            error = "File exists"
-        elif posixpath.dirname(full) not in shell.files.directories:
-            error = "No such file or directory"
-        if error:
-            yield complain(f"mkdir: can't create directory '{path}': {error}")
-            return 1
-        shell.files.directories.add(full)
-    return 0
-
-
-def _rm(shell: Shell, words: list[str]) -> Run:
-    letters, paths = _split_flags(words)
-    recursive = "r" in letters or "R" in letters
-    for path in paths:
-        full = shell.files.absolute(shell.cwd, path)
-        if full in shell.files.directories and not recursive:
-            yield complain(f"rm: '{path}' is a directory")
-            return 1
-        if shell.files.exists(full):
-            shell.files.remove(full)
-        elif "f" not in letters:
-            yield complain(f"rm: can't remove '{path}': No such file or directory")
-            return 1
-    return 0
-
-
-def _mv(shell: Shell, words: list[str]) -> Run:
-    _, operands = _split_flags(words)
-    paths = [shell.files.absolute(shell.cwd, operand) for operand in operands]
-    if len(paths) != 2 or not shell.files.exists(paths[0]):
-        source_word = operands[0] if operands else ""
-        yield complain(f"mv: can't rename '{source_word}': No such file or directory")
-        return 1
-    source, target = paths
-    if target in shell.files.directories:
-        # A directory as target takes the source in under its own name.
-        target = posixpath.join(target, posixpath.basename(source))
-    # A copy of the list, since the loop adds paths to the same files.
-    for path in list(shell.files.below(source)):
-        new_path = target + path.removeprefix(source)
-        if path in shell.files.directories:
-            shell.files.make_directory(new_path)
-        else:
-            shell.files.files[new_path] = shell.files.files[path]
-    shell.files.remove(source)
-    return 0
-
-
-def _test(shell: Shell, words: list[str]) -> Run:
-    yield from ()
-    if words and words[-1] == "]":
-        words = words[:-1]
-    if len(words) == 3 and words[1] in ("=", "!="):
-        return int((words[0] == words[2]) is not (words[1] == "="))
-    if len(words) == 2:
-        operator, operand = words
-        path = shell.files.absolute(shell.cwd, operand)
-        truths = {
-            "-d": path in shell.files.directories,
-            "-e": shell.files.exists(path),
-            "-f": path in shell.files.files,
-            # Programs are no files here: a script that looks for bash goes on with sh.
-            "-x": shell.files.exists(path),
-            "-n": bool(operand),
-            "-z": not operand,
-        }
-        return int(not truths.get(operator, False))
-    return int(not (words and words[0]))
-
-
 def _stty(shell: Shell, words: list[str]) -> Run:
     window = shell.window
     if window is None or shell.stdin is not None:
@@ -314,63 +241,19 @@ def _stty(shell: Shell, words: list[str]) -> Run:
     return 0
 
 
-def _tar(shell: Shell, words: list[str]) -> Run:
-    """`tar cf - PATH...` and `tar xf -`, with `-C FOLDER`: the two halves of `kubectl cp`."""
-    letters = words[0].lstrip("-") if words else ""
-    operands = [word for word in words[1:] if not word.startswith("--")]
-    folder = shell.cwd
-    if "-C" in operands:
-        index = operands.index("-C")
-        folder = shell.files.absolute(shell.cwd, operands[index + 1])
-        del operands[index : index + 2]
-    archive = operands.pop(0) if "f" in letters and operands else "-"
-    if "c" in letters:
-        return (yield from _pack(shell, folder, operands))
-    if archive == "-":
-        data = yield from shell.read_input()
-    else:
-        data = shell.files.read(shell.files.absolute(shell.cwd, archive))
-    with tarfile.open(fileobj=io.BytesIO(data)) as members:
-        for member in members:
-            path = shell.files.absolute(folder, member.name.lstrip("/"))
-            content = members.extractfile(member)
-            if member.isdir():
-                shell.files.make_directory(path)
-            elif content is not None:
-                shell.files.make_parents(path)
-                shell.files.files[path] = content.read()
-    return 0
-
-
-def _pack(shell: Shell, folder: str, paths: list[str]) -> Run:
-    output = io.BytesIO()
-    with tarfile.open(fileobj=output, mode="w") as archive:
-        for path in paths:
-            base = shell.files.absolute(folder, path)
-            if not shell.files.exists(base):
-                yield complain(f"tar: {path}: No such file or directory")
-                return 1
-            for source in shell.files.below(base):
-                member = tarfile.TarInfo((path + source.removeprefix(base)).lstrip("/"))
-                data = shell.files.files.get(source, b"")
-                is_directory = source in shell.files.directories
-                member.size = len(data)
-                member.mtime = shell.files.created.timestamp()
-                member.type = tarfile.DIRTYPE if is_directory else tarfile.REGTYPE
-                member.mode = 0o755 if is_directory else 0o644
-                archive.addfile(member, io.BytesIO(data))
-    yield Write(STDOUT, output.getvalue())
-    return 0
-
-
 def _chroot(shell: Shell, words: list[str]) -> Run:
     """Run a command on the node below a debug pod: there is one file system for both."""
     return (yield from shell.execute(words[1:] or ["sh"]))
 
 
 COMMANDS: dict[str, Command] = {
-    "[": _test,
-    "cat": _cat,
+    **FILE_COMMANDS,
+    ":": _true,
+    "command": _command,
+    "read": _read,
+    "set": _set,
+    "shift": _shift,
+    "trap": _trap,
     "cd": _cd,
     "chroot": _chroot,
     "echo": _echo,
@@ -379,16 +262,11 @@ COMMANDS: dict[str, Command] = {
     "false": _false,
     "head": _head,
     "ls": _ls,
-    "mkdir": _mkdir,
-    "mv": _mv,
     "printf": _printf,
     "pwd": _pwd,
-    "rm": _rm,
     "seq": _seq,
     "sleep": _sleep,
     "stty": _stty,
-    "tar": _tar,
-    "test": _test,
     "true": _true,
     "whoami": _whoami,
 }

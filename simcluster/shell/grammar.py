@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 
 # Longer operators first: the first that fits is taken.
-_OPERATORS = ("&&", "||", ">>", "2>", ";", "|", "&", ">", "<", "(", ")", "\n")
+_OPERATORS = ("2>&1", ">&2", "&&", "||", ">>", "2>", ";", "|", "&", ">", "<", "(", ")", "\n")
 _REDIRECTIONS = (">", ">>", "<", "2>")
+# These say what they join: nothing follows.
+_JOINS = ("2>&1", ">&2")
 _KEYWORDS = {"then", "else", "elif", "fi", "do", "done"}
 _ENDS_COMMAND = (";", "\n", "|", "&", "&&", "||", "(", ")")
 
@@ -230,8 +232,10 @@ class Parser:
     def _for_loop(self) -> For:
         self._position += 1
         name = self._take()
-        words = []
+        # Without words it goes over the script's arguments.
+        words = ['"$@"']
         if self._peek() == "in":
+            words = []
             self._position += 1
             while self._peek() not in (";", "\n", ""):
                 words.append(self._take())
@@ -241,7 +245,9 @@ class Parser:
         command = Simple()
         while self._peek() and self._peek() not in _ENDS_COMMAND:
             word = self._take()
-            if word in _REDIRECTIONS:
+            if word in _JOINS:
+                command.redirects.append((word, ""))
+            elif word in _REDIRECTIONS:
                 command.redirects.append((word, self._take()))
             else:
                 command.words.append(word)

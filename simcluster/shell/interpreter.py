@@ -1,6 +1,6 @@
 """Running scripts: expansion, redirection, control flow."""
 
-import itertools
+import fnmatch
 import re
 from collections.abc import Callable, Generator, Mapping
 from typing import TypeVar
@@ -33,8 +33,10 @@ Steps = Generator[Effect, bytes | None, T]
 Command = Callable[["Shell", list[str]], Run]
 
 _ASSIGNMENT = re.compile(r"^([A-Za-z_]\w*)=(.*)$", re.DOTALL)
-_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*|\?)|\{([A-Za-z_]\w*)\})")
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*|[0-9?#@])|\{([A-Za-z_]\w*)\})")
+_ARITHMETIC = re.compile(r"\s*(\w+)\s*([-+*])\s*(\w+)\s*")
 _SHELLS = ("sh", "bash", "ash")
+_SPECIAL = ("?", "#", "@")
 
 
 class Exit(Exception):
@@ -43,6 +45,14 @@ class Exit(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(str(code))
         self.code = code
+
+
+class Input:
+    """What has come from outside and was not read yet."""
+
+    def __init__(self) -> None:
+        self.pending = bytearray()
+        self.ended = False
 
 
 class Shell:
@@ -68,15 +78,29 @@ class Shell:
         self.code = 0
         # What a pipe or `<` hands to the command; None reads from outside.
         self.stdin: bytes | None = None
+        self.input = Input()
+        # $0 and what follows it.
+        self.name = "sh"
+        self.arguments: list[str] = []
+        self.on_exit = ""
         self._commands = commands
         self._unknown = unknown or _unknown_command
 
     def run(self, script: str) -> Run:
         """Run a script; returns the exit code."""
         try:
-            return (yield from self._script(script))
+            code = yield from self._script(script)
         except Exit as exit_call:
-            return exit_call.code
+            code = exit_call.code
+        if self.on_exit:
+            on_exit = self.on_exit
+            self.on_exit = ""
+            yield from self._script(on_exit)
+        return code
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a command of that name."""
+        return name in self._commands or name in _SHELLS
 
     def execute(self, argv: list[str]) -> Run:
         """Run one command from its words, as exec does; returns the exit code."""
@@ -109,12 +133,49 @@ class Shell:
 
     def read_input(self) -> Steps[bytes]:
         """All of a command's standard input."""
-        if self.stdin is not None:
-            return self.stdin
-        data = b""
-        while chunk := (yield Read()):
+        data = bytearray()
+        while chunk := (yield from self.read_part()):
             data += chunk
-        return data
+        return bytes(data)
+
+    def read_part(self) -> Steps[bytes]:
+        """Some of the standard input; b"" at its end."""
+        if self.stdin is not None:
+            data = self.stdin
+            self.stdin = b""
+            return data
+        if self.input.pending:
+            data = bytes(self.input.pending)
+            self.input.pending.clear()
+            return data
+        if self.input.ended:
+            return b""
+        chunk = yield Read()
+        self.input.ended = not chunk
+        return chunk or b""
+
+    def read_exactly(self, size: int) -> Steps[bytes]:
+        """So many bytes of the standard input, fewer only at its end; the rest stays."""
+        data = bytearray()
+        while len(data) < size and (chunk := (yield from self.read_part())):
+            data += chunk
+        self._put_back(bytes(data[size:]))
+        return bytes(data[:size])
+
+    def read_line(self) -> Steps[tuple[bytes, bool]]:
+        """(a line without its end, whether it had one)."""
+        data = bytearray()
+        while b"\n" not in data and (chunk := (yield from self.read_part())):
+            data += chunk
+        line, end, rest = bytes(data).partition(b"\n")
+        self._put_back(rest)
+        return line, bool(end)
+
+    def _put_back(self, data: bytes) -> None:
+        if self.stdin is not None:
+            self.stdin = data + self.stdin
+        else:
+            self.input.pending[:0] = data
 
     def _script(self, text: str) -> Run:
         try:
@@ -138,7 +199,11 @@ class Shell:
                 yield from self._node(node.body)
             return 0
         if isinstance(node, For):
-            for word in (yield from self._words(node.words)):
+            words: list[str] = []
+            for raw in node.words:
+                for word in (yield from self._expand(raw)):
+                    words += self._matches(word) if _is_pattern(raw) else [word]
+            for word in words:
                 self.env[node.name] = word
                 self.code = yield from self._node(node.body)
             return self.code
@@ -203,9 +268,15 @@ class Shell:
 
     def _redirected(self, argv: list[str], redirects: list[tuple[str, str]]) -> Run:
         targets: dict[int, str] = {}
+        joined: dict[int, int] = {}
         stdin = self.stdin
         try:
             for operator, raw in redirects:
+                if operator == "2>&1" and STDOUT in targets:
+                    targets[STDERR] = targets[STDOUT]
+                if operator in ("2>&1", ">&2"):
+                    joined |= {STDERR: STDOUT} if operator == "2>&1" else {STDOUT: STDERR}
+                    continue
                 name = " ".join((yield from self._expand(raw)))
                 path = self.files.absolute(self.cwd, name)
                 if operator == "<":
@@ -214,15 +285,15 @@ class Shell:
                     # The file is created, and emptied by `>`, even if the command writes nothing.
                     self.files.write(path, b"", append=operator == ">>")
                     targets[STDERR if operator == "2>" else STDOUT] = path
-            return (yield from self._diverted(self._invoke(argv), targets))
+            return (yield from self._diverted(self._invoke(argv), targets, joined))
         except OSError as error:
             yield complain(f"sh: can't open {raw}: {error}")
             return 1
         finally:
             self.stdin = stdin
 
-    def _diverted(self, run: Run, targets: dict[int, str]) -> Run:
-        """The run, with what it writes to these streams put into files."""
+    def _diverted(self, run: Run, targets: dict[int, str], joined: dict[int, int]) -> Run:
+        """The run, with what it writes to these streams put into files, or into other streams."""
         reply: bytes | None = None
         while True:
             try:
@@ -232,6 +303,8 @@ class Shell:
             reply = None
             if isinstance(effect, Write) and effect.stream in targets:
                 self.files.write(targets[effect.stream], effect.data, append=True)
+            elif isinstance(effect, Write) and effect.stream in joined:
+                yield Write(joined[effect.stream], effect.data)
             else:
                 reply = yield effect
 
@@ -261,10 +334,12 @@ class Shell:
             window=self.window,
             unknown=self._unknown,
         )
-        for option, script in itertools.pairwise(argv):
-            # Also `-lc` and `-ec`, which clients send.
+        shell.stdin = self.stdin
+        shell.input = self.input
+        for place, option in enumerate(argv[:-1]):
             if option.startswith("-") and option.endswith("c"):
-                return (yield from shell.run(script))
+                shell.name, *shell.arguments = argv[place + 2 :] or ["sh"]
+                return (yield from shell.run(argv[place + 1]))
         if self.stdin is not None:
             return (yield from shell.run(self.stdin.decode(errors="replace")))
         return (yield from shell.interactive())
@@ -277,6 +352,8 @@ class Shell:
 
     def _expand(self, word: str, *, split: bool = True) -> Steps[list[str]]:
         """The words that a word stands for: none or many for an unquoted variable, else one."""
+        if word == '"$@"':
+            return list(self.arguments)
         text = ""
         position = 0
         quoted = False
@@ -323,18 +400,63 @@ class Shell:
 
     def _substitute(self, word: str, position: int) -> Steps[tuple[str, int]]:
         """The value of `$NAME`, `${NAME}`, `$?` or `$(script)`, and the place after it."""
+        if word.startswith("$((", position):
+            end = substitution_end(word, position + 1)
+            return self._calculated(word[position + 3 : end - 2]), end
         if word.startswith("$(", position):
             end = substitution_end(word, position + 1)
             script = word[position + 2 : end - 1]
             output = yield from self._captured(self._script(script))
-            return output.decode(errors="replace").rstrip("\n"), end
+            return output.decode(errors="surrogateescape").rstrip("\n"), end
         variable = _VARIABLE.match(word, position)
         if variable is None:
             return "$", position + 1
         name = variable.group(1) or variable.group(2)
-        if name == "?":
-            return str(self.code), variable.end()
+        if name in _SPECIAL or name.isdigit():
+            return self._special(name), variable.end()
         return self.env.get(name, ""), variable.end()
+
+    def _special(self, name: str) -> str:
+        """`$?`, `$#`, `$@`, `$0` or `$1`."""
+        if name == "?":
+            return str(self.code)
+        if name == "#":
+            return str(len(self.arguments))
+        if name == "@":
+            return " ".join(self.arguments)
+        words = [self.name, *self.arguments]
+        return words[int(name)] if int(name) < len(words) else ""
+
+    def _calculated(self, text: str) -> str:
+        """`$((n+1))`: two numbers or variables and an operator."""
+        match = _ARITHMETIC.fullmatch(text)
+        if match is None:
+            return "0"
+        left, right = (
+            int(word) if word.isdigit() else int(self.env.get(word) or 0)
+            for word in (match.group(1), match.group(3))
+        )
+        results = {"+": left + right, "-": left - right, "*": left * right}
+        return str(results[match.group(2)])
+
+    def _matches(self, pattern: str) -> list[str]:
+        """The paths that a pattern in the last component stands for; itself without any."""
+        folder, slash, last = pattern.rpartition("/")
+        try:
+            names = self.files.children(self.files.absolute(self.cwd, folder or "."))
+        except OSError:
+            names = []
+        expression = re.compile(fnmatch.translate(last))
+        matching = [
+            name
+            for name in names
+            if expression.match(name) and name.startswith(".") is last.startswith(".")
+        ]
+        return [f"{folder}{slash}{name}" for name in matching] or [pattern]
+
+
+def _is_pattern(raw: str) -> bool:
+    return not any(letter in raw for letter in "'\"$\\") and any(letter in raw for letter in "*?[")
 
 
 def _unknown_command(shell: Shell, argv: list[str]) -> Run:

@@ -47,6 +47,21 @@ def test_a_shell_is_opened_and_runs_a_command(walk: Walk, cluster: Cluster, make
     opened(page)
 
 
+def test_a_shell_begins_in_the_directory_of_the_address(
+    walk: Walk, visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    address = f"/clusters/{cluster.pk}/pods/{make.space}/{server(make)}/terminal?directory="
+    page = walk.open(f"{address}/etc")
+    rows = opened(page)
+    expect(rows).to_contain_text("cd '/etc'")
+    page.keyboard.type("echo in $(pwd)\n")
+    expect(rows).to_contain_text("in /etc")
+    # What a shell would take for a key is typed by nobody.
+    assert b'"directory": "/a b"' in visitor.get(f"{address}/a b").content
+    for path in ("etc", "/etc%0Areboot", "/etc%03", "/etc%1b"):
+        assert b'"directory": ""' in visitor.get(f"{address}{path}").content, path
+
+
 def test_a_lost_connection_comes_back_to_the_same_shell(
     walk: Walk, cluster: Cluster, make: Make, settings: Any
 ) -> None:

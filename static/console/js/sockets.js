@@ -1,6 +1,6 @@
-// Tickets and sockets: what the pages of logs and terminals share.
+// Tickets, sockets and requests: what the pages of logs, terminals and files share.
 
-function csrf() {
+export function csrf() {
   try {
     return JSON.parse(document.body.getAttribute("hx-headers") || "{}")["X-CSRFToken"] || "";
   } catch {
@@ -20,11 +20,23 @@ export class RequestError extends Error {
 }
 
 export async function post(address, body) {
-  const response = await fetch(address, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-CSRFToken": csrf() },
-    body: JSON.stringify(body),
-  });
+  return answerOf(
+    await fetch(address, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-CSRFToken": csrf() },
+      body: JSON.stringify(body),
+    }),
+  );
+}
+
+// `query` values that are undefined are left out; `signal` ends the request.
+export async function get(address, query = {}, signal = undefined) {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, value);
+  return answerOf(await fetch(`${address}?${parameters}`, { signal }));
+}
+
+async function answerOf(response) {
   let data = {};
   try {
     data = await response.json();

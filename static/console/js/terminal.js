@@ -148,6 +148,15 @@ function onConnected(frame, newSocket) {
   showState(back ? texts.back : texts.connected, "good");
   resize();
   terminal.focus();
+  if (!back) enterDirectory();
+}
+
+// Typed as the person would have: quoted whole, and with a blank before it that keeps it out of the history.
+let entered = false;
+function enterDirectory() {
+  if (!config.directory || entered) return;
+  entered = true;
+  send({ type: "data", data: { input: ` cd '${config.directory.replaceAll("'", "'\\''")}'\n` } });
 }
 
 function printNotice(text) {

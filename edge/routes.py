@@ -1,0 +1,18 @@
+"""Addresses whose requests and answers pass as streams, to the event-driven server.
+
+Files of containers go up and down there: they are not stored on the way, and no thread of the web
+server is held for their length.
+"""
+
+import re
+
+_PLACE = rb"/(?:api/v1/kubernetes/pods|clusters)/[^?]*/files"
+_STREAMED = (
+    (frozenset({b"GET", b"HEAD"}), re.compile(_PLACE + rb"/download/?(?:\?|\Z)")),
+    (frozenset({b"POST"}), re.compile(_PLACE + rb"/?(?:\?|\Z)")),
+)
+
+
+def is_streamed(method: bytes, target: bytes) -> bool:
+    """Whether a request is an up- or download of files."""
+    return any(method in methods and pattern.match(target) for methods, pattern in _STREAMED)

@@ -1,0 +1,1 @@
+"""Files inside containers: listed, read, written and transferred over exec."""
