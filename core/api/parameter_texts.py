@@ -177,7 +177,9 @@ def example(
     `manifest` stands for a whole Kubernetes object. `name` is the member's, whose values look
     familiar.
     """
-    if manifest is not None and (name == "content" or "allOf" in schema):
+    # The content of a file is plain text.
+    is_manifest = name == "content" and schema.get("type") != "string"
+    if manifest is not None and (is_manifest or "allOf" in schema):
         return manifest
     if "allOf" in schema:
         members: dict[str, Any] = {}

@@ -39,7 +39,7 @@ TOKENS: Mapping[str, tuple[list[str], list[str]]] = {
     "read": (["read"], []),
     "logs": (["read", "logs"], []),
     "write": (["read", "write"], []),
-    "terminal": (["read", "write", "terminal"], []),
+    "terminal": (["read", "write", "terminal", "files"], []),
     "manage": (["admin"], []),
     "store-read": (["storage:read"], []),
     "store-write": (["storage:write"], []),
@@ -65,6 +65,8 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     (NONE, "*", "kubegale:password kubegale:tokens*"),
     # A root shell on a node needs two rights that no token here has together.
     (NONE, "*", "kubegale:nodes-terminal"),
+    # Files need a scope of their own beside that to write.
+    (frozenset({"terminal"}), "*", "kubegale:pods-files*"),
     # Lists over what the caller may see: the answer is narrowed to what the token may.
     (ALL, "GET", "kubegale:store kubegale:operations-list"),
     (READ | MANAGE | NARROWED, "*", "kubegale:watch kubegale:tickets-watch"),

@@ -205,6 +205,7 @@ class FileContent(FileView):
                 ),
                 QueryParameter("tail", BOOLEAN, description="The last bytes, not the first."),
             ),
+            answer_name="FileContent",
         ),
         "put": OperationSchema(
             "Write a file's content",
@@ -212,6 +213,8 @@ class FileContent(FileView):
             body=place_members(
                 path=TEXT, content=TEXT, encoding=ENCODING, sha256=nullable(TEXT), mode=TEXT
             ),
+            answer_name="WrittenFile",
+            body_name="FileToWrite",
         ),
     }
 
