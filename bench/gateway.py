@@ -119,7 +119,8 @@ async def _forward(side: Side) -> float:
     """MB a second through a forwarded port."""
     reader, writer = await side.connect()
     writer.write(side.head(PORTFORWARD, "Connection: Upgrade", "Upgrade: SPDY/3.1"))
-    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b" 101 " in head, head
     began = time.perf_counter()
     left = MEGABYTES * 1_000_000
     while left > 0:

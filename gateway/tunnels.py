@@ -3,6 +3,8 @@
 import asyncio
 from typing import cast
 
+from django.conf import settings
+
 from clusters.raw_connections import ByteReader
 
 
@@ -17,7 +19,9 @@ class _End(asyncio.Protocol):
         self._ended = ended
 
     def data_received(self, data: bytes) -> None:
-        self._other.write(data)
+        # What still comes while the other side closes has nowhere to go.
+        if not self._other.is_closing():
+            self._other.write(data)
 
     def pause_writing(self) -> None:
         """This side does not read: the other side has to wait."""
@@ -28,9 +32,8 @@ class _End(asyncio.Protocol):
         if not self._other.is_closing():
             self._other.resume_reading()
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> None:
         self._end()
-        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
@@ -69,5 +72,8 @@ async def join(
     try:
         await ended
     finally:
-        other.close()
-        transport.close()
+        loop = asyncio.get_running_loop()
+        for left in (other, transport):
+            left.close()
+            # TLS says farewell in both directions: who goes on sending is not waited for.
+            loop.call_later(settings.GATEWAY_FAREWELL_SECONDS, left.abort)
