@@ -22,13 +22,15 @@ class WriteRecord:
     """One write: the document as JSON text, or None to delete.
 
     `resource_version` guards a deletion when the batch is guarded. `written_by`: whom the cluster
-    names as the last writers, as `history.attribution.newest_writers` gives them.
+    names as the last writers, as `history.attribution.newest_writers` gives them. `omitted`: what
+    the document leaves out of the object, None when that is not known.
     """
 
     key: Key
     data: bytes | None
     resource_version: str = ""
     written_by: bytes | None = None
+    omitted: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS storage_batch (
   namespace text COLLATE "C",
   resource_name text COLLATE "C",
   data jsonb,
-  written_by text
+  written_by text,
+  omitted text
 ) ON COMMIT DELETE ROWS;
 DELETE FROM storage_batch;
 """
@@ -84,15 +87,16 @@ _LOG_WRITTEN = insert_changes(
 _PUT = f"""
 WITH written AS (
   INSERT INTO storage_resource AS r
-    (object_id, cluster_id, resource_type, namespace, resource_name, data, written_by,
+    (object_id, cluster_id, resource_type, namespace, resource_name, data, written_by, omitted,
      create_time, update_time, change_time)
   SELECT object_id, cluster_id, resource_type, namespace, resource_name,
-         data #> '{{}}', written_by, moment, moment, moment
+         data #> '{{}}', written_by, omitted, moment, moment, moment
   FROM storage_batch, date_trunc('milliseconds', clock_timestamp()) AS moment
   ORDER BY cluster_id, resource_type, namespace, resource_name
   ON CONFLICT (cluster_id, resource_type, namespace, resource_name) DO UPDATE SET
     data = EXCLUDED.data,
     written_by = EXCLUDED.written_by,
+    omitted = EXCLUDED.omitted,
     update_time = greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond'),
     change_time = CASE WHEN r.data IS DISTINCT FROM EXCLUDED.data
       THEN greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond')
@@ -115,7 +119,7 @@ FROM generate_series(1, %s)
 """
 _COPY = """
 COPY storage_resource
-  (object_id, cluster_id, resource_type, namespace, resource_name, data, written_by, id,
+  (object_id, cluster_id, resource_type, namespace, resource_name, data, written_by, omitted, id,
    create_time, update_time, change_time)
 FROM STDIN
 """
@@ -193,7 +197,8 @@ def write(
 def _seal(record: WriteRecord) -> WriteRecord:
     data = record.data or b"null"
     sealed = seal_secrets(DocumentPlace(*_key_texts(record.key)), data)
-    return record if sealed is data else replace(record, data=sealed)
+    # What a document with a Secret in it leaves out may hold a copy.
+    return record if sealed is data else replace(record, data=sealed, omitted=None)
 
 
 def _put(records: Sequence[WriteRecord], guard: bool) -> tuple[int, int, int]:
@@ -260,12 +265,13 @@ def _upsert(records: Sequence[WriteRecord], guard: bool) -> tuple[int, int, int]
 
 
 def _copy_cells(record: WriteRecord) -> bytes:
-    """The columns of a line of COPY, from object_id to written_by."""
+    """The columns of a line of COPY, from object_id to omitted."""
     texts = (objectids.new_object_id(), *_key_texts(record.key))
     cells = [_escape(text.encode()) for text in texts]
     cells.append(_escape(record.data or b"null"))
     # \N is COPY's NULL, and must not be escaped.
-    cells.append(b"\\N" if record.written_by is None else _escape(record.written_by))
+    optional = (record.written_by, record.omitted)
+    cells += [b"\\N" if cell is None else _escape(cell) for cell in optional]
     return b"\t".join(cells)
 
 
