@@ -14,6 +14,7 @@ from access.tokens import create_api_token
 from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
+from storage_api.services import change_signal
 from tests.caller import Caller
 from tests.socket_server import socket_server
 from tests.vkube import label_nodes
@@ -40,6 +41,8 @@ def django_db_setup(
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False, aliases=["default"])
     yield
+    # A connection of its own would keep the database from being dropped.
+    change_signal.signal.close()
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)
 
