@@ -13,6 +13,8 @@ SCENARIOS = {
     "console": "bench.console",
     "fleet": "bench.fleet",
     "front": "bench.front",
+    "reads": "bench.reads",
+    "capacity": "bench.capacity",
 }
 
 
