@@ -50,16 +50,16 @@ class Fenced(Conflict):
 def fence(cluster: int, token: int) -> None:
     """Keep the lease until the transaction ends; Fenced when another collector has it."""
     with connection.cursor() as cursor:
-        # The next owner changes the row, and so waits for this lock.
+        # The collector goes on from what was committed: a database that is set to lose its last
+        # commits in a crash would leave a hole. The next owner changes the row, and so waits for
+        # this lock.
         cursor.execute(
+            "SET LOCAL synchronous_commit = on;"
             "SELECT 1 FROM storage_cluster_sync WHERE cluster_id = %s AND token = %s FOR KEY SHARE",
             [cluster, token],
         )
         if cursor.fetchone() is None:
             raise Fenced("another collector holds this cluster")
-        # The collector goes on from what was committed: a database that is set to lose its last
-        # commits in a crash would leave a hole.
-        cursor.execute("SET LOCAL synchronous_commit = on")
 
 
 def database_now() -> datetime:
