@@ -16,6 +16,8 @@ SCENARIOS = {
     "gateway": "bench.gateway",
     "small": "bench.small",
     "files": "bench.files",
+    "reads": "bench.reads",
+    "capacity": "bench.capacity",
 }
 
 

@@ -3,7 +3,6 @@
 Each frame has the seq to go on from.
 """
 
-import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +16,7 @@ from core.sockets.listening import listen
 from core.sockets.protocol import Handler, Socket, first_of, now
 from core.sockets.send_buffer import SendBuffer
 from storage_api.api.watching import MulticlusterWatch
+from storage_api.services import change_signal
 
 # How many seconds a client may read nothing. A watch waits for it, and expires by itself.
 PATIENCE = 24 * 3600.0
@@ -82,7 +82,9 @@ async def _send_changes(watch: MulticlusterWatch, outbox: SendBuffer) -> None:
             last_bookmark = moment
             await outbox.put({"type": "bookmark", "seq": watch.place, "timestamp": now()}, 0)
         if watch.idle:
-            await asyncio.sleep(settings.STORAGE_WATCH_POLL)
+            await change_signal.signal.wait_async(
+                watch.mark, watch.interest, settings.STORAGE_WATCH_POLL
+            )
 
 
 def _event(frame: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from clusters import registry
 from clusters.models import Cluster
 from core import row_cache
 from simcluster.testing import RunningCluster, running_cluster
+from storage_api.services import change_signal
 from tests.caller import Caller
 from tests.socket_server import socket_server
 from tests.vkube import label_nodes
@@ -43,6 +44,8 @@ def django_db_setup(
     yield
     # A database that somebody listens to cannot be dropped.
     row_cache.stop()
+    # A connection of its own would keep the database from being dropped.
+    change_signal.signal.close()
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)
 

@@ -23,8 +23,9 @@ from storage_api.query.paths import Path
 from storage_api.query.queries import DocumentQuery
 from storage_api.query.shapes import RESOURCE
 from storage_api.query.times import TimeStyle
-from storage_api.services import change_log, resources
+from storage_api.services import change_log, change_signal, resources
 from storage_api.services.change_log import ChangeLog, LogPosition
+from storage_api.services.change_signal import Interest
 
 NUMBERS = {"add": 1, "delete": 2, "change": 3}
 END = b'{"type":-1,"value":null}\n'
@@ -136,6 +137,7 @@ class MetricFeed(Feed):
 
 def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
     place = subscription.since
+    interest = Interest((subscription.cluster,), (subscription.resource_type,))
     sent = 0
     deadline = time.monotonic() + subscription.seconds
     next_heartbeat = time.monotonic() + settings.STORAGE_WATCH_HEARTBEAT
@@ -145,6 +147,7 @@ def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
         limit = change_log.PAGE
         if subscription.max_events > 0:
             limit = min(limit, subscription.max_events - sent)
+        mark = change_signal.signal.mark()
         entries = change_log.read_after(
             place,
             subscription.cluster,
@@ -170,7 +173,8 @@ def _parts(subscription: Subscription) -> Generator[bytes, None, None]:
             # A stream never ends a request, which would renew its connection to the database.
             connection.close_if_unusable_or_obsolete()
             rest = max(0.0, deadline - time.monotonic())
-            time.sleep(min(settings.STORAGE_WATCH_POLL, rest))
+            pause = min(settings.STORAGE_WATCH_POLL, rest)
+            change_signal.signal.wait(mark, interest, pause)
             # Nothing to send; the server gets the chance to notice that the client has gone.
             yield b""
     yield END

@@ -3,7 +3,7 @@
 And what all routes over many clusters share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -60,9 +60,11 @@ def visible_places(
     view: DialectView,
     request: Request,
     kind: Kind,
+    clusters: Iterable[Cluster] | None = None,
 ) -> list[ClusterScope]:
     """The clusters in which the caller may list the kind, with its namespaces there.
 
+    Of all registered clusters, or of `clusters`, for callers that ask about several kinds.
     Forbidden when there is none. Clusters that authorize each caller by their own rules are left
     out: what the store has of them was read with other rights.
     """
@@ -75,8 +77,8 @@ def visible_places(
     scope = authorise(view, request, act)
     return [
         ClusterScope(cluster.pk, cluster.name, _namespaces(scope, cluster))
-        for cluster in registry.clusters().filter(impersonate=False)
-        if is_visible(scope, cluster)
+        for cluster in (registry.clusters() if clusters is None else clusters)
+        if not cluster.impersonate and is_visible(scope, cluster)
     ]
 
 
@@ -160,10 +162,12 @@ def stale_places(
     """
     problems = []
     ages = []
-    clusters = registry.clusters().in_bulk([place.cluster for place in places])
+    pks = [place.cluster for place in places]
+    clusters = registry.clusters().in_bulk(pks)
+    copies_by_cluster = sync.freshness_by_cluster(pks, kind)
     for place in places:
         cluster = clusters.get(place.cluster)
-        copies = sync.kind_freshness(cluster, kind) if cluster else []
+        copies = copies_by_cluster.get(place.cluster, [])
         whole = next((copy for copy in copies if not copy.namespace), None)
         if whole is not None and whole.age is not None:
             ages.append(whole.age)

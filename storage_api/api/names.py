@@ -3,7 +3,7 @@
 Deleted objects, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from clusters import registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from clusters.resource_types import SECRETS, resource_type
+from clusters.resource_types import EVENTS, SECRETS, resource_type
 from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView
 from core.api.pagination import page_request
@@ -41,7 +41,7 @@ from storage_api.api.multicluster import (
 )
 from storage_api.services import multicluster, sync
 from storage_api.services.multicluster import ClusterScope
-from storage_api.services.sync import Freshness
+from storage_api.services.sync import CollectedKinds, Freshness
 
 MATCH = record(
     cluster_id=INTEGER,
@@ -104,12 +104,16 @@ class NameSearch(DialectView):
         if not text or "\0" in text or len(text) > 253:
             raise Invalid("q must be part of a name", field="q")
         size = min(page_request(query).size, 200)
+        collected = sync.collected_kinds(settings.STORE_FRESH_SECONDS)
         kinds = [
-            kind for kind in multicluster.collected_kinds() if (kind.group, kind.plural) != SECRETS
+            kind for kind in collected.kinds if (kind.group, kind.plural) not in (SECRETS, EVENTS)
         ]
-        visible_scopes = [(kind, self._places(request, kind)) for kind in kinds]
+        clusters = list(registry.clusters())
+        visible_scopes = [(kind, self._places(request, kind, clusters)) for kind in kinds]
         scopes, problems = _narrow(visible_scopes, list_parameter(request, "clusters"))
         ids = {place.name: place.cluster for _, places in scopes for place in places}
+        by_pk = {cluster.pk: cluster for cluster in clusters}
+        searched = [by_pk[pk] for pk in ids.values()]
         by_type = {resource_type(kind): kind for kind in kinds}
         is_deleted = boolean(query.get("deleted", "false"), "deleted")
         rows = multicluster.find_by_name(scopes, text, size, deleted=is_deleted)
@@ -119,12 +123,14 @@ class NameSearch(DialectView):
         return {
             "items": [_match(row, ids, by_type) for row in rows],
             "total": total,
-            "partial_errors": [*problems, *stale_clusters(ids)],
+            "partial_errors": [*problems, *stale_clusters(searched, collected)],
         }
 
-    def _places(self, request: Request, kind: Kind) -> list[ClusterScope]:
+    def _places(
+        self, request: Request, kind: Kind, clusters: Sequence[Cluster]
+    ) -> list[ClusterScope]:
         try:
-            return visible_places(self, request, kind)
+            return visible_places(self, request, kind, clusters)
         except Forbidden:
             # A kind that the caller may not list has no matches; the search goes on.
             return []
@@ -146,31 +152,32 @@ def _narrow(
     return narrowed, problems
 
 
-def stale_clusters(ids: Mapping[str, int]) -> list[dict[str, Any]]:
-    """A problem for each cluster with a kind whose copy is not fresh; `ids` by name."""
+def stale_clusters(clusters: Iterable[Cluster], collected: CollectedKinds) -> list[dict[str, Any]]:
+    """A problem for each cluster with a kind whose copy is not fresh."""
     problems = []
-    clusters = registry.clusters().in_bulk(list(ids.values()))
-    for name, pk in ids.items():
-        copies = sync.list_freshness(clusters[pk]) if pk in clusters else []
-        if not copies:
-            problems.append(cluster_problem(pk, name, "nothing is collected there"))
+    for cluster in clusters:
+        if cluster.pk not in collected.clusters:
+            message = "nothing is collected there"
+            problems.append(cluster_problem(cluster.pk, cluster.name, message))
             continue
-        late = _late_copy(clusters[pk], copies)
+        late = _late_copy(cluster, collected.late.get(cluster.pk, []))
         if late:
             message = (
                 f"{late.kind.plural} are {late.phase}, the store's copy may be behind: {late.error}"
             )
-            problems.append(cluster_problem(pk, name, message.rstrip(": ")))
+            problems.append(cluster_problem(cluster.pk, cluster.name, message.rstrip(": ")))
     return problems
 
 
 def _late_copy(cluster: Cluster, copies: Sequence[Freshness]) -> Freshness | None:
-    """A copy of the first kind that is not fresh."""
+    """A copy of the first kind that is not fresh, of `CollectedKinds.late`."""
     by_kind: dict[Kind, list[Freshness]] = {}
     for copy in copies:
         by_kind.setdefault(copy.kind, []).append(copy)
     for kind_copies in by_kind.values():
-        if not sync.coverage_of_copies(
+        # Without a row of the whole cluster, that one is fresh and answers for every namespace.
+        is_whole_late = any(not copy.namespace for copy in kind_copies)
+        if is_whole_late and not sync.coverage_of_copies(
             kind_copies,
             cluster.namespaces,
             settings.STORE_FRESH_SECONDS,

@@ -80,12 +80,13 @@ class Overview(DialectView):
         """
         scope = authorise(self, request, AccessAttributes("list", "clusters"))
         refuse_past(request)
-        clusters = [cluster for cluster in registry.clusters() if is_visible(scope, cluster)]
-        places = {KINDS[plural]: self._places(request, KINDS[plural]) for plural in COUNTED}
+        registered = list(registry.clusters())
+        clusters = [cluster for cluster in registered if is_visible(scope, cluster)]
+        places = {
+            KINDS[plural]: self._places(request, KINDS[plural], registered) for plural in COUNTED
+        }
         counts: Counts = {
-            kind: dict(multicluster.counts(kind_places, kind))
-            for kind, kind_places in places.items()
-            if kind_places
+            kind: dict(by_cluster) for kind, by_cluster in multicluster.counts(places).items()
         }
         is_live = (
             boolean(request.query_params.get("fresh", "false"), "fresh")
@@ -101,9 +102,11 @@ class Overview(DialectView):
         }
         return Response(answer, headers={"X-Data-Age": f"{max(ages):.3f}"} if ages else {})
 
-    def _places(self, request: Request, kind: Kind) -> list[ClusterScope]:
+    def _places(
+        self, request: Request, kind: Kind, clusters: Sequence[Cluster]
+    ) -> list[ClusterScope]:
         try:
-            return visible_places(self, request, kind)
+            return visible_places(self, request, kind, clusters)
         except Forbidden:
             # The count of this kind is null.
             return []
@@ -125,11 +128,15 @@ def _total(counts: Collection[dict[str, int] | None]) -> int | None:
     return sum(totals) if totals or not counts else None
 
 
-def _never_listed(cluster: Cluster, kinds: Collection[Kind]) -> list[Kind]:
-    """The kinds that were never collected: the store's count says nothing about them."""
-    rows = KindSync.objects.filter(cluster=cluster, listed_at__isnull=False)
-    listed = {(row.group, row.plural) for row in rows}
-    return [kind for kind in kinds if (kind.group, kind.plural) not in listed]
+def _listed_kinds(clusters: Collection[int]) -> set[tuple[int, str, str]]:
+    """(cluster's id, group, plural) of what was ever collected.
+
+    About other kinds the store's count says nothing.
+    """
+    if not clusters:
+        return set()
+    rows = KindSync.objects.filter(cluster__in=clusters, listed_at__isnull=False)
+    return set(rows.values_list("cluster_id", "group", "plural"))
 
 
 def _split_by_freshness(
@@ -141,15 +148,16 @@ def _split_by_freshness(
     """(ages in seconds of the copies that are fresh, what has to be asked of the clusters)."""
     ages: list[float] = []
     requests: LiveRequests = {}
+    all_copies: dict[int, list[Freshness]] = {}
+    if not ask_all:
+        all_copies = sync.freshness_by_cluster([cluster.pk for cluster in clusters])
     for cluster in clusters:
-        copies: dict[tuple[str, str], Freshness] = {}
-        if not ask_all:
-            # A kind that is collected by namespace has no count of the whole cluster.
-            copies = {
-                (copy.kind.group, copy.kind.plural): copy
-                for copy in sync.list_freshness(cluster)
-                if not copy.namespace
-            }
+        # A kind that is collected by namespace has no count of the whole cluster.
+        copies = {
+            (copy.kind.group, copy.kind.plural): copy
+            for copy in all_copies.get(cluster.pk, [])
+            if not copy.namespace
+        }
         for kind, kind_places in places.items():
             place = next((place for place in kind_places if place.cluster == cluster.pk), None)
             if place is None:
@@ -172,14 +180,16 @@ def _count_live(
     answers = live_counts.count_live(
         live_counts.CountRequest(by_pk[pk], kinds) for pk, kinds in requests.items()
     )
+    unanswered = {pk: set(requests[pk]) - set(answer.counts) for pk, answer in answers.items()}
+    listed = _listed_kinds([pk for pk, kinds in unanswered.items() if kinds])
     problems = []
     for pk, answer in answers.items():
         name = by_pk[pk].name
         for kind, live_count in answer.counts.items():
             counts[kind][name] = live_count
-        unanswered = set(requests[pk]) - set(answer.counts)
-        for kind in _never_listed(by_pk[pk], unanswered):
-            counts[kind][name] = None
+        for kind in unanswered[pk]:
+            if (pk, kind.group, kind.plural) not in listed:
+                counts[kind][name] = None
         message = _problem(answer)
         if message:
             problems.append(cluster_problem(pk, name, message))

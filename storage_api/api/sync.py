@@ -130,14 +130,15 @@ class StoreAge(Collector):
             labels=["cluster", "kind"],
         )
         try:
-            for cluster in registry.clusters():
-                for stored_as, copies in _by_type(sync.list_freshness(cluster)).items():
+            names = dict(registry.clusters().values_list("pk", "name"))
+            for pk, cluster_copies in sync.freshness_by_cluster(names).items():
+                for stored_as, copies in _by_type(cluster_copies).items():
                     is_watched = all(copy.phase == KindSync.Phase.WATCHING for copy in copies)
-                    watched.add_metric([cluster.name, stored_as], float(is_watched))
+                    watched.add_metric([names[pk], stored_as], float(is_watched))
                     ages = [copy.age for copy in copies if copy.age is not None]
                     # One unknown age makes that of the kind unknown.
                     if len(ages) == len(copies):
-                        age.add_metric([cluster.name, stored_as], max(ages))
+                        age.add_metric([names[pk], stored_as], max(ages))
         except DatabaseError:
             # The other metrics of the process are still of use.
             return

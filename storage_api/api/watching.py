@@ -27,8 +27,9 @@ from core.times import rfc3339
 from storage_api.api.multicluster import mask_secret, select_places, split_words
 from storage_api.api.stream_limits import LimitedStream
 from storage_api.query import selectors
-from storage_api.services import change_log, multicluster, multicluster_watch
+from storage_api.services import change_log, change_signal, multicluster, multicluster_watch
 from storage_api.services.change_log import LogPosition
+from storage_api.services.change_signal import Interest
 from storage_api.services.multicluster import ClusterScope
 from storage_api.services.multicluster_watch import WatchEntry, WatchView
 
@@ -65,6 +66,8 @@ class MulticlusterWatch:
         self._labels = labels
         self.problems: list[dict[str, Any]] = []
         self.idle = False
+        # What `change_signal` waits from.
+        self.mark = 0
         self._view, self._kinds, self._ids = self._resolve()
         after = options.get("after", "")
         if after:
@@ -77,6 +80,11 @@ class MulticlusterWatch:
     def place(self) -> int:
         """The seq up to which every change was returned."""
         return self._start.seq
+
+    @property
+    def interest(self) -> Interest:
+        """What wakes this watch."""
+        return Interest(self._ids.keys(), self._kinds.keys())
 
     def look_again(self) -> None:
         """Resolve credentials, grants, kinds and clusters again.
@@ -91,7 +99,10 @@ class MulticlusterWatch:
 
         `idle` then says whether there is nothing more to read for now.
         """
-        settled = multicluster_watch.horizon.within(SHARED)
+        self.mark = change_signal.signal.mark()
+        # What a stream was woken for is settled, whatever was known before.
+        known = multicluster_watch.horizon.within(SHARED)
+        settled = max(known, change_signal.signal.place)
         entries, reached = multicluster_watch.read_changes(self._view, self._start, settled)
         self.idle = reached >= settled
         self._start = LogPosition(reached, self._start.seen)
@@ -288,7 +299,7 @@ def _follow(watch: MulticlusterWatch) -> Generator[bytes, None, None]:
         if watch.idle:
             # A stream never ends a request, which would renew its connection to the database.
             connection.close_if_unusable_or_obsolete()
-            time.sleep(settings.STORAGE_WATCH_POLL)
+            change_signal.signal.wait(watch.mark, watch.interest, settings.STORAGE_WATCH_POLL)
             # Nothing to send; the server gets the chance to notice that the client has gone.
             yield b""
 

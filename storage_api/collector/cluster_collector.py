@@ -44,6 +44,8 @@ SETTLE_SECONDS = 0.5
 DATABASE_PAUSE = 1.0
 # Batches of one cluster that are written at the same time.
 PARALLEL_COMMITS = 3
+# Commits of one cluster that may follow each other without waiting for company.
+COMMITS_AT_ONCE = 20
 FIRST_DISCOVERY_DELAY = 0.5
 REVIEWS_PER_SECOND = 2
 BUILT_IN_KINDS = frozenset(KINDS.values())
@@ -56,8 +58,9 @@ class Intervals:
 
     Seconds: `beat` between heartbeats, `discovery` (at most) between questions for the kinds,
     `rights` (at least) between reviews of the credentials' rights, `gather` that a batch waits to
-    fill. `batch`: most items of a batch. `exclude`: kinds to leave out, as `plural` or
-    `plural.group`. `namespace_watches`: most watches of single namespaces.
+    fill once changes come faster than `CommitPace` lets them be committed singly. `batch`: most
+    items of a batch. `exclude`: kinds to leave out, as `plural` or `plural.group`.
+    `namespace_watches`: most watches of single namespaces.
     """
 
     beat: float = 2.0
@@ -67,6 +70,32 @@ class Intervals:
     exclude: tuple[str, ...] = ()
     rights: float = 10.0
     namespace_watches: int = 500
+
+
+class CommitPace:
+    """How long a batch waits for company.
+
+    A single change is committed at once, and so are as many as are usual when a person or a
+    controller changes something. Where changes go on coming, batches wait `gather` seconds to fill:
+    each commit costs the database the same, however much is in it.
+    """
+
+    def __init__(self, gather: float, now: float) -> None:
+        self._gather = gather
+        self._allowance = float(COMMITS_AT_ONCE)
+        self._counted_at = now
+
+    def wait_seconds(self, now: float) -> float:
+        """How long the batch that begins now waits; it is counted."""
+        if not self._gather:
+            return 0.0
+        # One commit is earned in each span that a full batch would have waited.
+        earned = (now - self._counted_at) / self._gather
+        self._allowance = min(COMMITS_AT_ONCE, self._allowance + earned)
+        self._counted_at = now
+        # A commit that waits is counted, too: batches wait for as long as changes keep coming.
+        self._allowance -= 1
+        return 0.0 if self._allowance >= 0 else self._gather
 
 
 class ClusterCollector:
@@ -385,19 +414,20 @@ class ClusterCollector:
         """Commit batches in order; those of a list that share no object may overtake others."""
         async with asyncio.TaskGroup() as tasks:
             commits: dict[asyncio.Task[None], frozenset[Key]] = {}
+            pace = CommitPace(self.intervals.gather, asyncio.get_running_loop().time())
             while True:
-                items = await self._next_batch()
+                items = await self._next_batch(pace)
                 keys = writer.independent_keys(items)
                 await self._wait_for_turn(commits, keys)
                 commit = tasks.create_task(self._commit(items))
                 commits[commit] = keys
 
-    async def _next_batch(self) -> list[QueueItem]:
+    async def _next_batch(self, pace: CommitPace) -> list[QueueItem]:
         items = await self._queue.take(1)
         # A caller waits for a marker; other items are written in larger batches.
         if not isinstance(items[0], FlushMarker):
             if len(self._queue) < self.intervals.batch:
-                await asyncio.sleep(self.intervals.gather)
+                await asyncio.sleep(pace.wait_seconds(asyncio.get_running_loop().time()))
             items += await self._queue.take_waiting(self.intervals.batch - 1)
         return items
 

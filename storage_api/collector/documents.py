@@ -69,12 +69,15 @@ class StoredDocument(NamedTuple):
     """What the store keeps of an object.
 
     `text`: the document as JSON. `exact`: whether it equals the cluster's own.
-    `written_by`: its last writers, as `history.attribution.newest_writers` gives them.
+    `written_by`: its last writers, as `history.attribution.newest_writers` gives them. `omitted`:
+    what the document leaves out of the object, {"managedFields": …, "lastApplied": …} as JSON;
+    None of a Secret, and where that may hold a copy of one.
     """
 
     text: bytes
     exact: bool
     written_by: bytes | None
+    omitted: bytes | None = None
 
 
 def stored_document(raw: bytes | msgspec.Raw, kind: Kind, cluster: str) -> StoredDocument:
@@ -89,10 +92,14 @@ def stored_document(raw: bytes | msgspec.Raw, kind: Kind, cluster: str) -> Store
     try:
         parts: dict[str, Any] = PARTS.decode(text)
         metadata: dict[str, Any] = PARTS.decode(parts["metadata"])
-        written_by = _last_writers(metadata.pop("managedFields", None))
+        omitted: dict[str, msgspec.Raw] = {}
+        if "managedFields" in metadata:
+            omitted["managedFields"] = metadata.pop("managedFields")
+        written_by = _last_writers(omitted.get("managedFields"))
         if "annotations" in metadata:
             annotations = PARTS.decode(metadata["annotations"])
-            if annotations.pop(LAST_APPLIED, None) is not None:
+            if LAST_APPLIED in annotations:
+                omitted["lastApplied"] = annotations.pop(LAST_APPLIED)
                 metadata |= {"annotations": annotations}
                 if not annotations:
                     del metadata["annotations"]
@@ -102,7 +109,15 @@ def stored_document(raw: bytes | msgspec.Raw, kind: Kind, cluster: str) -> Store
     # Items of a list bear neither: the API server says them once, for the list.
     parts.setdefault("apiVersion", kind.api_version)
     parts.setdefault("kind", kind.name)
-    return StoredDocument(msgspec.json.encode(parts), True, written_by)
+    return StoredDocument(msgspec.json.encode(parts), True, written_by, _omitted_text(omitted))
+
+
+def _omitted_text(omitted: dict[str, msgspec.Raw]) -> bytes | None:
+    """What a document leaves out, as JSON; None when it names Secrets."""
+    text = msgspec.json.encode(omitted)
+    # What kubectl applied is a text within the JSON: its quotes are escaped.
+    last_applied = bytes(omitted.get("lastApplied", b"")).lower()
+    return None if b"secret" in last_applied else text
 
 
 def _last_writers(

@@ -108,7 +108,7 @@ QueueItem = (
 def _size_bytes(item: QueueItem) -> int:
     match item:
         case WriteRecord(data=bytes(data)):
-            return len(data) + ITEM_OVERHEAD_BYTES
+            return len(data) + len(item.omitted or b"") + ITEM_OVERHEAD_BYTES
         case EventReport():
             return len(item.data) + ITEM_OVERHEAD_BYTES
     return ITEM_OVERHEAD_BYTES

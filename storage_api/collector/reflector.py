@@ -472,9 +472,10 @@ class Reflector:
                     document.text,
                     head.resource_version,
                     document.written_by,
+                    document.omitted,
                 )
             )
-            size += len(document.text)
+            size += len(document.text) + len(document.omitted or b"")
             if size > QUEUED_TOGETHER_BYTES:
                 await self.context.queue.put(*items)
                 items = []
@@ -577,6 +578,7 @@ class Reflector:
             document.text,
             head.resource_version,
             document.written_by,
+            document.omitted,
         )
         if document.exact:
             await queue.put(record, position)

@@ -5,6 +5,7 @@ Each batch is one transaction with the positions that it reaches, under the leas
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from django.db import transaction
 
@@ -53,7 +54,7 @@ def write(holder: LeaseHolder, items: Sequence[QueueItem]) -> int:
     Fenced when another collector has taken over the lease.
     """
     try:
-        _write_batch(holder, items, bulk.write)
+        _write_batch(holder, items, partial(bulk.write, savepoint=False))
         return 0
     except Invalid:
         # One document spoils the batch: write them one by one, and leave out those refused.

@@ -257,7 +257,7 @@ def _read_page(
     for clause in where:
         params.extend(clause.params)
     statement = _PAGE.format(
-        order=KEY_ORDER,
+        order=sql.SQL(KEY_ORDER),
         rows=rows,
         condition=sql.SQL(" AND ").join([sql.SQL("true"), *(clause.text for clause in where)]),
         wire=WIRE[kind.group in BUILT_IN],

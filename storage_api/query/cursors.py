@@ -62,6 +62,31 @@ def read_chunks(
 
 
 @db_retry.retry_on_database_error
+def read_row(
+    statement: sql.Composable,
+    params: Sequence[Any],
+    selection: Selection,
+    *,
+    reveals: bool = False,
+) -> bytes | None:
+    """The one document that the statement gives at most, as `read_chunks` gives documents.
+
+    One exchange with the database, without a cursor or transaction of its own.
+    """
+    with connection.cursor() as cursor:
+        register_type(BYTES, cursor.cursor)
+        cursor.execute(statement, params)
+        row = cursor.fetchone()
+    return None if row is None else _document(row, selection, reveals)
+
+
+def _document(row: tuple[bytes, ...], selection: Selection, reveals: bool) -> bytes:
+    if selection.reduced:
+        return _reduce_row(row, selection, reveals)
+    return unseal_or_mask(row[0], reveals=reveals)
+
+
+@db_retry.retry_on_database_error
 def _open_cursor(statement: sql.Composable, params: Sequence[Any]) -> Any:
     """A cursor that has executed the statement."""
     cursor = connection.cursor()
@@ -81,10 +106,7 @@ def _read_batches(
     fetch_size = FIRST_ROWS
     while True:
         rows = cursor.fetchall()
-        if selection.reduced:
-            texts = [_reduce_row(row, selection, reveals) for row in rows]
-        else:
-            texts = [unseal_or_mask(row[0], reveals=reveals) for row in rows]
+        texts = [_document(row, selection, reveals) for row in rows]
         if texts:
             yield texts
         if len(rows) < fetch_size:

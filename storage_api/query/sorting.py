@@ -11,7 +11,7 @@ from core.errors import Invalid
 SortKey: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
 # The API server's own order: that of etcd's keys, byte by byte.
-KEY_ORDER = sql.SQL("(r.namespace || '/' || r.resource_name) COLLATE \"C\"")
+KEY_ORDER = "(r.namespace || '/' || r.resource_name) COLLATE \"C\""
 
 _NAMESPACE = 'r.namespace COLLATE "C"'
 _NAME = 'r.resource_name COLLATE "C"'
@@ -19,6 +19,8 @@ _RESTARTS = (
     "(SELECT coalesce(sum(one::numeric), 0) FROM jsonb_path_query(r.data, "
     "'$.status.containerStatuses[*].restartCount ? (@.type() == \"number\")') AS one)"
 )
+# Spelled as in the index, which has what has no time first.
+_BY_TIME = "r.created"
 _CREATED = "coalesce(r.created, 'epoch')"
 
 # Over several clusters. Each list of columns ends with what makes a row unique, so that a page
@@ -38,11 +40,14 @@ class SortOrder:
     """One order of a cluster's list.
 
     `columns` are of the row called r; `key` gives the same of an object, without namespace and
-    name, which decide between equals.
+    name, which decide between equals. `reads_documents`: no column holds what is sorted by.
+    `by_type_key`: the index of the order begins with cluster and type_key.
     """
 
     columns: tuple[str, ...]
     key: SortKey
+    reads_documents: bool = False
+    by_type_key: bool = False
 
 
 def _restarts(manifest: Mapping[str, Any]) -> int:
@@ -55,20 +60,22 @@ ORDERS: Mapping[str, SortOrder] = {
     "name": SortOrder((_NAME, _NAMESPACE), lambda manifest: ()),
     "namespace": SortOrder((_NAMESPACE, _NAME), lambda manifest: ()),
     "created": SortOrder(
-        (_CREATED, _NAMESPACE, _NAME),
+        (_BY_TIME, _NAMESPACE, _NAME),
         lambda manifest: (manifest["metadata"].get("creationTimestamp") or "",),
+        by_type_key=True,
     ),
     "status": SortOrder(
-        ("coalesce(r.data #>> '{status,phase}', '') COLLATE \"C\"", _NAMESPACE, _NAME),
+        ("coalesce(r.status, '') COLLATE \"C\"", _NAMESPACE, _NAME),
         lambda manifest: ((manifest.get("status") or {}).get("phase") or "",),
     ),
     "node": SortOrder(
-        ("coalesce(r.data #>> '{spec,nodeName}', '') COLLATE \"C\"", _NAMESPACE, _NAME),
+        ("coalesce(r.node_name, '') COLLATE \"C\"", _NAMESPACE, _NAME),
         lambda manifest: ((manifest.get("spec") or {}).get("nodeName") or "",),
     ),
     "restarts": SortOrder(
         (_RESTARTS, _NAMESPACE, _NAME),
         lambda manifest: (_restarts(manifest),),
+        reads_documents=True,
     ),
 }
 
@@ -101,8 +108,15 @@ def _unknown_order(orders: Mapping[str, object]) -> Invalid:
 
 def order_by(columns: Sequence[str], *, descending: bool) -> sql.Composable:
     """The columns as they stand behind ORDER BY, all in the same direction."""
-    direction = " DESC" if descending else ""
-    return sql.SQL(", ").join([sql.SQL(column + direction) for column in columns])
+    terms = [sql.SQL(column + direction(column, descending=descending)) for column in columns]
+    return sql.SQL(", ").join(terms)
+
+
+def direction(column: str, *, descending: bool) -> str:
+    """What stands behind a column in ORDER BY."""
+    if column != _BY_TIME:
+        return " DESC" if descending else ""
+    return " DESC NULLS LAST" if descending else " NULLS FIRST"
 
 
 def sorted_objects(objects: list[Mapping[str, Any]], text: str) -> list[Mapping[str, Any]]:

@@ -1,6 +1,6 @@
 """One kind, one name, or everything, over many clusters at once: read from the store alone."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -171,9 +171,11 @@ def collected_version(cluster: Cluster, kind: Kind) -> Kind:
 
 def collected_kinds() -> list[Kind]:
     """Every kind that is collected in any registered cluster, each once; Events left out."""
-    rows = KindSync.objects.filter(cluster__deleted_at=None).order_by("group", "plural", "id")
-    kinds = {(row.group, row.plural): _kind_of_row(row) for row in rows}
-    return [kind for key, kind in kinds.items() if key != EVENTS]
+    rows = KindSync.objects.filter(cluster__deleted_at=None)
+    # The newest row of each: a thousand clusters have a thousand rows of the same kind.
+    newest = rows.order_by("group", "plural", "-id").distinct("group", "plural")
+    kinds = [_kind_of_row(row) for row in newest]
+    return [kind for kind in kinds if (kind.group, kind.plural) != EVENTS]
 
 
 def kind_rows(places: Sequence[ClusterScope], kind: Kind) -> Clause:
@@ -201,6 +203,29 @@ def visible_rows(places: Iterable[ClusterScope], is_type: Clause, *, by_name: bo
             params += [place.name, sorted(place.namespaces)]
     text = sql.SQL("({} AND ({}))").format(is_type.text, sql.SQL(" OR ").join(parts))
     return Clause(text, (*is_type.params, whole_clusters, *params))
+
+
+def rows_of_kinds(scopes: Iterable[tuple[Kind, Sequence[ClusterScope]]]) -> Clause:
+    """The condition for the rows of several kinds that a caller may see."""
+    # Kinds that are seen in the same places share a condition.
+    groups: dict[tuple[bool, tuple[ClusterScope, ...]], list[str]] = {}
+    for kind, places in scopes:
+        if places:
+            key = (kind == KINDS["namespaces"], tuple(places))
+            groups.setdefault(key, []).append(resource_type(kind))
+    if not groups:
+        return Clause(sql.SQL("false"))
+    texts: list[sql.Composable] = []
+    params: list[Any] = []
+    for (by_name, places), types in groups.items():
+        is_type = Clause(sql.SQL("r.resource_type = ANY (%s)"), (types,))
+        rows = visible_rows(places, is_type, by_name=by_name)
+        texts.append(rows.text)
+        params += rows.params
+    return Clause(
+        sql.SQL("({})").format(sql.SQL(" OR ").join(texts)),
+        tuple(params),
+    )
 
 
 # The first owner is a column; the rare objects with more have an index of their own. Its
@@ -378,17 +403,12 @@ def _named_rows(
     deleted: bool,
 ) -> tuple[sql.Composable, list[Any]]:
     """(a SELECT of the objects whose names contain the text, its parameters)."""
-    conditions = [kind_rows(places, kind) for kind, places in scopes if places]
-    if not conditions:
-        conditions = [Clause(sql.SQL("false"))]
+    visible = rows_of_kinds(scopes)
     parts = {
         "matches": name_contains("r.resource_name"),
-        "visible": sql.SQL(" OR ").join([clause.text for clause in conditions]),
+        "visible": visible.text,
     }
-    params = [
-        text,
-        *(param for clause in conditions for param in clause.params),
-    ]
+    params = [text, *visible.params]
     statement: sql.Composable = _NAMED.format(**parts)
     if deleted:
         statement = sql.Composed([statement, _DELETED.format(**parts)])
@@ -441,17 +461,33 @@ _STATES = {
 }
 
 
-def counts(places: Sequence[ClusterScope], kind: Kind) -> dict[str, dict[str, int]]:
-    """Cluster's name -> {"total": …, and for pods each phase, for nodes "ready", "not_ready"}."""
-    where = kind_rows(places, kind)
-    statement = sql.SQL(
-        "SELECT r.cluster_id, {}, count(*) FROM storage_resource r WHERE {} GROUP BY 1, 2"
-    ).format(sql.SQL(_STATES.get(kind.plural, "''")), where.text)
-    by_cluster: dict[str, dict[str, int]] = {place.name: {"total": 0} for place in places}
+_COUNT = sql.SQL("""
+SELECT {number}, r.cluster_id, {state}, count(*) FROM storage_resource r WHERE {rows} GROUP BY 2, 3
+""")
+
+
+def counts(
+    places_by_kind: Mapping[Kind, Sequence[ClusterScope]],
+) -> dict[Kind, dict[str, dict[str, int]]]:
+    """Kind -> cluster's name -> {"total": …, and for pods each phase, for nodes "ready", …}."""
+    kinds = [kind for kind, places in places_by_kind.items() if places]
+    by_kind: dict[Kind, dict[str, dict[str, int]]] = {}
+    for kind in kinds:
+        by_kind[kind] = {place.name: {"total": 0} for place in places_by_kind[kind]}
+    if not kinds:
+        return by_kind
+    parts: list[sql.Composable] = []
+    params: list[Any] = []
+    for number, kind in enumerate(kinds):
+        rows = kind_rows(places_by_kind[kind], kind)
+        state = sql.SQL(_STATES.get(kind.plural, "''"))
+        parts.append(_COUNT.format(number=sql.Literal(number), state=state, rows=rows.text))
+        params += rows.params
     with connection.cursor() as cursor:
-        cursor.execute(statement, where.params)
-        for name, state, count in cursor.fetchall():
-            by_cluster[name]["total"] += count
+        cursor.execute(sql.SQL("UNION ALL").join(parts), params)
+        for number, name, state, count in cursor.fetchall():
+            cluster_counts = by_kind[kinds[number]][name]
+            cluster_counts["total"] += count
             if state:
-                by_cluster[name][state] = count
-    return by_cluster
+                cluster_counts[state] = count
+    return by_kind

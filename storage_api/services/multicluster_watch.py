@@ -13,7 +13,7 @@ from typing import Any
 from django.db import connection
 from psycopg2 import sql
 
-from clusters.kinds import KINDS, Kind
+from clusters.kinds import Kind
 from clusters.resource_types import resource_type
 from core.errors import Expired
 from storage_api.protection import mask_sealed
@@ -21,7 +21,7 @@ from storage_api.query.conditions import Clause
 from storage_api.query.selectors import LabelSelection
 from storage_api.services import change_log
 from storage_api.services.change_log import PAGE, PAGE_BYTES, LogPosition
-from storage_api.services.multicluster import ClusterScope, visible_rows
+from storage_api.services.multicluster import ClusterScope, rows_of_kinds
 
 ADDED = "ADDED"
 MODIFIED = "MODIFIED"
@@ -120,29 +120,6 @@ def check_place(after: int) -> None:
 def _advise_new_list(problem: str) -> str:
     return (
         f"{problem}. What happened in between cannot be told: list again, then watch after `latest`"
-    )
-
-
-def _visible_rows(view: WatchView) -> Clause:
-    """The condition for the rows that the view may show."""
-    # Kinds that are seen in the same places share a condition.
-    groups: dict[tuple[bool, tuple[ClusterScope, ...]], list[str]] = {}
-    for kind, places in view.scopes:
-        if places:
-            key = (kind == KINDS["namespaces"], tuple(places))
-            groups.setdefault(key, []).append(resource_type(kind))
-    if not groups:
-        return Clause(sql.SQL("false"))
-    texts: list[sql.Composable] = []
-    params: list[Any] = []
-    for (by_name, places), types in groups.items():
-        is_type = Clause(sql.SQL("r.resource_type = ANY (%s)"), (types,))
-        rows = visible_rows(places, is_type, by_name=by_name)
-        texts.append(rows.text)
-        params += rows.params
-    return Clause(
-        sql.SQL("({})").format(sql.SQL(" OR ").join(texts)),
-        tuple(params),
     )
 
 
@@ -282,7 +259,7 @@ def _statement(
 ) -> tuple[sql.Composable, list[Any]]:
     """(the SELECT of the next changes, its parameters)."""
     in_range = Clause(sql.SQL("r.seq > %s AND r.seq <= %s"), (start.seq, settled))
-    clauses = [in_range, _visible_rows(view)]
+    clauses = [in_range, rows_of_kinds(view.scopes)]
     if start.seen:
         unseen = sql.SQL("NOT pg_visible_in_snapshot(r.xid, %s::pg_snapshot)")
         clauses.append(Clause(unseen, (start.seen,)))

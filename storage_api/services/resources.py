@@ -86,6 +86,7 @@ WITH written AS (
   ON CONFLICT (cluster_id, resource_type, namespace, resource_name) DO UPDATE SET
     data = EXCLUDED.data,
     written_by = NULL,
+    omitted = NULL,
     update_time = greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond'),
     change_time = CASE WHEN r.data IS DISTINCT FROM EXCLUDED.data
       THEN greatest(EXCLUDED.update_time, r.update_time + interval '1 millisecond')
@@ -196,9 +197,11 @@ def read_first(
     reveals: bool = False,
 ) -> bytes | None:
     """The JSON text of the first document of a query; None when there is none."""
-    for texts in read_chunks(replace(query, limit=1), fields, style, reveals=reveals):
-        return texts[0]
-    return None
+    columns = selection(query.shape, fields, style)
+    statement, params = select_statement(
+        replace(query, limit=1), columns, in_index=_is_index_only(query, fields)
+    )
+    return cursors.read_row(statement, params, columns, reveals=reveals)
 
 
 @retry_on_database_error

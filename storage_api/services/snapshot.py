@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.db import connection
 from psycopg2 import sql
 
 from clusters.kinds import KINDS, Kind
 from clusters.lists import ListQuery, ObjectPage
+from clusters.manifests import LAST_APPLIED
 from clusters.models import Cluster
 from clusters.resource_types import (
     BUILT_IN,
@@ -23,6 +25,7 @@ from storage_api.query.conditions import Clause, name_contains
 from storage_api.query.queries import INDEXED
 from storage_api.services import sync
 from storage_api.services.resources import index_root
+from storage_api.services.sync import CopyState, Coverage
 
 # Lists of the API server's own kinds leave apiVersion and kind out of each item; lists of custom
 # kinds do not.
@@ -47,33 +50,101 @@ def page(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage | None:
     fields = selectors.fields(query.field_selector, kind)
     if labels is None or fields is None:
         return None
-    coverage = sync.coverage(
-        cluster,
-        kind,
-        settings.STORE_FRESH_SECONDS,
-        namespace=query.namespace,
-    )
-    if coverage is None:
-        return None
     where = [
         *scope_clauses(kind, query.namespace, query.keyword, query.namespaces),
-        *scope_clauses(kind, "", "", coverage.namespaces),
         *labels.clauses,
         *fields,
     ]
     if query.troubled:
         where.append(problem_clause(kind))
-    part = _PagePart(
-        query.order,
-        query.offset,
-        query.size,
-        reads_documents=query.troubled or bool(query.order),
-    )
-    items, total = _read_page(cluster.name, kind, where, labels.labels, part)
-    # In objects other than Secrets the cluster gives out such values, and the store masks them.
-    if any(holds_sealed(item) for item in items):
+    part = _PagePart(query)
+    # A list that has to unpack every document is not begun in vain.
+    if part.reads_documents and _coverage(cluster, kind, query.namespace) is None:
         return None
-    return ObjectPage(items, total, coverage.age)
+    rows, states = _read_page(cluster, kind, where, labels.labels, part)
+    coverage = _coverage_of(states, cluster, query.namespace)
+    if coverage is not None and coverage.namespaces is not None:
+        # Collected namespace by namespace: some may refuse the kind, or remain from before.
+        where += scope_clauses(kind, "", "", coverage.namespaces)
+        rows, states = _read_page(cluster, kind, where, labels.labels, part)
+        again = _coverage_of(states, cluster, query.namespace)
+        if again is None or again.namespaces != coverage.namespaces:
+            return None
+        coverage = again
+    if coverage is None:
+        return None
+    # In objects other than Secrets the cluster gives out such values, and the store masks them.
+    if any(holds_sealed(item) for item in rows.items):
+        return None
+    return ObjectPage(rows.items, rows.total, coverage.age)
+
+
+def _coverage(cluster: Cluster, kind: Kind, namespace: str) -> Coverage | None:
+    return sync.coverage(cluster, kind, settings.STORE_FRESH_SECONDS, namespace=namespace)
+
+
+def _coverage_of(states: Sequence[CopyState], cluster: Cluster, namespace: str) -> Coverage | None:
+    return sync.coverage_of_copies(
+        states,
+        cluster.namespaces,
+        settings.STORE_FRESH_SECONDS,
+        namespace=namespace,
+    )
+
+
+_OBJECT = f"""
+SELECT states.text, r.data::text, r.omitted
+FROM (SELECT {sync.COPY_STATES} AS text) states
+LEFT JOIN storage_resource r ON r.cluster_id = %s AND r.resource_type = %s
+  AND r.namespace = %s AND r.resource_name = %s
+"""  # noqa: S608  # all parts are constants
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object as JSON, and how old the copy is in seconds."""
+
+    raw: bytes
+    age: float
+
+
+def get(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> StoredObject | None:
+    """One object as the cluster itself would give it, whole, from the store.
+
+    None when the copy is not fresh, when it has no such object (only the cluster can say that it
+    does not exist), and for Events and Secrets.
+    """
+    if (kind.group, kind.plural) in (EVENTS, SECRETS) or "\0" in f"{namespace}{name}":
+        return None
+    key = [cluster.name, resource_type(kind), namespace, name]
+    with connection.cursor() as cursor:
+        cursor.execute(_OBJECT, [*sync.copy_state_params(cluster, kind), *key])
+        states, text, omitted = cursor.fetchone()
+    coverage = _coverage_of(sync.parse_copy_states(states), cluster, namespace)
+    if coverage is None or text is None or omitted is None:
+        return None
+    document = text.encode()
+    if holds_sealed(document):
+        return None
+    return StoredObject(_complete(document, omitted.encode()), coverage.age)
+
+
+# Members are passed on as they stand: no number and no text changes.
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _complete(document: bytes, omitted_text: bytes) -> bytes:
+    """The object with what its document leaves out, as JSON."""
+    members: dict[str, Any] = _MEMBERS.decode(document)
+    metadata: dict[str, Any] = _MEMBERS.decode(members["metadata"])
+    omitted = _MEMBERS.decode(omitted_text)
+    if "lastApplied" in omitted:
+        annotations = _MEMBERS.decode(metadata.get("annotations", b"{}"))
+        metadata["annotations"] = annotations | {LAST_APPLIED: omitted["lastApplied"]}
+    if "managedFields" in omitted:
+        metadata["managedFields"] = omitted["managedFields"]
+    members["metadata"] = metadata
+    return msgspec.json.encode(members)
 
 
 _CENSUS = """
@@ -137,87 +208,109 @@ def problem_clause(kind: Kind) -> Clause:
     return Clause(sql.SQL("r.data @? %s::jsonpath"), (problems.problem_rule(kind).path,))
 
 
-@dataclass(frozen=True, slots=True)
 class _PagePart:
     """Which part of a list, and in which order.
 
-    `reads_documents`: documents have to be read to filter or to sort.
+    `reads_documents`: documents have to be read to filter or to sort. Invalid for an unknown order.
     """
 
-    order: str
-    offset: int
-    size: int
-    reads_documents: bool
+    def __init__(self, query: ListQuery) -> None:
+        self.offset = query.offset
+        self.size = query.size
+        self.in_namespace = bool(query.namespace)
+        self.reads_documents = query.troubled
+        self._columns: tuple[str, ...] = (sorting.KEY_ORDER,)
+        self._descending = False
+        self.by_type_key = False
+        if query.order:
+            order, self._descending = sorting.parse_order(query.order)
+            self._columns = order.columns
+            self.by_type_key = order.by_type_key
+            self.reads_documents = query.troubled or order.reads_documents
 
-    @property
-    def position(self) -> sql.Composable:
-        """What rows are sorted by, as one SQL expression."""
-        if not self.order:
-            return sorting.KEY_ORDER
-        order, descending = sorting.parse_order(self.order)
-        columns = sorting.order_by(order.columns, descending=descending)
-        return sql.SQL("row_number() OVER (ORDER BY {})").format(columns)
+    def order(self, *, backward: bool = False) -> sql.Composable:
+        """What rows are sorted by, or its reverse."""
+        return sorting.order_by(self._columns, descending=self._descending != backward)
 
 
-# Without documents, page and total are quicker apart: a short sort, and a count by the smallest
-# index, which begins with the type's key.
+# Without documents, page and total are quicker apart: a short walk, and a count by the smallest
+# index, which begins with the type's key. A page in the second half is walked to from the end.
 _APART = sql.SQL("""
 WITH total AS (
-  SELECT count(*) AS n FROM {source} WHERE {condition} AND r.type_key = {key}
+  SELECT count(*) AS n FROM {source} WHERE {condition} {key}
+), part AS (
+  SELECT n, {offset} <= n / 2 AS is_near, least({size}, n - {offset}) AS rest FROM total
 ), chosen AS (
-  SELECT r.id, {order} AS place FROM {source} WHERE {condition}
-  ORDER BY place OFFSET %s LIMIT %s
+  SELECT near.id, row_number() OVER () AS place FROM (
+    SELECT r.id FROM {source} WHERE {condition} {order_key} ORDER BY {order} OFFSET {offset}
+    LIMIT (SELECT CASE WHEN is_near THEN {size} ELSE 0 END FROM part)
+  ) near
+  UNION ALL
+  SELECT far.id, -row_number() OVER () FROM (
+    SELECT r.id FROM {source} WHERE {condition} {order_key} ORDER BY {reverse}
+    OFFSET (SELECT greatest(n - {offset} - {size}, 0) FROM part)
+    LIMIT (SELECT CASE WHEN is_near THEN 0 ELSE greatest(rest, 0) END FROM part)
+  ) far
 )""")
 # What has to read documents does so once, for both page and total.
 _TOGETHER = sql.SQL("""
 WITH matched AS MATERIALIZED (
-  SELECT r.id, {order} AS place FROM {source} WHERE {condition}
+  SELECT r.id, row_number() OVER (ORDER BY {order}) AS place FROM {source} WHERE {condition}
 ), total AS (
   SELECT count(*) AS n FROM matched
 ), chosen AS (
-  SELECT id, place FROM matched ORDER BY place OFFSET %s LIMIT %s
+  SELECT id, place FROM matched ORDER BY place OFFSET {offset} LIMIT {size}
 )""")
-# One row with the total alone when the page is empty.
+# One row with the total alone when the page is empty. OFFSET 0 has the few chosen documents looked
+# up one by one: how many there will be is nothing the planner can know.
 _PAGE = sql.SQL("""{parts}
-SELECT total.n, page.text FROM total LEFT JOIN LATERAL (
-  SELECT {wire} AS text, chosen.place
-  FROM chosen JOIN storage_resource r ON r.id = chosen.id
+SELECT total.n, page.text, {states} FROM total LEFT JOIN LATERAL (
+  SELECT whole.text, chosen.place FROM chosen CROSS JOIN LATERAL (
+    SELECT {wire} AS text FROM storage_resource r WHERE r.id = chosen.id OFFSET 0
+  ) whole
 ) page ON true ORDER BY page.place
 """)
 
 
 def _read_page(
-    cluster_name: str,
+    cluster: Cluster,
     kind: Kind,
     where: Sequence[Clause],
     labels: tuple[tuple[str, str], ...],
     part: _PagePart,
-) -> tuple[list[bytes], int]:
-    """(the page's objects, how many there are in all), by one statement: both of one moment."""
+) -> tuple[ObjectPage, list[CopyState]]:
+    """(the page, how fresh the copy is), by one statement: both of one moment."""
     stored_as = resource_type(kind)
     type_key = stored_as.lower()
-    source, params = _source(index_root(cluster_name, type_key), labels)
+    source, params = _source(index_root(cluster.name, type_key), labels)
     texts: list[sql.Composable] = [sql.SQL("r.cluster_id = %s AND r.resource_type = %s")]
     texts += [clause.text for clause in where]
-    params += [cluster_name, stored_as]
+    params += [cluster.name, stored_as]
     for clause in where:
         params += clause.params
+    # Within a namespace, the index of names is shorter still and has no key.
+    counts_by_key = not part.in_namespace
+    key = sql.SQL("AND r.type_key = {}").format(sql.Literal(type_key))
     parts = (_TOGETHER if part.reads_documents else _APART).format(
         source=source,
         condition=sql.SQL(" AND ").join(texts),
-        order=part.position,
-        key=sql.Literal(type_key),
+        order=part.order(),
+        reverse=part.order(backward=True),
+        offset=sql.Literal(part.offset),
+        size=sql.Literal(part.size),
+        key=key if counts_by_key else sql.SQL(""),
+        order_key=key if part.by_type_key else sql.SQL(""),
     )
-    statement = _PAGE.format(parts=parts, wire=WIRE[kind.group in BUILT_IN])
+    states = sql.SQL(sync.COPY_STATES)
+    statement = _PAGE.format(parts=parts, states=states, wire=WIRE[kind.group in BUILT_IN])
     if not part.reads_documents:
-        # The condition stands in the statement twice.
-        params += params
+        # The condition stands in the statement three times.
+        params *= 3
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*params, part.offset, part.size])
+        cursor.execute(statement, [*params, *sync.copy_state_params(cluster, kind)])
         rows: list[Any] = cursor.fetchall()
-    items = [text.encode() for _, text in rows if text is not None]
-    total = int(rows[0][0])
-    return items, total
+    items = [text.encode() for _, text, _ in rows if text is not None]
+    return ObjectPage(items, int(rows[0][0])), sync.parse_copy_states(rows[0][2])
 
 
 def _source(

@@ -5,7 +5,7 @@ Written by the collector that holds the cluster's lease; read to decide what the
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,16 +50,16 @@ class Fenced(Conflict):
 def fence(cluster: int, token: int) -> None:
     """Keep the lease until the transaction ends; Fenced when another collector has it."""
     with connection.cursor() as cursor:
-        # The next owner changes the row, and so waits for this lock.
+        # The collector goes on from what was committed: a database that is set to lose its last
+        # commits in a crash would leave a hole. The next owner changes the row, and so waits for
+        # this lock.
         cursor.execute(
+            "SET LOCAL synchronous_commit = on;"
             "SELECT 1 FROM storage_cluster_sync WHERE cluster_id = %s AND token = %s FOR KEY SHARE",
             [cluster, token],
         )
         if cursor.fetchone() is None:
             raise Fenced("another collector holds this cluster")
-        # The collector goes on from what was committed: a database that is set to lose its last
-        # commits in a crash would leave a hole.
-        cursor.execute("SET LOCAL synchronous_commit = on")
 
 
 def database_now() -> datetime:
@@ -392,52 +392,85 @@ WATCH_LAG = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Freshness:
-    """How old one kind's copy is, in one namespace or ("") in the whole cluster.
+class CopyState:
+    """How old a copy of a kind is, in one namespace or ("") in the whole cluster.
 
     `age`: seconds, or None while nothing can be said (not listed yet, or not watched now).
     `exact`: the copy holds everything as the cluster has it, also what was written through us.
     """
 
-    kind: Kind
-    resource_type: str
+    namespace: str
     phase: str
     age: float | None
     exact: bool
-    resource_version: str
-    listed_at: datetime | None
-    changed_at: datetime | None
-    error: str
-    namespace: str
 
     def serves(self, within: float) -> bool:
         """Whether the copy may answer lists that may be that many seconds old."""
         return self.exact and self.age is not None and self.age <= within
 
 
-_FRESHNESS = """
-SELECT k.kind, k.plural, k."group", k.version, k.namespaced, k.aliases,
-       k.resource_type, k.phase,
-       CASE WHEN k.phase = 'watching'
-         THEN greatest(0, extract(epoch FROM clock_timestamp() - s.beaten_at)::float8) END,
-       k.exact AND s.stored_as = c.name
-         AND (w.at IS NULL OR w.at < s.beaten_at - %s * interval '1 second'),
-       k.resource_version, k.listed_at, k.changed_at, k.error, k.namespace
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness(CopyState):
+    """The state of a kind's copy with all that is known of it."""
+
+    kind: Kind
+    resource_type: str
+    resource_version: str
+    listed_at: datetime | None
+    changed_at: datetime | None
+    error: str
+
+
+_STATE = """
+  k.namespace, k.phase,
+  CASE WHEN k.phase = 'watching'
+    THEN greatest(0, extract(epoch FROM clock_timestamp() - s.beaten_at)::float8) END,
+  k.exact AND s.stored_as = c.name
+    AND (w.at IS NULL OR w.at < s.beaten_at - %s * interval '1 second')
+"""
+_COPIES = """
 FROM storage_kind_sync k
 JOIN storage_cluster_sync s ON s.cluster_id = k.cluster_id
 JOIN clusters_cluster c ON c.id = k.cluster_id
 LEFT JOIN storage_kind_write w
   ON w.cluster_id = k.cluster_id AND w."group" = k."group" AND w.plural = k.plural
-WHERE k.cluster_id = %s
 """
+_FRESHNESS = """
+SELECT k.kind, k.plural, k."group", k.version, k.namespaced, k.aliases,
+       k.resource_type, k.resource_version, k.listed_at, k.changed_at, k.error, k.cluster_id,
+"""
+# One value, to stand in a statement that reads rows: both are then of one moment.
+COPY_STATES = f"""(
+  SELECT coalesce(json_agg(json_build_array({_STATE})), '[]'::json)::text {_COPIES}
+  WHERE k.cluster_id = %s AND k."group" = %s AND k.plural = %s AND k.version = %s
+)"""  # all parts are constants
 
 
-def _read_freshness(condition: str, *params: int | str) -> list[Freshness]:
-    """`condition`: the SQL after WHERE."""
+def copy_state_params(cluster: Cluster, kind: Kind) -> list[Any]:
+    """The parameters of COPY_STATES."""
+    return [WATCH_LAG, cluster.pk, kind.group, kind.plural, kind.version]
+
+
+def parse_copy_states(text: str | bytes) -> list[CopyState]:
+    """The states that COPY_STATES has read, for `coverage_of_copies`."""
+    return [
+        CopyState(namespace, phase, age, bool(exact))
+        for namespace, phase, age, exact in json.loads(text)
+    ]
+
+
+def _read_freshness(
+    condition: str, params: Sequence[Any], columns: str = ""
+) -> list[tuple[Any, ...]]:
+    """(cluster's id, its copy of a kind, and the further `columns`) of each row.
+
+    `condition` is the SQL after the tables, `columns` the SQL after the own ones.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_FRESHNESS + condition, [WATCH_LAG, *params])
+        statement = f"{_FRESHNESS}{_STATE}{columns}{_COPIES}{condition}"
+        cursor.execute(statement, [WATCH_LAG, *params])
         rows: list[Any] = cursor.fetchall()
-    copies = []
+    copies: list[tuple[Any, ...]] = []
     for (
         name,
         plural,
@@ -445,7 +478,7 @@ def _read_freshness(condition: str, *params: int | str) -> list[Freshness]:
         version,
         namespaced,
         aliases,
-        *columns,
+        *values,
     ) in rows:
         kind = Kind(
             name,
@@ -455,25 +488,96 @@ def _read_freshness(condition: str, *params: int | str) -> list[Freshness]:
             namespaced,
             tuple(json.loads(aliases)),
         )
-        stored_as, phase, age, exact, *others = columns
-        copies.append(Freshness(kind, stored_as, phase, age, bool(exact), *others))
+        stored_as, resource_version, listed_at, changed_at, error, pk, *state = values
+        namespace, phase, age, exact, *extra = state
+        copy = Freshness(
+            namespace=namespace,
+            phase=phase,
+            age=age,
+            exact=bool(exact),
+            kind=kind,
+            resource_type=stored_as,
+            resource_version=resource_version,
+            listed_at=listed_at,
+            changed_at=changed_at,
+            error=error,
+        )
+        copies.append((pk, copy, *extra))
     return copies
 
 
 def list_freshness(cluster: Cluster) -> list[Freshness]:
     """Every kind of a cluster that was ever collected, by group, plural and namespace."""
-    return _read_freshness('ORDER BY k."group", k.plural, k.namespace', cluster.pk)
+    return freshness_by_cluster([cluster.pk]).get(cluster.pk, [])
+
+
+@dataclass(frozen=True, slots=True)
+class CollectedKinds:
+    """What is collected anywhere, and what of it may be behind.
+
+    `kinds`: each once, in the version of its newest row. `clusters`: the ids of those in which
+    anything is collected. `late`: cluster's id -> the copies of kinds that are not followed in the
+    whole cluster now, or whose copy is too old.
+    """
+
+    kinds: list[Kind]
+    clusters: frozenset[int]
+    late: dict[int, list[Freshness]]
+
+
+# Of the many copies that are fresh only one row for each kind is read.
+_COLLECTED = """
+JOIN (
+  SELECT max(m.id) AS id, m."group", m.plural, array_agg(DISTINCT m.cluster_id) AS clusters
+  FROM storage_kind_sync m JOIN clusters_cluster x ON x.id = m.cluster_id
+  WHERE x.deleted_at IS NULL GROUP BY m."group", m.plural
+) member ON member."group" = k."group" AND member.plural = k.plural
+WHERE c.deleted_at IS NULL AND (
+  k.id = member.id OR NOT (
+    k.namespace = '' AND k.phase = 'watching' AND s.beaten_at IS NOT NULL
+    AND extract(epoch FROM clock_timestamp() - s.beaten_at) <= %s))
+ORDER BY k."group", k.plural, k.namespace
+"""
+
+
+def collected_kinds(within: float) -> CollectedKinds:
+    """What is collected in registered clusters; late is what is older than `within` seconds."""
+    kinds: dict[tuple[str, str], Kind] = {}
+    clusters: set[int] = set()
+    copies: dict[int, list[Freshness]] = {}
+    columns = ", k.id = member.id, CASE WHEN k.id = member.id THEN member.clusters END"
+    for pk, copy, *extra in _read_freshness(_COLLECTED, [within], columns):
+        is_newest, members = extra
+        if is_newest:
+            kinds[copy.kind.group, copy.kind.plural] = copy.kind
+            clusters.update(members)
+        if copy.age is None or copy.age > within or copy.namespace:
+            copies.setdefault(pk, []).append(copy)
+    return CollectedKinds(list(kinds.values()), frozenset(clusters), copies)
 
 
 def kind_freshness(cluster: Cluster, kind: Kind) -> list[Freshness]:
     """One kind, in its version: in the whole cluster, and where it is followed by namespace."""
-    return _read_freshness(
-        'AND k."group" = %s AND k.plural = %s AND k.version = %s',
-        cluster.pk,
-        kind.group,
-        kind.plural,
-        kind.version,
-    )
+    return freshness_by_cluster([cluster.pk], kind).get(cluster.pk, [])
+
+
+def freshness_by_cluster(
+    clusters: Collection[int], kind: Kind | None = None
+) -> dict[int, list[Freshness]]:
+    """Cluster's id -> as `kind_freshness`, or (without a kind) as `list_freshness`.
+
+    Clusters without copies are left out.
+    """
+    condition = "WHERE k.cluster_id = ANY (%s)"
+    params: list[Any] = [list(clusters)]
+    if kind is not None:
+        condition += ' AND k."group" = %s AND k.plural = %s AND k.version = %s'
+        params += [kind.group, kind.plural, kind.version]
+    condition += ' ORDER BY k.cluster_id, k."group", k.plural, k.namespace'
+    by_cluster: dict[int, list[Freshness]] = {}
+    for pk, copy in _read_freshness(condition, params):
+        by_cluster.setdefault(pk, []).append(copy)
+    return by_cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,7 +608,7 @@ def coverage(
 
 
 def coverage_of_copies(
-    copies: Iterable[Freshness],
+    copies: Iterable[CopyState],
     accessible: Collection[str],
     within: float,
     *,
@@ -516,7 +620,7 @@ def coverage_of_copies(
     Not `exact`: the age alone counts.
     """
 
-    def usable_age(copy: Freshness) -> float | None:
+    def usable_age(copy: CopyState) -> float | None:
         is_fresh = copy.age is not None and copy.age <= within
         return copy.age if is_fresh and (copy.exact or not exact) else None
 

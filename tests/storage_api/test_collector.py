@@ -11,6 +11,7 @@ import yaml
 from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
+from storage_api.collector.cluster_collector import COMMITS_AT_ONCE, CommitPace
 from storage_api.models import Change, Event, KindSync, Resource
 from storage_api.protection import unseal_all
 from storage_api.services import multicluster
@@ -290,3 +291,16 @@ def test_credentials_that_may_not_list_everything_are_followed_where_they_may(
         eventually(lambda: Resource.objects.filter(resource_name="seen").exists())
         eventually(lambda: KindSync.objects.filter(plural="pods", phase="refused").exists())
     assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_single_changes_do_not_wait_for_company_and_floods_do() -> None:
+    pace = CommitPace(gather=0.05, now=0.0)
+    burst = [pace.wait_seconds(now=0.0) for _ in range(COMMITS_AT_ONCE)]
+    assert burst == [0.0] * COMMITS_AT_ONCE
+    # Batches that follow each other wait, as long as they go on coming.
+    moment = 0.0
+    for _ in range(100):
+        assert pace.wait_seconds(moment) == 0.05
+        moment += 0.05
+    # A quiet second later the next change is committed at once again.
+    assert pace.wait_seconds(moment + 1.0) == 0.0

@@ -163,7 +163,7 @@ def matching(kind: str = "Pod", **found: Any) -> tuple[Clause, ...]:
                 conditions.equals("namespace", "ns-3"),
                 conditions.equals("resource_name", "name-3"),
             ),
-            {"key", "across"},
+            {"key", "across", "by_name"},
         ),
         (lambda: typed("pod"), {"listing"}),
         (lambda: typed("pod", namespace="ns-3,ns-4"), {"listing"}),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
 
 from access.tokens import create_api_token
 from clusters import registry
@@ -339,3 +340,86 @@ def _steady(data: Any) -> Any:
         }
         for part in whole
     ]
+
+
+def test_one_object_is_as_whole_out_of_the_store_as_in_the_cluster(
+    collected: tuple[RunningCluster, Cluster, Caller],
+) -> None:
+    server, cluster, caller = collected
+    target = {"cluster_id": cluster.pk, "namespace": "a"}
+    applied = "kubectl.kubernetes.io/last-applied-configuration"
+    copies = {"metadata": {"annotations": {applied: '{"kind":"Secret","data":{"k":"aGlkZGVu"}}'}}}
+    server.load(
+        "configmaps",
+        [
+            {"metadata": {"name": "plain", "namespace": "a"}, "data": {"n": "1e2"}},
+            {"metadata": {"name": "copy", "namespace": "a", **copies["metadata"]}},
+        ],
+    )
+    server.load("secrets", [{"metadata": {"name": "hidden", "namespace": "a"}, "data": {}}])
+    eventually(lambda: "X-Data-Age" in caller.raw("GET", "configmaps/plain", **target))
+    for path in ("pods/other-0", "pods/other-8", "configmaps/plain"):
+        server.requests.clear()
+        kept = caller.raw("GET", path, **target)
+        assert not [request for request in server.requests if request.path.endswith(path)]
+        assert 0 <= float(kept["X-Data-Age"]) < 10
+        live = caller.raw("GET", path, fresh="true", **target)
+        assert "X-Data-Age" not in live
+        assert kept.json() == live.json()
+    metadata = caller.data("GET", "pods/other-0", **target)["metadata"]
+    assert metadata["managedFields"]
+    assert metadata["annotations"][applied] == "{}"
+    # What only the cluster may show, or alone can tell.
+    for path in ("secrets/hidden", "configmaps/copy"):
+        assert "X-Data-Age" not in caller.raw("GET", path, **target)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM storage_resource WHERE omitted LIKE '%aGlkZGVu%'")
+        assert cursor.fetchone() is None
+    assert caller.code("GET", "configmaps/missing", **target) == 1004
+    # What the caller changed is in what is read next.
+    for number in range(3):
+        changed = {"data": {"n": str(number)}}
+        headers = {"content_type": "application/merge-patch+json"}
+        assert caller.code("PATCH", "configmaps/plain", changed, **headers, **target) == 0
+        assert caller.data("GET", "configmaps/plain", **target)["data"] == changed["data"]
+
+
+def test_workloads_pods_and_events_come_without_managed_fields(
+    collected: tuple[RunningCluster, Cluster, Caller],
+) -> None:
+    server, cluster, caller = collected
+    labels = {"app": "stripped"}
+    managed = [{"manager": "kubectl", "operation": "Update"}]
+    workload = {
+        "metadata": {"name": "stripped", "namespace": "a", "uid": "stripped-1"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "serviceName": "s"},
+    }
+    owner = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "name": "stripped",
+        "uid": "stripped-1",
+    }
+    metadata = {"namespace": "a", "managedFields": managed}
+    pod = {
+        "metadata": {
+            **metadata,
+            "name": "stripped-0",
+            "labels": labels,
+            "ownerReferences": [{**owner, "controller": True}],
+        },
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    }
+    event = {
+        "metadata": {**metadata, "name": "stripped.1"},
+        "involvedObject": {"kind": "StatefulSet", "name": "stripped", "uid": "stripped-1"},
+        "reason": "Tested",
+    }
+    server.load("statefulsets.apps", [workload])
+    server.load("pods", [pod])
+    server.load("events", [event])
+    target = {"cluster_id": cluster.pk, "namespace": "a"}
+    for path in ("statefulsets/stripped/pods", "statefulsets/stripped/events", "events"):
+        items = caller.data("GET", path, **target)["items"]
+        assert items, path
+        assert "managedFields" not in items[0]["metadata"], path

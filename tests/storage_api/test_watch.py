@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,8 +19,9 @@ from access.tokens import create_api_token
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from storage_api.models import Change, KindSync
-from storage_api.services import bulk, sync
+from storage_api.services import bulk, change_log, change_signal, sync
 from storage_api.services.bulk import WriteRecord
+from storage_api.services.change_signal import Interest
 from storage_api.services.resources import Key
 from storage_api.services.sync import WatchScope
 from tests.caller import Caller
@@ -309,3 +311,48 @@ def _opens(server: Store, headers: dict[str, str]) -> bool:
         return session.getresponse().status == 200
     finally:
         session.close()
+
+
+def test_a_change_is_told_at_once_and_not_when_streams_look_again(
+    admin: Caller, settings: Any, fleet: tuple[Cluster, Cluster]
+) -> None:
+    settings.STORAGE_WATCH_POLL = 60.0
+    settings.STORAGE_WATCH_SECONDS = 60.0
+    began = time.monotonic()
+    events = iter(Stream(admin, clusters="east", kinds="pods"))
+    assert next(events)["type"] == "BOOKMARK"
+    for number in range(3):
+        # Changes of others, and of other kinds, are nothing to wake up for.
+        write("west", "Pod", f"other-{number}", status={})
+        write("east", "Node", f"other-{number}", "", status={})
+        write("east", "Pod", f"p{number}", status={})
+        assert next(events)["name"] == f"p{number}"
+    assert time.monotonic() - began < 50
+
+
+def test_a_wait_misses_nothing_that_came_between_looking_and_waiting(
+    fleet: tuple[Cluster, Cluster],
+) -> None:
+    began = time.monotonic()
+    pods = Interest(("east",), ("Pod",))
+    mark = change_signal.signal.mark()
+    write("east", "Pod", "early", status={})
+    eventually(lambda: change_signal.signal.place >= change_log.horizon())
+    # It was announced before anybody waited.
+    change_signal.signal.wait(mark, pods, 60.0)
+    mark = change_signal.signal.mark()
+    threading.Timer(0.2, connection_closed(write, "east", "Pod", "late", status={})).start()
+    change_signal.signal.wait(mark, pods, 60.0)
+    assert time.monotonic() - began < 50
+
+
+def connection_closed(function: Any, *args: Any, **values: Any) -> Any:
+    """The call for a thread of its own, which leaves no connection behind."""
+
+    def call() -> None:
+        try:
+            function(*args, **values)
+        finally:
+            connection.close()
+
+    return call

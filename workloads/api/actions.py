@@ -6,6 +6,7 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
 from clusters.lists import ListQuery
+from clusters.manifests import prune
 from core.api.audit import annotate
 from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import Page
@@ -273,8 +274,10 @@ class WorkloadPods(WorkloadView):
         )
         page = page_request(request.query_params)
         pods = ownership.list_pods(ref)
+        # As in other lists.
+        shown = [prune(pod) for pod in pods[page.offset : page.offset + page.size]]
         return Page(
-            pods[page.offset : page.offset + page.size],
+            shown,
             len(pods),
             page.page,
             page.size,

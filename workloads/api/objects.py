@@ -128,6 +128,13 @@ class ObjectView(DialectView):
         return target.namespace
 
 
+def aged(answer: Any, age: float | None) -> Any:
+    """The answer, with X-Data-Age when it is out of the store: only the store's copy has an age."""
+    if age is None:
+        return answer
+    return Response(answer, headers={"X-Data-Age": f"{age:.3f}"})
+
+
 def raw_page(listing: ObjectPage, page: PageRequest) -> Page:
     """A page of raw objects, which go out without being parsed."""
     items = [orjson.Fragment(item) for item in listing.items]
@@ -201,7 +208,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             generic=True,
         ),
         "retrieve": OperationSchema(
-            "One object", KUBERNETES_OBJECT, query=(*ITEM, AT), generic=True
+            "One object", KUBERNETES_OBJECT, query=(*ITEM, FRESH, AT), generic=True
         ),
         "create": OperationSchema(
             "Create an object",
@@ -252,11 +259,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
                 query,
                 live=target.flag("fresh"),
             )
-        answer = raw_page(listing, page)
-        # Only the store's copy has an age.
-        if listing.age is None:
-            return answer
-        return Response(answer, headers={"X-Data-Age": f"{listing.age:.3f}"})
+        return aged(raw_page(listing, page), listing.age)
 
     def query(
         self,
@@ -294,8 +297,14 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
                     at=at,
                 )
             )
-        raw = lists.get_object(target.cluster(), self.kind, name, namespace=namespace)
-        return self.visible_object(raw, scope)
+        raw, age = lists.read_object(
+            target.cluster(),
+            self.kind,
+            name,
+            namespace=namespace,
+            live=target.flag("fresh"),
+        )
+        return aged(self.visible_object(raw, scope), age)
 
     def create(self, request: Request) -> Any:
         """The created object."""

@@ -14,7 +14,7 @@ from clusters.models import Cluster
 from clusters.wire import CHUNK_SIZE, Chunk
 from core.errors import Forbidden, Invalid, NotFound
 from storage_api.services import multicluster
-from workloads.objects.lists import item_matcher
+from workloads.objects.lists import item_matcher, prune_item
 
 MAX_EVENTS = 20_000
 
@@ -49,7 +49,8 @@ def list_events(
         events = [event for part in parts for event in part]
     events.sort(key=event_series.raw_moment, reverse=True)
     page = events[query.offset : query.offset + query.size]
-    return ObjectPage([event_series.with_count(item) for item in page], len(events))
+    items = [prune_item(event_series.with_count(item)) for item in page]
+    return ObjectPage(items, len(events))
 
 
 def _read_events(

@@ -51,7 +51,7 @@ def _list_live(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage:
         if query.namespace or not cluster.namespaces:
             raise
         listing = _read_by_namespace(client, kind, query, cluster.namespaces)
-    strip = masked_secret if is_secret(kind) else _prune_item
+    strip = masked_secret if is_secret(kind) else prune_item
     return ObjectPage([strip(item) for item in listing.items], listing.total)
 
 
@@ -115,7 +115,8 @@ def _accessible_namespaces(
     return ObjectPage(items, len(items))
 
 
-def _prune_item(item: bytes) -> bytes:
+def prune_item(item: bytes) -> bytes:
+    """An object's JSON as lists give it: without managedFields and what kubectl last applied."""
     # Most items have neither; looking for the text is much cheaper than parsing each.
     if b"managedFields" in item or b"last-applied-configuration" in item:
         return orjson.dumps(prune(orjson.loads(item)))
@@ -220,6 +221,20 @@ def get_object(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") 
         namespace,
         lambda: client.get(kind, name, namespace=namespace or None),
     )
+
+
+def read_object(
+    cluster: Cluster, kind: Kind, name: str, *, namespace: str = "", live: bool = False
+) -> tuple[bytes, float | None]:
+    """(one object's JSON, its age in seconds): as `list_objects`, from the store or the cluster.
+
+    Both give the object whole. The age is None when the cluster was asked; raises as `get_object`.
+    """
+    if settings.LISTS_FROM_STORE and not (live or is_secret(kind) or cluster.impersonate):
+        stored = snapshot.get(cluster, kind, name, namespace=namespace)
+        if stored is not None:
+            return stored.raw, stored.age
+    return get_object(cluster, kind, name, namespace=namespace), None
 
 
 def peek(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> bytes | None:
