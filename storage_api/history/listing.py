@@ -96,7 +96,7 @@ def read_piece(
         params += clause.params
     statement = _PIECE.format(
         rows=rows,
-        key=KEY_ORDER,
+        key=sql.SQL(KEY_ORDER),
         condition=sql.SQL(" AND ").join([sql.SQL("true"), *(clause.text for clause in where)]),
         bytes=sql.Literal(BYTES),
     )
