@@ -1,6 +1,7 @@
 """One client's connection: requests are read whole, forwarded, and answered in order."""
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edge.connections import Connection
@@ -646,7 +647,9 @@ class Session:
             return
         self.state = FAREWELL
         if self._client.transport.can_write_eof():
-            self._client.transport.write_eof()
+            # The client may have closed the connection since its last bytes.
+            with suppress(OSError):
+                self._client.transport.write_eof()
         deadline = self._loop.time() + FAREWELL_SECONDS
         left = self._drain
         try:
