@@ -174,7 +174,7 @@ async def _http(scope: Message, receive: Receive, send: Send) -> None:
         await serve_exchange(scope, receive, send)
         return
     status = 404
-    body = b'{"error":"this port serves WebSocket connections and transfers of files only"}'
+    body = b'{"error":"this port serves WebSocket connections only"}'
     if scope["path"] in {"/healthz", "/healthz/"}:
         status = 200
         body = b'{"status":"ok"}'
