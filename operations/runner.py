@@ -131,11 +131,12 @@ def _call_runner(row: Operation) -> RequeueAfter | None:
     """The runner's Again; None when the operation has ended, which this records."""
     runner = cast(Runner, import_string(settings.OPERATIONS[row.kind]["run"]))
     try:
-        lifecycle.heartbeat(row)
         with (
             tracing.resume(f"operation {row.kind}", row.trace),
             impersonation.act_as(_requester(row)),
         ):
+            # Asking for the requester's right may ask the cluster, in their name as well.
+            lifecycle.heartbeat(row)
             outcome = runner(row)
     except Cancelled:
         lifecycle.finish_cancelled(row)

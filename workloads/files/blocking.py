@@ -1,7 +1,9 @@
 """Small calls to a container's files from threads of the web server, each with a time limit."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -14,11 +16,23 @@ from workloads.files.containers import Container, find_container
 from workloads.files.failures import timed_out
 
 T = TypeVar("T")
+R = TypeVar("R")
 Work = Callable[[Container], Awaitable[T]]
 
 
 class DebugNeeded(Exception):
     """Only a debug container reaches the files: the right for it is to be checked first."""
+
+
+def _run_to_end(run: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    """What the coroutine returns, on an event loop of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(run())
+    # A thread has one running loop at most, so this one takes another thread.
+    with ThreadPoolExecutor(1, thread_name_prefix="files") as pool:
+        return pool.submit(copy_context().run, asyncio.run, run()).result()
 
 
 def call_container(
@@ -49,4 +63,4 @@ def call_container(
         finally:
             await client.close()
 
-    return asyncio.run(run())
+    return _run_to_end(run)
