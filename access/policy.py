@@ -223,6 +223,7 @@ RULES: Mapping[tuple[str, str], AccessRule] = {
     ("", "orders"): PLATFORM,
     ("", "plans"): PLANS,
     ("", "manifests"): MANIFESTS,
+    ("", "releases"): ORDINARY,
     ("", "storage"): STORE,
 }
 # Kinds that may be listed without naming a cluster: the answer is then narrowed to the clusters

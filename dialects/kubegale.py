@@ -57,6 +57,7 @@ from workloads.api.manifests import (
     ExportManifests,
     ValidateManifests,
 )
+from workloads.api.releases import ReleaseViewSet
 from workloads.api.schemas import KindSchema
 from workloads.api.streams import (
     WORKLOADS_WITH_LOGS,
@@ -394,6 +395,16 @@ def _cluster_routes() -> Iterator[URLPattern]:
     )
 
 
+def _release_routes() -> Iterator[URLPattern]:
+    """Helm releases, read only."""
+    yield _route("releases", "releases-list", ReleaseViewSet, {"get": "list"})
+    yield _route("releases/<str:name>", "releases-detail", ReleaseViewSet, {"get": "retrieve"})
+    yield _route(
+        "releases/<str:name>/history", "releases-history", ReleaseViewSet, {"get": "history"}
+    )
+    yield _route("releases/<str:name>/diff", "releases-diff", ReleaseViewSet, {"get": "diff"})
+
+
 def _manifest_routes() -> Iterator[URLPattern]:
     """Texts of many manifests, and one object over many clusters."""
     yield _route("manifests/validate", "manifests-validate", ValidateManifests)
@@ -537,6 +548,7 @@ def _access_routes() -> Iterator[URLPattern]:
 def _routes() -> Iterator[URLPattern]:
     yield from _cluster_routes()
     yield from _manifest_routes()
+    yield from _release_routes()
     yield from _operation_routes()
     yield from _order_routes()
     yield from _stream_routes()
