@@ -327,6 +327,18 @@ def test_waiting_ends_when_the_pods_are_ready(manifests: Manifests) -> None:
     assert live["status"]["availableReplicas"] == 1
 
 
+def test_names_that_no_row_can_hold_are_refused(
+    admin: Caller, cluster: Cluster, space: str
+) -> None:
+    odd = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a\0b"}})
+    targets = [{"cluster_id": cluster.pk, "namespace": space}]
+    body = {"content": f"{odd}\n", "targets": targets, "wait": True}
+    assert admin.code("POST", "manifests/apply", body) == 1001
+    alone = {"cluster_id": cluster.pk, "namespace": space, "content": odd}
+    documents = admin.data("POST", "manifests/apply", alone)["documents"]
+    assert (documents[0]["action"], documents[0]["code"]) == ("failed", 1001)
+
+
 # --- rights ---------------------------------------------------------------------------------------
 def test_rights_are_asked_for_each_document_before_the_first_is_sent(
     person: Person, cluster: Cluster, space: str, admin: Caller

@@ -16,7 +16,7 @@ from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import DomainError, Forbidden, Invalid, NamespaceNotFound, NotFound
 from workloads.actions.protection import protection_reason
-from workloads.manifests.documents import CRD, Manifest, PlannedObject
+from workloads.manifests.documents import CRD, Manifest, PlannedObject, printable
 from workloads.manifests.masking import without_values
 from workloads.manifests.order import in_apply_order
 from workloads.objects import lists, writes
@@ -64,7 +64,11 @@ class ApplyResult:
 
     def summary(self) -> dict[str, Any]:
         """{"index","kind","namespace","name","action","msg"}: never a value of the object."""
-        return {**self.planned.identity(), "action": self.action, "msg": self.message}
+        return {
+            **self.planned.identity(),
+            "action": self.action,
+            "msg": printable(self.message),
+        }
 
 
 def check_field_manager(name: object) -> str:

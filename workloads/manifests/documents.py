@@ -112,10 +112,15 @@ class PlannedObject:
         """{"index","kind","namespace","name"}: how answers name the object."""
         return {
             "index": self.manifest.index,
-            "kind": self.kind_name,
-            "namespace": self.namespace,
-            "name": self.name,
+            "kind": printable(self.kind_name),
+            "namespace": printable(self.namespace),
+            "name": printable(self.name),
         }
+
+
+def printable(text: str) -> str:
+    """The text without NUL characters, which PostgreSQL stores in no row."""
+    return text.replace("\x00", "\ufffd")
 
 
 class KindResolver:

@@ -1,14 +1,17 @@
 """Objects of a cluster as manifests for another one: without what the cluster filled in."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
+
+import orjson
 
 from clusters import registry
 from clusters.kinds import KINDS, Kind
-from clusters.lists import list_all
 from clusters.manifest_text import editable_object
 from clusters.manifests import Object, to_yaml
 from clusters.models import Cluster
+from clusters.wire import Chunk
 from core.errors import Invalid
 from workloads.manifests.order import kind_place
 
@@ -34,6 +37,8 @@ DEFAULT_KINDS = (
     "limitranges",
 )
 MAX_EXPORTED = 5000
+MAX_EXPORTED_BYTES = 32 * 1024 * 1024
+EXPORT_CHUNK = 50
 # Filled in by the API server, whatever the kind.
 SERVER_METADATA = (
     "creationTimestamp",
@@ -83,18 +88,43 @@ def read_objects(
     """
     client = registry.client(cluster)
     objects: list[Object] = []
+    size = 0
+
+    def read(kind: Kind, chunks: Iterator[Chunk]) -> tuple[list[Object], int]:
+        # A list that expired is read again, so nothing is counted before its end.
+        listed: list[Object] = []
+        listed_size = 0
+        for chunk in chunks:
+            for raw in map(bytes, chunk.items or []):
+                # Items of a list do not say what they are.
+                obj = {"apiVersion": kind.api_version, "kind": kind.name, **orjson.loads(raw)}
+                if not is_generated(obj):
+                    listed.append(obj)
+                    listed_size += len(raw)
+            _check_limits(len(objects) + len(listed), size + listed_size)
+        return listed, listed_size
+
     for kind, namespace in places:
-        for item in list_all(client, kind, namespace, labelSelector=selector):
-            # Items of a list do not say what they are.
-            obj = {"apiVersion": kind.api_version, "kind": kind.name, **item}
-            if not is_generated(obj):
-                objects.append(obj)
-        if len(objects) > MAX_EXPORTED:
-            raise Invalid(
-                f"more than {MAX_EXPORTED} objects; narrow the kinds or the selector",
-                field="kinds",
-            )
+        listed, listed_size = client.read_list(
+            partial(read, kind),
+            kind,
+            namespace=namespace or None,
+            # A ConfigMap may have a megabyte.
+            limit=EXPORT_CHUNK,
+            query={"labelSelector": selector},
+        )
+        objects += listed
+        size += listed_size
     return sorted(objects, key=_export_place)
+
+
+def _check_limits(count: int, size: int) -> None:
+    if count > MAX_EXPORTED or size > MAX_EXPORTED_BYTES:
+        raise Invalid(
+            f"more than {MAX_EXPORTED} objects or {MAX_EXPORTED_BYTES >> 20} MiB;"
+            " narrow the kinds or the selector",
+            field="kinds",
+        )
 
 
 def _export_place(obj: Object) -> tuple[int, str, str, str]:
