@@ -35,6 +35,8 @@ def build_entry(event: Any, who: Mapping[str, Any], error: DomainError | None) -
     """
     act = event.act
     facts = event.facts
+    # Of many acts in one request each may end in its own way.
+    error = facts.get("error") or error
     cluster = _find_cluster(act)
     columns = dict(who)
     if facts.get("username") is not None:

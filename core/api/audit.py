@@ -77,7 +77,8 @@ def record(request: AnyRequest, act: AccessAttributes, *, allowed: bool = True) 
 def annotate(request: AnyRequest, **facts: Any) -> None:
     """Add facts to the latest event.
 
-    `name`, `before` and `after` (an object's bytes), `username`, `details` (never a secret).
+    `name`, `before` and `after` (an object's bytes), `username`, `details` (never a secret), and
+    `error`, the DomainError of an act that failed within a request that succeeds.
     """
     if pending := pending_events(request):
         pending[-1].facts |= facts

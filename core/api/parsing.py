@@ -143,16 +143,16 @@ def integer(
 ) -> int:
     """A whole number within bounds, as JSON or as text; Invalid for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise Invalid(f"{name} must be a whole number")
+        raise Invalid(f"{name} must be a whole number", field=name)
     # Python reads 1_0 and the digits of every script, too.
     if isinstance(value, str) and not WHOLE_NUMBER.match(value):
-        raise Invalid(f"{name} must be a whole number")
+        raise Invalid(f"{name} must be a whole number", field=name)
     number = int(value)
     if not -(2**63) <= number < 2**63:
-        raise Invalid(f"{name} has more than 64 bits")
+        raise Invalid(f"{name} has more than 64 bits", field=name)
     if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
         bounds = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-        raise Invalid(f"{name} must be {bounds}")
+        raise Invalid(f"{name} must be {bounds}", field=name)
     return number
 
 

@@ -156,7 +156,9 @@ def test_a_viewer_reads_and_is_refused_in_kubernetes_words(
     assert viewer.run("auth", "can-i", "list", "pods").stdout == "yes\n"
     assert viewer.run("auth", "can-i", "delete", "pods").stdout.startswith("no")
     assert viewer.run("auth", "can-i", "create", "pods/exec").stdout.startswith("no")
-    listed = viewer("auth", "can-i", "--list", "-n", "gw-viewer")
+    rules = viewer.run("auth", "can-i", "--list", "-n", "gw-viewer")
+    assert "custom kinds are not listed" in rules.stderr
+    listed = rules.stdout
     row = next(line for line in listed.splitlines() if line.startswith("deployments.apps"))
     assert row.split("[")[-1] == "get list watch]"
     assert not any(line.startswith("secrets") for line in listed.splitlines())

@@ -191,6 +191,10 @@ def test_a_failure_stops_what_follows_unless_told_to_continue(
     [
         ({"prune_selector": ""}, "prune_selector"),
         ({"prune_selector": " , "}, "prune_selector"),
+        ({"prune_selector": "a in ("}, "prune_selector"),
+        ({"prune_selector": "a in (", "dry_run": True}, "prune_selector"),
+        ({"cluster_id": "one"}, "cluster_id"),
+        ({"targets": [{"cluster_id": 1, "patch": []}]}, "targets[0].patch"),
         ({"on_failure": "ignore"}, "on_failure"),
         ({"targets": []}, "targets"),
         ({"targets": [{"cluster_id": 1, "cluster": 2}]}, "targets[0].cluster"),
@@ -359,6 +363,42 @@ def test_rights_are_asked_for_each_document_before_the_first_is_sent(
     stranger = Manifests(person("viewer", cluster=cluster, namespace="x"), cluster, space)
     assert stranger.post("apply", CONFIG)["code"] == 1005
     assert Client().post("/api/v1/kubernetes/manifests/apply").status_code == 401
+
+
+def test_an_admin_may_write_roles_beside_what_cannot_be_read(manifests: Manifests) -> None:
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": f"{manifests.target['namespace']}-reader"},
+        "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}],
+    }
+    assert manifests.post("validate", joined(role))["data"]["valid"] is True
+    nothing = "apiVersion: v1\nkind: Wonder\nmetadata: {name: x}\n"
+    text = joined(role, nothing)
+    assert manifests.actions(text, on_failure="continue", dry_run="All") == ["created", "failed"]
+    assert manifests.actions(text, on_failure="continue") == ["created", "failed"]
+    assert manifests.documents("diff", text)[0]["action"] == "unchanged"
+
+
+def test_a_document_that_fails_is_audited_as_failed(
+    person: Person, cluster: Cluster, space: str
+) -> None:
+    owner = Manifests(person("admin", cluster=cluster, namespace=space), cluster, space)
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "everything"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "cluster-admin",
+        },
+        "subjects": [],
+    }
+    assert owner.actions(joined(CONFIG, binding), dry_run=False) == ["created", "failed"]
+    lines = AuditEntry.objects.filter(namespace=space, verb="apply")
+    results = {line.kind: line.result for line in lines}
+    assert results == {"configmaps": "success", "rolebindings": "denied"}
 
 
 # --- diff -----------------------------------------------------------------------------------------

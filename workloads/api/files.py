@@ -248,7 +248,11 @@ class FileContent(FileView):
         data = contents.decode_content(
             target.body["content"], contents.UTF_8 if encoding is None else str(encoding)
         )
-        mode = check_mode(target.option("mode"))
+        mode = target.parameter("mode")
+        if mode is not None and not isinstance(mode, str):
+            # 420 is 0644 to Kubernetes and 0420 to a shell.
+            raise Invalid("mode must be text such as 0644", field="mode")
+        mode = check_mode(mode or "")
         sha256 = _digest(target.parameter("sha256"))
         self.note(request, act, path=path)
         container, answer = self.call(

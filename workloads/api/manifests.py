@@ -33,7 +33,7 @@ from core.api.schema import (
     nullable,
 )
 from core.api.schema import record as schema
-from core.errors import ClusterNotFound, Forbidden, Invalid, NotFound
+from core.errors import ClusterNotFound, DomainError, Forbidden, Invalid, NotFound
 from operations import tasks
 from workloads.actions import protection
 from workloads.api.actions import caller
@@ -42,6 +42,7 @@ from workloads.manifests import comparison, copying, export, operation, preview
 from workloads.manifests.apply import (
     ApplyOptions,
     ApplyResult,
+    StaleObject,
     apply_objects,
     check_field_manager,
     prunable,
@@ -103,6 +104,14 @@ class AuthorisedObject:
     planned: PlannedObject
     event: AuditEvent | None
     scope: Scope
+
+
+def may_give_any_right(rows: Iterable[AuthorisedObject]) -> bool:
+    """Whether the caller administers the whole cluster, and so may write any role.
+
+    Objects without a place are never sent, and nobody was asked about them.
+    """
+    return all(row.scope.unbounded for row in rows if row.planned.kind is not None)
 
 
 class ManifestView(DialectView):
@@ -207,8 +216,8 @@ class ValidateManifests(ManifestView):
         """{"valid","documents"}: a text with errors is a successful answer."""
         target = self.begin(request, "check")
         cluster, planned = self.plan_content(request, target)
-        self.authorise_objects(request, cluster, planned, "check")
-        documents = preview.validate(cluster, planned)
+        allowed = self.authorise_objects(request, cluster, planned, "check")
+        documents = preview.validate(cluster, planned, unbounded=may_give_any_right(allowed))
         return {
             "valid": not any(document["errors"] for document in documents),
             "documents": documents,
@@ -250,9 +259,7 @@ class DiffManifests(ManifestView):
         # It shows what the cluster has, and a dry run is a write for admission webhooks.
         readable = self.authorise_objects(request, cluster, planned, "get")
         writable = self.authorise_objects(request, cluster, planned, "check")
-        options = ApplyOptions(
-            dry_run=True, unbounded=all(item.scope.unbounded for item in writable)
-        )
+        options = ApplyOptions(dry_run=True, unbounded=may_give_any_right(writable))
         reveals = all(item.scope.reveals for item in readable)
         rows = preview.compare_with_cluster(cluster, planned, options, reveals=reveals)
         return {"documents": rows}
@@ -286,11 +293,17 @@ class ApplyView(ManifestView):
             rows = self.authorise_objects(request, target.cluster, planned, "apply")
             if options.prune_selector:
                 self._authorise_pruning(request, target.cluster, planned)
-            unbounded = all(row.scope.unbounded for row in rows)
-            allowed.append((replace(target, unbounded=unbounded), rows))
-        if options.prune_selector and not options.dry_run:
-            self._confirm_pruning(request, allowed, options)
-            options = replace(options, prune_confirmed=True)
+            allowed.append((replace(target, unbounded=may_give_any_right(rows)), rows))
+        if options.prune_selector:
+            # Read before anything is sent, so that a selector that is none changes nothing.
+            stale = [
+                (target, item)
+                for target, rows in allowed
+                for item in _prunable(target.cluster, rows, options.prune_selector)
+            ]
+            if not options.dry_run:
+                self._confirm_pruning(request, stale, options)
+                options = replace(options, prune_confirmed=True)
         details: dict[str, Any] = {"dry_run": True} if options.dry_run else {}
         if len(targets) == 1 and not wait:
             return self._apply_now(*allowed[0], options, details)
@@ -320,6 +333,8 @@ class ApplyView(ManifestView):
         for result in apply_objects(target.cluster, [row.planned for row in rows], options):
             event = events.get(result.planned.manifest.index)
             _annotate(event, details={**details, "action": result.action})
+            if result.error is not None:
+                _annotate(event, error=result.error)
             if result.after is not None and not options.dry_run:
                 _annotate(event, before=result.before, after=result.after)
             documents.append({**result.summary(), "code": self._code(result)})
@@ -342,33 +357,47 @@ class ApplyView(ManifestView):
     def _confirm_pruning(
         self,
         request: Request,
-        allowed: Sequence[tuple[ApplyTarget, Sequence[AuthorisedObject]]],
+        stale: Sequence[tuple[ApplyTarget, StaleObject]],
         options: ApplyOptions,
     ) -> None:
         """ConfirmationRequired as for any deletion of exactly these objects."""
         names: list[str] = []
         uids: list[str] = []
         reasons: list[str] = []
-        for target, rows in allowed:
-            planned = [row.planned for row in rows]
-            for stale in prunable(target.cluster, planned, options.prune_selector):
-                ref = ObjectRef(target.cluster, stale.kind, stale.namespace, stale.name)
-                names.append(f"{stale.kind.plural}/{stale.name}")
-                uids.append(str(stale.item["metadata"]["uid"]))
-                reasons.append(protection.protection_reason(ref, stale.item))
+        for target, item in stale:
+            ref = ObjectRef(target.cluster, item.kind, item.namespace, item.name)
+            names.append(f"{item.kind.plural}/{item.name}")
+            uids.append(str(item.item["metadata"]["uid"]))
+            reasons.append(protection.protection_reason(ref, item.item))
         if not names:
             return
         guarded = ConfirmationRequest(
             "prune",
             "objects",
             options.prune_selector,
-            allowed[0][0].namespace,
+            stale[0][0].namespace,
             # The confirmation is void when the selector matches other objects by then.
             identity=hashlib.sha256("".join(sorted(uids)).encode()).hexdigest(),
             protected=next(filter(None, reasons), ""),
             impact=lambda: {"children": len(names), "warnings": names[:20]},
         )
         require_confirmation(request, guarded)
+
+
+def _prunable(
+    cluster: Cluster, rows: Sequence[AuthorisedObject], selector: str
+) -> list[StaleObject]:
+    try:
+        return prunable(cluster, [row.planned for row in rows], selector)
+    except DomainError as error:
+        raise _as_bad_selector(error, "prune_selector") from None
+
+
+def _as_bad_selector(error: DomainError, field: str) -> DomainError:
+    """What the API server says against a label selector as an error of that field."""
+    if error.details.get("status") != 400:
+        return error
+    return Invalid(error.message, field=field)
 
 
 def _annotate(
@@ -455,7 +484,8 @@ def read_targets(
         if not isinstance(row, dict):
             raise Invalid(f"{field} must be an object", field=field)
         namespace = row.get("namespace", default_namespace)
-        patch = row.get("patch") or {}
+        patch = row.get("patch")
+        patch = {} if patch is None else patch
         if not isinstance(namespace, str) or "\x00" in namespace:
             raise Invalid(f"{field}.namespace must be text", field=f"{field}.namespace")
         if not isinstance(patch, dict):
@@ -466,7 +496,9 @@ def read_targets(
 
 
 def _dry_run(body: Mapping[str, Any]) -> bool:
-    return dry_run(body.get("dry_run", False))
+    value = body.get("dry_run", False)
+    # Kubernetes' own spelling, as in the other calls.
+    return value in ("All", ["All"]) or dry_run(value)
 
 
 def _on_failure(body: Mapping[str, Any]) -> str:
@@ -611,7 +643,10 @@ class ExportManifests(ManifestView):
         if refusal and not places:
             raise refusal
         selector = request.query_params.get("labelSelector", "")
-        objects = export.read_objects(cluster, places, selector=selector)
+        try:
+            objects = export.read_objects(cluster, places, selector=selector)
+        except DomainError as error:
+            raise _as_bad_selector(error, "labelSelector") from None
         text = head + "".join(export.to_text(objects))
         return HttpResponse(text.encode(), content_type=YAML_TYPE)
 

@@ -2,11 +2,11 @@
 
 import stat
 
-from core.errors import Rejected
+from core.errors import Invalid, Rejected
 from workloads.files import scripts
 from workloads.files.containers import Container
 from workloads.files.failures import LINK_CODE
-from workloads.files.paths import check_allowed, check_removable, components
+from workloads.files.paths import check_allowed, check_removable, components, is_below
 
 
 async def make_directory(container: Container, path: str, *, parents: bool = False) -> None:
@@ -52,6 +52,8 @@ async def move(container: Container, source: str, target: str, *, overwrite: boo
         raise Rejected(f"{head} is not a directory", reason="NotDirectory", field="to")
     resolved = f"{folder.path.rstrip('/')}/{name}"
     check_allowed(resolved, container.denied)
+    if is_below(folder.path, entry.path):
+        raise Invalid(f"{source} cannot be moved into itself", field="to")
     steps = [*components(entry.path)[:-1], *components(folder.path)]
     inner = [container.inner(step) for step in (entry.path, resolved, *steps)]
     option = "o" if overwrite else "-"

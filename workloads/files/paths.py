@@ -7,6 +7,7 @@ from core.errors import Forbidden, Invalid, Rejected
 
 # Linux's own limit.
 MAX_PATH = 4096
+MAX_NAME = 255
 # Every component is checked for links, and all of them stand in one request.
 MAX_DEPTH = 64
 
@@ -25,6 +26,8 @@ def normalise(text: str, field: str = "path") -> str:
         raise Invalid(f"{field} is not valid UTF-8", field=field) from None
     if size > MAX_PATH:
         raise Invalid(f"{field} is longer than {MAX_PATH} bytes", field=field)
+    if any(len(name.encode()) > MAX_NAME for name in text.split("/")):
+        raise Invalid(f"{field} has a name of more than {MAX_NAME} bytes", field=field)
     # posixpath leaves two slashes at the beginning.
     path = "/" + posixpath.normpath(text).lstrip("/")
     if path.count("/") > MAX_DEPTH:

@@ -17,6 +17,7 @@ from clusters.models import Cluster
 from core.errors import DomainError, Forbidden, Invalid, NamespaceNotFound, NotFound
 from workloads.actions.protection import protection_reason
 from workloads.manifests.documents import CRD, Manifest, PlannedObject, printable
+from workloads.manifests.export import is_generated
 from workloads.manifests.masking import without_values
 from workloads.manifests.order import in_apply_order
 from workloads.objects import lists, writes
@@ -272,7 +273,8 @@ def prunable(
 ) -> list[StaleObject]:
     """The objects that match the selector but are not in the text, last applied kinds first.
 
-    Objects that another object owns are never among them: their owner decides.
+    Objects that another object owns, or that Kubernetes makes in every namespace, are never among
+    them: their controllers decide.
     """
     current = {(item.kind, item.namespace, item.name) for item in planned}
     client = registry.client(cluster)
@@ -280,8 +282,8 @@ def prunable(
     for kind, namespace in pruned_places(planned):
         for item in list_all(client, kind, namespace, labelSelector=selector):
             candidate = StaleObject(kind, {"kind": kind.name, **item})
-            is_owned = bool(item["metadata"].get("ownerReferences"))
-            if (kind, candidate.namespace, candidate.name) not in current and not is_owned:
+            is_gone = (kind, candidate.namespace, candidate.name) not in current
+            if is_gone and not is_generated(candidate.item):
                 stale.append(candidate)
     # What was applied last goes first, so that nothing loses what it stands on.
     return stale[::-1]

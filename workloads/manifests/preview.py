@@ -36,14 +36,16 @@ def new_namespaces(planned: Iterable[PlannedObject]) -> set[str]:
 
 
 # --- validation -----------------------------------------------------------------------------------
-def validate(cluster: Cluster, planned: Sequence[PlannedObject]) -> list[dict[str, Any]]:
+def validate(
+    cluster: Cluster, planned: Sequence[PlannedObject], *, unbounded: bool = False
+) -> list[dict[str, Any]]:
     """Each document with its errors: syntax, then the cluster's schema, then a server dry run.
 
     {"index","line","apiVersion","kind","namespace","name","errors":[{"line","column","path",
     "message"}]}; lines and columns count from 1. A later check is left out where an earlier one
-    found errors.
+    found errors. `unbounded` as for `ApplyOptions`.
     """
-    checker = _Checker(cluster, new_namespaces(planned))
+    checker = _Checker(cluster, new_namespaces(planned), unbounded)
     return [
         {
             **item.identity(),
@@ -56,9 +58,11 @@ def validate(cluster: Cluster, planned: Sequence[PlannedObject]) -> list[dict[st
 
 
 class _Checker:
-    def __init__(self, cluster: Cluster, created_namespaces: set[str]) -> None:
+    def __init__(self, cluster: Cluster, created_namespaces: set[str], unbounded: bool) -> None:
         self._cluster = cluster
         self._created_namespaces = created_namespaces
+        # Whose fields they are is a matter of applying, not of the text.
+        self._options = ApplyOptions(dry_run=True, force_conflicts=True, unbounded=unbounded)
         # By (apiVersion, kind); None for kinds that the cluster does not describe.
         self._schemas: dict[tuple[str, str], Object | None] = {}
 
@@ -99,10 +103,8 @@ class _Checker:
         """What the API server says against the object."""
         if item.is_defined_here:
             return []
-        # Whose fields they are is a matter of applying, not of the text.
-        options = ApplyOptions(dry_run=True, force_conflicts=True)
         try:
-            send_apply(self._cluster, item, options, dry_run=True)
+            send_apply(self._cluster, item, self._options, dry_run=True)
         except NamespaceNotFound as error:
             if item.namespace in self._created_namespaces:
                 return []

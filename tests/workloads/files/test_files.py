@@ -47,6 +47,22 @@ def test_a_file_is_written_read_moved_and_deleted(files: Files) -> None:
         assert "moved" not in files.names("/tmp")
 
 
+def test_a_directory_is_not_moved_into_itself_and_names_have_limits(files: Files) -> None:
+    files.data("POST", "/mkdir", {"path": "/tmp/outer/inner", "parents": True})
+    body = {"from": "/tmp/outer", "to": "/tmp/outer/inner/outer"}
+    answer = files.envelope("POST", "/move", body)
+    assert (answer["code"], answer["data"]["field"]) == (1001, "to")
+    assert files.names("/tmp/outer") == ["inner"]
+    long = {"path": f"/tmp/{'x' * 256}", "content": ""}
+    answer = files.envelope("PUT", "/content", long)
+    assert (answer["code"], answer["data"]["field"]) == (1001, "path")
+    decimal = {"path": "/tmp/a", "content": "", "mode": 420}
+    answer = files.envelope("PUT", "/content", decimal)
+    assert (answer["code"], answer["data"]["field"]) == (1001, "mode")
+    answer = files.envelope("GET", "/content", path="/tmp/a", max_bytes=-1)
+    assert (answer["code"], answer["data"]["field"]) == (1001, "max_bytes")
+
+
 def test_a_precondition_that_fails_is_a_conflict(files: Files) -> None:
     first = files.write("/tmp/a", "one")
     for digest in ("", "0" * 64):
