@@ -218,7 +218,7 @@ def test_a_cluster_that_hangs_delays_nobody_twice(
     assert Client().get("/k8s/regions").json() == ["ausrine", "giltine"]
     began = time.monotonic()
     assert Client().get("/k8s/regions").json() == ["ausrine", "giltine"]
-    assert time.monotonic() - began < 1.0, "it is left alone for a while"
+    assert time.monotonic() - began < 2.9, "it is left alone for a while"
     assert ports({"region": "nowhere", "ports": [80]}) == (
         200,
         b'{"occupied":[],"status":"InternalErr"}',
