@@ -17,6 +17,7 @@ from gateway.messages import Request, Response
 from gateway.protobuf import MEDIA_TYPE, decode_review, encode_access_review
 from gateway.request_info import RequestInfo
 from gateway.rights import Refused
+from gateway.store.reviews import list_rules, review_access
 
 MAX_BODY = 256 * 1024
 _AUTHORIZATION = "authorization.k8s.io"
@@ -51,7 +52,8 @@ def is_own(info: RequestInfo) -> bool:
 def respond(request: Request, body: bytes) -> Response:
     """The answer to a self-subject review; Invalid for a body that is none.
 
-    Runs outside of the event loop: it asks the policy, and the cluster.
+    Runs outside of the event loop: it asks the policy, and a live cluster. The fleet and the past
+    are answered out of the store, which only reads.
     """
     info = request.info
     review = _decode(request, body)
@@ -69,14 +71,19 @@ def respond(request: Request, body: bytes) -> Response:
         answer["kind"] = "SelfSubjectReview"
         answer["status"] = {"userInfo": _user_info(request)}
         return _encode(request, answer)
+    namespace = str(spec.get("namespace") or "")
+    is_access = info.resource == "selfsubjectaccessreviews"
+    answer["kind"] = "SelfSubjectAccessReview" if is_access else "SelfSubjectRulesReview"
+    if not request.target.is_live:
+        answer["status"] = (
+            review_access(request, _asked(spec)) if is_access else list_rules(request, namespace)
+        )
+        return _encode(request, answer)
     with impersonation.act_as(lambda: identities.identity_by_id(request.caller.user)):
         client = registry.client(registry.find(request.target.cluster))
-        if info.resource == "selfsubjectaccessreviews":
-            answer["kind"] = "SelfSubjectAccessReview"
-            answer["status"] = _access(request, client, spec)
-        else:
-            answer["kind"] = "SelfSubjectRulesReview"
-            answer["status"] = _rules(request, client, str(spec.get("namespace") or ""))
+        answer["status"] = (
+            _access(request, client, spec) if is_access else _rules(request, client, namespace)
+        )
     return _encode(request, answer)
 
 

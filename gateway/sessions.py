@@ -23,7 +23,7 @@ from core.errors import (
     TooManyRequests,
     Unauthenticated,
 )
-from gateway import records, store
+from gateway import records, reviews, store
 from gateway.messages import Caller, Request, RequestHead, Response, Target
 from gateway.request_info import (
     BadPath,
@@ -195,7 +195,12 @@ class Session:
         credential = await self.gateway.threads.run(stream_policy().sign_in, bearer)
         request = Request(head, info, target, Caller(credential, self.address), request_id)
         async with self.gateway.bulkhead.open_request(request.caller.user):
-            return await self.send(wire, await store.respond(request), request_id)
+            if reviews.is_own(info):
+                body = await self.read_small_body(wire, reviews.MAX_BODY)
+                answer = await store.in_store_thread(reviews.respond, request, body)
+            else:
+                answer = await store.respond(request)
+            return await self.send(wire, answer, request_id)
 
     # --- bodies of requests -----------------------------------------------------------------------
     async def read_body(self, wire: WireRequest) -> AsyncIterator[bytes]:

@@ -41,7 +41,7 @@ from gateway.store.negotiation import (
     choose_media_type,
 )
 from gateway.store.objects import read_object
-from gateway.store.views import StoreView, open_view
+from gateway.store.views import StoreView, open_view, refusal_of_writes
 from gateway.store.watches import Watch
 from storage_api.services.multicluster import ClusterScope
 
@@ -95,7 +95,7 @@ async def respond(request: Request) -> Response:
 
 async def _respond(request: Request) -> Response:
     if request.head.method not in READS:
-        return method_not_allowed(_read_only(request), request.info)
+        return method_not_allowed(refusal_of_writes(request.target), request.info)
     if not request.info.is_resource:
         view = await in_store_thread(open_view, request.target, request.caller)
         return await _respond_discovery(request, view)
@@ -141,12 +141,6 @@ def _record(
             status,
             request.request_id,
         )
-
-
-def _read_only(request: Request) -> str:
-    if request.target.time is not None:
-        return "the past cannot be changed: an address with a time is read-only"
-    return "the fleet is read-only: change an object at the address of its cluster"
 
 
 def _find_places(

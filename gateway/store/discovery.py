@@ -4,17 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from clusters.models import Cluster
-from gateway.store.kinds import StoredKind, is_events
+from gateway.store.kinds import StoredKind, view_verbs
 from gateway.store.negotiation import MediaType
 from gateway.store.views import StoreView
 
 Document = dict[str, Any]
-
-
-def _verbs(stored: StoredKind, view: StoreView) -> list[str]:
-    """A watch is there for the fleet as it is now; Events have no place in the log of changes."""
-    can_watch = view.fleet and view.at is None and not is_events(stored.kind)
-    return ["get", "list", "watch"] if can_watch else ["get", "list"]
 
 
 def api_versions() -> Document:
@@ -82,7 +76,7 @@ def resource_list(
             "singularName": kind.name.lower(),
             "namespaced": kind.namespaced,
             "kind": kind.name,
-            "verbs": _verbs(stored, view),
+            "verbs": view_verbs(stored, view),
         }
         if stored.short_names:
             resource["shortNames"] = stored.short_names
@@ -135,7 +129,7 @@ def _discovered(stored: StoredKind, view: StoreView) -> Document:
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.name},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.name.lower(),
-        "verbs": _verbs(stored, view),
+        "verbs": view_verbs(stored, view),
     }
     if stored.short_names:
         resource["shortNames"] = stored.short_names

@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from clusters.kinds import SHORT_NAMES, Kind
 from clusters.resource_types import BUILT_IN, EVENTS
-from core.api.attributes import AccessAttributes
+from core.api.attributes import AccessAttributes, Scope
 from gateway.messages import Caller
 from gateway.request_info import RequestInfo
 from gateway.store.views import StoreView, ask_scope
@@ -54,6 +54,15 @@ class StoredKind:
 def is_events(kind: Kind) -> bool:
     """Whether objects of the kind are Events, which the store keeps apart."""
     return (kind.group, kind.plural) == EVENTS
+
+
+def view_verbs(stored: StoredKind, view: StoreView) -> list[str]:
+    """What can be asked of the kind.
+
+    A watch is there for the fleet as it is now; Events have no place in the log of changes.
+    """
+    can_watch = view.fleet and view.at is None and not is_events(stored.kind)
+    return ["get", "list", "watch"] if can_watch else ["get", "list"]
 
 
 def stored_kinds(view: StoreView) -> list[StoredKind]:
@@ -109,23 +118,39 @@ def visible_places(
 
     Raises Unauthenticated when the credential is no longer valid.
     """
-    kind = stored.kind
-    namespace = info.namespace if kind.namespaced else ""
-    clusters = [cluster for cluster in view.clusters if cluster.pk in stored.clusters]
+    scope = ask_scope(caller, read_act(view, stored.kind, info))
+    return places_in_scope(view, stored, info, scope)
+
+
+def read_act(view: StoreView, kind: Kind, info: RequestInfo) -> AccessAttributes:
+    """The act that the policy is asked about before objects of the kind are read."""
     if not view.fleet:
         # A watch of one object of the past is refused before; what is left is get and list.
-        act = AccessAttributes(
+        return AccessAttributes(
             info.verb,
             kind.plural,
             kind.group,
             cluster=view.clusters[0].name,
-            namespace=namespace,
+            namespace=info.namespace if kind.namespaced else "",
             name=info.name,
             cluster_scoped=not kind.namespaced,
         )
-        scope = ask_scope(caller, act)
-        if scope is None:
-            return None
+    return AccessAttributes(
+        "search",
+        kind.plural,
+        kind.group,
+        cluster_scoped=not kind.namespaced,
+    )
+
+
+def places_in_scope(
+    view: StoreView, stored: StoredKind, info: RequestInfo, scope: Scope | None
+) -> list[ClusterScope] | None:
+    """As `visible_places`, once the policy has answered."""
+    if scope is None:
+        return None
+    clusters = [cluster for cluster in view.clusters if cluster.pk in stored.clusters]
+    if not view.fleet:
         return [
             ClusterScope(
                 cluster.pk,
@@ -134,15 +159,6 @@ def visible_places(
             )
             for cluster in clusters
         ]
-    act = AccessAttributes(
-        "search",
-        kind.plural,
-        kind.group,
-        cluster_scoped=not kind.namespaced,
-    )
-    scope = ask_scope(caller, act)
-    if scope is None:
-        return None
     places = []
     for cluster in clusters:
         if scope.clusters is None:
@@ -155,7 +171,7 @@ def visible_places(
                     scope.clusters[cluster.pk],
                 )
             )
-    return _in_namespace(places, namespace)
+    return _in_namespace(places, info.namespace if stored.kind.namespaced else "")
 
 
 def _in_namespace(

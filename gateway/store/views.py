@@ -1,7 +1,7 @@
 """What a request to the store is about: the clusters that its caller may see, and the time."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -55,6 +55,13 @@ def parse_time(text: str) -> datetime:
     return moment
 
 
+def refusal_of_writes(target: Target) -> str:
+    """Why nothing can be changed at an address."""
+    if target.time is not None:
+        return "the past cannot be changed: an address with a time is read-only"
+    return "the fleet is read-only: change an object at the address of its cluster"
+
+
 def open_view(target: Target, caller: Caller) -> StoreView:
     """The view of a request's target.
 
@@ -75,7 +82,12 @@ def open_view(target: Target, caller: Caller) -> StoreView:
 
 def ask_scope(caller: Caller, act: AccessAttributes) -> Scope | None:
     """The caller's scope for an act by the policy of all APIs; None when it is refused."""
-    return stream_policy().scopes(caller.credential, [act])[0]
+    return ask_scopes(caller, [act])[0]
+
+
+def ask_scopes(caller: Caller, acts: Sequence[AccessAttributes]) -> list[Scope | None]:
+    """The caller's scope for each of many acts: the grants are read once."""
+    return list(stream_policy().scopes(caller.credential, acts))
 
 
 def _visible_ids(caller: Caller) -> Collection[int] | None:

@@ -32,6 +32,7 @@ def running(transactional_db: None, settings: Any, tmp_path: Path) -> Iterator[R
     settings.GATEWAY_DATA_DIR = str(tmp_path)
     settings.GATEWAY_OWN_CERTIFICATE = True
     settings.CLUSTER_ALLOW_INSECURE_TLS = True
+    settings.STREAM_REAUTHORISE_SECONDS = 1.0
     running = Running(tmp_path)
     running.do(running.start())
     settings.GATEWAY_URL = running.url

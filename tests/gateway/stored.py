@@ -151,6 +151,23 @@ class StoreClient:
         connection.close()
         return answer
 
+    def review(self, target: str, kind: str, **spec: Any) -> Any:
+        """The status that a self-subject review of the kind is answered with."""
+        group = "authentication" if kind == "SelfSubjectReview" else "authorization"
+        body = {"apiVersion": f"{group}.k8s.io/v1", "kind": kind, "spec": spec}
+        connection = self._connect()
+        connection.request(
+            "POST",
+            f"/kube/{target}/apis/{group}.k8s.io/v1/{kind.lower()}s",
+            json.dumps(body),
+            {**self._headers("application/json"), "Content-Type": "application/json"},
+        )
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        connection.close()
+        assert (response.status, answer["kind"]) == (201, kind), answer
+        return answer["status"]
+
     @contextmanager
     def watch(self, path: str, accept: str = "application/json") -> Iterator["WatchEvents"]:
         """The events of a watch, for a `with` block."""

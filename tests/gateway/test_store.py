@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,7 +17,8 @@ from simcluster.testing import RunningCluster
 from storage_api.models import Change
 from storage_api.services import events
 from storage_api.services.events import EventReport
-from tests.gateway.running import Running, new_token
+from tests.gateway.conftest import KUBECTLS
+from tests.gateway.running import Kubectl, Running, new_token, write_kubeconfig
 from tests.gateway.stored import TABLE, StoreClient, StoredCluster
 
 RUNNING = {"status": {"phase": "Running"}}
@@ -71,6 +73,67 @@ def moment() -> str:
     # What follows is later by more than the millisecond to which the log rounds.
     time.sleep(0.005)
     return rfc3339(found + timedelta(milliseconds=2), digits=3)
+
+
+# --- what the caller may do -----------------------------------------------------------------------
+def can(client: StoreClient, target: str, verb: str, resource: str, **rest: str) -> str:
+    """ "" when the caller may, else why not."""
+    attributes = {"verb": verb, "resource": resource, **rest}
+    status = client.review(target, "SelfSubjectAccessReview", resourceAttributes=attributes)
+    assert status["allowed"] is not bool(status["reason"])
+    return str(status["reason"])
+
+
+def test_reviews_of_the_fleet_and_the_past_answer_for_the_caller(
+    running: Running,
+    client: StoreClient,
+    east: StoredCluster,
+    west: StoredCluster,
+    apiserver: RunningCluster,
+) -> None:
+    # It is asked whether the namespace of a grant is still the same.
+    east.row.kubeconfig = apiserver.kubeconfig_yaml
+    east.row.save()
+    token = new_token("vera", "viewer", cluster=east.row, namespace="shop")
+    viewer = StoreClient(running, token)
+    past = f"east@{moment()}"
+    for target in ("fleet", past):
+        assert can(client, target, "list", "secrets") == ""
+        assert can(viewer, target, "list", "pods", namespace="shop") == ""
+        assert can(viewer, target, "get", "pods", namespace="other")
+        assert can(viewer, target, "get", "nodes")
+        assert "is not stored" in can(client, target, "get", "gadgets", group="example.com")
+        assert can(client, target, "get", "pods", subresource="log")
+        assert "read-only" in can(client, target, "delete", "pods")
+        assert "read-only" in can(client, target, "*", "*")
+        assert viewer.review(target, "SelfSubjectReview")["userInfo"]["username"] == "vera"
+    assert can(client, "fleet", "watch", "pods") == ""
+    assert can(client, past, "watch", "pods")
+    assert can(client, "fleet", "watch", "events")
+    rules = viewer.review("fleet", "SelfSubjectRulesReview", namespace="shop")
+    verbs = {rule["resources"][0]: rule["verbs"] for rule in rules["resourceRules"]}
+    assert verbs["deployments"] == ["get", "list", "watch"]
+    assert "nodes" not in verbs
+    rules = viewer.review(past, "SelfSubjectRulesReview", namespace="shop")
+    assert {"get", "list"} == {verb for rule in rules["resourceRules"] for verb in rule["verbs"]}
+    other = StoreClient(running, new_token("olga", "viewer", cluster=west.row))
+    with pytest.raises(AssertionError, match="does not exist"):
+        can(other, past, "get", "pods")
+
+
+@pytest.mark.skipif(not KUBECTLS, reason="kubectl is not installed")
+@pytest.mark.parametrize("program", sorted({KUBECTLS[0], KUBECTLS[-1]}) if KUBECTLS else [])
+def test_kubectl_asks_what_it_may_do_in_the_fleet(
+    running: Running, east: StoredCluster, tmp_path: Path, program: str
+) -> None:
+    token = new_token("vera", "viewer", cluster=east.row)
+    config = write_kubeconfig(tmp_path / "config", running, "fleet", token)
+    kubectl = Kubectl(program, config)
+    assert kubectl("auth", "can-i", "list", "pods") == "yes\n"
+    refused = kubectl.run("auth", "can-i", "delete", "pods").stdout
+    assert refused.startswith("no - the fleet is read-only")
+    rows = kubectl("auth", "can-i", "--list").splitlines()
+    assert any(row.startswith("deployments.apps") and "[get list watch]" in row for row in rows)
 
 
 # --- the fleet ------------------------------------------------------------------------------------
