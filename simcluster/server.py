@@ -24,10 +24,10 @@ from simcluster import (
     logs,
     metrics,
     openapi,
+    openapi_v2,
     patching,
     port_forward,
     reviews,
-    schema,
     subresources,
     tables,
     watches,
@@ -240,7 +240,8 @@ class Server:
         if path == "/version":
             return _json(discovery.VERSION)
         if path == "/openapi/v2":
-            return _json(schema.document_v2())
+            body, media = openapi_v2.answer(accept)
+            return _json(body, content_type=media)
         if path == "/openapi/v3":
             return _json(openapi.index(table), content_type=_TEXT)
         if path.startswith("/openapi/v3/"):

@@ -17,6 +17,9 @@ KUBECTL = shutil.which("kubectl")
 pytestmark = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")
 
 Kubectl = Callable[..., str]
+# Up to 1.28 they read the types of objects out of protobuf.
+_OTHERS = Path(os.path.realpath(KUBECTL or "kubectl")).parent
+OLD = [path for minor in (27, 28) if (path := _OTHERS / f"kubectl.1.{minor}").is_file()]
 
 
 class Refused(Exception):
@@ -233,3 +236,41 @@ def test_delete_takes_everything_along(
     cluster.wait(lambda: kubectl("get pods -l app=web -o name") == "")
     with pytest.raises(Refused, match=r'deployments.apps "web" not found'):
         kubectl("get deployment web")
+
+
+@pytest.mark.parametrize("program", OLD, ids=str)
+def test_old_kubectls_read_the_types_of_objects(
+    cluster: RunningCluster, tmp_path: Path, program: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(cluster.kubeconfig_yaml)
+    config.chmod(0o600)
+
+    def run(*words: str, manifest: str = "") -> tuple[int, str]:
+        done = subprocess.run(
+            [str(program), "--kubeconfig", str(config), *words],
+            input=manifest,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "HOME": str(tmp_path)},
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    name = program.name.replace(".", "-")
+    metadata = {**DEPLOYMENT["metadata"], "name": name, "labels": {"a": "b"}}
+    manifest = yaml.safe_dump({**DEPLOYMENT, "metadata": metadata})
+    assert "created" in run("apply", "-f", "-", manifest=manifest)[1]
+    assert "unchanged" in run("apply", "-f", "-", manifest=manifest)[1]
+    changed = manifest.replace("a: b", "a: c")
+    status, shown = run("diff", "-f", "-", manifest=changed)
+    assert (status, "+    a: c" in shown) == (1, True), shown
+    assert (
+        "serverside-applied"
+        in run("apply", "--server-side", "--force-conflicts", "-f", "-", manifest=changed)[1]
+    )
+    assert "configured" in run("apply", "--dry-run=server", "-f", "-", manifest=manifest)[1]
+    for output in ("plaintext", "plaintext-openapiv2"):
+        shown = run("explain", "deployment.spec.replicas", f"--output={output}")[1]
+        assert "Number of desired pods" in shown, shown

@@ -95,8 +95,8 @@ def test_watches_and_followed_logs_come_as_they_happen(kubectl: Kubectl) -> None
 def test_commands_copies_and_ports(
     kubectl_of: KubectlOf, admin_token: str, tmp_path: Path, program: str
 ) -> None:
-    pod = run_web(kubectl_of(admin_token), "gw-exec")
     kubectl = kubectl_of(admin_token, program)
+    pod = run_web(kubectl, "gw-exec")
     place = ("-n", "gw-exec", pod)
     assert kubectl("exec", *place, "--", "echo", "hello") == "hello\n"
     assert kubectl("exec", "-i", *place, "--", "cat", input="from here\n") == "from here\n"
