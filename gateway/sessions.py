@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from clusters.raw_connections import ByteReader
+from core.api.client_ip import address_behind
 from core.api.long_lived import stream_policy
 from core.errors import (
     ClusterNotFound,
@@ -178,7 +179,10 @@ class Session:
     def _note_peer(self, wire: WireRequest) -> None:
         """Take the client's address from the front, and from nobody else."""
         if self._behind_front:
-            self.address = next((value for name, value in wire.headers if name == PEER_HEADER), "")
+            peer = next((value for name, value in wire.headers if name == PEER_HEADER), "")
+            # Several lines of the header are one list.
+            hops = [value for name, value in wire.headers if name == "x-forwarded-for"]
+            self.address = address_behind(peer, ",".join(hops))
 
     async def _answer(self, wire: WireRequest, request_id: str) -> bool:
         head, target = _read_address(wire)

@@ -82,8 +82,11 @@ def client_address(request: AnyRequest) -> str:
 
     X-Forwarded-For counts only as far as proxies in TRUSTED_PROXIES wrote it.
     """
-    address = _peer(request)
-    header = str(request.META.get("HTTP_X_FORWARDED_FOR") or "")
+    return address_behind(_peer(request), str(request.META.get("HTTP_X_FORWARDED_FOR") or ""))
+
+
+def address_behind(address: str, header: str) -> str:
+    """The client's address, by the peer's and an X-Forwarded-For; as `client_address`."""
     hops = [hop.strip() for hop in header.split(",") if hop.strip()]
     # Each proxy appends the address it was reached from, so the list is read from its end.
     while hops and _is_trusted_proxy(address):

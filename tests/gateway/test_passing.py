@@ -1,6 +1,10 @@
 """Bytes through the gateway, with an API server whose bytes the test writes itself."""
 
 import re
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -407,3 +411,48 @@ def test_protected_objects_are_confirmed(
 def test_nobody_may_call_a_cluster_fleet(transactional_db: None) -> None:
     with pytest.raises(Invalid, match="fleet"):
         check_name("Fleet")
+
+
+# --- behind the front -----------------------------------------------------------------------------
+@pytest.fixture
+def front_socket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the front reaches the gateway; a short path, as sockets need it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "gateway"
+        monkeypatch.setenv("KUBEGALE_GATEWAY_SOCKET", str(path))
+        yield path
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        (["203.0.113.9"], "203.0.113.9"),
+        # What the client wrote itself stands before what the proxy has added.
+        (["198.51.100.7", "203.0.113.9"], "203.0.113.9"),
+        ([], "127.0.0.1"),
+    ],
+)
+def test_the_audit_trail_has_the_address_that_a_trusted_proxy_names(
+    front_socket: Path,
+    running: Running,
+    raw_cluster: Cluster,
+    settings: Any,
+    forwarded: list[str],
+    address: str,
+) -> None:
+    settings.TRUSTED_PROXIES = ["127.0.0.0/8"]
+    token = new_token("vera", "viewer", cluster=raw_cluster)
+    lines = [
+        "DELETE /kube/raw/api/v1/nodes/n HTTP/1.1",
+        "Host: gateway",
+        "Connection: close",
+        f"Authorization: Bearer {token}",
+        "X-KubeGale-Peer: 127.0.0.1",
+        *(f"X-Forwarded-For: {hop}" for hop in forwarded),
+    ]
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(str(front_socket))
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 403")
+    assert AuditEntry.objects.get(username="vera").address == address
