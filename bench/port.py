@@ -29,6 +29,9 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             while True:
                 writer.write(PART)
                 await writer.drain()
+                # TLS that is being closed drops what is written and pauses nobody: without a turn
+                # for others the end of the connection would never be seen, nor another connection.
+                await asyncio.sleep(0)
     except (OSError, asyncio.IncompleteReadError):
         writer.close()
 
