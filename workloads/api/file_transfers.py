@@ -61,6 +61,8 @@ TAR = "tar"
 FORMATS = (TAR_GZ, TAR)
 # Of the heads of a multipart body, which come on top of the files.
 MULTIPART_BYTES = 1024 * 1024
+# How long a check of the right holds for the members of an archive: there may be thousands.
+MEMBER_SECONDS = 1.0
 Work = Callable[[Exchange, Container], Awaitable[Any]]
 
 
@@ -132,9 +134,7 @@ class _Transfer:
             await self._report(result if isinstance(result, Exception) else None)
             return
         response = await in_database_thread(self.view.render, self.request, result)
-        await exchange.start(response.status_code, dict(response.items()))
-        await exchange.send(response.content)
-        await exchange.finish()
+        await exchange.answer(response.status_code, dict(response.items()), response.content)
 
     async def _run(self, exchange: Exchange) -> Any:
         user = int(self.request.user.pk or 0)
@@ -249,9 +249,7 @@ class _Download:
         error = Invalid(f"Range begins after the end of {self.path}", field="Range")
         response = await in_database_thread(self.view.render, self.request, error)
         headers = {**dict(response.items()), "Content-Range": f"bytes */{entry.size}"}
-        await exchange.start(416, headers)
-        await exchange.send(response.content)
-        await exchange.finish()
+        await exchange.answer(416, headers, response.content)
 
     async def _known_digest(self, container: Container, entry: Entry) -> str | None:
         """The digest of the whole file where the container can tell it at little cost."""
@@ -417,12 +415,18 @@ class _Upload:
         if self.extract:
             plain = extraction.decompress(parts, limit) if self.extract == TAR_GZ else parts
             items = await extraction.extract(
-                container, folder.path, plain, overwrite=self.overwrite, limit=limit
+                container,
+                folder.path,
+                plain,
+                overwrite=self.overwrite,
+                limit=limit,
+                confirm=lambda: exchange.confirm_right(MEMBER_SECONDS),
             )
         elif self.boundary:
-            items = await self._take_parts(container, folder.path, parts)
+            items = await self._take_parts(exchange, container, folder.path, parts)
         else:
-            items = await self._take_files(container, folder.path, _one(self.name, parts))
+            files = _one(self.name, parts)
+            items = await self._take_files(exchange, container, folder.path, files)
         self.view.note(
             self.request,
             self.act,
@@ -443,7 +447,11 @@ class _Upload:
         ]
 
     async def _take_parts(
-        self, container: Container, folder: str, parts: AsyncIterator[bytes]
+        self,
+        exchange: Exchange,
+        container: Container,
+        folder: str,
+        parts: AsyncIterator[bytes],
     ) -> list[dict[str, Any]]:
         reader = MultipartReader(parts, self.boundary)
 
@@ -455,20 +463,21 @@ class _Upload:
                     )
                 yield check_name(part.filename, "file"), reader.content()
 
-        items = await self._take_files(container, folder, files())
+        items = await self._take_files(exchange, container, folder, files())
         if not items:
             raise Invalid("the body holds no file", field="file")
         return items
 
     async def _take_files(
         self,
+        exchange: Exchange,
         container: Container,
         folder: str,
         files: AsyncIterator[tuple[str, AsyncIterator[bytes]]],
     ) -> list[dict[str, Any]]:
         """Write the files one after the other; each gets its own name once it is whole."""
         items: list[dict[str, Any]] = []
-        async with Receiver.open(container, folder) as receiver:
+        async with Receiver.open(container, folder, exchange.confirm_right) as receiver:
             async for name, data in files:
                 path = f"{folder.rstrip('/')}/{name}"
                 existing = await _existing(container, path, overwrite=self.overwrite)

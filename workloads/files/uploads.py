@@ -20,7 +20,7 @@ from django.conf import settings
 from core.errors import ClusterUnavailable, DomainError, Invalid, Rejected
 from workloads.files import scripts
 from workloads.files.commands import NoProgram, Process
-from workloads.files.containers import Container, Entry
+from workloads.files.containers import Confirm, Container, Entry
 from workloads.files.failures import LINK_CODE, ended_midway, exists_already, failure, timed_out
 from workloads.files.paths import check_allowed, components
 
@@ -42,15 +42,20 @@ def check_mode(text: str) -> str:
     return text
 
 
+async def always() -> None:
+    """Confirm without a condition."""
+
+
 class Receiver:
     """The script RECEIVE at work in a container; open it with `Receiver.open`.
 
     Errors of the script are raised by the call that notices them, about the file at hand.
     """
 
-    def __init__(self, container: Container, process: Process) -> None:
+    def __init__(self, container: Container, process: Process, confirm: Confirm) -> None:
         self._container = container
         self._process = process
+        self._confirm = confirm
         self._is_raw = "fullblock" in container.way.tools
         self._block = BLOCK if self._is_raw else TEXT_BLOCK
         # Lines of its output, until it ends.
@@ -66,14 +71,19 @@ class Receiver:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, container: Container, path: str) -> AsyncIterator["Receiver"]:
-        """A receiver; its errors are about `path` until a file begins."""
+    async def open(
+        cls, container: Container, path: str, confirm: Confirm = always
+    ) -> AsyncIterator["Receiver"]:
+        """A receiver; its errors are about `path` until a file begins.
+
+        `confirm` raises when a file that is whole may not get its name.
+        """
         receiver: Receiver | None = None
         try:
             async with container.run(scripts.RECEIVE, path, has_input=True) as process:
                 # Nothing is said for as long as the client takes to send.
                 process.patience = None
-                receiver = cls(container, process)
+                receiver = cls(container, process, confirm)
                 try:
                     yield receiver
                 finally:
@@ -213,6 +223,8 @@ class Receiver:
             block = bytes(self._buffer)
             self._buffer.clear()
             await self._send_block(block)
+        # The right may have gone since the last part came.
+        await self._confirm()
         pairs = [("size", str(self._size))]
         if self._owner:
             pairs.append(("owner", self._owner))

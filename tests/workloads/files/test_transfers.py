@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 from django.contrib.auth import get_user_model
 
-from access.models import AuditEntry
+from access.models import ApiToken, AuditEntry
 from access.tokens import create_api_token
 from tests.workloads.files.conftest import Files, MakePod
 
@@ -194,6 +195,30 @@ def test_an_upload_that_breaks_leaves_no_half_file(files: Files) -> None:
         pass
     eventually(lambda: files.names("/tmp") == [])
     eventually(lambda: AuditEntry.objects.filter(details__cancelled=True).exists())
+
+
+def test_an_upload_whose_right_is_lost_at_its_end_writes_nothing(
+    files: Files, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def body(first: bytes) -> Any:
+        yield first
+        ApiToken.objects.exclude(name="tests").update(scopes=["read"])
+
+    def use_token() -> None:
+        boss = get_user_model().objects.get(username="boss")
+        token = create_api_token(boss, "lost", scopes=["read", "write", "files"])[1]
+        files.client.headers["Authorization"] = f"Bearer {token}"
+
+    settings.STREAM_REAUTHORISE_SECONDS = 600.0
+    use_token()
+    assert files.upload("/tmp", body=body(b"x"), name="late")["code"] == 1005
+    use_token()
+    tar = archive(("d/late", b"x"))
+    settings.STREAM_REAUTHORISE_SECONDS = 0.0
+    assert files.upload("/tmp", body=body(tar), extract="tar")["code"] == 1005
+    assert "late" not in files.names("/tmp")
+    # No fault of ours, so nothing that looks like one is logged.
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_transfers_of_a_person_and_of_a_process_are_limited(files: Files, settings: Any) -> None:
