@@ -11,7 +11,7 @@ import hashlib
 import re
 import stat
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -46,6 +46,15 @@ async def always() -> None:
     """Confirm without a condition."""
 
 
+async def remove_temporary(container: Container, paths: Iterable[str]) -> None:
+    """Remove temporary files as well as it goes."""
+    inner = [container.inner(path) for path in paths]
+    with suppress(DomainError, NoProgram, TimeoutError):
+        async with asyncio.timeout(CLEAN_UP_SECONDS):
+            async with container.run(scripts.CLEAN_UP, inner[0], *inner) as process:
+                await process.end()
+
+
 class Receiver:
     """The script RECEIVE at work in a container; open it with `Receiver.open`.
 
@@ -65,6 +74,8 @@ class Receiver:
         self._path = process.path
         self._target = ""
         self._temporary = ""
+        # Files that are whole and wait for their names.
+        self._staged: list[str] = []
         self._buffer = bytearray()
         self._size = 0
         self._digest = hashlib.sha256()
@@ -89,9 +100,10 @@ class Receiver:
                 finally:
                     await receiver._stop_watching()
         finally:
-            if receiver is not None and receiver._temporary:
+            left = [receiver._temporary, *receiver._staged] if receiver is not None else []
+            if receiver is not None and any(left):
                 # Shielded: the task is cancelled when its client leaves, and the half file must go.
-                await asyncio.shield(receiver._clean_up(receiver._temporary))
+                await asyncio.shield(remove_temporary(container, filter(None, left)))
 
     async def _watch(self) -> None:
         """Read the output to its end: only who reads notices that the script has ended."""
@@ -106,13 +118,6 @@ class Receiver:
         self._watching.cancel()
         with suppress(asyncio.CancelledError, DomainError, NoProgram):
             await self._watching
-
-    async def _clean_up(self, temporary: str) -> None:
-        with suppress(DomainError, NoProgram, TimeoutError):
-            async with asyncio.timeout(CLEAN_UP_SECONDS):
-                inner = self._container.inner(temporary)
-                async with self._container.run(scripts.CLEAN_UP, temporary, inner) as process:
-                    await process.end()
 
     def _check_ended(self) -> None:
         """Raise why the script has ended, if it has."""
@@ -219,6 +224,29 @@ class Receiver:
 
     async def end_file(self) -> dict[str, Any]:
         """Give the file its own name; {"path","size","sha256"}."""
+        await self._end_file(("into", self._container.inner(self._target)))
+        return self._item()
+
+    async def stage_file(self) -> dict[str, Any]:
+        """End the file under its temporary name; {"path","size","sha256","temporary"}."""
+        await self._end_file(("stage", ""))
+        self._staged.append(self._temporary)
+        return {**self._item(), "temporary": self._temporary}
+
+    async def keep_staged(self) -> None:
+        """Wait until all is written, and leave the staged files: somebody else names them."""
+        await self._tell(("keep", ""))
+        await self.finish()
+        self._staged.clear()
+
+    def _item(self) -> dict[str, Any]:
+        return {
+            "path": self._target,
+            "size": self._size,
+            "sha256": self._digest.hexdigest(),
+        }
+
+    async def _end_file(self, last: tuple[str, str]) -> None:
         if self._buffer:
             block = bytes(self._buffer)
             self._buffer.clear()
@@ -229,13 +257,8 @@ class Receiver:
         if self._owner:
             pairs.append(("owner", self._owner))
         pairs.append(("mode", self._mode))
-        pairs.append(("into", self._container.inner(self._target)))
+        pairs.append(last)
         await self._tell(*pairs)
-        return {
-            "path": self._target,
-            "size": self._size,
-            "sha256": self._digest.hexdigest(),
-        }
 
     async def make_link(self, target: str, text: str, *, is_symbolic: bool) -> None:
         """Make a link, under another name first as a file; `text` is what it points at."""
