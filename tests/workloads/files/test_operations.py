@@ -10,10 +10,12 @@ from django.contrib.auth import get_user_model
 
 from access.models import ApiToken, AuditEntry
 from access.tokens import create_api_token
+from core.errors import Forbidden
 from operations import lifecycle
 from operations.models import Operation
 from tests.turning import finish, take_turn
 from tests.workloads.files.conftest import Files, MakePod
+from tests.workloads.files.test_transfers import eventually
 
 BIG = bytes(range(256)) * 12_000
 DIGEST = hashlib.sha256(BIG).hexdigest()
@@ -124,6 +126,16 @@ def occupy(files: Files, pk: int) -> None:
 
 def revoke(files: Files, pk: int) -> None:
     ApiToken.objects.filter(name="short").update(scopes=["read"])
+
+    def is_lost() -> bool:
+        try:
+            lifecycle.require_right(Operation.objects.get(pk=pk))
+        except Forbidden:
+            return True
+        return False
+
+    # What a token may do is remembered for a moment.
+    eventually(is_lost)
 
 
 @pytest.mark.parametrize(
