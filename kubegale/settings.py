@@ -176,6 +176,12 @@ OPERATIONS: dict[str, dict[str, str]] = {
     "bulk": {"run": "workloads.actions.bulk.run", "queue": "bulk"},
     "apply": {"run": "workloads.manifests.operation.run", "queue": "bulk"},
     "drain": {"run": "workloads.actions.drain.run", "queue": "drain"},
+    "file_digest": {"run": "workloads.files.operation.run_digest", "queue": "bulk"},
+    "file_upload": {
+        "run": "workloads.files.operation.run_upload",
+        "clean_up": "workloads.files.operation.remove_staged",
+        "queue": "bulk",
+    },
     "rollout": {
         "run": "workloads.actions.rollouts.run",
         "queue": "rollout",

@@ -109,5 +109,7 @@ OIDC_RENEW_SECONDS: int = 900
 # Of a silent command, of a whole small call, of a debug container and of its start (seconds).
 FILES_IDLE_SECONDS: float = 60.0
 FILES_COMMAND_SECONDS: float = 30.0
+# Of the sum of one file in an operation: below the time limit of a task.
+FILES_DIGEST_SECONDS: float = 200.0
 FILES_DEBUG_SECONDS: int = 3600
 FILES_DEBUG_START_SECONDS: float = 60.0

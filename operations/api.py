@@ -27,7 +27,7 @@ from core.api.schema import (
     record,
 )
 from core.errors import Forbidden, NotFound
-from operations import lifecycle
+from operations import lifecycle, tasks
 from operations.models import Operation, OperationStep
 
 STEP_SCHEMA = record(
@@ -144,7 +144,11 @@ class OperationViewSet(ViewSetMixin, DialectView):
                 name=str(row.pk),
             ),
         )
-        return lifecycle.represent(lifecycle.cancel(row))
+        row = lifecycle.cancel(row)
+        if row.state == Operation.State.PENDING:
+            # It has to clean up, which waits for nothing.
+            tasks.enqueue(row)
+        return lifecycle.represent(row)
 
     def _permitted(self, request: Request, pk: str, verb: str) -> Operation:
         """The operation; NotFound also when the caller may not see it."""

@@ -10,7 +10,8 @@ How to add a kind of operation:
    calls to a cluster it calls `heartbeat`, which raises when the operation was cancelled or the
    requester may no longer do this.
 2. Name it in settings.OPERATIONS: kind -> {"run": dotted path, "queue": one of
-   settings.OPERATION_LIMITS}.
+   settings.OPERATION_LIMITS}. A kind that leaves something behind when it does not succeed names
+   "clean_up" as well, a function of the row that removes it. It is called before the row ends.
 3. Create the row with `create(…)`, and in the view call `operations.tasks.enqueue(operation)`,
    which sends it when the transaction commits.
 """
@@ -267,7 +268,9 @@ def start(operation: Operation) -> bool:
                 [START_LOCK, operation.cluster_id or 0],
             )
         running = _same_queue(operation).filter(state=State.RUNNING).count()
-        if running >= settings.OPERATION_LIMITS[operation.queue]:
+        # One that is to stop has only to clean up.
+        is_limited = operation.cancel_requested_at is None
+        if is_limited and running >= settings.OPERATION_LIMITS[operation.queue]:
             return False
         now = timezone.now()
         return _change(
@@ -340,11 +343,13 @@ def interrupt(
 def cancel(operation: Operation) -> Operation:
     """Stop it: at once while pending, else before its next step. It may be cancelled twice.
 
-    Conflict when it is over already.
+    A pending one that has to clean up stays active until it has: enqueue it then. Conflict when it
+    is over already.
     """
     now = timezone.now()
+    has_to_clean_up = "clean_up" in settings.OPERATIONS.get(operation.kind, {})
     # Pending first: a worker may start it between the two updates, but never the other way round.
-    was_pending = _finish(
+    was_pending = not has_to_clean_up and _finish(
         operation,
         State.CANCELLED,
         (State.PENDING,),
@@ -352,8 +357,9 @@ def cancel(operation: Operation) -> Operation:
         reason="cancelled",
     )
     if not was_pending:
-        running = Operation.objects.filter(pk=operation.pk, state=State.RUNNING)
-        if not running.update(cancel_requested_at=now, updated_at=now):
+        states = Operation.ACTIVE if has_to_clean_up else (State.RUNNING,)
+        active = Operation.objects.filter(pk=operation.pk, state__in=states)
+        if not active.update(cancel_requested_at=now, updated_at=now):
             raise Conflict(
                 f"operation {operation.pk} is {find(operation.pk).state} already",
                 reason="OperationOver",

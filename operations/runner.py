@@ -96,6 +96,7 @@ def _begin_attempt(row: Operation) -> bool:
             reason="unknown_kind",
         )
     elif row.attempts >= MAX_ATTEMPTS:
+        _clean_up(row)
         lifecycle.interrupt(
             row,
             f"the worker died {row.attempts} times at this point",
@@ -103,6 +104,7 @@ def _begin_attempt(row: Operation) -> bool:
         )
     elif row.started_at and timezone.now() - row.started_at > max_duration:
         sentence = f"not finished within {settings.OPERATION_MAX_SECONDS} seconds"
+        _clean_up(row)
         lifecycle.fail(row, Rejected(sentence, reason="timeout"))
     else:
         return lifecycle.begin_attempt(row, row.turn)
@@ -139,18 +141,38 @@ def _call_runner(row: Operation) -> RequeueAfter | None:
             lifecycle.heartbeat(row)
             outcome = runner(row)
     except Cancelled:
+        _clean_up(row)
         lifecycle.finish_cancelled(row)
     # The row stays active: the run is attempted again.
     except (DatabaseError, SoftTimeLimitExceeded):
         raise
     except DomainError as error:
+        _clean_up(row)
         lifecycle.fail(row, error)
     except Exception:
         # An error of ours: its text may hold what the requester must not see.
         log.exception("operation %s (%s) broke", row.pk, row.kind)
+        _clean_up(row)
         lifecycle.fail(row, Internal("internal error; the worker's log has the cause"))
     else:
         if isinstance(outcome, RequeueAfter):
             return outcome
         lifecycle.succeed(row, outcome)
     return None
+
+
+def _clean_up(row: Operation) -> None:
+    """Let the kind remove what an operation that does not succeed leaves behind.
+
+    Done before the row ends, so that a worker that dies meanwhile does it again. What cannot be
+    removed is logged: the operation ends all the same.
+    """
+    dotted = settings.OPERATIONS[row.kind].get("clean_up")
+    if not dotted:
+        return
+    clean_up = cast(Callable[[Operation], None], import_string(dotted))
+    try:
+        with impersonation.act_as(_requester(row)):
+            clean_up(row)
+    except DomainError as error:
+        log.warning("operation %s (%s) left something: %s", row.pk, row.kind, error.message)

@@ -37,6 +37,8 @@ KINDS = {
     "drain": gettext_lazy("Drain"),
     "recreate": gettext_lazy("Recreate"),
     "bulk": gettext_lazy("Bulk action"),
+    "file_digest": gettext_lazy("Checksum of a file"),
+    "file_upload": gettext_lazy("Upload of files"),
     "vkube_deploy": gettext_lazy("Deploy of an order"),
 }
 FINAL = frozenset({"succeeded", "failed", "cancelled", "interrupted"})

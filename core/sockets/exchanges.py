@@ -7,6 +7,7 @@ input) as a request without a body, in a database thread. A view that wants to g
 
 import asyncio
 import io
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
@@ -24,6 +25,7 @@ from core.errors import ClusterUnavailable, Forbidden, Invalid, Unauthenticated
 from core.front import BEHIND_FRONT
 from core.sockets.connections import in_database_thread
 
+log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -94,9 +96,18 @@ class Exchange:
         pairs = [(name.encode(), value.encode("latin-1")) for name, value in merged.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
+    async def answer(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
+        """Send a small answer as a whole, be it that the caller has no right any more."""
+        await self.start(status, headers)
+        await self._pass_on(content)
+        await self.finish()
+
     async def send(self, data: bytes) -> None:
         """Send a part of the answer; waits while the client does not read."""
         await self._recheck()
+        await self._pass_on(data)
+
+    async def _pass_on(self, data: bytes) -> None:
         for start in range(0, len(data), PART):
             await self._send(
                 {
@@ -115,13 +126,23 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _recheck(self) -> None:
-        """Forbidden or Unauthenticated once the caller has lost the right."""
-        if time.monotonic() - self._checked < settings.STREAM_REAUTHORISE_SECONDS:
+    async def confirm_right(self, fresh: float = 0.0) -> None:
+        """Forbidden or Unauthenticated once the caller has lost the right.
+
+        Not asked again within `fresh` seconds of the last time.
+        """
+        if time.monotonic() - self._checked < fresh:
             return
-        with suppress(ClusterUnavailable):
-            await in_database_thread(self._check)
+        try:
+            with suppress(ClusterUnavailable):
+                await in_database_thread(self._check)
+        except (Forbidden, Unauthenticated) as error:
+            log.info("the transfer at %s ends: %s", self.request.path, error.message)
+            raise
         self._checked = time.monotonic()
+
+    async def _recheck(self) -> None:
+        await self.confirm_right(settings.STREAM_REAUTHORISE_SECONDS)
 
 
 class TransferResponse(HttpResponse):
@@ -156,16 +177,14 @@ async def serve_exchange(scope: Message, receive: Receive, send: Send) -> None:
     response = await in_database_thread(_respond, request)
     exchange = Exchange(scope, receive, send, request)
     if not isinstance(response, TransferResponse):
-        await exchange.start(response.status_code, dict(response.items()))
-        await exchange.send(getattr(response, "content", b""))
-        await exchange.finish()
+        content = getattr(response, "content", b"")
+        await exchange.answer(response.status_code, dict(response.items()), content)
         return
     exchange.use_headers_of(response)
-    try:
+    # An answer that has begun and does not end breaks the connection: the client sees that
+    # something lacks. An error raised here would be logged as a fault of ours.
+    with suppress(Forbidden, Unauthenticated):
         await response.transfer(exchange)
-    except (Forbidden, Unauthenticated):
-        # Too late to say it: the connection breaks, so that the client sees that something lacks.
-        raise ConnectionResetError("the caller lost the right") from None
 
 
 def _request(scope: Message) -> HttpRequest:

@@ -9,16 +9,16 @@ import hashlib
 import re
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from clusters import stream_clients
+from clusters import authority, stream_clients
 from clusters.manifests import Object
 from core.api import audit
 from core.api.attributes import AccessAttributes
@@ -33,6 +33,9 @@ from core.sockets.exchanges import (
     TransferResponse,
     run_until_left,
 )
+from operations import lifecycle, tasks
+from operations.models import Operation
+from workloads.api.actions import caller
 from workloads.api.files import (
     DELETE_SCHEMA,
     LIST_SCHEMA,
@@ -46,14 +49,16 @@ from workloads.api.files import (
     path_of,
     with_way,
 )
-from workloads.files import contents, downloads, extraction
+from workloads.api.request_target import RequestTarget
+from workloads.files import contents, downloads, extraction, operation
 from workloads.files.commands import NoProgram
-from workloads.files.containers import Container, Entry, find_container
+from workloads.files.containers import DEBUG, Container, Entry, find_container
 from workloads.files.failures import exists_already, is_a_directory, not_a_directory
 from workloads.files.multipart import MultipartReader, boundary_of
 from workloads.files.paths import check_name
 from workloads.files.slots import transfer_slot
 from workloads.files.uploads import Receiver, check_mode
+from workloads.objects.object_ref import ObjectRef
 
 RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})?\Z")
 TAR_GZ = "tar.gz"
@@ -61,6 +66,8 @@ TAR = "tar"
 FORMATS = (TAR_GZ, TAR)
 # Of the heads of a multipart body, which come on top of the files.
 MULTIPART_BYTES = 1024 * 1024
+# How long a check of the right holds for the members of an archive: there may be thousands.
+MEMBER_SECONDS = 1.0
 Work = Callable[[Exchange, Container], Awaitable[Any]]
 
 
@@ -132,9 +139,7 @@ class _Transfer:
             await self._report(result if isinstance(result, Exception) else None)
             return
         response = await in_database_thread(self.view.render, self.request, result)
-        await exchange.start(response.status_code, dict(response.items()))
-        await exchange.send(response.content)
-        await exchange.finish()
+        await exchange.answer(response.status_code, dict(response.items()), response.content)
 
     async def _run(self, exchange: Exchange) -> Any:
         user = int(self.request.user.pk or 0)
@@ -160,6 +165,13 @@ class _Transfer:
         await in_database_thread(audit.report, self.request, self.view.dialect.name, failure)
 
 
+def too_large(path: str) -> DomainError:
+    """The error for a file above FILES_DOWNLOAD_BYTES."""
+    return Rejected(
+        f"{path} is larger than {settings.FILES_DOWNLOAD_BYTES} bytes", reason="TooLarge"
+    )
+
+
 # --- downloads ------------------------------------------------------------------------------------
 class FileDownload(TransferView):
     """GET /pods/{name}/files/download: a file as it is, a directory as an archive."""
@@ -167,7 +179,7 @@ class FileDownload(TransferView):
     operations = {
         "get": OperationSchema(
             "Download a file, or a directory as an archive",
-            {"type": "string", "format": "binary"},
+            answer_schema(operation_id=INTEGER),
             query=(
                 *PLACE,
                 QueryParameter(
@@ -175,8 +187,20 @@ class FileDownload(TransferView):
                     {"type": "string", "enum": list(FORMATS)},
                     description="Of a directory; tar.gz by default.",
                 ),
+                QueryParameter(
+                    "async",
+                    BOOLEAN,
+                    description="Start an operation that tells the file's size and sha256, and "
+                    "where to download it in parts: the answer is JSON with `operation_id`.",
+                ),
             ),
-            answer_types=("application/octet-stream", "application/gzip", "application/x-tar"),
+            # JSON is the answer with `async`.
+            answer_types=(
+                "application/octet-stream",
+                "application/gzip",
+                "application/x-tar",
+                "application/json",
+            ),
         )
     }
 
@@ -189,8 +213,50 @@ class FileDownload(TransferView):
         if form and form not in FORMATS:
             raise Invalid("format must be tar or tar.gz", field="format")
         self.note(request, act, path=path)
+        # A HEAD starts nothing.
+        if target.flag("async") and request.method == "GET":
+            if form:
+                raise Invalid("async goes with files, not with format", field="async")
+            return self._start_digest(request, act, target, ref, path)
         download = _Download(self, request, act, path, form)
         return self.transfer(request, act, ref.read(), target.option("container"), download.run)
+
+    def _start_digest(
+        self,
+        request: Request,
+        act: AccessAttributes,
+        target: RequestTarget,
+        ref: ObjectRef,
+        path: str,
+    ) -> Any:
+        """{"operation_id","container","via"} of the operation that tells the file's sum."""
+
+        async def look(found: Container) -> Entry:
+            return await found.inspect(path)
+
+        pod = ref.read()
+        container, entry = self.call(request, act, target, ref, look)
+        if stat.S_ISDIR(entry.mode):
+            raise Invalid("async goes with files, and this is a directory", field="async")
+        if entry.size > settings.FILES_DOWNLOAD_BYTES:
+            raise too_large(path)
+        query = {
+            "cluster_id": str(ref.cluster.pk),
+            "namespace": ref.namespace,
+            "container": container.name,
+            "path": path,
+        }
+        row = operation.create_digest(
+            ref,
+            pod,
+            container.name,
+            path,
+            address=f"{request._request.path}?{urlencode(query)}",
+            requested_by=caller(request),
+        )
+        self.note(request, act, bytes=entry.size, operation_id=row.pk)
+        tasks.enqueue(row)
+        return with_way(container, operation_id=row.pk)
 
 
 @dataclass(slots=True)
@@ -215,12 +281,8 @@ class _Download:
 
     async def _send_file(self, exchange: Exchange, container: Container, entry: Entry) -> None:
         if entry.size > settings.FILES_DOWNLOAD_BYTES:
-            raise Rejected(
-                f"{self.path} is larger than {settings.FILES_DOWNLOAD_BYTES} bytes",
-                reason="TooLarge",
-            )
-        etag = f'"{entry.size:x}-{entry.mtime:x}"'
-        span = _range(exchange, etag)
+            raise too_large(self.path)
+        span = _range(exchange, entry.etag)
         if span is not None and span[0] >= entry.size:
             await self._refuse_range(exchange, entry)
             return
@@ -235,7 +297,7 @@ class _Download:
                 "Content-Type": "application/octet-stream",
                 "Content-Length": str(end - start),
                 "Accept-Ranges": "bytes",
-                "ETag": etag,
+                "ETag": entry.etag,
                 "Last-Modified": formatdate(max(entry.mtime, 0), usegmt=True),
             }
             if digest:
@@ -249,9 +311,7 @@ class _Download:
         error = Invalid(f"Range begins after the end of {self.path}", field="Range")
         response = await in_database_thread(self.view.render, self.request, error)
         headers = {**dict(response.items()), "Content-Range": f"bytes */{entry.size}"}
-        await exchange.start(416, headers)
-        await exchange.send(response.content)
-        await exchange.finish()
+        await exchange.answer(416, headers, response.content)
 
     async def _known_digest(self, container: Container, entry: Entry) -> str | None:
         """The digest of the whole file where the container can tell it at little cost."""
@@ -338,7 +398,7 @@ class PodFiles(TransferView):
         "delete": DELETE_SCHEMA,
         "post": OperationSchema(
             "Upload files into a directory of a container, or unpack an archive there",
-            answer_schema(items=array(UPLOADED)),
+            answer_schema(items=array(UPLOADED), operation_id=INTEGER),
             query=(
                 *PLACE,
                 QueryParameter("overwrite", BOOLEAN),
@@ -348,6 +408,12 @@ class PodFiles(TransferView):
                     "extract",
                     {"type": "string", "enum": [TAR, TAR_GZ]},
                     description="The raw body is an archive to unpack below `path`.",
+                ),
+                QueryParameter(
+                    "async",
+                    BOOLEAN,
+                    description="Answer with `operation_id` once the bytes are in the container; "
+                    "the operation compares their sha256 there and gives the files their names.",
                 ),
             ),
             body={
@@ -367,7 +433,7 @@ class PodFiles(TransferView):
         return delete_file(self, request, name)
 
     def post(self, request: Request, name: str) -> Any:
-        """{"items":[{"path","size","sha256"}],"container","via"}."""
+        """{"items":[{"path","size","sha256"}],"container","via"}; with async {"operation_id"}."""
         target, ref = self.object_ref(request, WRITE, name)
         act = self.act(WRITE, target, name)
         path = path_of(target)
@@ -380,6 +446,9 @@ class PodFiles(TransferView):
         if file_name:
             check_name(file_name)
         boundary = boundary_of(request.headers.get("Content-Type", ""))
+        is_async = target.flag("async")
+        if extract and is_async:
+            raise Invalid("async goes with files, not with extract", field="async")
         if extract and (file_name or mode):
             raise Invalid("extract goes with neither name nor mode", field="extract")
         if boundary and (extract or file_name):
@@ -388,8 +457,61 @@ class PodFiles(TransferView):
         if not (boundary or extract or file_name):
             raise Invalid("name is required for a raw body", field="name")
         self.note(request, act, path=path)
-        upload = _Upload(self, request, act, path, overwrite, mode, extract, file_name, boundary)
-        return self.transfer(request, act, ref.read(), target.option("container"), upload.run)
+        pod = ref.read()
+        background = _Background(self, request, act, ref, pod, overwrite) if is_async else None
+        upload = _Upload(
+            self, request, act, path, overwrite, mode, extract, file_name, boundary, background
+        )
+        return self.transfer(request, act, pod, target.option("container"), upload.run)
+
+
+@dataclass(slots=True)
+class _Background:
+    """The end of an upload as an operation."""
+
+    view: TransferView
+    request: Request
+    act: AccessAttributes
+    ref: ObjectRef
+    pod: Object
+    overwrite: bool
+
+    async def take_over(
+        self, receiver: Receiver, container: Container, items: list[dict[str, Any]]
+    ) -> int:
+        """Leave the staged files to an operation; its id.
+
+        The row comes first: without it nobody would remove the files if this process died.
+        """
+        row = await in_database_thread(self._create, container, items)
+        try:
+            await receiver.keep_staged()
+        except BaseException:
+            # Shielded: the task may be cancelled, and the row must not wait for ever.
+            sentence = "the upload broke before its end"
+            ending = in_database_thread(lifecycle.interrupt, row, sentence, reason="upload_broke")
+            await asyncio.shield(ending)
+            raise
+        await in_database_thread(tasks.enqueue, row)
+        return row.pk
+
+    def _create(self, container: Container, items: list[dict[str, Any]]) -> Operation:
+        # The operation goes on with what is allowed now, in this thread.
+        authority.clear()
+        try:
+            authorise(self.view, self.request, self.act)
+            if container.via == DEBUG:
+                authorise(self.view, self.request, replace(self.act, verb="debug"))
+            return operation.create_upload(
+                self.ref,
+                self.pod,
+                container.name,
+                items,
+                overwrite=self.overwrite,
+                requested_by=caller(self.request),
+            )
+        finally:
+            authority.clear()
 
 
 @dataclass(slots=True)
@@ -403,6 +525,8 @@ class _Upload:
     extract: str
     name: str
     boundary: str
+    background: _Background | None = None
+    operation: int | None = None
 
     async def run(self, exchange: Exchange, container: Container) -> dict[str, Any]:
         """Take the body and put it into the container; the answer's data."""
@@ -417,12 +541,18 @@ class _Upload:
         if self.extract:
             plain = extraction.decompress(parts, limit) if self.extract == TAR_GZ else parts
             items = await extraction.extract(
-                container, folder.path, plain, overwrite=self.overwrite, limit=limit
+                container,
+                folder.path,
+                plain,
+                overwrite=self.overwrite,
+                limit=limit,
+                confirm=lambda: exchange.confirm_right(MEMBER_SECONDS),
             )
         elif self.boundary:
-            items = await self._take_parts(container, folder.path, parts)
+            items = await self._take_parts(exchange, container, folder.path, parts)
         else:
-            items = await self._take_files(container, folder.path, _one(self.name, parts))
+            files = _one(self.name, parts)
+            items = await self._take_files(exchange, container, folder.path, files)
         self.view.note(
             self.request,
             self.act,
@@ -432,6 +562,9 @@ class _Upload:
         )
         if len(items) == 1:
             self.view.note(self.request, self.act, sha256=items[0]["sha256"])
+        if self.operation is not None:
+            self.view.note(self.request, self.act, operation_id=self.operation)
+            return with_way(container, operation_id=self.operation)
         return with_way(container, items=self._as_asked(items, folder.path))
 
     def _as_asked(self, items: list[dict[str, Any]], folder: str) -> list[dict[str, Any]]:
@@ -443,7 +576,11 @@ class _Upload:
         ]
 
     async def _take_parts(
-        self, container: Container, folder: str, parts: AsyncIterator[bytes]
+        self,
+        exchange: Exchange,
+        container: Container,
+        folder: str,
+        parts: AsyncIterator[bytes],
     ) -> list[dict[str, Any]]:
         reader = MultipartReader(parts, self.boundary)
 
@@ -455,20 +592,21 @@ class _Upload:
                     )
                 yield check_name(part.filename, "file"), reader.content()
 
-        items = await self._take_files(container, folder, files())
+        items = await self._take_files(exchange, container, folder, files())
         if not items:
             raise Invalid("the body holds no file", field="file")
         return items
 
     async def _take_files(
         self,
+        exchange: Exchange,
         container: Container,
         folder: str,
         files: AsyncIterator[tuple[str, AsyncIterator[bytes]]],
     ) -> list[dict[str, Any]]:
         """Write the files one after the other; each gets its own name once it is whole."""
         items: list[dict[str, Any]] = []
-        async with Receiver.open(container, folder) as receiver:
+        async with Receiver.open(container, folder, exchange.confirm_right) as receiver:
             async for name, data in files:
                 path = f"{folder.rstrip('/')}/{name}"
                 existing = await _existing(container, path, overwrite=self.overwrite)
@@ -478,8 +616,17 @@ class _Upload:
                 await receiver.begin_file(path, self.mode, existing)
                 async for part in data:
                     await receiver.write(part)
-                items.append(await receiver.end_file())
-            await receiver.finish()
+                if self.background:
+                    items.append(await receiver.stage_file())
+                else:
+                    items.append(await receiver.end_file())
+            if self.background and items:
+                asked = self._as_asked(items, folder)
+                for item, shown in zip(items, asked, strict=True):
+                    item["shown"] = shown["path"]
+                self.operation = await self.background.take_over(receiver, container, items)
+            else:
+                await receiver.finish()
         return items
 
 

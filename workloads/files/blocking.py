@@ -1,8 +1,9 @@
 """Small calls to a container's files from threads of the web server, each with a time limit."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any, TypeVar
 
@@ -18,6 +19,11 @@ from workloads.files.failures import timed_out
 T = TypeVar("T")
 R = TypeVar("R")
 Work = Callable[[Container], Awaitable[T]]
+Beat = Callable[[], None]
+# Between two calls of `beat`.
+BEAT_SECONDS = 1.0
+# Until a cancelled coroutine notices.
+STOP_SECONDS = 0.2
 
 
 class DebugNeeded(Exception):
@@ -35,13 +41,47 @@ def _run_to_end(run: Callable[[], Coroutine[Any, Any, R]]) -> R:
         return pool.submit(copy_context().run, asyncio.run, run()).result()
 
 
-def call_container(
-    cluster: Cluster, pod: Object, name: str, work: Work[T], *, may_debug: bool
-) -> tuple[Container, T]:
-    """(container, what the work returns), within FILES_COMMAND_SECONDS.
+def _run_with_beats(run: Callable[[], Coroutine[Any, Any, R]], beat: Beat) -> R:
+    """What the coroutine returns, run in another thread while this one calls `beat` now and then.
 
-    DebugNeeded, before anything is started, unless `may_debug`.
+    What `beat` raises cancels the coroutine and is raised.
     """
+    stop = threading.Event()
+
+    async def run_until_stopped() -> R:
+        task = asyncio.ensure_future(run())
+        while not task.done():
+            await asyncio.wait({task}, timeout=STOP_SECONDS)
+            if stop.is_set():
+                task.cancel()
+        return await task
+
+    with ThreadPoolExecutor(1, thread_name_prefix="files") as pool:
+        future = pool.submit(copy_context().run, asyncio.run, run_until_stopped())
+        try:
+            while wait({future}, timeout=BEAT_SECONDS).not_done:
+                beat()
+        finally:
+            stop.set()
+        return future.result()
+
+
+def call_container(
+    cluster: Cluster,
+    pod: Object,
+    name: str,
+    work: Work[T],
+    *,
+    may_debug: bool,
+    seconds: float | None = None,
+    beat: Beat | None = None,
+) -> tuple[Container, T]:
+    """(container, what the work returns), within `seconds`, FILES_COMMAND_SECONDS without them.
+
+    DebugNeeded, before anything is started, unless `may_debug`. `beat` is called every second while
+    the work lasts, in the caller's thread; what it raises ends the work.
+    """
+    patience = settings.FILES_COMMAND_SECONDS if seconds is None else seconds
     access = registry.read_access(cluster.kubeconfig)
     limits = registry.client_limits()
     identity = impersonation.current() if cluster.impersonate else None
@@ -56,11 +96,11 @@ def call_container(
             acting = client.acting_as(identity) if identity else client
             container = await find_container(acting, pod, name, confirm_debug)
             try:
-                async with asyncio.timeout(settings.FILES_COMMAND_SECONDS):
+                async with asyncio.timeout(patience):
                     return container, await work(container)
             except TimeoutError:
                 raise timed_out() from None
         finally:
             await client.close()
 
-    return _run_to_end(run)
+    return _run_with_beats(run, beat) if beat else _run_to_end(run)

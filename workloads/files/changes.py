@@ -54,10 +54,18 @@ async def move(container: Container, source: str, target: str, *, overwrite: boo
     check_allowed(resolved, container.denied)
     if is_below(folder.path, entry.path):
         raise Invalid(f"{source} cannot be moved into itself", field="to")
-    steps = [*components(entry.path)[:-1], *components(folder.path)]
-    inner = [container.inner(step) for step in (entry.path, resolved, *steps)]
+    await rename(container, entry.path, resolved, overwrite=overwrite, about=target)
+
+
+async def rename(
+    container: Container, source: str, target: str, *, overwrite: bool, about: str
+) -> None:
+    """Rename; no link may stand on the way to either path. Errors are about the path `about`."""
+    check_allowed(target, container.denied)
+    steps = [*components(source)[:-1], *components(target)[:-1]]
+    inner = [container.inner(step) for step in (source, target, *steps)]
     option = "o" if overwrite else "-"
-    async with container.run(scripts.MOVE, target, *inner, option=option) as process:
+    async with container.run(scripts.MOVE, about, *inner, option=option) as process:
         if await process.end():
             if process.code == LINK_CODE:
                 raise Rejected(

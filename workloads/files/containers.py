@@ -58,6 +58,11 @@ class Entry:
     gid: int
     mtime: int
 
+    @property
+    def etag(self) -> str:
+        """An ETag that another size or time of change makes another."""
+        return f'"{self.size:x}-{self.mtime:x}"'
+
 
 @dataclass(slots=True)
 class Container:
@@ -116,13 +121,20 @@ class Container:
 
     @asynccontextmanager
     async def walk(
-        self, script: str, path: str, *, option: str = "-", follow: bool = True
+        self,
+        script: str,
+        path: str,
+        *,
+        option: str = "-",
+        follow: bool = True,
+        is_silent: bool = False,
     ) -> AsyncIterator[tuple[Process, str, bytes]]:
         """Run a script that begins with WALK: (process, resolved path, first line of its output).
 
         Links on the way (with `follow` the last component too) are followed here, one after the
         other, so that every step is checked against FILES_DENY. The script runs on the path that
         has no links left; a link made between its check and its act is the race that remains.
+        One that `is_silent` may say nothing for as long as the caller allows.
         """
         resolved = path
         for _ in range(_MAX_LINKS):
@@ -132,6 +144,8 @@ class Container:
                 steps = steps[:-1]
             inner = [self.inner(step) for step in (resolved, *steps)]
             async with self.run(script, path, *inner, option=option) as process:
+                if is_silent:
+                    process.patience = None
                 line = await process.read_line()
                 link = await self._link(process, line)
                 if link is None:

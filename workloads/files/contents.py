@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from core.errors import Conflict, DomainError, Invalid, NotFound, Rejected
@@ -71,10 +72,21 @@ async def _read_part(
     return entry, bytes(data), hashlib.sha256(data).hexdigest() if is_whole else None
 
 
-async def read_digest(container: Container, path: str) -> str | None:
-    """The sha256 of a whole file: of `sha256sum` in the container, or of what it sends."""
+async def read_digest(
+    container: Container,
+    path: str,
+    *,
+    limit: int = MAX_DIGEST_BYTES,
+    is_long: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> str | None:
+    """The sha256 of a whole file: of `sha256sum` in the container, or of what it sends.
+
+    None when it sends more than `limit` bytes. A file whose sum may take minutes `is_long`: the
+    caller limits the time. `progress` is told how many bytes have come.
+    """
     if "sha256sum" in container.way.tools:
-        async with container.walk(scripts.DIGEST, path) as (process, _, line):
+        async with container.walk(scripts.DIGEST, path, is_silent=is_long) as (process, _, line):
             code = await process.end()
             word = line.split(b" ", 1)[0].lstrip(b"\\")
             if not code and len(word) == 64:
@@ -87,8 +99,12 @@ async def read_digest(container: Container, path: str) -> str | None:
         async for part in process.parts():
             digest.update(part)
             size += len(part)
-            if size > MAX_DIGEST_BYTES:
+            if size > limit:
                 return None
+            if progress:
+                progress(size)
+        if process.code:
+            raise process.error()
     return digest.hexdigest()
 
 

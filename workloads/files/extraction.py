@@ -13,8 +13,8 @@ from workloads.files.archives import (
     safe_name,
     stays_inside,
 )
-from workloads.files.containers import Container
-from workloads.files.uploads import Receiver
+from workloads.files.containers import Confirm, Container
+from workloads.files.uploads import Receiver, always
 
 # Of the answer: the rest is only counted.
 MAX_ITEMS = 10_000
@@ -53,17 +53,19 @@ async def extract(
     *,
     overwrite: bool,
     limit: int,
+    confirm: Confirm = always,
 ) -> list[dict[str, Any]]:
     """Unpack a tar archive below a directory (without links); [{"path","size","sha256"}].
 
     Malformed for members that are no file, directory or link that stays inside; Conflict when a
-    file exists, unless `overwrite`. Members before a refused one stay.
+    file exists, unless `overwrite`. Members before a refused one stay. `confirm` raises when no
+    more may be written.
     """
     reader = ArchiveReader(parts)
     names = NameGuard()
     items: list[dict[str, Any]] = []
     total = 0
-    async with Receiver.open(container, folder) as receiver:
+    async with Receiver.open(container, folder, confirm) as receiver:
         async for member in reader.members():
             name = safe_name(member.name)
             if name == ".":

@@ -160,13 +160,13 @@ mv -f "$s" "$t"
 )
 # Reads pairs of lines, a word and its value, and follows them until `end`. A file is written under
 # the name of `temp`, in blocks that `data` announces (as lines of base64 where dd cannot wait for
-# whole blocks), and gets its own name with `into`. Without an end (the connection broke) the
-# temporary file goes.
+# whole blocks), and gets its own name with `into`, or waits for it with `stage`. Without an end
+# (the connection broke) temporary files go, those that wait too, unless `keep` came.
 RECEIVE = f"""
 LC_ALL=C
 export LC_ALL
 u=
-trap 'if [ -n "$u" ]; then rm -f "$u"; fi' EXIT
+trap 'if [ -n "$u" ]; then rm -f "$u"; fi; if [ $# -gt 0 ]; then rm -f "$@"; fi' EXIT
 while IFS= read -r k && IFS= read -r p; do
 if [ "$k" = data ]; then
 dd bs="$p" count=1 iflag=fullblock >>"$u" || exit 1
@@ -195,6 +195,11 @@ if [ -d "$p" ]; then exit {IS_A_DIRECTORY_CODE}; fi
 mv -f "$u" "$p" || exit 1
 u=
 printf 'done %s\\n' "$p"
+elif [ "$k" = stage ]; then
+set -- "$@" "$u"
+u=
+elif [ "$k" = keep ]; then
+set --
 elif [ "$k" = target ]; then
 g=$p
 elif [ "$k" = symlink ]; then

@@ -11,7 +11,7 @@ import hashlib
 import re
 import stat
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -20,7 +20,7 @@ from django.conf import settings
 from core.errors import ClusterUnavailable, DomainError, Invalid, Rejected
 from workloads.files import scripts
 from workloads.files.commands import NoProgram, Process
-from workloads.files.containers import Container, Entry
+from workloads.files.containers import Confirm, Container, Entry
 from workloads.files.failures import LINK_CODE, ended_midway, exists_already, failure, timed_out
 from workloads.files.paths import check_allowed, components
 
@@ -42,15 +42,29 @@ def check_mode(text: str) -> str:
     return text
 
 
+async def always() -> None:
+    """Confirm without a condition."""
+
+
+async def remove_temporary(container: Container, paths: Iterable[str]) -> None:
+    """Remove temporary files as well as it goes."""
+    inner = [container.inner(path) for path in paths]
+    with suppress(DomainError, NoProgram, TimeoutError):
+        async with asyncio.timeout(CLEAN_UP_SECONDS):
+            async with container.run(scripts.CLEAN_UP, inner[0], *inner) as process:
+                await process.end()
+
+
 class Receiver:
     """The script RECEIVE at work in a container; open it with `Receiver.open`.
 
     Errors of the script are raised by the call that notices them, about the file at hand.
     """
 
-    def __init__(self, container: Container, process: Process) -> None:
+    def __init__(self, container: Container, process: Process, confirm: Confirm) -> None:
         self._container = container
         self._process = process
+        self._confirm = confirm
         self._is_raw = "fullblock" in container.way.tools
         self._block = BLOCK if self._is_raw else TEXT_BLOCK
         # Lines of its output, until it ends.
@@ -60,28 +74,36 @@ class Receiver:
         self._path = process.path
         self._target = ""
         self._temporary = ""
+        # Files that are whole and wait for their names.
+        self._staged: list[str] = []
         self._buffer = bytearray()
         self._size = 0
         self._digest = hashlib.sha256()
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, container: Container, path: str) -> AsyncIterator["Receiver"]:
-        """A receiver; its errors are about `path` until a file begins."""
+    async def open(
+        cls, container: Container, path: str, confirm: Confirm = always
+    ) -> AsyncIterator["Receiver"]:
+        """A receiver; its errors are about `path` until a file begins.
+
+        `confirm` raises when a file that is whole may not get its name.
+        """
         receiver: Receiver | None = None
         try:
             async with container.run(scripts.RECEIVE, path, has_input=True) as process:
                 # Nothing is said for as long as the client takes to send.
                 process.patience = None
-                receiver = cls(container, process)
+                receiver = cls(container, process, confirm)
                 try:
                     yield receiver
                 finally:
                     await receiver._stop_watching()
         finally:
-            if receiver is not None and receiver._temporary:
+            left = [receiver._temporary, *receiver._staged] if receiver is not None else []
+            if receiver is not None and any(left):
                 # Shielded: the task is cancelled when its client leaves, and the half file must go.
-                await asyncio.shield(receiver._clean_up(receiver._temporary))
+                await asyncio.shield(remove_temporary(container, filter(None, left)))
 
     async def _watch(self) -> None:
         """Read the output to its end: only who reads notices that the script has ended."""
@@ -96,13 +118,6 @@ class Receiver:
         self._watching.cancel()
         with suppress(asyncio.CancelledError, DomainError, NoProgram):
             await self._watching
-
-    async def _clean_up(self, temporary: str) -> None:
-        with suppress(DomainError, NoProgram, TimeoutError):
-            async with asyncio.timeout(CLEAN_UP_SECONDS):
-                inner = self._container.inner(temporary)
-                async with self._container.run(scripts.CLEAN_UP, temporary, inner) as process:
-                    await process.end()
 
     def _check_ended(self) -> None:
         """Raise why the script has ended, if it has."""
@@ -209,21 +224,41 @@ class Receiver:
 
     async def end_file(self) -> dict[str, Any]:
         """Give the file its own name; {"path","size","sha256"}."""
-        if self._buffer:
-            block = bytes(self._buffer)
-            self._buffer.clear()
-            await self._send_block(block)
-        pairs = [("size", str(self._size))]
-        if self._owner:
-            pairs.append(("owner", self._owner))
-        pairs.append(("mode", self._mode))
-        pairs.append(("into", self._container.inner(self._target)))
-        await self._tell(*pairs)
+        await self._end_file(("into", self._container.inner(self._target)))
+        return self._item()
+
+    async def stage_file(self) -> dict[str, Any]:
+        """End the file under its temporary name; {"path","size","sha256","temporary"}."""
+        await self._end_file(("stage", ""))
+        self._staged.append(self._temporary)
+        return {**self._item(), "temporary": self._temporary}
+
+    async def keep_staged(self) -> None:
+        """Wait until all is written, and leave the staged files: somebody else names them."""
+        await self._tell(("keep", ""))
+        await self.finish()
+        self._staged.clear()
+
+    def _item(self) -> dict[str, Any]:
         return {
             "path": self._target,
             "size": self._size,
             "sha256": self._digest.hexdigest(),
         }
+
+    async def _end_file(self, last: tuple[str, str]) -> None:
+        if self._buffer:
+            block = bytes(self._buffer)
+            self._buffer.clear()
+            await self._send_block(block)
+        # The right may have gone since the last part came.
+        await self._confirm()
+        pairs = [("size", str(self._size))]
+        if self._owner:
+            pairs.append(("owner", self._owner))
+        pairs.append(("mode", self._mode))
+        pairs.append(last)
+        await self._tell(*pairs)
 
     async def make_link(self, target: str, text: str, *, is_symbolic: bool) -> None:
         """Make a link, under another name first as a file; `text` is what it points at."""

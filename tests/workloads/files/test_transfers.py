@@ -7,12 +7,15 @@ import tarfile
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
+import pytest
 from django.contrib.auth import get_user_model
 
-from access.models import AuditEntry
+from access.models import ApiToken, AuditEntry
 from access.tokens import create_api_token
+from tests.caller import Caller
 from tests.workloads.files.conftest import Files, MakePod
 
 BIG = bytes(range(256)) * 12_000
@@ -194,6 +197,30 @@ def test_an_upload_that_breaks_leaves_no_half_file(files: Files) -> None:
         pass
     eventually(lambda: files.names("/tmp") == [])
     eventually(lambda: AuditEntry.objects.filter(details__cancelled=True).exists())
+
+
+def test_an_upload_whose_right_is_lost_at_its_end_writes_nothing(
+    files: Files, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def upload(content: bytes, **query: Any) -> int:
+        boss = get_user_model().objects.get(username="boss")
+        token = create_api_token(boss, "lost", scopes=["read", "write", "files"])[1]
+        files.client.headers["Authorization"] = f"Bearer {token}"
+        place = urlencode({**files.place, "path": "/tmp"})
+
+        def body() -> Any:
+            yield content
+            ApiToken.objects.filter(name="lost").update(scopes=["read"])
+            # What a token may do is remembered for a moment.
+            eventually(lambda: Caller(token).code("GET", f"{files.url()}?{place}") == 1005)
+
+        return int(files.upload("/tmp", body=body(), **query)["code"])
+
+    settings.STREAM_REAUTHORISE_SECONDS = 600.0
+    assert upload(b"x", name="late") == 1005
+    assert "late" not in files.names("/tmp")
+    # No fault of ours, so nothing that looks like one is logged.
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_transfers_of_a_person_and_of_a_process_are_limited(files: Files, settings: Any) -> None:
