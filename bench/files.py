@@ -1,13 +1,19 @@
-"""Files in pods: 200 MB up and down, beside `kubectl cp` where there is one.
+"""Files in pods: 200 MB up and down, beside `kubectl cp` where there is one, and a bare client.
 
-Both ways end in the same simulated container, and the digests must be equal; `/healthz` of the
-event-driven server is asked all the while.
+All ways end in the same simulated container, and the digests must be equal. They take turns, so
+that a busy machine is as busy for each; then `/healthz` of the event-driven server is asked during
+one more transfer. The bare client (one exec, bytes that nobody looks at) shows how much of the time
+is the simulated cluster's own.
 """
 
+import asyncio
+import base64
 import hashlib
 import json
 import os
 import shutil
+import ssl
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,8 +22,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
+import aiohttp
 import httpx
+import yaml
 
 from bench.processes import (
     administrator,
@@ -33,6 +42,7 @@ from bench.processes import (
 from launcher.ports import free_port
 
 MEGABYTES = 200
+ROUNDS = 3
 MB = 1_000_000
 BASE = "/api/v1/kubernetes/pods"
 POD = {
@@ -63,6 +73,12 @@ def _asked_meanwhile(address: str) -> Iterator[list[float]]:
         asking.join()
 
 
+def _processor_seconds(pid: int) -> float:
+    """What the process has used so far, in and out of the kernel."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _rate(work: Callable[[], object]) -> float:
     """Megabytes a second of moving the file once."""
     began = time.perf_counter()
@@ -79,7 +95,8 @@ def _measure(
     with httpx.Client(base_url=address, headers=headers, timeout=600) as client:
 
         def up() -> None:
-            query = {**place, "path": "/tmp", "name": "big"}  # noqa: S108 - in the container
+            words = {"path": "/tmp", "name": "big", "overwrite": "true"}  # noqa: S108 - in the container
+            query = {**place, **words}
             with source.open("rb") as body:
                 answer = client.post(f"{BASE}/files/files", params=query, content=body).json()
             assert answer["data"]["items"][0]["sha256"] == digest, answer
@@ -109,6 +126,40 @@ def _measure_kubectl(kubeconfig: Path, source: Path) -> tuple[float, float]:
     return up, down
 
 
+def _measure_bare(kubeconfig: Path, source: Path) -> tuple[float, float]:
+    """(up, down) in MB/s of a client that only sends and counts."""
+    document = yaml.safe_load(kubeconfig.read_text())
+    cluster = document["clusters"][0]["cluster"]
+    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    context = ssl.create_default_context(cadata=authority)
+    token = document["users"][0]["user"]["token"]
+
+    async def exchange(command: str, body: bytes = b"") -> int:
+        """How many bytes the command wrote."""
+        pairs = [("command", word) for word in ("sh", "-c", command)]
+        pairs += [("stdout", "true"), ("stdin", "true" if body else "false")]
+        path = "/api/v1/namespaces/default/pods/files/exec"
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session,
+            session.ws_connect(
+                f"{cluster['server']}{path}?{urlencode(pairs)}",
+                ssl=context,
+                protocols=["v5.channel.k8s.io"],
+            ) as socket,
+        ):
+            for start in range(0, len(body), 128 * 1024):
+                await socket.send_bytes(b"\0" + body[start : start + 128 * 1024])
+            if body:
+                # Of protocol v5: standard input ends.
+                await socket.send_bytes(b"\xff\0")
+            return sum([len(message.data) - 1 async for message in socket])
+
+    body = source.read_bytes()
+    up = _rate(lambda: asyncio.run(exchange("cat >/tmp/bare", body)))
+    down = _rate(lambda: asyncio.run(exchange("cat /tmp/bare")))
+    return up, down
+
+
 def run() -> None:
     """Everything on loopback, each server a process of its own."""
     limits = {"FILES_UPLOAD_BYTES": str(2 * MEGABYTES * MB)}
@@ -134,17 +185,34 @@ def _compare(
         wait_for(f"{address}/healthz")
         until(lambda: _is_ready(address, token, place))
         before = peak(server.pid)
+        ways = {"KubeGale": lambda: _measure(address, token, place, source)}
+        if shutil.which("kubectl"):
+            ways["kubectl cp"] = lambda: _measure_kubectl(kubeconfig, source)
+        ways["bare client"] = lambda: _measure_bare(kubeconfig, source)
+        rates: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+        used = 0.0
+        for _ in range(ROUNDS):
+            for way, measure in ways.items():
+                began = _processor_seconds(server.pid)
+                rates[way].append(measure())
+                used += _processor_seconds(server.pid) - began
+        medians = {
+            way: (statistics.median(up for up, _ in of), statistics.median(down for _, down in of))
+            for way, of in rates.items()
+        }
+        own_up, own_down = medians["KubeGale"]
+        for way, (up, down) in medians.items():
+            ratio = f"KubeGale {own_up / up:.2f} and {own_down / down:.2f} of it"
+            print(f"{way}: up {up:.0f} MB/s, down {down:.0f} MB/s; {ratio}")
+        each = used / ROUNDS / (2 * MEGABYTES) * 100
+        print(f"the server used {each:.2f} s of processor time for 100 MB")
+        print(f"the server took {peak(server.pid) - before:.0f} MiB more")
         with _asked_meanwhile(address) as durations:
-            up, down = _measure(address, token, place, source)
+            _measure(address, token, place, source)
         durations.sort()
-        late = durations[int(len(durations) * 0.99)] * 1000
-        print(f"up {up:.0f} MB/s, down {down:.0f} MB/s, {peak(server.pid) - before:.0f} MiB more")
         usual = durations[len(durations) // 2] * 1000
+        late = durations[int(len(durations) * 0.99)] * 1000
         print(f"/healthz meanwhile: median {usual:.1f} ms, 99 % {late:.1f} ms")
-    if shutil.which("kubectl"):
-        there, back = _measure_kubectl(kubeconfig, source)
-        print(f"kubectl cp: up {there:.0f} MB/s, down {back:.0f} MB/s")
-        print(f"ratio: up {up / there:.2f}, down {down / back:.2f}")
 
 
 def _make_pod(environ: dict[str, str], token: str, place: dict[str, object]) -> None:

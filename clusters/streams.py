@@ -341,10 +341,10 @@ class Channels:
                     reason="tcp",
                 )
 
-    async def send(self, channel: int, data: bytes) -> None:
-        """Send bytes on a channel; ClusterUnavailable when the connection broke."""
+    async def send(self, channel: int, *pieces: bytes | memoryview) -> None:
+        """Send bytes as one message on a channel; ClusterUnavailable when the connection broke."""
         try:
-            await self._connection.send_bytes(bytes([channel]) + data)
+            await self._connection.send_bytes(b"".join((bytes([channel]), *pieces)))
         except (ConnectionError, RuntimeError) as error:
             raise ClusterUnavailable(
                 "the cluster cannot be reached: the connection broke", reason="tcp"

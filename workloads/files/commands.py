@@ -1,7 +1,8 @@
 """Running a script in a container over exec: its input, output, complaints and exit code."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 
 import orjson
@@ -17,6 +18,9 @@ MAX_COMPLAINT = 4096
 MAX_STATUS = 64 * 1024
 # Of the input in one message.
 INPUT_PART = 128 * 1024
+# Of the output: what is handed out at once, and what waits at most.
+OUTPUT_PART = 256 * 1024
+MAX_WAITING = 512 * 1024
 # What runtimes say when a program is not in the image.
 _NO_PROGRAM = ("executable file not found", "no such file or directory", "not found in $path")
 
@@ -39,22 +43,28 @@ class Process:
         self._channels = channels
         self._complaint = b""
         self._buffer = b""
-        self._ended = False
+        # Output that waits to be read. A task fills it, so that the API server's small messages
+        # become large parts, and a time-out is set for each part that has to be waited for alone.
+        self._output: deque[bytes] = deque()
+        self._waiting = 0
+        self._arrived = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
 
     @property
     def complaint(self) -> str:
         """What it wrote to stderr: the beginning and the end of it."""
         return self._complaint.decode(errors="replace")
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, *pieces: bytes | memoryview) -> None:
         """Send input; it waits while the container does not read.
 
         Rejected when the connection broke, ClusterUnavailable when nothing is taken for long.
         """
-        for start in range(0, len(data), INPUT_PART):
+        for message in _messages(pieces):
             try:
                 async with asyncio.timeout(settings.FILES_IDLE_SECONDS):
-                    await self._channels.send(STDIN, data[start : start + INPUT_PART])
+                    await self._channels.send(STDIN, *message)
             except TimeoutError:
                 raise timed_out() from None
 
@@ -63,31 +73,59 @@ class Process:
 
         However much it complains meanwhile: a silent output is a time-out.
         """
-        try:
-            async with asyncio.timeout(self.patience):
-                while not self._ended:
-                    if data := await self._next_output():
-                        return data
-        except TimeoutError:
-            raise timed_out() from None
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_messages())
+        if not self._output and not self._reading.done():
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(self.patience):
+                    await self._arrived.wait()
+            except TimeoutError:
+                raise timed_out() from None
+        if self._output:
+            return self._take()
+        # The task has ended: this raises what ended it.
+        await self._reading
         return b""
 
-    async def _next_output(self) -> bytes:
-        """The output in the next message; b"" when it holds something else, or was the last."""
-        message = await self._channels.receive()
-        if message is None:
-            self._ended = True
+    def _take(self) -> bytes:
+        """What waits, as one part of about OUTPUT_PART bytes."""
+        parts = [self._output.popleft()]
+        size = len(parts[0])
+        while self._output and size + len(self._output[0]) <= OUTPUT_PART:
+            parts.append(self._output.popleft())
+            size += len(parts[-1])
+        self._waiting -= size
+        self._taken.set()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _read_messages(self) -> None:
+        """Read what the container sends to its end, no faster than it is taken."""
+        try:
+            while (message := await self._channels.receive()) is not None:
+                channel, data = message
+                if channel == STDOUT and data:
+                    self._output.append(data)
+                    self._waiting += len(data)
+                    self._arrived.set()
+                    while self._waiting > MAX_WAITING:
+                        self._taken.clear()
+                        await self._taken.wait()
+                elif channel == STDERR:
+                    self._note_complaint(data)
+                elif channel == ERROR_CHANNEL and data:
+                    self.code = _exit_code(data)
             if self.code is None:
                 raise ended_midway()
-            return b""
-        channel, data = message
-        if channel == STDOUT:
-            return data
-        if channel == STDERR:
-            self._note_complaint(data)
-        elif channel == ERROR_CHANNEL and data:
-            self.code = _exit_code(data)
-        return b""
+        finally:
+            self._arrived.set()
+
+    async def close(self) -> None:
+        """Read no more."""
+        if self._reading is not None:
+            self._reading.cancel()
+            # What ended it was raised to the reader, or is of no interest any more.
+            await asyncio.gather(self._reading, return_exceptions=True)
 
     def _note_complaint(self, data: bytes) -> None:
         text = self._complaint + data[-2 * MAX_COMPLAINT :]
@@ -137,6 +175,25 @@ class Process:
         return failure(self.path, self.code or 0, self.complaint)
 
 
+def _messages(pieces: Iterable[bytes | memoryview]) -> Iterator[list[bytes | memoryview]]:
+    """The pieces in groups of at most INPUT_PART bytes; a larger one is cut, not copied."""
+    group: list[bytes | memoryview] = []
+    size = 0
+    for piece in pieces:
+        if size and size + len(piece) > INPUT_PART:
+            yield group
+            group = []
+            size = 0
+        view = piece if len(piece) <= INPUT_PART else memoryview(piece)
+        while len(view) > INPUT_PART:
+            yield [view[:INPUT_PART]]
+            view = view[INPUT_PART:]
+        group.append(view)
+        size += len(view)
+    if size:
+        yield group
+
+
 def _exit_code(status: bytes) -> int:
     """The exit code of a Status; NoProgram when the program is missing, Rejected otherwise."""
     if len(status) > MAX_STATUS:
@@ -184,4 +241,8 @@ async def run_script(
         "stderr": "true",
     }
     async with client.exec(exec_path(namespace, pod), query) as channels:
-        yield Process(channels, path)
+        process = Process(channels, path)
+        try:
+            yield process
+        finally:
+            await process.close()

@@ -30,6 +30,8 @@ DEFAULT_MODE = "0644"
 BLOCK = 1024 * 1024
 # Of one line of base64, where dd cannot wait for whole blocks.
 TEXT_BLOCK = 48 * 1024
+# So many small pieces take more memory than what is in them.
+MAX_PIECES = 1024
 CLEAN_UP_SECONDS = 10.0
 # Directories that are remembered as checked.
 MAX_CHECKED = 20_000
@@ -76,7 +78,9 @@ class Receiver:
         self._temporary = ""
         # Files that are whole and wait for their names.
         self._staged: list[str] = []
-        self._buffer = bytearray()
+        # What waits for the rest of its block.
+        self._pieces: list[bytes | memoryview] = []
+        self._waiting = 0
         self._size = 0
         self._digest = hashlib.sha256()
 
@@ -139,9 +143,9 @@ class Receiver:
             return failure(self._path, code, self._process.complaint)
         return ended_midway()
 
-    async def _send(self, data: bytes) -> None:
+    async def _send(self, *pieces: bytes | memoryview) -> None:
         self._check_ended()
-        writing = asyncio.ensure_future(self._process.write(data))
+        writing = asyncio.ensure_future(self._process.write(*pieces))
         try:
             # The script may end (no space is left) while it takes no input any more.
             await asyncio.wait({writing, self._watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -210,17 +214,28 @@ class Receiver:
         """Add bytes to the file."""
         self._digest.update(data)
         self._size += len(data)
-        self._buffer += data
-        while len(self._buffer) >= self._block:
-            block = bytes(self._buffer[: self._block])
-            del self._buffer[: self._block]
-            await self._send_block(block)
+        rest = memoryview(data)
+        while self._waiting + len(rest) >= self._block:
+            end = self._block - self._waiting
+            self._pieces.append(rest[:end])
+            rest = rest[end:]
+            await self._send_block()
+        if rest:
+            # A piece that is whole stays as it is.
+            self._pieces.append(data if len(rest) == len(data) else rest)
+            self._waiting += len(rest)
+        if len(self._pieces) >= MAX_PIECES:
+            self._pieces = [b"".join(self._pieces)]
 
-    async def _send_block(self, block: bytes) -> None:
+    async def _send_block(self) -> None:
+        """Send what waits; it is copied nowhere before its messages are made."""
+        pieces = self._pieces
+        self._pieces = []
+        self._waiting = 0
         if self._is_raw:
-            await self._send(b"data\n%d\n" % len(block) + block)
+            await self._send(b"data\n%d\n" % sum(map(len, pieces)), *pieces)
         else:
-            await self._send(b"text\n" + base64.b64encode(block) + b"\n")
+            await self._send(b"text\n", base64.b64encode(b"".join(pieces)), b"\n")
 
     async def end_file(self) -> dict[str, Any]:
         """Give the file its own name; {"path","size","sha256"}."""
@@ -247,10 +262,8 @@ class Receiver:
         }
 
     async def _end_file(self, last: tuple[str, str]) -> None:
-        if self._buffer:
-            block = bytes(self._buffer)
-            self._buffer.clear()
-            await self._send_block(block)
+        if self._pieces:
+            await self._send_block()
         # The right may have gone since the last part came.
         await self._confirm()
         pairs = [("size", str(self._size))]
