@@ -34,6 +34,7 @@ from clusters.network_causes import describe
 from clusters.wire import (
     CHUNK_DECODER,
     CHUNK_SIZE,
+    JSON_TYPE,
     PATCH_TYPES,
     Chunk,
     ContinueTokens,
@@ -172,6 +173,7 @@ class ClusterClient:
         namespace: str | None = None,
         limit: int = CHUNK_SIZE,
         query: QueryParameters | None = None,
+        accept: str = JSON_TYPE,
     ) -> Chunk:
         """One answer to a list of at most `limit` items (0: of all), items unparsed."""
         path = kind.path(namespace=namespace)
@@ -179,6 +181,7 @@ class ClusterClient:
             "GET",
             path,
             query={"limit": limit or None, **(query or {})},
+            accept=accept,
         )
         try:
             return CHUNK_DECODER.decode(body)
@@ -195,6 +198,7 @@ class ClusterClient:
         limit: int = CHUNK_SIZE,
         first: int | None = None,
         query: QueryParameters | None = None,
+        accept: str = JSON_TYPE,
     ) -> Iterator[Chunk]:
         """The chunks of a list, with at most `first` items in the first of them.
 
@@ -208,6 +212,7 @@ class ClusterClient:
             namespace=namespace,
             limit=first_limit,
             query=query,
+            accept=accept,
         )
         yield chunk
         tokens = ContinueTokens()
@@ -220,6 +225,7 @@ class ClusterClient:
                 namespace=namespace,
                 limit=limit,
                 query=next_query,
+                accept=accept,
             )
             yield chunk
 
@@ -232,6 +238,7 @@ class ClusterClient:
         limit: int = CHUNK_SIZE,
         first: int | None = None,
         query: QueryParameters | None = None,
+        accept: str = JSON_TYPE,
     ) -> R:
         """What `read` returns for a list's chunks.
 
@@ -245,10 +252,11 @@ class ClusterClient:
                 limit=limit,
                 first=first,
                 query=query,
+                accept=accept,
             )
             return read(chunks)
         except Expired:
-            chunks = self.chunks(kind, namespace=namespace, limit=0, query=query)
+            chunks = self.chunks(kind, namespace=namespace, limit=0, query=query, accept=accept)
             return read(chunks)
 
     def create(
@@ -337,8 +345,8 @@ class ClusterClient:
         *,
         query: QueryParameters | None = None,
         body: object = None,
-        content_type: str = "application/json",
-        accept: str = "application/json",
+        content_type: str = JSON_TYPE,
+        accept: str = JSON_TYPE,
     ) -> bytes:
         """The body of a successful answer; an error of `core.errors` for everything else."""
         try:
@@ -361,7 +369,7 @@ class ClusterClient:
             raise status_error(response.status, data)
         if response.status >= 300:
             raise redirect_error()
-        if accept == "application/json" and data[:1] not in (b"{", b"["):
+        if accept == JSON_TYPE and data[:1] not in (b"{", b"["):
             raise not_an_api_server()
         return data
 
@@ -372,8 +380,8 @@ class ClusterClient:
         *,
         query: QueryParameters | None = None,
         body: object = None,
-        content_type: str = "application/json",
-        accept: str = "application/json",
+        content_type: str = JSON_TYPE,
+        accept: str = JSON_TYPE,
         read_timeout: float | None = None,
         silence: float | None = None,
     ) -> urllib3.BaseHTTPResponse:
@@ -449,8 +457,8 @@ class ClusterClient:
         read: float,
         query: QueryParameters | None = None,
         body: object = None,
-        content_type: str = "application/json",
-        accept: str = "application/json",
+        content_type: str = JSON_TYPE,
+        accept: str = JSON_TYPE,
         silence: float | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """The answer as it arrives; counts failures to connect."""

@@ -19,6 +19,7 @@ PATCH_TYPES = {
     "strategic": "application/strategic-merge-patch+json",
     "apply": "application/apply-patch+yaml",
 }
+JSON_TYPE = "application/json"
 QueryParameters = Mapping[str, object]
 
 

@@ -471,6 +471,18 @@ def advance(operation: Operation, *, done: int, total: int) -> None:
     )
 
 
+def outage_start(since: str | None, error: ClusterUnavailable) -> str:
+    """Since when a cluster does not answer, as RFC 3339 text: `since`, or now.
+
+    Raises the error when that is longer ago than ROLLOUT_DEADLINE_SECONDS.
+    """
+    now = timezone.now()
+    start = datetime.fromisoformat(since) if since else now
+    if now - start > timedelta(seconds=settings.ROLLOUT_DEADLINE_SECONDS):
+        raise error
+    return start.isoformat()
+
+
 def remember(operation: Operation, **parameters: Any) -> None:
     """Add to the row's parameters what the next run has to know."""
     operation.parameters = {**operation.parameters, **parameters}

@@ -127,8 +127,11 @@ def boolean(value: object, name: str) -> bool:
 def dry_run(value: object) -> bool:
     """Whether to change nothing.
 
-    Invalid for a parameter without a value: its sender thinks that it is set.
+    Kubernetes' `All` is true too. Invalid for a parameter without a value: its sender thinks that
+    it is set.
     """
+    if value in ("All", ["All"]):
+        return True
     if value == "":
         raise Invalid("dry_run must be true or false", field="dry_run")
     return boolean(value, "dry_run")

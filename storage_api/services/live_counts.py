@@ -4,23 +4,22 @@ One thread for each cluster, and one deadline for all.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextvars import copy_context
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
 from clusters import registry
 from clusters.accessible_namespaces import read_each
 from clusters.client import ClusterClient
+from clusters.fan_out import ask_each
 from clusters.kinds import Kind
 from clusters.models import Cluster
 from clusters.wire import CHUNK_SIZE, Chunk
 from core.errors import DomainError, Forbidden
 
 SECONDS = 5.0
-THREADS = 16
 AWAY = (Cluster.Status.UNREACHABLE, Cluster.Status.ERROR)
 # "total", and for pods each phase, for nodes "ready" and "not_ready".
 StateCounts = dict[str, int]
@@ -49,34 +48,15 @@ def count_live(wishes: Iterable[CountRequest]) -> dict[int, ClusterCount]:
     """The answers by cluster id; a cluster that does not answer in SECONDS has an error instead."""
     requests = list(wishes)
     answers = {request.cluster.pk: ClusterCount() for request in requests}
-    clients: list[tuple[CountRequest, ClusterClient]] = []
+    calls: dict[int, Callable[[], None]] = {}
     for request in requests:
         client = _client(request, answers)
         if client is not None:
-            clients.append((request, client))
-    if not clients:
-        return answers
-    pool = ThreadPoolExecutor(min(THREADS, len(clients)), thread_name_prefix="count")
-    running = {}
-    for request, client in clients:
-        answer = answers[request.cluster.pk]
-        # In the caller's context: a cluster that is called as the caller reads the name from it.
-        future = pool.submit(
-            copy_context().run,
-            _count_cluster,
-            request,
-            client,
-            answer,
-        )
-        running[future] = request
-    done, late = wait(running, timeout=SECONDS)
-    # Not waited for: a slow cluster may take until its own time-out.
-    pool.shutdown(wait=False, cancel_futures=True)
-    for future in done:
-        future.result()
-    for future in late:
-        answer = answers[running[future].cluster.pk]
-        answer.error = f"did not answer within {SECONDS:.0f} seconds"
+            pk = request.cluster.pk
+            calls[pk] = partial(_count_cluster, request, client, answers[pk])
+    in_time = ask_each(calls, seconds=SECONDS)
+    for pk in calls.keys() - in_time.keys():
+        answers[pk].error = f"did not answer within {SECONDS:.0f} seconds"
     return answers
 
 

@@ -7,7 +7,6 @@ the uid, restarts the operation's own time, new Jobs the operation's number.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
 
@@ -246,11 +245,8 @@ def _retry_later(
     operation: Operation, step: OperationStep, error: ClusterUnavailable
 ) -> RequeueAfter:
     """Try the same step again; raises the error when the cluster has been away for too long."""
-    unavailable_since = step.data.get("away_since") or timezone.now().isoformat()
-    lifecycle.move(step, "running", error.message, away_since=unavailable_since)
-    deadline = timedelta(seconds=settings.ROLLOUT_DEADLINE_SECONDS)
-    if timezone.now() - datetime.fromisoformat(unavailable_since) > deadline:
-        raise error
+    since = lifecycle.outage_start(step.data.get("away_since"), error)
+    lifecycle.move(step, "running", error.message, away_since=since)
     return RequeueAfter(settings.DRAIN_RETRY_SECONDS)
 
 

@@ -21,6 +21,8 @@ from operations.models import Operation
 from workloads.objects.object_ref import ObjectRef
 
 STEP = "rollout"
+# The kinds that `status_of` knows.
+ROLLED_OUT = frozenset({"deployments", "statefulsets", "daemonsets"})
 ON_DELETE = "the update strategy is OnDelete: pods change when they are deleted"
 
 

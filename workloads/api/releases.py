@@ -28,8 +28,10 @@ from core.api.schema import (
     record,
 )
 from core.errors import Invalid
+from workloads.manifests.documents import as_text
 from workloads.releases import reading, records
 from workloads.releases.records import RecordHead
+from workloads.topology.references import mapping
 
 SUMMARY = {
     "name": TEXT,
@@ -145,7 +147,7 @@ class ReleaseViewSet(ViewSetMixin, DialectView):
         computed = records.computed_values_of(release)
         return {
             **answer,
-            "notes": records.text(records.mapping(release, "info").get("notes")),
+            "notes": as_text(mapping(release, "info").get("notes")),
             "values": values if reveals else records.masked(values),
             "computed_values": computed if reveals else records.masked(computed),
             "manifest": reading.visible_manifest(release, reveals=reveals),

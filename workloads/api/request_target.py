@@ -111,7 +111,7 @@ class RequestTarget:
         """A boolean parameter; for dry_run Kubernetes' `All` is true too."""
         value = self.parameter(name)
         if name == "dry_run" and value is not None:
-            return value in ("All", ["All"]) or dry_run(value)
+            return dry_run(value)
         return default if value is None else boolean(value, name)
 
     def option(self, *names: str) -> str:

@@ -16,7 +16,14 @@ from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import DomainError, Forbidden, Invalid, NamespaceNotFound, NotFound
 from workloads.actions.protection import protection_reason
-from workloads.manifests.documents import CRD, Manifest, PlannedObject, printable
+from workloads.manifests.documents import (
+    CRD,
+    Manifest,
+    PlannedObject,
+    new_namespaces,
+    printable,
+    stands_on_new,
+)
 from workloads.manifests.export import is_generated
 from workloads.manifests.masking import without_values
 from workloads.manifests.order import in_apply_order
@@ -117,9 +124,7 @@ class _ApplyRun:
         self._cluster = cluster
         self._options = options
         self._stopped = False
-        self._new_namespaces = {
-            item.name for item in planned if item.kind and item.kind.plural == "namespaces"
-        }
+        self._new_namespaces = new_namespaces(planned)
 
     def apply(self, item: PlannedObject) -> ApplyResult:
         if item.kind is None:
@@ -131,7 +136,7 @@ class _ApplyRun:
         try:
             return self._send(item, item.kind)
         except DomainError as error:
-            if self._options.dry_run and self._stands_on_new(item, error):
+            if self._options.dry_run and stands_on_new(item, error, self._new_namespaces):
                 return ApplyResult(item, "created", NOT_CHECKED)
             self.failures += 1
             self._stopped = self._options.stop_at_failure
@@ -143,12 +148,6 @@ class _ApplyRun:
         if kind == CRD and not self._options.dry_run:
             wait_until_established(registry.client(self._cluster), item.name)
         return ApplyResult(item, action_of(before, after), before=before, after=after)
-
-    def _stands_on_new(self, item: PlannedObject, error: DomainError) -> bool:
-        """Whether a dry run failed only because it did not create what the text creates."""
-        if item.is_defined_here:
-            return isinstance(error, NotFound)
-        return isinstance(error, NamespaceNotFound) and item.namespace in self._new_namespaces
 
 
 def action_of(before: bytes | None, after: bytes) -> str:

@@ -1,8 +1,7 @@
 """One object over several clusters, each beside the first that has it."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextvars import copy_context
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -10,6 +9,7 @@ import orjson
 from clusters import registry
 from clusters.client import ClusterClient
 from clusters.differences import changes
+from clusters.fan_out import ask_each
 from clusters.kinds import Kind
 from clusters.manifest_text import comparable_object
 from clusters.manifests import Object
@@ -19,7 +19,6 @@ from workloads.manifests.export import clean
 from workloads.manifests.masking import is_secret_object, mask_values
 
 SECONDS = 10.0
-THREADS = 16
 MAX_CLUSTERS = 100
 
 
@@ -64,27 +63,16 @@ def _read_everywhere(
 ) -> dict[int, Object | str | None]:
     """By cluster id: the comparable object, None where there is none, or why it is not known."""
     answers: dict[int, Object | str | None] = {}
-    clients: dict[int, ClusterClient] = {}
+    calls: dict[int, Callable[[], Object | str | None]] = {}
     for cluster in clusters:
         answers[cluster.pk] = f"did not answer within {SECONDS:.0f} seconds"
         try:
-            clients[cluster.pk] = registry.client(cluster)
+            client = registry.client(cluster)
         except DomainError as error:
             answers[cluster.pk] = error.message
-    if not clients:
-        return answers
-    pool = ThreadPoolExecutor(min(THREADS, len(clients)), thread_name_prefix="compare")
-    running = {
-        # In the caller's context: a cluster that is called as the caller reads the name from it.
-        pool.submit(copy_context().run, _read, client, kind, name, namespace): pk
-        for pk, client in clients.items()
-    }
-    done, _late = wait(running, timeout=SECONDS)
-    # Not waited for: a slow cluster may take until its own time-out.
-    pool.shutdown(wait=False, cancel_futures=True)
-    for future in done:
-        answers[running[future]] = future.result()
-    return answers
+        else:
+            calls[cluster.pk] = partial(_read, client, kind, name, namespace)
+    return answers | ask_each(calls, seconds=SECONDS)
 
 
 def _read(client: ClusterClient, kind: Kind, name: str, namespace: str) -> Object | str | None:

@@ -10,12 +10,13 @@ from clusters.kinds import KINDS, Kind, custom_kind
 from clusters.manifest_text import Document, Problem, documents
 from clusters.manifests import Object
 from clusters.models import Cluster
-from core.errors import DomainError, Invalid, NotFound
+from core.errors import DomainError, Invalid, NamespaceNotFound, NotFound
 from workloads.objects.discovery import served_resources
 
 # Objects of one call; kubectl has no limit, but each object costs requests to a cluster.
 MAX_OBJECTS = 500
 CRD = KINDS["customresourcedefinitions"]
+NAMESPACE = KINDS["namespaces"]
 BUILT_IN: Mapping[tuple[str, str], Kind] = {
     (kind.api_version, kind.name): kind for kind in KINDS.values()
 }
@@ -45,13 +46,8 @@ def read_manifests(content: object) -> list[Manifest]:
 
     Invalid when there is none, or more than MAX_OBJECTS.
     """
-    if isinstance(content, dict | list):
-        values = content if isinstance(content, list) else [content]
-        content = "\n".join(orjson.dumps(value).decode() for value in values)
-    if not isinstance(content, str):
-        raise Invalid("content must be text or an object", field="content")
     try:
-        pieces = documents(content, most=MAX_OBJECTS)
+        pieces = documents(content_text(content), most=MAX_OBJECTS)
     except Invalid as error:
         raise Invalid(error.message, field="content") from None
     if not pieces:
@@ -59,6 +55,16 @@ def read_manifests(content: object) -> list[Manifest]:
     if len(pieces) > MAX_OBJECTS:
         raise Invalid(f"content has more than {MAX_OBJECTS} objects", field="content")
     return [Manifest(index, piece, piece.obj, piece.problems) for index, piece in enumerate(pieces)]
+
+
+def content_text(content: object) -> str:
+    """Manifests as one text; a JSON value becomes a stream of JSON. Invalid for anything else."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, dict | list):
+        values = content if isinstance(content, list) else [content]
+        return "\n".join(orjson.dumps(value).decode() for value in values)
+    raise Invalid("content must be text or an object", field="content")
 
 
 def require_readable(manifests: Iterable[Manifest]) -> None:
@@ -116,6 +122,21 @@ class PlannedObject:
             "namespace": printable(self.namespace),
             "name": printable(self.name),
         }
+
+
+def new_namespaces(planned: Iterable[PlannedObject]) -> frozenset[str]:
+    """The names of the namespaces that the text itself has."""
+    return frozenset(item.name for item in planned if item.kind == NAMESPACE)
+
+
+def stands_on_new(item: PlannedObject, error: DomainError, namespaces: frozenset[str]) -> bool:
+    """Whether a dry run failed only because it does not create what the text creates.
+
+    `namespaces` are those of `new_namespaces`.
+    """
+    if item.is_defined_here and isinstance(error, NotFound):
+        return True
+    return isinstance(error, NamespaceNotFound) and item.namespace in namespaces
 
 
 def printable(text: str) -> str:
@@ -222,8 +243,8 @@ def _plan_object(
 ) -> PlannedObject:
     metadata = obj.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    own = _text(metadata.get("namespace"))
-    name = _text(metadata.get("name"))
+    own = as_text(metadata.get("namespace"))
+    name = as_text(metadata.get("name"))
     try:
         kind, is_defined_here = resolver.resolve(*_type_of(obj))
         _check_name(metadata, name)
@@ -250,13 +271,14 @@ class NamespaceMismatch(Invalid):
     """An object names another namespace than the call that holds it."""
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """The value when it is text, else ""."""
     return value if isinstance(value, str) else ""
 
 
 def _type_of(obj: Object) -> tuple[str, str]:
     for field in ("apiVersion", "kind"):
-        if not _text(obj.get(field)):
+        if not as_text(obj.get(field)):
             raise Invalid(f"{field} is required", field=field)
     return obj["apiVersion"], obj["kind"]
 

@@ -8,7 +8,7 @@ import orjson
 
 from clusters import registry
 from clusters.kinds import KINDS, Kind
-from clusters.manifest_text import editable_object
+from clusters.manifest_text import VOLATILE_FIELDS, editable_object
 from clusters.manifests import Object, to_yaml
 from clusters.models import Cluster
 from clusters.wire import Chunk
@@ -41,22 +41,17 @@ MAX_EXPORTED_BYTES = 32 * 1024 * 1024
 EXPORT_CHUNK = 50
 # Filled in by the API server, whatever the kind.
 SERVER_METADATA = (
-    "creationTimestamp",
+    *VOLATILE_FIELDS,
     "deletionGracePeriodSeconds",
     "deletionTimestamp",
-    "generation",
-    "managedFields",
     "ownerReferences",
-    "resourceVersion",
-    "selfLink",
-    "uid",
 )
 # Finalizers that Kubernetes' own controllers add.
 OWN_FINALIZERS = ("kubernetes.io/pvc-protection", "kubernetes.io/pv-protection", "kubernetes")
-CONTROLLER_ANNOTATIONS = (
+# Annotations that they keep.
+OWN_ANNOTATIONS = (
     "deployment.kubernetes.io/revision",
     "deprecated.daemonset.template.generation",
-    "kubectl.kubernetes.io/last-applied-configuration",
     "pv.kubernetes.io/bind-completed",
     "pv.kubernetes.io/bound-by-controller",
     "volume.beta.kubernetes.io/storage-provisioner",
@@ -175,7 +170,7 @@ def clean(obj: Object) -> Object:
 
 def _clean_metadata(metadata: Mapping[str, Any]) -> Object:
     kept = {name: value for name, value in metadata.items() if name not in SERVER_METADATA}
-    _filter_member(kept, "annotations", CONTROLLER_ANNOTATIONS)
+    _filter_member(kept, "annotations", OWN_ANNOTATIONS)
     finalizers = [name for name in kept.pop("finalizers", None) or [] if name not in OWN_FINALIZERS]
     if finalizers:
         kept["finalizers"] = finalizers

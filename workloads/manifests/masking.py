@@ -5,9 +5,9 @@ import binascii
 from collections.abc import Iterator
 from typing import Any
 
-from clusters.manifests import LAST_APPLIED, MASK, Object
+from clusters.manifests import MASK, Object
+from workloads.objects.manifests import SECRET_FIELDS, mask_secret
 
-FIELDS = ("data", "stringData")
 # Shorter values would tear holes into any sentence that has the same letters.
 MIN_LENGTH = 4
 
@@ -32,7 +32,7 @@ def mask_values(before: Object | None, after: Object | None) -> tuple[Object | N
 def _values(secret: Object | None) -> dict[str, Any]:
     """The values by key, base64 as it is in `data`."""
     values: dict[str, Any] = {}
-    for field in FIELDS:
+    for field in SECRET_FIELDS:
         part = (secret or {}).get(field)
         if isinstance(part, dict):
             values.update(part)
@@ -40,19 +40,8 @@ def _values(secret: Object | None) -> dict[str, Any]:
 
 
 def _masked(secret: Object | None, changed: set[str], side: str) -> Object | None:
-    if secret is None:
-        return None
-    masked = dict(secret)
-    for field in FIELDS:
-        part = masked.get(field)
-        if isinstance(part, dict):
-            masked[field] = {key: f"{MASK} {side}" if key in changed else MASK for key in part}
-    metadata = masked.get("metadata")
-    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
-    if isinstance(metadata, dict) and isinstance(annotations, dict) and LAST_APPLIED in annotations:
-        # kubectl keeps a copy of all values there.
-        masked["metadata"] = {**metadata, "annotations": {**annotations, LAST_APPLIED: MASK}}
-    return masked
+    marks = dict.fromkeys(changed, f"{MASK} {side}")
+    return None if secret is None else mask_secret(secret, marks)
 
 
 def without_values(message: str, obj: Object) -> str:

@@ -31,8 +31,6 @@ from workloads.manifests.documents import PlannedObject, plan, read_manifests
 
 KIND = "apply"
 STEP_SECONDS = 20.0
-# Workloads whose pods `wait` waits for, and Jobs until they end.
-ROLLED_OUT = frozenset({"deployments", "statefulsets", "daemonsets"})
 MAX_MESSAGE = 4000
 
 
@@ -175,7 +173,7 @@ def _to_wait_for(results: Sequence[ApplyResult]) -> list[dict[str, Any]]:
         kind = result.planned.kind
         if kind is None or result.after is None:
             continue
-        if kind.plural in ROLLED_OUT or kind.plural == "jobs":
+        if kind.plural in rollouts.ROLLED_OUT or kind.plural == "jobs":
             generation = orjson.loads(result.after)["metadata"].get("generation", 0)
             pending.append(_address(kind, result.planned, generation))
     return pending
@@ -242,12 +240,12 @@ def _retry_later(
     operation: Operation, step: OperationStep, error: ClusterUnavailable
 ) -> RequeueAfter | None:
     """Try the same target again; its step fails when the cluster has been away for too long."""
-    since = step.data.get("unavailable_since") or timezone.now().isoformat()
-    deadline = timedelta(seconds=settings.ROLLOUT_DEADLINE_SECONDS)
-    if timezone.now() - datetime.fromisoformat(since) > deadline:
+    try:
+        since = lifecycle.outage_start(step.data.get("away_since"), error)
+    except ClusterUnavailable:
         lifecycle.move(step, "failed", error.message)
         return None
-    lifecycle.move(step, "running", error.message, unavailable_since=since)
+    lifecycle.move(step, "running", error.message, away_since=since)
     return RequeueAfter(settings.DRAIN_RETRY_SECONDS)
 
 

@@ -1,7 +1,7 @@
 """What a text of manifests would do in a cluster: validation and comparison, nothing is changed."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -17,9 +17,9 @@ from clusters.manifest_text import (
 from clusters.manifests import Object, to_yaml
 from clusters.models import Cluster
 from clusters.schema_check import find_faults, path_text
-from core.errors import Conflict, DomainError, NamespaceNotFound, NotFound
+from core.errors import Conflict, DomainError, NotFound
 from workloads.manifests.apply import ApplyOptions, action_of, send_apply
-from workloads.manifests.documents import PlannedObject
+from workloads.manifests.documents import PlannedObject, new_namespaces, stands_on_new
 from workloads.manifests.masking import is_secret_object, mask_values, without_values
 from workloads.manifests.order import in_apply_order
 from workloads.objects import lists
@@ -28,11 +28,6 @@ from workloads.objects.schemas import read_schema
 # Lines of unchanged text around a change, as in `diff -u`.
 CONTEXT = 3
 ACTIONS = {"created": "create", "configured": "configure", "unchanged": "unchanged"}
-
-
-def new_namespaces(planned: Iterable[PlannedObject]) -> set[str]:
-    """The names of the namespaces that the text itself creates."""
-    return {item.name for item in planned if item.kind and item.kind.plural == "namespaces"}
 
 
 # --- validation -----------------------------------------------------------------------------------
@@ -58,9 +53,9 @@ def validate(
 
 
 class _Checker:
-    def __init__(self, cluster: Cluster, created_namespaces: set[str], unbounded: bool) -> None:
+    def __init__(self, cluster: Cluster, namespaces: frozenset[str], unbounded: bool) -> None:
         self._cluster = cluster
-        self._created_namespaces = created_namespaces
+        self._new_namespaces = namespaces
         # Whose fields they are is a matter of applying, not of the text.
         self._options = ApplyOptions(dry_run=True, force_conflicts=True, unbounded=unbounded)
         # By (apiVersion, kind); None for kinds that the cluster does not describe.
@@ -101,27 +96,19 @@ class _Checker:
 
     def _refusals(self, item: PlannedObject) -> list[dict[str, Any]]:
         """What the API server says against the object."""
-        if item.is_defined_here:
-            return []
         try:
             send_apply(self._cluster, item, self._options, dry_run=True)
-        except NamespaceNotFound as error:
-            if item.namespace in self._created_namespaces:
-                return []
-            return [_refusal(item, problem) for problem in _problems(item, error)]
         except DomainError as error:
-            return [_refusal(item, problem) for problem in _problems(item, error)]
+            if not stands_on_new(item, error, self._new_namespaces):
+                return _refusals(item, error)
         return []
 
 
-def _problems(item: PlannedObject, error: DomainError) -> list[Problem]:
-    return problems_of_refusal(item.manifest.source, error.message, error.details)
-
-
-def _refusal(item: PlannedObject, problem: Problem) -> dict[str, Any]:
-    row = _error(problem, problem.field)
-    row["message"] = without_values(row["message"], item.obj)
-    return row
+def _refusals(item: PlannedObject, error: DomainError) -> list[dict[str, Any]]:
+    """The API server's refusal, each of its causes at its place in the text."""
+    problems = problems_of_refusal(item.manifest.source, error.message, error.details)
+    rows = [_error(problem, problem.field) for problem in problems]
+    return [{**row, "message": without_values(row["message"], item.obj)} for row in rows]
 
 
 def _error(problem: Problem, path: str = "") -> dict[str, Any]:
@@ -146,8 +133,10 @@ def compare_with_cluster(
     {"index","kind","namespace","name","action","diff","changes","error"}. `action` is create,
     configure, unchanged or error; values of Secrets are masked unless `reveals`.
     """
-    created = new_namespaces(planned)
-    rows = [_compare(cluster, item, options, created, reveals) for item in in_apply_order(planned)]
+    namespaces = new_namespaces(planned)
+    rows = [
+        _compare(cluster, item, options, namespaces, reveals) for item in in_apply_order(planned)
+    ]
     return sorted(rows, key=lambda row: int(row["index"]))
 
 
@@ -155,7 +144,7 @@ def _compare(
     cluster: Cluster,
     item: PlannedObject,
     options: ApplyOptions,
-    created: set[str],
+    namespaces: frozenset[str],
     reveals: bool,
 ) -> dict[str, Any]:
     if item.kind is None:
@@ -167,9 +156,7 @@ def _compare(
         before = lists.peek(cluster, item.kind, item.name, namespace=item.namespace)
         after, refusal = _would_be(cluster, item, options)
     except DomainError as error:
-        stands_on_new = item.is_defined_here and isinstance(error, NotFound)
-        in_new_namespace = isinstance(error, NamespaceNotFound) and item.namespace in created
-        if not (stands_on_new or in_new_namespace):
+        if not stands_on_new(item, error, namespaces):
             return _row(item, "error", error=without_values(error.message, item.obj))
         # The API server cannot say how it would store this before the text itself is applied.
         after = orjson.dumps(item.obj)

@@ -1,7 +1,8 @@
 """Checks and completes manifests, and masks Secrets. Pure: no cluster is asked."""
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import orjson
 
@@ -16,6 +17,8 @@ from clusters.manifests import (
 from core.errors import Invalid
 from core.jsontext import loads
 
+# Where a Secret has its values: base64, and plain text.
+SECRET_FIELDS = ("data", "stringData")
 # A number that may not be written as an integer: 1.0 or 1e3.
 FLOAT = re.compile(rb"[0-9](?:\.[0-9]|[eE])")
 
@@ -135,15 +138,21 @@ def is_secret(kind: Kind) -> bool:
 
 
 def masked_secret(raw: bytes) -> bytes:
-    """A Secret's JSON with its keys, but masked values.
+    """A Secret's JSON with its keys, but masked values."""
+    return orjson.dumps(mask_secret(orjson.loads(raw)))
+
+
+def mask_secret(secret: Object, marks: Mapping[str, str] = MappingProxyType({})) -> Object:
+    """A copy of a Secret with its keys, but masked values; `marks` are other masks by key.
 
     kubectl's last-applied-configuration has a copy of the values and is masked too.
     """
-    secret: dict[str, Any] = orjson.loads(raw)
-    for field in ("data", "stringData"):
-        if isinstance(secret.get(field), dict):
-            secret[field] = dict.fromkeys(secret[field], MASK)
-    annotations = (secret.get("metadata") or {}).get("annotations")
-    if isinstance(annotations, dict) and LAST_APPLIED in annotations:
-        annotations[LAST_APPLIED] = MASK
-    return orjson.dumps(secret)
+    masked = dict(secret)
+    for field in SECRET_FIELDS:
+        if isinstance(masked.get(field), dict):
+            masked[field] = {key: marks.get(key, MASK) for key in masked[field]}
+    metadata = masked.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    if isinstance(metadata, dict) and isinstance(annotations, dict) and LAST_APPLIED in annotations:
+        masked["metadata"] = {**metadata, "annotations": {**annotations, LAST_APPLIED: MASK}}
+    return masked

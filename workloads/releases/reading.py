@@ -11,10 +11,10 @@ from clusters.kinds import KINDS, Kind
 from clusters.manifest_text import documents
 from clusters.manifests import Object, to_yaml
 from clusters.models import Cluster
-from clusters.wire import CHUNK_SIZE
+from clusters.wire import Chunk
 from core.errors import DomainError, Forbidden, Invalid, NotFound
 from workloads.actions import rollouts
-from workloads.manifests.documents import KindResolver
+from workloads.manifests.documents import KindResolver, as_text
 from workloads.manifests.masking import is_secret_object, mask_values
 from workloads.releases.records import (
     RecordError,
@@ -22,7 +22,6 @@ from workloads.releases.records import (
     decode,
     head_of,
     summary,
-    text,
 )
 
 OWNER = "owner=helm"
@@ -43,7 +42,6 @@ FAILED = "Failed"
 MISSING = "NotFound"
 TERMINATING = "Terminating"
 UNKNOWN = "Unknown"
-ROLLED_OUT = frozenset({"deployments", "statefulsets", "daemonsets"})
 
 
 def list_heads(
@@ -71,25 +69,19 @@ def _heads(
     namespace: str,
     name: str,
     selectors: Mapping[str, str],
-) -> Iterator[RecordHead]:
-    query: dict[str, object] = {
-        "labelSelector": f"{OWNER},name={name}" if name else OWNER,
-        "limit": CHUNK_SIZE,
-        **selectors,
-    }
-    while True:
-        raw = client.request(
-            "GET", kind.path(namespace=namespace or None), query=query, accept=METADATA_ONLY
-        )
-        chunk = orjson.loads(raw)
-        for item in chunk.get("items") or []:
-            head = head_of(kind.plural, item)
-            if head is not None:
-                yield head
-        token = (chunk.get("metadata") or {}).get("continue")
-        if not token:
-            return
-        query = {**query, "continue": token}
+) -> list[RecordHead]:
+    def read(chunks: Iterator[Chunk]) -> list[RecordHead]:
+        items = (orjson.loads(bytes(raw)) for chunk in chunks for raw in chunk.items or [])
+        heads = (head_of(kind.plural, item) for item in items)
+        return [head for head in heads if head is not None]
+
+    return client.read_list(
+        read,
+        kind,
+        namespace=namespace or None,
+        query={"labelSelector": f"{OWNER},name={name}" if name else OWNER, **selectors},
+        accept=METADATA_ONLY,
+    )
 
 
 def read_record(cluster: Cluster, head: RecordHead) -> tuple[Object | None, str]:
@@ -129,7 +121,7 @@ def visible_manifest(release: Object, *, reveals: bool) -> str:
 
     A masked manifest is written anew, without the comments of the chart's author.
     """
-    manifest = text(release.get("manifest"))
+    manifest = as_text(release.get("manifest"))
     if reveals:
         return manifest
     objects = manifest_objects(manifest)
@@ -155,24 +147,24 @@ def resources(cluster: Cluster, release: Object, namespace: str) -> list[dict[st
     resolver = KindResolver(cluster)
     client = registry.client(cluster)
     rows = []
-    for place, obj in enumerate(manifest_objects(text(release.get("manifest")))):
+    for place, obj in enumerate(manifest_objects(as_text(release.get("manifest")))):
         metadata = obj.get("metadata")
         metadata = metadata if isinstance(metadata, dict) else {}
         row: dict[str, Any] = {
-            "kind": text(obj.get("kind")),
+            "kind": as_text(obj.get("kind")),
             "namespace": "",
-            "name": text(metadata.get("name")),
+            "name": as_text(metadata.get("name")),
             "status": UNKNOWN,
             "message": "",
         }
         rows.append(row)
         try:
-            kind, _is_new = resolver.resolve(text(obj.get("apiVersion")), row["kind"])
+            kind, _is_new = resolver.resolve(as_text(obj.get("apiVersion")), row["kind"])
         except NotFound as error:
             row["message"] = error.message
             continue
         if kind.namespaced:
-            row["namespace"] = text(metadata.get("namespace")) or namespace
+            row["namespace"] = as_text(metadata.get("namespace")) or namespace
         if place < MAX_RESOURCES:
             row["status"], row["message"] = _state(client, kind, row["namespace"], row["name"])
     return rows
@@ -188,7 +180,7 @@ def _state(client: ClusterClient, kind: Kind, namespace: str, name: str) -> tupl
         return UNKNOWN, error.message
     if item["metadata"].get("deletionTimestamp"):
         return TERMINATING, ""
-    if kind.plural in ROLLED_OUT:
+    if kind.plural in rollouts.ROLLED_OUT:
         generation = int(item["metadata"].get("generation") or 0)
         try:
             status = rollouts.status_of(item, kind.plural, generation=generation)
@@ -206,8 +198,8 @@ def _state_by_conditions(item: Object) -> tuple[str, str]:
         if isinstance(condition, dict)
     }
     if by_type.get("Failed", {}).get("status") == "True":
-        return FAILED, text(by_type["Failed"].get("message"))
+        return FAILED, as_text(by_type["Failed"].get("message"))
     ready = by_type.get("Ready") or by_type.get("Established")
     if ready is not None and ready.get("status") != "True":
-        return IN_PROGRESS, text(ready.get("message"))
+        return IN_PROGRESS, as_text(ready.get("message"))
     return CURRENT, ""

@@ -16,6 +16,8 @@ import orjson
 from clusters.manifests import MASK, Object
 from core.errors import Invalid
 from core.jsontext import check_shape
+from workloads.manifests.documents import as_text
+from workloads.topology.references import mapping
 
 # Unpacked bytes of one record; a Secret holds 1 MiB at most, so only a bomb reaches this.
 MAX_BYTES = 8 * 1024 * 1024
@@ -108,18 +110,6 @@ def _unpack(packed: bytes) -> bytes:
     return content
 
 
-def mapping(value: object, *path: str) -> Mapping[str, Any]:
-    """The mapping at a path, or {} where there is none: a record may hold anything."""
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
-
-
-def text(value: object) -> str:
-    """The value when it is text, else ""."""
-    return value if isinstance(value, str) else ""
-
-
 def summary(head: RecordHead, release: Object | None, error: str = "") -> dict[str, Any]:
     """{"name","namespace","revision","status","chart","version","app_version","updated",
     "description"}, and "error" for a record that cannot be read.
@@ -130,12 +120,12 @@ def summary(head: RecordHead, release: Object | None, error: str = "") -> dict[s
         "name": head.name,
         "namespace": head.namespace,
         "revision": head.revision,
-        "status": text(info.get("status")) or head.status,
-        "chart": text(chart.get("name")),
-        "version": text(chart.get("version")),
-        "app_version": text(chart.get("appVersion")),
-        "updated": text(info.get("last_deployed")) or head.created,
-        "description": text(info.get("description")),
+        "status": as_text(info.get("status")) or head.status,
+        "chart": as_text(chart.get("name")),
+        "version": as_text(chart.get("version")),
+        "app_version": as_text(chart.get("appVersion")),
+        "updated": as_text(info.get("last_deployed")) or head.created,
+        "description": as_text(info.get("description")),
     }
     if error:
         row["error"] = error
