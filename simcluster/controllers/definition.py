@@ -8,7 +8,7 @@ from simcluster.objects import is_terminating
 from simcluster.resources import Object
 
 # The naming and establishing controllers of apiextensions-apiserver; kinds that clash with another
-# definition's names are not told apart here.
+# definition's names are not refused here.
 _CONDITIONS = {
     "NamesAccepted": ("NoConflicts", "no conflicts found"),
     "Established": ("InitialNamesAccepted", "the initial names have been accepted"),

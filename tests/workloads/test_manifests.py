@@ -294,9 +294,9 @@ def test_many_targets_are_one_operation_with_a_step_for_each(
     }
     pk = admin.data("POST", "manifests/apply", body)["operation_id"]
     row = Operation.objects.get(pk=pk)
-    kept = json.dumps([row.parameters, [step.data for step in row.steps.all()]])
-    assert SECRET_VALUE not in kept
-    assert base64.b64encode(SECRET_VALUE.encode()).decode() not in kept
+    stored = json.dumps([row.parameters, [step.data for step in row.steps.all()]])
+    assert SECRET_VALUE not in stored
+    assert base64.b64encode(SECRET_VALUE.encode()).decode() not in stored
     finished = finish(pk)
     assert finished.state == "succeeded"
     assert set(step_states(finished).values()) == {"succeeded"}

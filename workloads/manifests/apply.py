@@ -231,7 +231,7 @@ def wait_until_established(client: ClusterClient, name: str) -> None:
         if conditions.get("Established", {}).get("status") == "True":
             return
         if time.monotonic() > deadline:
-            reason = conditions.get("NamesAccepted", {}).get("message") or "no reason given"
+            reason = conditions.get("NamesAccepted", {}).get("message") or "no reason"
             raise Invalid(f"the kind of {name} is not served yet: {reason}")
         time.sleep(POLL_SECONDS)
 
@@ -293,7 +293,7 @@ def _prune(cluster: Cluster, stale: StaleObject, options: ApplyOptions) -> Apply
     ref = ObjectRef(cluster, stale.kind, stale.namespace, stale.name)
     reason = "" if options.prune_confirmed else protection_reason(ref, stale.item)
     if reason:
-        # Nobody was asked to confirm the deletion of a protected object.
+        # Deleting a protected object was not confirmed.
         error = Forbidden(f"{stale.kind.name} {stale.name} {reason}: delete it by itself")
         return ApplyResult(planned, "failed", error.message, error)
     try:

@@ -34,12 +34,12 @@ def referenced_objects(cluster: Cluster, kind: Kind, obj: Object) -> list[tuple[
         if (plural, name) in seen:
             continue
         seen.add((plural, name))
-        found = _read(client, KINDS[plural], namespace, name)
-        if found is None or is_generated(found):
+        referenced = _read(client, KINDS[plural], namespace, name)
+        if referenced is None or is_generated(referenced):
             continue
-        objects.append((KINDS[plural], found))
+        objects.append((KINDS[plural], referenced))
         if plural == "serviceaccounts":
-            waiting += _pull_secrets(found)
+            waiting += _pull_secrets(referenced)
     return objects
 
 

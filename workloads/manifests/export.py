@@ -69,7 +69,7 @@ SERVICE_ACCOUNT_TOKEN = "kubernetes.io/service-account-token"  # noqa: S105  # a
 HELM_RELEASE = "helm.sh/release.v1"
 TOKEN_VOLUME = "kube-api-access-"  # noqa: S105  # how the API server names the volume
 TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a path
-# Every pod gets these two, and nobody writes them.
+# Admission adds these two to every pod.
 DEFAULT_TOLERATIONS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
@@ -169,12 +169,14 @@ def clean(obj: Object) -> Object:
 
 
 def _clean_metadata(metadata: Mapping[str, Any]) -> Object:
-    kept = {name: value for name, value in metadata.items() if name not in SERVER_METADATA}
-    _filter_member(kept, "annotations", OWN_ANNOTATIONS)
-    finalizers = [name for name in kept.pop("finalizers", None) or [] if name not in OWN_FINALIZERS]
+    cleaned = {name: value for name, value in metadata.items() if name not in SERVER_METADATA}
+    _filter_member(cleaned, "annotations", OWN_ANNOTATIONS)
+    finalizers = [
+        name for name in cleaned.pop("finalizers", None) or [] if name not in OWN_FINALIZERS
+    ]
     if finalizers:
-        kept["finalizers"] = finalizers
-    return kept
+        cleaned["finalizers"] = finalizers
+    return cleaned
 
 
 def _filter_member(parent: Object, name: str, dropped: Sequence[str]) -> None:

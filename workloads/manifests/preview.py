@@ -38,7 +38,7 @@ def validate(
 
     {"index","line","apiVersion","kind","namespace","name","errors":[{"line","column","path",
     "message"}]}; lines and columns count from 1. A later check is left out where an earlier one
-    found errors. `unbounded` as for `ApplyOptions`.
+    has errors. `unbounded` as for `ApplyOptions`.
     """
     checker = _Checker(cluster, new_namespaces(planned), unbounded)
     return [

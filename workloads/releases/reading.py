@@ -119,7 +119,7 @@ def find_revision(
 def visible_manifest(release: Object, *, reveals: bool) -> str:
     """The manifest as Helm rendered it; values of its Secrets are masked unless `reveals`.
 
-    A masked manifest is written anew, without the comments of the chart's author.
+    A masked manifest is written again, without the comments of the chart's author.
     """
     manifest = as_text(release.get("manifest"))
     if reveals:

@@ -47,7 +47,7 @@ class AuthorisedObject:
 def may_give_any_right(rows: Iterable[AuthorisedObject]) -> bool:
     """Whether the caller administers the whole cluster, and so may write any role.
 
-    Objects without a place are never sent, and nobody was asked about them.
+    Objects without a place are never sent, so the policy was not asked about them.
     """
     return all(row.scope.unbounded for row in rows if row.planned.kind is not None)
 
@@ -83,7 +83,7 @@ class ManifestView(DialectView):
     ) -> list[AuthorisedObject]:
         """Ask the policy for each object; Forbidden before anything is sent.
 
-        An object without a place in the cluster is never sent, so nobody is asked.
+        An object without a place in the cluster is never sent, so the policy is not asked.
         """
         allowed = []
         for item in planned:
