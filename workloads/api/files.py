@@ -1,6 +1,6 @@
 """Files in pods: listing, reading, editing, and small changes.
 
-Up- and downloads stand in `workloads.api.file_transfers`.
+Up- and downloads stand in `workloads.api.file_downloads` and `file_uploads`.
 """
 
 from typing import Any, ClassVar, TypeVar
