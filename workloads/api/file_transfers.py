@@ -102,14 +102,17 @@ class _Transfer:
     async def _run(self, exchange: Exchange) -> Any:
         user = int(self.request.user.pk or 0)
         cluster = int(self.act.cluster)
+
+        async def confirm_debug() -> None:
+            debug = replace(self.act, verb="debug")
+            await in_database_thread(authorise, self.view, self.request, debug)
+            # The transfer ends when this right is lost, too.
+            exchange.include_new_rights()
+
         async with transfer_slot(user), stream_clients.stream_client(cluster, user) as client:
-            container = await find_container(client, self.pod, self.container, self._confirm_debug)
+            container = await find_container(client, self.pod, self.container, confirm_debug)
             self.view.note(self.request, self.act, container=container.name, via=container.via)
             return await self.work(exchange, container)
-
-    async def _confirm_debug(self) -> None:
-        act = replace(self.act, verb="debug")
-        await in_database_thread(authorise, self.view, self.request, act)
 
     async def _report(self, error: Exception | None) -> None:
         failure = error if isinstance(error, DomainError) or error is None else Internal("failed")
