@@ -94,11 +94,11 @@ class FileDownload(TransferView):
     ) -> Any:
         """{"operation_id","container","via"} of the operation that tells the file's sum."""
 
-        async def look(found: Container) -> Entry:
-            return await found.inspect(path)
+        async def inspect(inspected: Container) -> Entry:
+            return await inspected.inspect(path)
 
         pod = ref.read()
-        container, entry = self.call(request, act, target, ref, look)
+        container, entry = self.call(request, act, target, ref, inspect)
         if stat.S_ISDIR(entry.mode):
             raise Invalid("async goes with files, and this is a directory", field="async")
         if entry.size > settings.FILES_DOWNLOAD_BYTES:

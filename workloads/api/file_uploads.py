@@ -141,7 +141,7 @@ class _Background:
     ) -> int:
         """Leave the staged files to an operation; its id.
 
-        The row comes first: without it nobody would remove the files if this process died.
+        The row comes first: without it the files would stay if this process died.
         """
         row = await in_database_thread(self._create, container, items)
         try:

@@ -83,7 +83,7 @@ async def read_digest(
     """The sha256 of a whole file: of `sha256sum` in the container, or of what it sends.
 
     None when it sends more than `limit` bytes. A file whose sum may take minutes `is_long`: the
-    caller limits the time. `progress` is told how many bytes have come.
+    caller limits the time. `progress` gets how many bytes have come.
     """
     if "sha256sum" in container.way.tools:
         async with container.walk(scripts.DIGEST, path, is_silent=is_long) as (process, _, line):

@@ -117,7 +117,7 @@ function settle(transfer, words, { bad = false, again = "" } = {}) {
   transfer.over = true;
   transfer.state.textContent = words;
   transfer.state.classList.toggle("bad", bad);
-  // Only the end is said aloud, not every step.
+  // A screen reader announces only the end, not every step.
   byId("say").textContent = `${nameText(transfer.name)}: ${words}`;
   transfer.bar.hidden = bad;
   transfer.button.hidden = !again;

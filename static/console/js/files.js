@@ -110,9 +110,9 @@ const COMPARE = {
 
 // Filter and sort what was read; `name` becomes the active entry, else the one that was.
 function arrange(name = shown[active]?.name) {
-  const wanted = byId("filter").value.toLowerCase();
+  const words = byId("filter").value.toLowerCase();
   const withHidden = byId("files-hidden").checked;
-  shown = listing.filter((entry) => (withHidden || !isHidden(entry)) && (!wanted || entry.name.toLowerCase().includes(wanted)));
+  shown = listing.filter((entry) => (withHidden || !isHidden(entry)) && (!words || entry.name.toLowerCase().includes(words)));
   // The API has directories first, by name.
   if (sort.key !== "name" || sort.down) {
     const compare = COMPARE[sort.key];
@@ -172,12 +172,12 @@ function draw() {
   const top = Math.min(grid.scrollTop, Math.max(shown.length * row - grid.clientHeight, 0));
   const first = Math.max(Math.floor(top / row) - BEYOND, 0);
   const last = Math.min(Math.ceil((top + grid.clientHeight) / row) + BEYOND, shown.length);
-  const wanted = [];
-  for (let index = first; index < last; index += 1) wanted.push(index);
+  const visible = [];
+  for (let index = first; index < last; index += 1) visible.push(index);
   // The active row exists wherever it is, as the grid names it.
-  if (active >= 0 && active < first) wanted.unshift(active);
-  else if (active >= last) wanted.push(active);
-  place(wanted, row);
+  if (active >= 0 && active < first) visible.unshift(active);
+  else if (active >= last) visible.push(active);
+  place(visible, row);
   if (shown[active]) grid.setAttribute("aria-activedescendant", `files-row-${active}`);
   else grid.removeAttribute("aria-activedescendant");
   byId("files-chosen").textContent = chosen.size > 1 ? say("chosen", { count: chosen.size }) : "";
@@ -191,12 +191,12 @@ grid.addEventListener("scroll", () => {
 const BITS = ["---", "--x", "-w-", "-wx", "r--", "r-x", "rw-", "rwx"];
 const modeText = (mode) => (/^[0-7]{3,5}$/.test(mode ?? "") ? [...mode.slice(-3)].map((digit) => BITS[digit]).join("") : "");
 
-// Rows that stay are kept as they are: a double click, or a screen reader, stands on one.
+// Rows that stay are left as they are: a double click, or a screen reader, stands on one.
 const entryOf = new WeakMap();
-function place(wanted, row) {
+function place(visible, row) {
   const old = new Map([...body.children].map((element) => [entryOf.get(element), element]));
   let position = body.firstElementChild;
-  for (const index of wanted) {
+  for (const index of visible) {
     const element = old.get(shown[index]) ?? makeRow(shown[index]);
     old.delete(shown[index]);
     mark(element, index, row);
