@@ -2,7 +2,7 @@
 
 All ways end in the same simulated container, and the digests must be equal. They take turns, so
 that a busy machine is as busy for each; then `/healthz` of the event-driven server is asked during
-one more transfer. The bare client (one exec, bytes that nobody looks at) shows how much of the time
+one more transfer. The bare client (one exec, bytes that are not checked) shows how much of the time
 is the simulated cluster's own.
 """
 

@@ -47,7 +47,8 @@ from workloads.api import (
     WorkloadEvents,
     WorkloadPods,
 )
-from workloads.api.file_transfers import FileDownload, PodFiles
+from workloads.api.file_downloads import FileDownload
+from workloads.api.file_uploads import PodFiles
 from workloads.api.files import FileContent, MakeDirectory, MoveFile
 from workloads.api.manifests import (
     ApplyManifests,

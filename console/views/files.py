@@ -1,18 +1,17 @@
-"""The files of a container: the page, and what its script reads and changes through the API."""
+"""The page of a container's files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.templatetags.static import static
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
-from console.api_client import ApiRefusal, ApiResult, call, require_segment
-from console.json_views import json_body, json_response, json_view
+from console.api_client import call, require_segment
 from console.locations import Location
 from console.page import (
     allow_style_attributes,
@@ -23,8 +22,8 @@ from console.page import (
 )
 from console.rendering.health import Object, get
 from console.views import objects
+from console.views.file_calls import upload
 from console.views.terminal import default_container, running_containers
-from core.api.client_ip import is_cross_site
 
 ROOT = "/"
 # More pods than a list to choose from can hold are of no use there.
@@ -219,125 +218,3 @@ def _script_texts() -> dict[str, str]:
         "theirs": _("In the container now"),
         "yours": _("Yours"),
     }
-
-
-# --- what the script reads ----------------------------------------------------------------------
-def _path(request: HttpRequest, location: Location, suffix: str = "") -> str:
-    """The API's path of a pod's files; ApiRefusal (404) for anything but a pod.
-
-    ApiRefusal (403) for a link on another site: even reading may start a debug container.
-    """
-    if is_cross_site(request):
-        raise ApiRefusal(1005, _("This address may not be opened from another site."), {}, 403)
-    if location.plural != "pods":
-        raise ApiRefusal(1004, _("There is no page at this address."), {}, 404)
-    return f"pods/{require_segment(location.name)}/files{suffix}"
-
-
-def _select(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Those members that the script sent; the API judges them."""
-    return {name: values[name] for name in names if values.get(name) is not None}
-
-
-@require_GET
-@json_view
-@object_view
-def entries(request: HttpRequest, location: Location) -> HttpResponse:
-    """The entries of a directory."""
-    query = _select(request.GET, ("container", "path"))
-    query |= location.query
-    answer = call(request, "GET", _path(request, location), query=query)
-    return json_response(answer.data)
-
-
-@require_GET
-@json_view
-@object_view
-def content(request: HttpRequest, location: Location) -> HttpResponse:
-    """The beginning or the end of a file."""
-    query = _select(request.GET, ("container", "path", "max_bytes", "tail"))
-    query |= location.query
-    return json_response(
-        call(request, "GET", _path(request, location, "/content"), query=query).data
-    )
-
-
-# --- what the script changes --------------------------------------------------------------------
-@require_POST
-@json_view
-@object_view
-def save(request: HttpRequest, location: Location) -> HttpResponse:
-    """Write a file, if it is still what the editor was opened with."""
-    body = _select(json_body(request), ("container", "path", "content", "encoding", "sha256"))
-    body |= location.query
-    answer = call(request, "PUT", _path(request, location, "/content"), body=body)
-    return json_response(answer.data)
-
-
-@require_POST
-@json_view
-@object_view
-def make_directory(request: HttpRequest, location: Location) -> HttpResponse:
-    """Make a directory."""
-    body = _select(json_body(request), ("container", "path", "parents"))
-    body |= location.query
-    answer = call(request, "POST", _path(request, location, "/mkdir"), body=body)
-    return json_response(answer.data)
-
-
-@require_POST
-@json_view
-@object_view
-def move(request: HttpRequest, location: Location) -> HttpResponse:
-    """Rename or move a file or directory."""
-    body = _select(json_body(request), ("container", "from", "to", "overwrite"))
-    body |= location.query
-    answer = call(request, "POST", _path(request, location, "/move"), body=body)
-    return json_response(answer.data)
-
-
-@require_POST
-@json_view
-@object_view
-def remove(request: HttpRequest, location: Location) -> HttpResponse:
-    """Delete a file, or a directory with everything in it."""
-    query = _select(json_body(request), ("container", "path", "recursive"))
-    query |= location.query
-    answer = call(request, "DELETE", _path(request, location), query=query)
-    return json_response(answer.data)
-
-
-# --- transfers ----------------------------------------------------------------------------------
-# The front hands both addresses to the event-driven server, and the API answers there: what comes
-# back from the call leads to its transfer.
-@require_GET
-def download(
-    request: HttpRequest,
-    cluster: int,
-    plural: str,
-    namespace: str,
-    name: str,
-) -> HttpResponseBase:
-    """A file, or a directory as an archive; a refusal is a page for who follows a link."""
-    is_script = request.headers.get("Accept", "").startswith("application/json")
-    view = json_view(_download) if is_script else require_sign_in(_download)
-    return view(request, cluster, plural, namespace, name)
-
-
-@object_view
-def _download(request: HttpRequest, location: Location) -> HttpResponse:
-    query = _select(request.GET, ("container", "path", "format")) | location.query
-    return _transfer(call(request, "GET", _path(request, location, "/download"), query=query))
-
-
-@json_view
-@object_view
-def upload(request: HttpRequest, location: Location) -> HttpResponse:
-    """Put the file that is the request's body into a directory."""
-    query = _select(request.GET, ("container", "path", "name", "overwrite")) | location.query
-    headers = {"Content-Type": "application/octet-stream"}
-    return _transfer(call(request, "POST", _path(request, location), query=query, headers=headers))
-
-
-def _transfer(answer: ApiResult) -> HttpResponse:
-    return cast("HttpResponse", answer.response)

@@ -126,6 +126,10 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
+    def include_new_rights(self) -> None:
+        """Check from now on also what the request was allowed since it came here."""
+        self._check = recheck_of_request(self.request)
+
     async def confirm_right(self, fresh: float = 0.0) -> None:
         """Forbidden or Unauthenticated once the caller has lost the right.
 

@@ -1,10 +1,12 @@
 """Effects: a command is a generator of these and returns its exit code."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 STDOUT = 1
 STDERR = 2
+# As much as a pipe hands over at once.
+PART = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -48,3 +50,9 @@ def say(text: str) -> Write:
 def complain(text: str) -> Write:
     """A line on stderr."""
     return Write(STDERR, text.encode() + b"\n")
+
+
+def write_parts(data: bytes) -> Iterator[Write]:
+    """Bytes on stdout, in parts as a pipe takes them."""
+    for start in range(0, len(data), PART):
+        yield Write(STDOUT, bytes(data[start : start + PART]))

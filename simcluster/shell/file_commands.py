@@ -3,17 +3,14 @@
 import base64
 import binascii
 import hashlib
-import io
 import posixpath
-import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
-from simcluster.shell.effects import STDOUT, Run, Write, complain, say
-from simcluster.shell.files import NO_ENTRY, FileSystem
+from simcluster.shell.archives import tar
+from simcluster.shell.effects import STDOUT, Run, Write, complain, say, write_parts
+from simcluster.shell.files import NO_ENTRY
 from simcluster.shell.interpreter import Command, Shell
-
-# As much as a pipe hands over at once.
-PART = 64 * 1024
 
 
 def split_flags(words: list[str]) -> tuple[str, list[str]]:
@@ -50,13 +47,8 @@ def _cat(shell: Shell, words: list[str]) -> Run:
             yield complain(f"cat: can't open '{path}': {error}")
             code = 1
             continue
-        yield from _write(data)
+        yield from write_parts(data)
     return code
-
-
-def _write(data: bytes) -> Iterator[Write]:
-    for start in range(0, len(data), PART):
-        yield Write(STDOUT, bytes(data[start : start + PART]))
 
 
 def _tail(shell: Shell, words: list[str]) -> Run:
@@ -70,9 +62,9 @@ def _tail(shell: Shell, words: list[str]) -> Run:
     if not paths:
         data = yield from shell.read_input()
     if kind == "-c" and count.startswith("+"):
-        yield from _write(memoryview(data)[int(count) - 1 :])  # type: ignore[arg-type]
+        yield from write_parts(memoryview(data)[int(count) - 1 :])  # type: ignore[arg-type]
     elif kind == "-c":
-        yield from _write(data[-int(count) :] if int(count) else b"")
+        yield from write_parts(data[-int(count) :] if int(count) else b"")
     else:
         yield Write(STDOUT, b"".join(bytes(data).splitlines(keepends=True)[-int(count) :]))
     return 0
@@ -127,33 +119,37 @@ def _readlink(shell: Shell, words: list[str]) -> Run:
     return 0
 
 
-def _change(name: str, act: Callable[[Shell, str], None]) -> Command:
-    """A command that changes each of its operands, and says which it could not."""
+def _change(
+    shell: Shell,
+    paths: list[str],
+    act: Callable[[str], None],
+    failure: str,
+) -> Run:
+    """Change each path; what the system says of the first that cannot be ends it.
 
-    def command(shell: Shell, words: list[str]) -> Run:
-        _, paths = split_flags(words)
-        for path in paths:
-            try:
-                act(shell, shell.files.absolute(shell.cwd, path))
-            except OSError as error:
-                yield complain(f"{name}: can't change '{path}': {error}")
-                return 1
-        return 0
-
-    return command
+    `failure` is how the complaint begins: `mkdir: can't create directory`.
+    """
+    for path in paths:
+        try:
+            act(shell.files.absolute(shell.cwd, path))
+        except OSError as error:
+            yield complain(f"{failure} '{path}': {error}")
+            return 1
+    return 0
 
 
 def _chmod(shell: Shell, words: list[str]) -> Run:
+    _, paths = split_flags(words[1:])
     mode = int(words[0], 8)
-    change = _change("chmod", lambda found, path: found.files.set_mode(path, mode))
-    return (yield from change(shell, words[1:]))
+    change = partial(shell.files.set_mode, mode=mode)
+    return (yield from _change(shell, paths, change, "chmod: can't change"))
 
 
 def _chown(shell: Shell, words: list[str]) -> Run:
+    _, paths = split_flags(words[1:])
     uid, _, gid = words[0].partition(":")
-    owner = (int(uid), int(gid or uid))
-    change = _change("chown", lambda found, path: found.files.set_owner(path, *owner))
-    return (yield from change(shell, words[1:]))
+    change = partial(shell.files.set_owner, uid=int(uid), gid=int(gid or uid))
+    return (yield from _change(shell, paths, change, "chown: can't change"))
 
 
 def _ln(shell: Shell, words: list[str]) -> Run:
@@ -173,52 +169,44 @@ def _ln(shell: Shell, words: list[str]) -> Run:
 
 def _mkdir(shell: Shell, words: list[str]) -> Run:
     letters, paths = split_flags(words)
-    for path in paths:
-        full = shell.files.absolute(shell.cwd, path)
-        try:
-            if "p" in letters:
-                shell.files.make_directory(full)
-            else:
-                shell.files.add_directory(full)
-        except OSError as error:
-            yield complain(f"mkdir: can't create directory '{path}': {error}")
-            return 1
-    return 0
+    files = shell.files
+    make = files.make_directory if "p" in letters else files.add_directory
+    return (yield from _change(shell, paths, make, "mkdir: can't create directory"))
 
 
 def _rm(shell: Shell, words: list[str]) -> Run:
     letters, paths = split_flags(words)
     recursive = "r" in letters or "R" in letters
+    files = shell.files
+
+    def remove(path: str) -> None:
+        if files.exists(path, follow=False):
+            files.remove(path)
+        elif "f" not in letters:
+            raise OSError(NO_ENTRY)
+
     for path in paths:
-        full = shell.files.absolute(shell.cwd, path)
-        is_link = shell.files.link_target(full) is not None
-        if shell.files.is_directory(full) and not is_link and not recursive:
+        full = files.absolute(shell.cwd, path)
+        is_link = files.link_target(full) is not None
+        if files.is_directory(full) and not is_link and not recursive:
             yield complain(f"rm: '{path}' is a directory")
             return 1
-        if shell.files.exists(full, follow=False):
-            try:
-                shell.files.remove(full)
-            except OSError as error:
-                yield complain(f"rm: can't remove '{path}': {error}")
-                return 1
-        elif "f" not in letters:
-            yield complain(f"rm: can't remove '{path}': {NO_ENTRY}")
-            return 1
+        code = yield from _change(shell, [path], remove, "rm: can't remove")
+        if code:
+            return code
     return 0
 
 
 def _rmdir(shell: Shell, words: list[str]) -> Run:
-    for path in split_flags(words)[1]:
-        full = shell.files.absolute(shell.cwd, path)
-        if shell.files.children(full):
-            yield complain(f"rmdir: '{path}': Directory not empty")
-            return 1
-        try:
-            shell.files.remove(full)
-        except OSError as error:
-            yield complain(f"rmdir: '{path}': {error}")
-            return 1
-    return 0
+    _, paths = split_flags(words)
+    files = shell.files
+
+    def remove(path: str) -> None:
+        if files.children(path):
+            raise OSError("Directory not empty")
+        files.remove(path)
+
+    return (yield from _change(shell, paths, remove, "rmdir:"))
 
 
 def _mv(shell: Shell, words: list[str]) -> Run:
@@ -317,88 +305,6 @@ def _compare(left: str, operator: str, right: str) -> bool:
     return operator in numbers and numbers[operator](int(left or 0), int(right or 0))
 
 
-# --- archives ---------------------------------------------------------------------------------
-def _tar(shell: Shell, words: list[str]) -> Run:
-    """`tar cf - PATH...` and `tar xf -`, with `-C FOLDER` and `--exclude=`."""
-    letters = "".join(word.lstrip("-") for word in words if word.lstrip("-") in _TAR_WORDS)
-    if not letters and words:
-        letters = words[0].lstrip("-")
-    excluded = [word.partition("=")[2] for word in words if word.startswith("--exclude=")]
-    operands = [word for word in words if not word.startswith("-")]
-    if words and not words[0].startswith("-"):
-        operands = operands[1:]
-    folder = shell.cwd
-    if "-C" in words:
-        folder = shell.files.absolute(shell.cwd, words[words.index("-C") + 1])
-        operands.remove(words[words.index("-C") + 1])
-    if "c" in letters:
-        return (yield from _pack(shell, folder, operands, excluded))
-    return (yield from _unpack(shell, folder, letters, operands))
-
-
-_TAR_WORDS = frozenset({"c", "x", "f", "cf", "xf", "m", "xmf", "czf", "xzf", "cvf", "xvf"})
-
-
-def _unpack(shell: Shell, folder: str, letters: str, operands: list[str]) -> Run:
-    archive = operands[0] if "f" in letters and operands else "-"
-    if archive == "-":
-        data = yield from shell.read_input()
-    else:
-        data = shell.files.read(shell.files.absolute(shell.cwd, archive))
-    with tarfile.open(fileobj=io.BytesIO(data)) as members:
-        for member in members:
-            path = shell.files.absolute(folder, member.name.lstrip("/"))
-            content = members.extractfile(member)
-            if member.isdir():
-                shell.files.make_directory(path)
-            elif content is not None:
-                shell.files.make_directory(posixpath.dirname(path))
-                shell.files.write(path, content.read())
-    return 0
-
-
-def _pack(shell: Shell, folder: str, paths: list[str], excluded: list[str]) -> Run:
-    code = 0
-    for path in paths:
-        base = shell.files.absolute(folder, path)
-        if not shell.files.exists(base, follow=False):
-            yield complain(f"tar: {path}: {NO_ENTRY}")
-            return 1
-        files, place = shell.files.locate(base, follow=False)
-        for source in files.below(place):
-            name = (path + source.removeprefix(place.rstrip("/"))).lstrip("/")
-            if any(name == word or name.startswith(f"{word}/") for word in excluded):
-                continue
-            try:
-                yield from _pack_one(files, source, name)
-            except OSError as error:
-                yield complain(f"tar: can't open '{name}': {error}")
-                code = 1
-    yield Write(STDOUT, bytes(2 * tarfile.BLOCKSIZE))
-    return code
-
-
-def _pack_one(files: FileSystem, path: str, name: str) -> Iterator[Write]:
-    mode, size, uid, gid, changed = files.status(path)
-    member = tarfile.TarInfo(name)
-    member.mode = mode & 0o7777
-    member.uid = uid
-    member.gid = gid
-    member.mtime = changed
-    data: bytes = b""
-    if path in files.links:
-        member.type = tarfile.SYMTYPE
-        member.linkname = files.links[path]
-    elif path in files.directories:
-        member.type = tarfile.DIRTYPE
-    else:
-        data = files.read(path)
-        member.size = size
-    yield Write(STDOUT, member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
-    yield from _write(data)
-    yield Write(STDOUT, bytes(-len(data) % tarfile.BLOCKSIZE))
-
-
 FILE_COMMANDS: dict[str, Command] = {
     "[": _test,
     "base64": _base64,
@@ -416,7 +322,7 @@ FILE_COMMANDS: dict[str, Command] = {
     "sha256sum": _sha256sum,
     "stat": _stat,
     "tail": _tail,
-    "tar": _tar,
+    "tar": tar,
     "test": _test,
     "wc": _wc,
 }

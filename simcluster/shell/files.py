@@ -13,7 +13,7 @@ NO_ENTRY = "No such file or directory"
 
 
 class FileSystem:
-    """Files as bytes by absolute path; directories are kept by name, links by their target.
+    """Files as bytes by absolute path; directories by name, links with their target.
 
     `read_only` refuses writes, `capacity` is how many bytes fit, `locked` are paths that may not be
     read or entered. `target` is the file system that /proc/1/root shows.
@@ -156,7 +156,7 @@ class FileSystem:
             raise OSError(NO_ENTRY)
         if place in files.locked:
             raise OSError("Permission denied")
-        # Appended files are kept as bytearray, which reads as bytes do.
+        # An appended file is a bytearray, which reads as bytes do.
         return files.files[place]  # type: ignore[return-value]
 
     def write(self, path: str, data: bytes, *, append: bool = False) -> None:

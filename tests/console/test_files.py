@@ -95,11 +95,11 @@ def script(live_server: Any, person: User, cluster: Cluster, make: Make) -> Scri
 
 @pytest.fixture
 def desk(walk: Walk, live_server: Any, socket_port: int) -> Iterator[Walk]:
-    """The browser of somebody who may do everything, at the front."""
+    """The browser of a person who may do everything, at the front."""
     with running_front(live_server.thread.port, socket_port) as address:
         walk.base = address
         yield walk
-        # Kept connections would keep the server waiting for them.
+        # Open connections would make the server wait for them.
         walk.page.goto("about:blank")
 
 
@@ -143,56 +143,56 @@ def test_files_are_made_changed_renamed_and_deleted(
     # By the keyboard: up, down to another directory, into it, and into a new one.
     page.keyboard.press("Backspace")
     expect(page.locator("#files-rows .active .open")).to_have_text("etc")
-    page.locator("#filter").fill("tmp")
+    page.locator("#filter").fill("home")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    expect(page.locator("#files-trail [aria-current]")).to_have_text("tmp")
+    expect(page.locator("#files-trail [aria-current]")).to_have_text("home")
     expect(page.locator("#filter")).to_have_value("")
     press(page, "New directory")
-    answer(page, "work", "Create")
-    expect(page.locator("#files-rows .active .open")).to_have_text("work")
+    answer(page, "shop", "Create")
+    expect(page.locator("#files-rows .active .open")).to_have_text("shop")
     page.keyboard.press("Enter")
     expect(page.get_by_text("This directory is empty.")).to_be_visible()
-    expect(page).to_have_url(re.compile("path=%2Ftmp%2Fwork"))
+    expect(page).to_have_url(re.compile("path=%2Fhome%2Fshop"))
     # A new file, written in the editor.
     press(page, "New file")
     answer(page, "app.conf", "Create")
     page.locator("#files-view .cm-content").fill("level=info")
     page.keyboard.press("Control+s")
     expect(page.locator("#files-view-state")).to_have_text("Saved.")
-    assert script.read("/tmp/work/app.conf") == "level=info"
-    # Somebody else writes it meanwhile: both are shown, nothing is lost.
+    assert script.read("/home/shop/app.conf") == "level=info"
+    # Another user writes it meanwhile: both are shown, nothing is lost.
     page.locator("#files-view .cm-content").fill("level=debug")
-    script.write("/tmp/work/app.conf", "level=warn")
+    script.write("/home/shop/app.conf", "level=warn")
     page.keyboard.press("Control+s")
     expect(page.locator("#files-view-notice")).to_contain_text("Somebody else changed the file")
     expect(page.locator("#files-view-body")).to_contain_text("level=warn")
     expect(page.locator("#files-view-body")).to_contain_text("level=debug")
-    assert script.read("/tmp/work/app.conf") == "level=warn"
+    assert script.read("/home/shop/app.conf") == "level=warn"
     assert desk.axe() == []
     desk.picture("conflict")
     press(page, "Overwrite with mine")
     expect(page.locator("#files-view-state")).to_have_text("Saved.")
-    assert script.read("/tmp/work/app.conf") == "level=debug"
+    assert script.read("/home/shop/app.conf") == "level=debug"
     page.keyboard.press("Escape")
     expect(page.locator("#files-view")).to_be_hidden()
     # Renamed over what is there, which is asked for; then deleted with everything in it.
-    script.write("/tmp/work/old.conf", "older")
+    script.write("/home/shop/old.conf", "older")
     press(page, "Reload")
     row(page, "app.conf").locator(".size").click()
     page.keyboard.press("F2")
     answer(page, "old.conf", "Rename")
     page.locator("#files-ask").get_by_role("button", name="Replace").click()
     expect(row(page, "app.conf")).to_have_count(0)
-    assert script.read("/tmp/work/old.conf") == "level=debug"
+    assert script.read("/home/shop/old.conf") == "level=debug"
     page.keyboard.press("Backspace")
-    expect(page.locator("#files-rows .active .open")).to_have_text("work")
+    expect(page.locator("#files-rows .active .open")).to_have_text("shop")
     page.keyboard.press("Delete")
-    expect(page.locator("#files-ask")).to_contain_text("deleted with everything in them: work")
+    expect(page.locator("#files-ask")).to_contain_text("deleted with everything in them: shop")
     page.locator("#files-ask").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("Deleted: 1")).to_be_visible()
-    assert "work" not in script.names("/tmp")
-    # What the API refuses is said in its words.
+    assert "shop" not in script.names("/home")
+    # A refusal of the API is shown in its words.
     page.goto(f"{desk.base}{at(cluster, make, '/proc')}")
     expect(page.get_by_role("alert")).to_contain_text("/proc may not be read or changed here")
 
@@ -200,9 +200,9 @@ def test_files_are_made_changed_renamed_and_deleted(
 def test_files_are_carried_in_and_out(
     desk: Walk, cluster: Cluster, make: Make, script: Script, tmp_path: Path
 ) -> None:
-    script.mkdir("/tmp/work")
-    script.write("/tmp/work/there.txt", "old")
-    page = desk.open(at(cluster, make, "/tmp/work"))
+    script.mkdir("/home/shop")
+    script.write("/home/shop/there.txt", "old")
+    page = desk.open(at(cluster, make, "/home/shop"))
     expect(row(page, "there.txt")).to_be_visible()
     # Dropped on the list, a directory among them, and a file over what is there: asked first.
     large = bytes(range(256)) * 8192
@@ -215,9 +215,9 @@ def test_files_are_carried_in_and_out(
     expect(page.locator("#files-ask")).to_contain_text("Files that are there already: 1")
     page.locator("#files-ask").get_by_role("button", name="Overwrite").click()
     expect(page.locator("#files-transfer-list li", has_text="Uploaded")).to_have_count(4)
-    assert script.read("/tmp/work/there.txt") == "new"
-    assert script.read("/tmp/work/folder/below/inner.txt") == "deep"
-    assert script.names("/tmp/work") == ["folder", ".large", EVIL, "there.txt"]
+    assert script.read("/home/shop/there.txt") == "new"
+    assert script.read("/home/shop/folder/below/inner.txt") == "deep"
+    assert script.names("/home/shop") == ["folder", ".large", EVIL, "there.txt"]
     # Hidden files are left out until they are asked for; the name is text, its mark is seen.
     expect(page.locator("#files-rows [role=row]")).to_have_count(3)
     assert names(page) == ["folder", "<img src=x>U+202Egnp.exe", "there.txt"]
@@ -242,14 +242,14 @@ def test_files_are_carried_in_and_out(
     assert hashlib.sha256(file.value.path().read_bytes()).digest() == hashlib.sha256(large).digest()
     page.locator("#files").focus()
     page.keyboard.press("Backspace")
-    expect(page.locator("#files-rows .active .open")).to_have_text("work")
+    expect(page.locator("#files-rows .active .open")).to_have_text("shop")
     page.keyboard.press("Space")
     with page.expect_download() as archive:
         press(page, "Download")
-    assert archive.value.suggested_filename == "work.tar.gz"
+    assert archive.value.suggested_filename == "shop.tar.gz"
     with tarfile.open(fileobj=io.BytesIO(archive.value.path().read_bytes())) as members:
-        found = {name.rpartition("/")[2] for name in members.getnames()}
-    assert {".large", "there.txt", EVIL, "inner.txt"} <= found
+        archived = {name.rpartition("/")[2] for name in members.getnames()}
+    assert {".large", "there.txt", EVIL, "inner.txt"} <= archived
     assert desk.axe() == []
     desk.picture("transfers")
 
@@ -264,8 +264,8 @@ def test_an_upload_that_is_cut_off_leaves_nothing(
     apiserver: RunningCluster,
 ) -> None:
     settings.FILES_UPLOAD_BYTES = 5_000_000
-    script.mkdir("/tmp/work")
-    page = desk.open(at(cluster, make, "/tmp/work"))
+    script.mkdir("/home/shop")
+    page = desk.open(at(cluster, make, "/home/shop"))
     expect(page.get_by_text("This directory is empty.")).to_be_visible()
     # A slow network, so that there is something to cancel.
     network = desk.context.new_cdp_session(page)
@@ -288,7 +288,7 @@ def test_an_upload_that_is_cut_off_leaves_nothing(
         {"name": "huge.bin", "mimeType": "application/octet-stream", "buffer": bytes(5_000_001)}
     )
     expect(page.locator("#files-transfer-list li").last).to_contain_text("At most 4.8 MiB")
-    assert script.names("/tmp/work") == ["short.txt"]
+    assert script.names("/home/shop") == ["short.txt"]
     # Who is signed out meanwhile does not finish.
     settings.STREAM_REAUTHORISE_SECONDS = 0.1
     network.send("Network.emulateNetworkConditions", slow)
@@ -302,7 +302,7 @@ def test_an_upload_that_is_cut_off_leaves_nothing(
     expect(line.locator(".bad")).to_be_visible()
     running = next(one for one in apiserver.list("pods", make.space))
     disk = files_of(apiserver.cluster, running, running["spec"]["containers"][0])
-    apiserver.wait(lambda: disk.children("/tmp/work") == ["short.txt"])
+    apiserver.wait(lambda: disk.children("/home/shop") == ["short.txt"])
 
 
 def test_ten_thousand_entries_fit_a_phone(
@@ -337,9 +337,9 @@ def test_ten_thousand_entries_fit_a_phone(
 def config(client: Client, address: str) -> dict[str, Any]:
     """What a page tells its script."""
     page = client.get(address).content.decode()
-    found = re.search(r'<script id="files-config" type="application/json">(.*?)</script>', page)
-    assert found, page
-    return dict(json.loads(found[1]))
+    match = re.search(r'<script id="files-config" type="application/json">(.*?)</script>', page)
+    assert match, page
+    return dict(json.loads(match[1]))
 
 
 def test_of_a_workload_the_pod_and_the_container_are_chosen(

@@ -1,6 +1,6 @@
 """Files in pods: listing, reading, editing, and small changes.
 
-Up- and downloads stand in `workloads.api.file_transfers`.
+Up- and downloads stand in `workloads.api.file_downloads` and `file_uploads`.
 """
 
 from typing import Any, ClassVar, TypeVar
@@ -152,7 +152,7 @@ def list_files(view: FileView, request: Request, name: str) -> Any:
     path = path_of(target)
     view.note(request, act, path=path)
     container, data = view.call(
-        request, act, target, ref, lambda found: listing.list_directory(found, path)
+        request, act, target, ref, lambda container: listing.list_directory(container, path)
     )
     return with_way(container, **data)
 
@@ -170,7 +170,7 @@ def delete_file(view: FileView, request: Request, name: str) -> Any:
         act,
         target,
         ref,
-        lambda found: changes.remove(found, path, recursive=recursive, follow=follow),
+        lambda container: changes.remove(container, path, recursive=recursive, follow=follow),
     )
     view.note(request, act, removed=count)
     return with_way(container, path=path, removed=count)
@@ -232,7 +232,7 @@ class FileContent(FileView):
             act,
             target,
             ref,
-            lambda found: contents.read_content(found, path, max_bytes=limit, tail=tail),
+            lambda container: contents.read_content(container, path, max_bytes=limit, tail=tail),
         )
         self.note(request, act, bytes=data["size"], sha256=data["sha256"])
         return with_way(container, **data)
@@ -255,13 +255,11 @@ class FileContent(FileView):
         mode = check_mode(mode or "")
         sha256 = _digest(target.parameter("sha256"))
         self.note(request, act, path=path)
-        container, answer = self.call(
-            request,
-            act,
-            target,
-            ref,
-            lambda found: contents.write_content(found, path, data, sha256=sha256, mode=mode),
-        )
+
+        async def write(container: Container) -> dict[str, Any]:
+            return await contents.write_content(container, path, data, sha256=sha256, mode=mode)
+
+        container, answer = self.call(request, act, target, ref, write)
         self.note(request, act, bytes=answer["size"], sha256=answer["sha256"])
         return with_way(container, **answer)
 
@@ -300,7 +298,7 @@ class MakeDirectory(FileView):
             act,
             target,
             ref,
-            lambda found: changes.make_directory(found, path, parents=parents),
+            lambda container: changes.make_directory(container, path, parents=parents),
         )
         return with_way(container, path=path)
 
@@ -329,6 +327,6 @@ class MoveFile(FileView):
             act,
             target,
             ref,
-            lambda found: changes.move(found, source, destination, overwrite=overwrite),
+            lambda container: changes.move(container, source, destination, overwrite=overwrite),
         )
         return with_way(container, **{"from": source, "to": destination})

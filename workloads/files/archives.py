@@ -1,4 +1,4 @@
-"""Tar archives that pass through: read member by member, checked, and written anew.
+"""Tar archives that pass through: read member by member, checked, and written again.
 
 Nothing is unpacked on our disk. A container, or a client, may send any archive: a member is passed
 on only when its name stays inside, its type is harmless and its sizes are within bounds.

@@ -13,8 +13,9 @@ from clusters import impersonation, registry
 from clusters.manifests import Object
 from clusters.models import Cluster
 from clusters.streams import StreamClient
-from workloads.files.containers import Container, find_container
+from workloads.files.containers import Container
 from workloads.files.failures import timed_out
+from workloads.files.lookup import find_container
 
 T = TypeVar("T")
 R = TypeVar("R")

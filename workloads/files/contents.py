@@ -10,7 +10,7 @@ from typing import Any
 from core.errors import Conflict, DomainError, Invalid, NotFound, Rejected
 from workloads.files import scripts
 from workloads.files.containers import Container, Entry, parse_entry
-from workloads.files.failures import is_a_directory
+from workloads.files.failures import is_a_directory, not_a_directory, not_regular
 from workloads.files.listing import mode_text, time_text
 from workloads.files.uploads import Receiver
 
@@ -83,7 +83,7 @@ async def read_digest(
     """The sha256 of a whole file: of `sha256sum` in the container, or of what it sends.
 
     None when it sends more than `limit` bytes. A file whose sum may take minutes `is_long`: the
-    caller limits the time. `progress` is told how many bytes have come.
+    caller limits the time. `progress` gets how many bytes have come.
     """
     if "sha256sum" in container.way.tools:
         async with container.walk(scripts.DIGEST, path, is_silent=is_long) as (process, _, line):
@@ -159,7 +159,7 @@ async def write_content(
     if entry.mode and stat.S_ISDIR(entry.mode):
         raise is_a_directory(path)
     if entry.mode and not stat.S_ISREG(entry.mode):
-        raise Invalid(f"{path} is not a regular file", reason="NotRegular", field="path")
+        raise not_regular(path)
     async with Receiver.open(container, path) as receiver:
         await receiver.check_directories(target)
         if sha256 == "":
@@ -184,7 +184,7 @@ async def new_file(container: Container, path: str) -> Entry:
     head, _, name = path.rpartition("/")
     folder = await container.inspect(head or "/")
     if not stat.S_ISDIR(folder.mode):
-        raise Invalid(f"{head} is not a directory", reason="NotDirectory", field="path")
+        raise not_a_directory(head)
     resolved = f"{folder.path.rstrip('/')}/{name}"
     try:
         # A link that leads nowhere: what is written there would appear in another place.

@@ -121,7 +121,7 @@ async def _pack_with_tar(
         reader = ArchiveReader(process.parts())
         left_out = 0
         async for member in _members(reader, process):
-            name = _member_name(member, base)
+            name = _relative_name(member.name, base)
             if name is None or member.kind == "other" or _is_hidden(container, folder, name):
                 left_out += name is None
                 continue
@@ -179,10 +179,6 @@ def _relative_name(name: str, base: str) -> str | None:
     if normal == base:
         return ""
     return normal.removeprefix(f"{base}/") if normal.startswith(f"{base}/") else None
-
-
-def _member_name(member: Member, base: str) -> str | None:
-    return _relative_name(member.name, base)
 
 
 def _is_hidden(container: Container, folder: str, name: str) -> bool:

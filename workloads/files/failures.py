@@ -40,6 +40,11 @@ def is_a_directory(path: str) -> DomainError:
     return Invalid(f"{path} is a directory", reason="IsDirectory", field="path")
 
 
+def not_regular(path: str) -> DomainError:
+    """The error for a device, socket or pipe where a file is asked for."""
+    return Invalid(f"{path} is not a regular file", reason="NotRegular", field="path")
+
+
 def not_running(container: str, why: str) -> DomainError:
     """The error for a container without processes, where nothing can be executed."""
     return Rejected(f"container {container} is not running: {why}", reason="NotRunning")
@@ -62,7 +67,7 @@ def failure(path: str, code: int, complaint: str) -> DomainError:
     if code == IS_A_DIRECTORY_CODE:
         return is_a_directory(path)
     if code == NOT_REGULAR_CODE:
-        return Invalid(f"{path} is not a regular file", reason="NotRegular", field="path")
+        return not_regular(path)
     if code == EXISTS_CODE:
         return exists_already(path)
     if code == INCOMPLETE_CODE:

@@ -1,4 +1,4 @@
-"""Paths inside a container: their normal form, and which of them nobody may touch. Pure."""
+"""Paths inside a container: their normal form, and which of them are denied. Pure."""
 
 import posixpath
 from collections.abc import Sequence

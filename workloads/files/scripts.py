@@ -176,8 +176,6 @@ elif [ "$k" = check ]; then
 if [ -L "$p" ]; then printf 'link %s\\n' "$p"; readlink "$p"; exit {LINK_CODE}; fi
 elif [ "$k" = dir ]; then
 if [ ! -d "$p" ]; then mkdir "$p" || exit 1; fi
-elif [ "$k" = parents ]; then
-mkdir -p "$p" || exit 1
 elif [ "$k" = absent ]; then
 if [ -e "$p" ] || [ -L "$p" ]; then printf 'exists %s\\n' "$p"; exit {EXISTS_CODE}; fi
 elif [ "$k" = temp ]; then

@@ -1,6 +1,6 @@
 """Bytes into a container: each file is written beside its place and then renamed.
 
-One exec takes any number of files (script RECEIVE). It commits a file only when told to, so that
+One exec takes any number of files (script RECEIVE). It commits a file on command alone, so that
 whatever breaks leaves no half file: the script removes its temporary file when its input ends, and
 we do once more from outside.
 """
@@ -96,7 +96,7 @@ class Receiver:
         receiver: Receiver | None = None
         try:
             async with container.run(scripts.RECEIVE, path, has_input=True) as process:
-                # Nothing is said for as long as the client takes to send.
+                # The script is silent for as long as the client takes to send.
                 process.patience = None
                 receiver = cls(container, process, confirm)
                 try:
@@ -249,7 +249,7 @@ class Receiver:
         return {**self._item(), "temporary": self._temporary}
 
     async def keep_staged(self) -> None:
-        """Wait until all is written, and leave the staged files: somebody else names them."""
+        """Wait until all is written, and leave the staged files: an operation names them."""
         await self._tell(("keep", ""))
         await self.finish()
         self._staged.clear()

@@ -42,7 +42,7 @@ def select_containers(pod: Object, names: list[str], *, every: bool = False) -> 
     """
     spec = pod["spec"]
     regular = [container["name"] for container in spec.get("containers") or []]
-    existing = [container["name"] for group, _ in GROUPS for container in spec.get(group) or []]
+    existing = [container["name"] for container in all_containers(pod)]
     if "*" in names:
         return existing
     if not names:
@@ -55,6 +55,11 @@ def select_containers(pod: Object, names: list[str], *, every: bool = False) -> 
             field="container",
         )
     return [name for name in names if name in existing]
+
+
+def all_containers(pod: Object) -> list[Object]:
+    """The containers of the pod's spec: regular ones, init and ephemeral containers."""
+    return [container for group, _ in GROUPS for container in pod["spec"].get(group) or []]
 
 
 def _default_container(pod: Object, regular: list[str]) -> str:

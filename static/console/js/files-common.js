@@ -116,7 +116,7 @@ export function ask({ title, body = [], field = null, actions }) {
   });
 }
 
-// A list of names for a question, cut where nobody would read on.
+// A list of names for a question, cut where it becomes too long to read.
 export function nameList(names, most = 12) {
   const items = names.slice(0, most).map((name) => make("li", {}, ...nameNodes(name)));
   if (names.length > most) items.push(make("li", {}, `+${names.length - most}`));

@@ -117,7 +117,7 @@ function settle(transfer, words, { bad = false, again = "" } = {}) {
   transfer.over = true;
   transfer.state.textContent = words;
   transfer.state.classList.toggle("bad", bad);
-  // Only the end is said aloud, not every step.
+  // A screen reader announces only the end, not every step.
   byId("say").textContent = `${nameText(transfer.name)}: ${words}`;
   transfer.bar.hidden = bad;
   transfer.button.hidden = !again;
@@ -238,7 +238,27 @@ addEventListener("beforeunload", (event) => {
 });
 
 // --- what was dropped: files, and directories with everything in them ---------------------------------------------------
-export async function uploadDropped(transfer) {
+const pane = byId("files-pane");
+const hasFiles = (event) => config.may_write && event.dataTransfer?.types.includes("Files");
+for (const name of ["dragenter", "dragover"]) {
+  pane.addEventListener(name, (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = "copy";
+    byId("files-drop").hidden = false;
+  });
+}
+pane.addEventListener("dragleave", (event) => {
+  if (!pane.contains(event.relatedTarget)) byId("files-drop").hidden = true;
+});
+pane.addEventListener("drop", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  byId("files-drop").hidden = true;
+  uploadDropped(event.dataTransfer);
+});
+
+async function uploadDropped(transfer) {
   // Entries have to be asked for before the first wait; afterwards the browser has emptied the transfer.
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   const plain = [...transfer.files];

@@ -1,4 +1,4 @@
-// One file: shown as text or as a picture, changed in an editor that notices when somebody else was quicker.
+// One file: shown as text or as a picture, changed in an editor that notices changes by others.
 import { ask, byId, config, errorText, fillNodes, make, nameText, reasonOf, say, sizeText, texts } from "./files-common.js";
 import { download } from "./files-transfers.js";
 import { RequestError, get, post } from "./sockets.js";
@@ -248,7 +248,7 @@ async function save() {
   }
 }
 
-// --- somebody else was quicker ----------------------------------------------------------------------------------------
+// --- the file was changed meanwhile -----------------------------------------------------------------------------------
 let conflict = null;
 async function showConflict(mine) {
   let theirs = { content: "", sha256: "" };

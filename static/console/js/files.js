@@ -1,10 +1,10 @@
-// The Files tab: a list of which only the rows in sight exist, its keyboard, and what is done to its entries.
-import { showNotice } from "./console.js";
-import { ask, byId, config, errorText, fillNodes, joinPath, make, nameList, nameNodes, nameText, parentOf, reasonOf, say, sizeText, texts } from "./files-common.js";
-import { download, onUploaded, setPlace, upload, uploadDropped } from "./files-transfers.js";
-import { createFile, editFile, onSaved, openFile } from "./files-view.js";
-import { get, post } from "./sockets.js";
-import { moment } from "./times.js";
+// The Files tab: a list of which only the rows in sight exist, its mouse and its keyboard.
+import { makeDirectory, makeFile, remove, rename } from "./files-acts.js";
+import { byId, config, errorText, joinPath, make, nameNodes, parentOf, say, texts } from "./files-common.js";
+import { isHidden, makeRow } from "./files-row.js";
+import { download, onUploaded, setPlace, upload } from "./files-transfers.js";
+import { editFile, onSaved, openFile } from "./files-view.js";
+import { get } from "./sockets.js";
 
 const grid = byId("files");
 const body = byId("files-rows");
@@ -93,8 +93,6 @@ async function enter(path, select = "") {
 }
 
 // --- order and filter -------------------------------------------------------------------------------------------------
-const isHidden = (entry) => entry.name.startsWith(".");
-
 // By code point, as the API lists them.
 function compareNames(first, second) {
   if (first.name === second.name) return 0;
@@ -110,9 +108,9 @@ const COMPARE = {
 
 // Filter and sort what was read; `name` becomes the active entry, else the one that was.
 function arrange(name = shown[active]?.name) {
-  const wanted = byId("filter").value.toLowerCase();
+  const words = byId("filter").value.toLowerCase();
   const withHidden = byId("files-hidden").checked;
-  shown = listing.filter((entry) => (withHidden || !isHidden(entry)) && (!wanted || entry.name.toLowerCase().includes(wanted)));
+  shown = listing.filter((entry) => (withHidden || !isHidden(entry)) && (!words || entry.name.toLowerCase().includes(words)));
   // The API has directories first, by name.
   if (sort.key !== "name" || sort.down) {
     const compare = COMPARE[sort.key];
@@ -172,12 +170,12 @@ function draw() {
   const top = Math.min(grid.scrollTop, Math.max(shown.length * row - grid.clientHeight, 0));
   const first = Math.max(Math.floor(top / row) - BEYOND, 0);
   const last = Math.min(Math.ceil((top + grid.clientHeight) / row) + BEYOND, shown.length);
-  const wanted = [];
-  for (let index = first; index < last; index += 1) wanted.push(index);
+  const visible = [];
+  for (let index = first; index < last; index += 1) visible.push(index);
   // The active row exists wherever it is, as the grid names it.
-  if (active >= 0 && active < first) wanted.unshift(active);
-  else if (active >= last) wanted.push(active);
-  place(wanted, row);
+  if (active >= 0 && active < first) visible.unshift(active);
+  else if (active >= last) visible.push(active);
+  place(visible, row);
   if (shown[active]) grid.setAttribute("aria-activedescendant", `files-row-${active}`);
   else grid.removeAttribute("aria-activedescendant");
   byId("files-chosen").textContent = chosen.size > 1 ? say("chosen", { count: chosen.size }) : "";
@@ -188,22 +186,25 @@ grid.addEventListener("scroll", () => {
   drawn = requestAnimationFrame(draw);
 });
 
-const BITS = ["---", "--x", "-w-", "-wx", "r--", "r-x", "rw-", "rwx"];
-const modeText = (mode) => (/^[0-7]{3,5}$/.test(mode ?? "") ? [...mode.slice(-3)].map((digit) => BITS[digit]).join("") : "");
-
-// Rows that stay are kept as they are: a double click, or a screen reader, stands on one.
+// Rows that stay are left as they are: a double click, or a screen reader, stands on one.
 const entryOf = new WeakMap();
-function place(wanted, row) {
+function place(visible, row) {
   const old = new Map([...body.children].map((element) => [entryOf.get(element), element]));
   let position = body.firstElementChild;
-  for (const index of wanted) {
-    const element = old.get(shown[index]) ?? makeRow(shown[index]);
+  for (const index of visible) {
+    const element = old.get(shown[index]) ?? addRow(shown[index]);
     old.delete(shown[index]);
     mark(element, index, row);
     if (element === position) position = position.nextElementSibling;
     else body.insertBefore(element, position);
   }
   for (const element of old.values()) element.remove();
+}
+
+function addRow(entry) {
+  const element = makeRow(entry);
+  entryOf.set(element, entry);
+  return element;
 }
 
 function mark(element, index, row) {
@@ -215,29 +216,6 @@ function mark(element, index, row) {
   element.setAttribute("aria-selected", String(selected));
   element.classList.toggle("active", index === active);
   element.querySelector("input").checked = selected;
-}
-
-function makeRow(entry) {
-  const kind = texts[entry.type] || entry.type;
-  const box = make("input", { type: "checkbox", tabIndex: -1, "aria-label": say("select", { name: nameText(entry.name) }) });
-  const open = make("button", { type: "button", class: "open", tabIndex: -1, title: nameText(entry.name) }, ...nameNodes(entry.name));
-  const name = make("span", { role: "gridcell", class: "name" }, make("span", { class: "sign", role: "img", "aria-label": kind, title: kind }), open);
-  if (entry.target) name.append(make("span", { class: "target", title: nameText(entry.target) }, "→ ", ...nameNodes(entry.target)));
-  const date = entry.mtime ? new Date(entry.mtime) : null;
-  const dated = date && !Number.isNaN(date.valueOf());
-  const size = entry.type === "dir" ? "" : sizeText(entry.size);
-  const element = make(
-    "div",
-    { role: "row", class: `${entry.type}${isHidden(entry) ? " hidden-file" : ""}` },
-    make("span", { role: "gridcell", class: "pick" }, box),
-    name,
-    make("span", { role: "gridcell", class: "size", title: entry.type === "dir" ? "" : `${entry.size} B` }, size),
-    make("span", { role: "gridcell", class: "mode", title: modeText(entry.mode) }, entry.mode ?? ""),
-    make("span", { role: "gridcell", class: "owner" }, `${entry.uid ?? ""}:${entry.gid ?? ""}`),
-    make("span", { role: "gridcell", class: "time" }, dated ? make("time", { dateTime: entry.mtime }, moment(date)) : ""),
-  );
-  entryOf.set(element, entry);
-  return element;
 }
 
 function scrollToActive() {
@@ -294,7 +272,6 @@ function offerActs() {
 
 // --- what is done to entries ------------------------------------------------------------------------------------------
 const pathOf = (entry) => entry.path || joinPath(directory, entry.name);
-const send = (what, values) => post(`${config.base}/${what}`, { container: config.container, ...values });
 
 async function open(entry) {
   if (entry.type === "dir") return enter(pathOf(entry));
@@ -312,83 +289,23 @@ async function leadsToDirectory(entry) {
   }
 }
 
-async function attempt(work) {
-  try {
-    await work();
-  } catch (error) {
-    showNotice(errorText(error));
-  }
-  grid.focus({ preventScroll: true });
-}
-
-async function makeDirectory() {
-  const name = await ask({ title: [texts.mkdir_title], field: { label: texts.mkdir_label, value: "" }, actions: [{ name: "create", label: texts.create, style: "primary" }] });
-  if (!name) return;
-  await attempt(async () => {
-    await send("mkdir", { path: name.startsWith("/") ? name : joinPath(directory, name), parents: name.includes("/") });
-    await reload(name.split("/")[0]);
-    showNotice(say("made", { name: nameText(name) }), "success");
-  });
-}
-
-async function makeFile() {
-  const name = await ask({ title: [texts.new_file_title], field: { label: texts.mkdir_label, value: "" }, actions: [{ name: "create", label: texts.create, style: "primary" }] });
-  if (name) createFile(name, name.startsWith("/") ? name : joinPath(directory, name));
-}
-
-async function rename() {
-  const [entry] = targets();
-  if (!entry) return;
-  const answer = await ask({ title: [texts.move_title, ": ", ...nameNodes(entry.name)], field: { label: texts.move_label, value: entry.name }, actions: [{ name: "move", label: texts.move, style: "primary" }] });
-  if (!answer || answer === entry.name) return grid.focus();
-  const to = answer.startsWith("/") ? answer : joinPath(directory, answer);
-  await attempt(async () => {
-    try {
-      await send("move", { from: pathOf(entry), to, overwrite: false });
-    } catch (error) {
-      if (reasonOf(error) !== "Conflict") throw error;
-      const replace = await ask({ title: fillNodes("replace_title", { name: answer }), body: [make("p", {}, texts.replace_text)], actions: [{ name: "replace", label: texts.replace, style: "danger primary" }] });
-      if (!replace) return;
-      await send("move", { from: pathOf(entry), to, overwrite: true });
-    }
-    chosen = new Set([answer]);
-    await reload(answer);
-    showNotice(say("moved", { name: nameText(to) }), "success");
-  });
-}
-
-async function remove() {
-  const entries = targets();
-  if (!entries.length) return;
-  const directories = entries.filter((entry) => entry.type === "dir").map((entry) => entry.name);
-  const title = entries.length === 1 ? fillNodes("delete_title_one", { name: entries[0].name }) : [say("delete_title", { count: entries.length })];
-  const details = [make("p", {}, texts.delete_text)];
-  if (directories.length) details.push(make("p", { class: "notice error" }, ...fillNodes("delete_recursive", { names: directories.slice(0, 12).join(", ") + (directories.length > 12 ? ` +${directories.length - 12}` : "") })));
-  if (entries.length > 1) details.push(nameList(entries.map((entry) => entry.name)));
-  const sure = await ask({ title, body: details, actions: [{ name: "delete", label: texts.delete, style: "danger primary" }] });
-  if (!sure) return grid.focus();
-  const next = shown[Math.max(active - 1, 0)]?.name;
-  let count = 0;
-  await attempt(async () => {
-    try {
-      for (const entry of entries) {
-        await send("remove", { path: pathOf(entry), recursive: entry.type === "dir" });
-        count += 1;
-      }
-      showNotice(say("deleted", { count }), "success");
-    } finally {
-      await reload(next);
-    }
-  });
-}
+// The list as the acts of files-acts.js know it.
+const list = {
+  directory: () => directory,
+  targets,
+  pathOf,
+  reload,
+  choose: (name) => (chosen = new Set([name])),
+  previous: () => shown[Math.max(active - 1, 0)]?.name,
+};
 
 const downloadChosen = () => targets().forEach((entry) => download(entry, pathOf(entry)));
 const editChosen = () => targets().length === 1 && editFile(targets()[0], pathOf(targets()[0]));
 
-byId("files-mkdir").addEventListener("click", makeDirectory);
-byId("files-new").addEventListener("click", makeFile);
-byId("files-rename").addEventListener("click", rename);
-byId("files-delete").addEventListener("click", remove);
+byId("files-mkdir").addEventListener("click", () => makeDirectory(list));
+byId("files-new").addEventListener("click", () => makeFile(list));
+byId("files-rename").addEventListener("click", () => rename(list));
+byId("files-delete").addEventListener("click", () => remove(list));
 byId("files-download").addEventListener("click", downloadChosen);
 byId("files-edit").addEventListener("click", editChosen);
 byId("files-reload").addEventListener("click", () => reload());
@@ -463,27 +380,6 @@ byId("filter").addEventListener("keydown", (event) => {
 byId("files-hidden").addEventListener("change", (event) => {
   localStorage.setItem(HIDDEN_KEY, event.target.checked ? "1" : "0");
   arrange();
-});
-
-// --- dropping files ---------------------------------------------------------------------------------------------------
-const pane = byId("files-pane");
-const hasFiles = (event) => config.may_write && event.dataTransfer?.types.includes("Files");
-for (const name of ["dragenter", "dragover"]) {
-  pane.addEventListener(name, (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    event.dataTransfer.dropEffect = "copy";
-    byId("files-drop").hidden = false;
-  });
-}
-pane.addEventListener("dragleave", (event) => {
-  if (!pane.contains(event.relatedTarget)) byId("files-drop").hidden = true;
-});
-pane.addEventListener("drop", (event) => {
-  if (!hasFiles(event)) return;
-  event.preventDefault();
-  byId("files-drop").hidden = true;
-  uploadDropped(event.dataTransfer);
 });
 
 addEventListener("popstate", (event) => load(event.state?.path || new URLSearchParams(location.search).get("path") || "/"));

@@ -199,25 +199,43 @@ def test_an_upload_that_breaks_leaves_no_half_file(files: Files) -> None:
     eventually(lambda: AuditEntry.objects.filter(details__cancelled=True).exists())
 
 
+@pytest.mark.parametrize(
+    ("image", "scopes"),
+    [
+        ("nginx:1", ["read"]),
+        # Without a shell it needs the right to terminals, too.
+        ("distroless/base:1", ["read", "write", "files"]),
+    ],
+)
 def test_an_upload_whose_right_is_lost_at_its_end_writes_nothing(
-    files: Files, settings: Any, caplog: pytest.LogCaptureFixture
+    make_pod: MakePod,
+    image: str,
+    scopes: list[str],
+    settings: Any,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def upload(content: bytes, **query: Any) -> int:
+    files = make_pod(image)
+
+    def upload(content: bytes, **query: Any) -> Any:
         boss = get_user_model().objects.get(username="boss")
-        token = create_api_token(boss, "lost", scopes=["read", "write", "files"])[1]
+        token = create_api_token(boss, "lost", scopes=["read", "write", "files", "terminal"])[1]
         files.client.headers["Authorization"] = f"Bearer {token}"
         place = urlencode({**files.place, "path": "/tmp"})
 
         def body() -> Any:
             yield content
-            ApiToken.objects.filter(name="lost").update(scopes=["read"])
+            # Not before the upload was allowed, which the head alone does not say.
+            eventually(lambda: ".kubegale-" in "".join(files.names("/tmp")))
+            ApiToken.objects.filter(name="lost").update(scopes=scopes)
             # What a token may do is remembered for a moment.
             eventually(lambda: Caller(token).code("GET", f"{files.url()}?{place}") == 1005)
 
-        return int(files.upload("/tmp", body=body(), **query)["code"])
+        return files.upload("/tmp", body=body(), **query)
 
     settings.STREAM_REAUTHORISE_SECONDS = 600.0
-    assert upload(b"x", name="late") == 1005
+    answer = upload(b"x", name="late")
+    assert answer["code"] == 1005
+    assert answer["msg"].startswith("you may no longer ")
     assert "late" not in files.names("/tmp")
     # No fault of ours, so nothing that looks like one is logged.
     assert not [record for record in caplog.records if record.exc_info]
@@ -235,7 +253,7 @@ def test_transfers_of_a_person_and_of_a_process_are_limited(files: Files, settin
 
 
 def test_rights_are_those_of_every_other_route(files: Files) -> None:
-    user = get_user_model().objects.create_user("nobody", "nobody@example.com", None)
+    user = get_user_model().objects.create_user("stranger", "stranger@example.com", None)
     files.client.headers["Authorization"] = f"Bearer {create_api_token(user, 'none')[1]}"
     assert files.download("/etc/hosts").json()["code"] == 1005
     assert files.upload("/tmp", body=b"x", name="a")["code"] == 1005
