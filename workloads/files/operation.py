@@ -6,12 +6,10 @@ by a run that died is known by its sum.
 """
 
 import stat
-from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from clusters.kinds import KINDS
 from clusters.manifests import Object
@@ -129,10 +127,7 @@ class _Progress:
 
 def _retry_later(operation: Operation, error: ClusterUnavailable) -> RequeueAfter:
     """Try again; raises the error when the cluster has been away for too long."""
-    since = operation.parameters.get("away_since") or timezone.now().isoformat()
-    deadline = timedelta(seconds=settings.ROLLOUT_DEADLINE_SECONDS)
-    if timezone.now() - datetime.fromisoformat(since) > deadline:
-        raise error
+    since = lifecycle.outage_start(operation.parameters.get("away_since"), error)
     lifecycle.remember(operation, away_since=since)
     return RequeueAfter(settings.DRAIN_RETRY_SECONDS)
 
