@@ -16,7 +16,7 @@ from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import DomainError, NotFound
 from workloads.manifests.export import clean
-from workloads.manifests.masking import is_secret_object, mask_values
+from workloads.manifests.masking import hide_values, is_secret_object
 
 SECONDS = 10.0
 THREADS = 16
@@ -30,7 +30,7 @@ def compare(
 
     `base` is the id of the first cluster that has the object, None when none has. Status,
     bookkeeping and what each cluster fills in are left out. `reveals` says for each cluster whether
-    the values of Secrets are shown; they are compared either way.
+    the values of Secrets are shown; without, or with only one of two, keys alone are compared.
     """
     answers = _read_everywhere(clusters, kind, name, namespace)
     base: tuple[Cluster, Object, bool] | None = None
@@ -55,7 +55,7 @@ def compare(
 
 def _changes(before: Object, after: Object, *, reveals: bool) -> list[dict[str, Any]]:
     if is_secret_object(before) and not reveals:
-        return changes(*mask_values(before, after))
+        return changes(hide_values(before), hide_values(after))
     return changes(before, after)
 
 

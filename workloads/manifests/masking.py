@@ -26,7 +26,19 @@ def mask_values(before: Object | None, after: Object | None) -> tuple[Object | N
     old = _values(before)
     new = _values(after)
     changed = {key for key in old.keys() & new.keys() if old[key] != new[key]}
-    return _masked(before, changed, "(before)"), _masked(after, changed, "(after)")
+    return (
+        before and _masked(before, changed, "(before)"),
+        after and _masked(after, changed, "(after)"),
+    )
+
+
+def hide_values(secret: Object) -> Object:
+    """A Secret with its keys alone, masked alike whatever the values are.
+
+    For comparisons between clusters: a writer in one of them could otherwise guess at a value that
+    only the other one's readers may see.
+    """
+    return _masked(secret, set(), "")
 
 
 def _values(secret: Object | None) -> dict[str, Any]:
@@ -39,9 +51,7 @@ def _values(secret: Object | None) -> dict[str, Any]:
     return values
 
 
-def _masked(secret: Object | None, changed: set[str], side: str) -> Object | None:
-    if secret is None:
-        return None
+def _masked(secret: Object, changed: set[str], side: str) -> Object:
     masked = dict(secret)
     for field in FIELDS:
         part = masked.get(field)

@@ -15,7 +15,7 @@ from clusters.wire import CHUNK_SIZE
 from core.errors import DomainError, Forbidden, Invalid, NotFound
 from workloads.actions import rollouts
 from workloads.manifests.documents import KindResolver
-from workloads.manifests.masking import is_secret_object, mask_values
+from workloads.manifests.masking import hide_values, is_secret_object
 from workloads.releases.records import (
     RecordError,
     RecordHead,
@@ -137,7 +137,7 @@ def visible_manifest(release: Object, *, reveals: bool) -> str:
         return manifest
     parts = []
     for obj in objects:
-        shown = mask_values(obj, obj)[1] if is_secret_object(obj) else obj
+        shown = hide_values(obj) if is_secret_object(obj) else obj
         parts.append(f"---\n{to_yaml(shown)}")
     return "".join(parts)
 
