@@ -1,6 +1,6 @@
 """What REST checks besides the policy: roles that give too much, and protected objects."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import orjson
@@ -11,7 +11,7 @@ from clusters.client import ClusterClient
 from clusters.kinds import KINDS, Kind
 from clusters.manifests import Object
 from clusters.models import Cluster
-from clusters.wire import PATCH_TYPES
+from clusters.wire import PATCH_TYPES, Chunk
 from core.errors import DomainError, Invalid, NotFound
 from gateway.messages import Request, Response
 from gateway.request_info import RequestInfo
@@ -42,7 +42,10 @@ def refuse_protected(request: Request, cluster_id: int) -> Response | None:
     if settings.CONFIRMATION_LEVEL == "off" or (info.name and confirmed == info.name):
         return None
     cluster = registry.find(cluster_id)
-    reason = cluster_protection(cluster) or _annotation(cluster, info)
+    try:
+        reason = cluster_protection(cluster) or _annotation(cluster, request)
+    except DomainError as error:
+        return refusal_of(error)
     if not reason:
         return None
     name = f' "{info.name}"' if info.name else ""
@@ -53,14 +56,40 @@ def refuse_protected(request: Request, cluster_id: int) -> Response | None:
     return refusal(403, message, info=info)
 
 
-def _annotation(cluster: Cluster, info: RequestInfo) -> str:
+def _annotation(cluster: Cluster, request: Request) -> str:
+    info = request.info
     if not info.name:
-        return ""
+        return _annotation_in_collection(cluster, request)
     try:
         raw = registry.client(cluster).request("GET", info.path)
         return annotation_protection(orjson.loads(raw))
     except (DomainError, orjson.JSONDecodeError):
         # What cannot be read cannot be deleted either; the cluster says why.
+        return ""
+
+
+def _annotation_in_collection(cluster: Cluster, request: Request) -> str:
+    """Why one of the objects that a deletion of a collection selects is protected, or "".
+
+    A list that cannot be read whole raises: deleting may still be possible where reading is not.
+    """
+    info = request.info
+    kind = Kind("", info.resource, info.group, info.version, bool(info.namespace))
+    selectors = {name: request.head.parameter(name) for name in ("labelSelector", "fieldSelector")}
+
+    def read(chunks: Iterator[Chunk]) -> str:
+        for chunk in chunks:
+            for item in chunk.items or ():
+                manifest: Object = orjson.loads(bytes(item))
+                if reason := annotation_protection(manifest):
+                    return f"hold {manifest['metadata']['name']}, which {reason}"
+        return ""
+
+    try:
+        return registry.client(cluster).read_list(
+            read, kind, namespace=info.namespace or None, query=selectors
+        )
+    except NotFound:
         return ""
 
 

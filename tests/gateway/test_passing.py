@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from access.models import ApiToken, AuditEntry, Grant
+from clusters import registry
+from clusters.kinds import KINDS
 from clusters.models import Cluster
 from clusters.registry import check_name
 from core.errors import Invalid
@@ -406,6 +408,25 @@ def test_protected_objects_are_confirmed(
     assert running.status("/kube/raw/api/v1/namespaces/d/pods", admin_token, method="DELETE") == 403
     assert not raw.heads
     assert running.status(f"{path}\r\nX-Confirm: p", admin_token, method="DELETE") == 200
+
+
+def test_collections_with_a_protected_object_are_not_deleted(
+    running: Running, simulated: Cluster, admin_token: str
+) -> None:
+    configmap = KINDS["configmaps"]
+    client = registry.client(simulated)
+    for name, value in (("shut", "true"), ("open", "false")):
+        metadata = {
+            "name": name,
+            "labels": {"guard": name},
+            "annotations": {"kubegale.io/protected": value},
+        }
+        client.create(configmap, {"metadata": metadata}, namespace="default")
+    path = "/kube/simulated/api/v1/namespaces/default/configmaps?labelSelector="
+    selected = [f"{path}guard%3Dshut", f"{path}guard", f"{path}guard%3Dopen"]
+    answers = [running.status(one, admin_token, method="DELETE") for one in selected]
+    assert answers == [403, 403, 200]
+    assert client.get(configmap, "shut", namespace="default")
 
 
 def test_nobody_may_call_a_cluster_fleet(transactional_db: None) -> None:

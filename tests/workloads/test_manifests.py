@@ -9,6 +9,7 @@ import yaml
 from django.test import Client
 
 from access.models import AuditEntry
+from clusters.kinds import KINDS
 from clusters.models import Cluster
 from operations.models import Operation
 from simcluster.testing import RunningCluster
@@ -16,6 +17,7 @@ from tests.access.conftest import Person, person
 from tests.caller import Caller
 from tests.turning import finish, step_states
 from tests.workloads.conftest import template
+from workloads.manifests import comparison
 
 __all__ = ["person"]
 
@@ -533,3 +535,19 @@ def test_one_object_is_compared_over_clusters(
     missing = admin.data("GET", "multicluster/compare", **{**query, "name": "no"})
     assert missing["base"] is None
     assert admin.code("GET", "multicluster/compare", **query, clusters="987654") == 1002
+
+
+@pytest.mark.parametrize(
+    ("reveals", "changed"), [([True, True], 1), ([False, True], 0), ([True, False], 0)]
+)
+def test_a_comparison_is_no_oracle_for_values_of_secrets(
+    monkeypatch: pytest.MonkeyPatch, reveals: list[bool], changed: int
+) -> None:
+    clusters = [Cluster(pk=1, name="one"), Cluster(pk=2, name="two")]
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "door"}}
+    answers = {pk: {**secret, "data": {"key": f"dmFsdW{pk}"}} for pk in (1, 2)}
+    monkeypatch.setattr(comparison, "_read_everywhere", lambda *_: answers)
+    answer = comparison.compare(
+        clusters, KINDS["secrets"], "door", namespace="shop", reveals=reveals
+    )
+    assert len(answer["clusters"][1]["changes"]) == changed

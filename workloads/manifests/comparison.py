@@ -16,7 +16,8 @@ from clusters.manifests import Object
 from clusters.models import Cluster
 from core.errors import DomainError, NotFound
 from workloads.manifests.export import clean
-from workloads.manifests.masking import is_secret_object, mask_values
+from workloads.manifests.masking import is_secret_object
+from workloads.objects.manifests import mask_secret
 
 SECONDS = 10.0
 MAX_CLUSTERS = 100
@@ -29,7 +30,7 @@ def compare(
 
     `base` is the id of the first cluster that has the object, None when none has. Status,
     bookkeeping and what each cluster fills in are left out. `reveals` says for each cluster whether
-    the values of Secrets are shown; they are compared either way.
+    the values of Secrets are shown; without, or with only one of two, keys alone are compared.
     """
     answers = _read_everywhere(clusters, kind, name, namespace)
     base: tuple[Cluster, Object, bool] | None = None
@@ -54,7 +55,8 @@ def compare(
 
 def _changes(before: Object, after: Object, *, reveals: bool) -> list[dict[str, Any]]:
     if is_secret_object(before) and not reveals:
-        return changes(*mask_values(before, after))
+        # A writer in one cluster could otherwise guess at a value that only the other's readers see.
+        return changes(mask_secret(before), mask_secret(after))
     return changes(before, after)
 
 

@@ -26,7 +26,10 @@ def mask_values(before: Object | None, after: Object | None) -> tuple[Object | N
     old = _values(before)
     new = _values(after)
     changed = {key for key in old.keys() & new.keys() if old[key] != new[key]}
-    return _masked(before, changed, "(before)"), _masked(after, changed, "(after)")
+    return (
+        before and _masked(before, changed, "(before)"),
+        after and _masked(after, changed, "(after)"),
+    )
 
 
 def _values(secret: Object | None) -> dict[str, Any]:
@@ -39,9 +42,8 @@ def _values(secret: Object | None) -> dict[str, Any]:
     return values
 
 
-def _masked(secret: Object | None, changed: set[str], side: str) -> Object | None:
-    marks = dict.fromkeys(changed, f"{MASK} {side}")
-    return None if secret is None else mask_secret(secret, marks)
+def _masked(secret: Object, changed: set[str], side: str) -> Object:
+    return mask_secret(secret, dict.fromkeys(changed, f"{MASK} {side}"))
 
 
 def without_values(message: str, obj: Object) -> str:

@@ -15,7 +15,8 @@ from clusters.wire import Chunk
 from core.errors import DomainError, Forbidden, Invalid, NotFound
 from workloads.actions import rollouts
 from workloads.manifests.documents import KindResolver, as_text
-from workloads.manifests.masking import is_secret_object, mask_values
+from workloads.manifests.masking import is_secret_object
+from workloads.objects.manifests import mask_secret
 from workloads.releases.records import (
     RecordError,
     RecordHead,
@@ -129,7 +130,7 @@ def visible_manifest(release: Object, *, reveals: bool) -> str:
         return manifest
     parts = []
     for obj in objects:
-        shown = mask_values(obj, obj)[1] if is_secret_object(obj) else obj
+        shown = mask_secret(obj) if is_secret_object(obj) else obj
         parts.append(f"---\n{to_yaml(shown)}")
     return "".join(parts)
 
