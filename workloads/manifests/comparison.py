@@ -55,7 +55,7 @@ def compare(
 
 def _changes(before: Object, after: Object, *, reveals: bool) -> list[dict[str, Any]]:
     if is_secret_object(before) and not reveals:
-        # A writer in one cluster could otherwise guess at a value that only the other's readers see.
+        # A writer in one cluster could otherwise guess at a value of the other.
         return changes(mask_secret(before), mask_secret(after))
     return changes(before, after)
 
