@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge.connections import Connection
 from edge.outlet import ClientGone, Outlet
+from edge.relay import LARGEST_ANSWER_HEAD, Straight, relay, start_passing, tunnel
 from edge.routes import is_streamed
 from edge.spool import PART, Spool, open_spool
 from edge.upstreams import Unavailable, Upstream
@@ -52,7 +53,6 @@ STATUS = (
     b'{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",'
     b'"message":"%s","reason":"BadRequest","code":%d}\n'
 )
-LARGEST_ANSWER_HEAD = 128 * 1024
 REFUSAL_SECONDS = 5.0
 FAREWELL_SECONDS = 10.0
 # How many times the largest body is still read from a client that sends too much, so that it sees
@@ -268,7 +268,8 @@ class Session:
             ) from None
         try:
             if request.websocket and answer.status == 101:
-                await self._tunnel(server, answer)
+                self.state = TUNNEL
+                await tunnel(self._client, server, answer, stall_seconds=self._limits.stall_seconds)
                 return False
             keep_alive = await self._hand_back(request, server, answer)
         except BaseException:
@@ -320,11 +321,11 @@ class Session:
         is_repeatable = request.length == 0 and request.method in IDEMPOTENT
         try:
             server, used = await upstream.connection(fresh=not is_repeatable)
-            raw = await self._start_passing(request, server)
+            raw = await start_passing(self._client, request, server, self.address)
             if not raw and used and not self._client.is_lost:
                 # A kept connection may end just as it is used again.
                 server, _ = await upstream.connection(fresh=True)
-                raw = await self._start_passing(request, server)
+                raw = await start_passing(self._client, request, server, self.address)
         except Unavailable:
             raise Refusal(
                 503,
@@ -336,7 +337,8 @@ class Session:
                 raise Refusal(502, "The server ended before it answered.")
             answer = parse_answer(head, request.method)
             if answer.status == 101:
-                await self._tunnel(server, answer)
+                self.state = TUNNEL
+                await tunnel(self._client, server, answer, stall_seconds=self._limits.stall_seconds)
                 return False
             is_sent = sending is None or (sending.done() and not sending.cancelled())
             has_end = answer.length != -1
@@ -346,7 +348,7 @@ class Session:
                 self._drain = DRAINED_SIZES * self._limits.body_bytes
             self._client.write(_client_head(answer, keep_alive=keep_alive))
             if answer.length != 0:
-                await self._relay(server, answer, _Straight(self._client))
+                await relay(server, answer, Straight(self._client))
         except ValueError:
             raise Refusal(502, "The server's answer cannot be read.") from None
         except BaseException:
@@ -360,76 +362,6 @@ class Session:
         else:
             server.abort()
         return keep_alive
-
-    async def _start_passing(
-        self, request: Request, server: Connection
-    ) -> "tuple[asyncio.Task[None] | None, bytes] | None":
-        """(task that sends the body, head of the answer); None when the server closes instead."""
-
-        def abort_server() -> None:
-            if self._client.is_lost or self._client.ended:
-                server.abort()
-
-        self._client.on_end = abort_server
-        server.write(self._gateway_head(request))
-        sending: asyncio.Task[None] | None = None
-        if request.length != 0:
-            if request.expects and not self._client.buffer:
-                self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            sending = asyncio.create_task(self._stream_body(request, server))
-        try:
-            while (end := server.buffer.find(END)) < 0:
-                if len(server.buffer) > LARGEST_ANSWER_HEAD or not await server.more():
-                    if sending is not None:
-                        sending.cancel()
-                    server.abort()
-                    return None
-        except BaseException:
-            if sending is not None:
-                sending.cancel()
-            server.abort()
-            raise
-        return sending, server.take(end + 4)
-
-    def _gateway_head(self, request: Request) -> bytes:
-        """The head as the gateway gets it: it reads the body's framing, and upgrades, itself."""
-        lines = [b"%s %s HTTP/1.%d" % (request.method, request.target, request.minor)]
-        lines += [b"%s: %s" % pair for pair in request.end_to_end()]
-        if upgrade := b"upgrade" in request.nominated and request.value(b"upgrade"):
-            lines += [b"connection: Upgrade", b"upgrade: %s" % upgrade]
-        if request.length is None:
-            lines.append(b"transfer-encoding: chunked")
-        elif request.value(b"content-length"):
-            lines.append(b"content-length: %d" % request.length)
-        lines.append(b"x-kubegale-peer: %s" % self.address.encode())
-        return CRLF.join(lines) + END
-
-    async def _stream_body(self, request: Request, server: Connection) -> None:
-        """Send the body on as it comes, framed as it is; a malformed one ends the connection."""
-        left = request.length
-        decoder = Chunked()
-        while left is None or left:
-            data = self._client.take(left)
-            if not data:
-                if not await self._client.more():
-                    server.abort()
-                    return
-                continue
-            if left is not None:
-                left -= len(data)
-            else:
-                try:
-                    _, rest = decoder.take(data)
-                except Refusal:
-                    server.abort()
-                    return
-                if decoder.done:
-                    self._client.buffer[:0] = rest
-                    data = data[: len(data) - len(rest)]
-                    left = 0
-            server.write(data)
-            if not await server.writable():
-                return
 
     def _upstream_head(self, request: Request, size: int, excess: int) -> bytes:
         """The request's head as the server gets it, with what the front knows of the client."""
@@ -527,71 +459,12 @@ class Session:
                 raise ClientLeft
         outlet = Outlet(self._client, self._limits, self._front.budget)
         try:
-            await self._relay(server, answer, outlet)
+            await relay(server, answer, outlet)
             await outlet.finish()
         finally:
             outlet.close()
         self.state = ANSWER
         return keep_alive
-
-    async def _relay(
-        self, server: Connection, answer: Answer, outlet: "Outlet | _Straight"
-    ) -> None:
-        """Move the body of an answer, as it comes, until its end; ClientGone."""
-        # None for a chunked body, -1 for one that lasts until the end of the connection.
-        left = answer.length
-        decoder = Chunked()
-        while True:
-            most = left if left is not None and left > 0 else None
-            if data := server.take(most):
-                if left is None:
-                    # The chunks pass as they are; they are decoded only to see their end.
-                    decoder.take(data)
-                elif left > 0:
-                    left -= len(data)
-                await outlet.put(data)
-                if left == 0 or decoder.done:
-                    return
-            elif not await server.more():
-                if left != -1:
-                    # The answer is cut off: the client has to see that its connection ends, too.
-                    raise ClientGone
-                return
-
-    async def _tunnel(self, server: Connection, answer: Answer) -> None:
-        """Both directions of a WebSocket as plain bytes, until one of them ends."""
-        self.state = TUNNEL
-        self._client.on_end = None
-        lines = [
-            answer.line,
-            *(b"%s: %s" % pair for pair in answer.headers),
-        ]
-        self._client.write(CRLF.join(lines) + END)
-        ways = [
-            asyncio.create_task(self._copy(self._client, server)),
-            asyncio.create_task(self._copy(server, self._client)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            server.close()
-
-    async def _copy(self, source: Connection, target: Connection) -> None:
-        """Until either side ends, or the target does not read for `stall_seconds`."""
-        while True:
-            if data := source.take():
-                target.write(data)
-                try:
-                    if not await target.writable(self._loop.time() + self._limits.stall_seconds):
-                        return
-                except TimeoutError:
-                    target.abort()
-                    return
-            elif not await source.more():
-                return
 
     async def _refuse(self, refusal: Refusal, method: bytes) -> None:
         """Answer a request that we refuse.
@@ -659,19 +532,6 @@ class Session:
                     return
         except TimeoutError:
             return
-
-
-class _Straight:
-    """Writes to a client without storing what it has not taken: the server waits meanwhile."""
-
-    def __init__(self, client: Connection) -> None:
-        self._client = client
-
-    async def put(self, data: bytes) -> None:
-        """Send; ClientGone when the client has left."""
-        self._client.write(data)
-        if not await self._client.writable():
-            raise ClientGone
 
 
 def _repeatable(request: Request, size: int) -> bool:
