@@ -20,9 +20,10 @@ from access.permissions import authorise
 from access.policy import EffectiveGrant
 from access.sign_in import SESSION, RevocableAccessToken
 from clusters import registry
-from core import crypto
+from core import crypto, row_cache
 from core.api.auth import AccessAttributes, Scope
 from core.errors import ClusterNotFound, DomainError, Forbidden, Unauthenticated
+from core.row_cache import Topic
 
 User = get_user_model()
 
@@ -110,20 +111,29 @@ def _scope(
 
 
 def _user_and_token(credential: Mapping[str, Any]) -> tuple[Any, ApiToken | None]:
-    user = User.objects.filter(pk=credential["user"], is_active=True).first()
-    if user is None or not _is_valid(credential, user.password):
+    pk = credential["user"]
+    user = row_cache.read_row(
+        Topic.ACCESS, ("user", pk), lambda: User.objects.filter(pk=pk, is_active=True).first()
+    )
+    token = _api_token(credential["api_token"]) if "api_token" in credential else None
+    if user is None or not _is_valid(credential, user.password, token):
         raise Unauthenticated("signed out")
-    if "api_token" not in credential:
-        return user, None
-    return user, ApiToken.objects.filter(pk=credential["api_token"]).first()
+    return user, token
 
 
-def _is_valid(credential: Mapping[str, Any], password: str) -> bool:
+def _api_token(pk: int) -> ApiToken | None:
+    return row_cache.read_row(
+        Topic.ACCESS,
+        ("token by id", pk),
+        lambda: ApiToken.objects.filter(pk=pk, revoked_at=None).first(),
+    )
+
+
+def _is_valid(credential: Mapping[str, Any], password: str, token: ApiToken | None) -> bool:
     if "api_token" in credential:
-        row = ApiToken.objects.filter(pk=credential["api_token"], revoked_at=None).first()
-        return row is not None and not row.is_expired()
+        return token is not None and not token.is_expired()
     if "jti" in credential:
-        if BlacklistedToken.objects.filter(token__jti=credential["jti"]).exists():
+        if _is_revoked(credential["jti"]):
             return False
         if time.time() > credential.get("expires", math.inf):
             return False
@@ -132,6 +142,15 @@ def _is_valid(credential: Mapping[str, Any], password: str) -> bool:
     if "console" in credential:
         return _is_open(credential["console"], int(credential["user"]))
     return True
+
+
+def _is_revoked(jti: str) -> bool:
+    """Whether a JWT was signed out."""
+
+    def read() -> bool:
+        return bool(BlacklistedToken.objects.filter(token__jti=jti).exists())
+
+    return row_cache.read(Topic.ACCESS, ("revoked", jti), read)
 
 
 def _is_open(session: str, user: int) -> bool:

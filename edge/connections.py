@@ -1,7 +1,9 @@
 """A TCP or unix connection for coroutines: read with a deadline, write with back-pressure."""
 
 import asyncio
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 READ_AHEAD = 128 * 1024
@@ -33,6 +35,8 @@ class Connection(asyncio.Protocol):
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._paused = False
+        # A second descriptor of the same socket, to read what the loop leaves in it.
+        self._leftover: socket.socket | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
@@ -59,6 +63,12 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
+        if self._leftover is not None:
+            # No more than the system's buffer of one socket.
+            with suppress(OSError):
+                while data := self._leftover.recv(READ_AHEAD, socket.MSG_DONTWAIT):
+                    self.buffer += data
+            self.release_answer()
         self.ended = True
         self.is_lost = True
         _wake(self._reader)
@@ -74,6 +84,22 @@ class Connection(asyncio.Protocol):
         """Called by the loop."""
         self.blocked = False
         _wake(self._writer)
+
+    def keep_answer(self) -> None:
+        """Read what has come even when a write fails, until `release_answer`.
+
+        For a request whose body is sent in parts: a server may answer and close before it has read
+        all of it. The loop closes a connection at the first failing write and drops what it has not
+        read.
+        """
+        if self._leftover is None and not self.is_lost:
+            self._leftover = self.transport.get_extra_info("socket").dup()
+
+    def release_answer(self) -> None:
+        """End `keep_answer`."""
+        if self._leftover is not None:
+            self._leftover.close()
+            self._leftover = None
 
     async def more(self, deadline: float | None = None) -> bool:
         """Wait for bytes that are not in `buffer` yet; False when none will come.

@@ -32,8 +32,10 @@ async def start_passing(
             server.abort()
 
     client.on_end = abort_server
-    server.write(_gateway_head(request, address))
     sending: asyncio.Task[None] | None = None
+    if request.length != 0:
+        server.keep_answer()
+    server.write(_gateway_head(request, address))
     if request.length != 0:
         if request.expects and not client.buffer:
             client.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -412,6 +412,7 @@ class Session:
             # In one write with the head: most bodies are small.
             server.write(head + (body.take(body.waiting) if body.waiting else b""))
         else:
+            server.keep_answer()
             server.write(head)
             sending = asyncio.create_task(self._send_body(server, body))
         try:

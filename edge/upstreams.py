@@ -59,6 +59,7 @@ class Upstream:
         if connection.ended or connection.buffer:
             connection.abort()
             return
+        connection.release_answer()
         now = asyncio.get_running_loop().time()
         self._idle.append((now, connection))
         while self._idle and now - self._idle[0][0] >= IDLE_SECONDS:

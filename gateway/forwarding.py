@@ -15,6 +15,7 @@ from clusters.stream_clients import stream_client
 from clusters.streams import StreamClient
 from core.errors import ClusterUnavailable, DomainError
 from gateway import guards, records, reviews, rights
+from gateway.admission import admit
 from gateway.messages import Caller, Request, RequestHead, Response, Target
 from gateway.request_info import RequestInfo
 from gateway.rights import Need
@@ -104,9 +105,7 @@ class Forwarding:
         bulkhead = self._gateway.bulkhead
         with bulkhead.waiting(target.cluster) as deciding:
             async with deciding:
-                admission = await threads.run(
-                    self._gateway.admissions.admit, bearer, need, is_review=reviews.is_own(info)
-                )
+                admission = await threads.run(admit, bearer, need, is_review=reviews.is_own(info))
             caller = Caller(admission.credential, session.address)
             request = Request(head, info, target, caller)
             if admission.refused is not None:

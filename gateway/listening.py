@@ -11,7 +11,6 @@ from django.conf import settings
 from clusters.raw_connections import READ_AHEAD, WRITE_AHEAD, ByteReader, keep_alive
 from core.sockets.connections import DatabaseThreads
 from gateway import certificates, store
-from gateway.admission import Admissions
 from gateway.bulkhead import Bulkhead
 from gateway.forwarding import Forwarding
 from gateway.reauthorisation import Reauthoriser
@@ -60,7 +59,6 @@ class Gateway:
 
     def __init__(self) -> None:
         self.threads = DatabaseThreads(THREADS, "gateway")
-        self.admissions = Admissions()
         self.bulkhead = Bulkhead()
         self.reauthoriser = Reauthoriser(self.threads)
         self.forwarding = Forwarding(self)

@@ -29,6 +29,9 @@ _PROGRAMS = frozenset([*COMMANDS, "sh", "ash"])
 MAX_FRAME = 32 * 1024
 # A terminal of Linux takes no more in one line, and drops the rest.
 MAX_LINE = 4095
+# Writes and reads without another side before the command dies of it, and the exit code then.
+MAX_VAIN = 100
+BROKEN_PIPE = 141
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
 
@@ -110,9 +113,14 @@ class Session:
                 await reader
 
     async def _drive(self, command: Run) -> int:
+        """The exit code.
+
+        A client that leaves ends the input; the command goes on until it notices.
+        """
         answer: bytes | None = None
         steps = 0
-        while not self.disconnected:
+        vain = 0
+        while True:
             try:
                 effect = command.send(answer)
             except StopIteration as end:
@@ -123,13 +131,17 @@ class Session:
             if steps % 100 == 0:
                 await asyncio.sleep(0)
             if isinstance(effect, Write):
-                await self._write(effect)
+                if not self.disconnected:
+                    await self._write(effect)
             elif isinstance(effect, Sleep):
-                if await self._sleep(effect.seconds):
+                if self.disconnected or await self._sleep(effect.seconds):
                     return 130
             elif isinstance(effect, Read):
                 answer = await self._read()
-        return 137
+            if self.disconnected and not answer:
+                vain += 1
+                if vain > MAX_VAIN:
+                    return BROKEN_PIPE
 
     async def _read(self) -> bytes:
         if STDIN not in self.channels or self.exhausted:

@@ -150,18 +150,16 @@ class Receiver:
             # The script may end (no space is left) while it takes no input any more.
             await asyncio.wait({writing, self._watching}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if not writing.done():
-                writing.cancel()
-                with suppress(asyncio.CancelledError):
-                    await writing
-        self._check_ended()
-        try:
-            await writing
-        except ClusterUnavailable:
-            # The connection closes when the script ends: why it did is better to know.
-            await asyncio.wait({self._watching}, timeout=CLEAN_UP_SECONDS)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+        if writing.cancelled():
             self._check_ended()
-            raise
+        elif error := writing.exception():
+            if isinstance(error, ClusterUnavailable):
+                # The connection closes when the script ends: why it did is better to know.
+                await asyncio.wait({self._watching}, timeout=CLEAN_UP_SECONDS)
+                self._check_ended()
+            raise error
 
     async def _tell(self, *pairs: tuple[str, str]) -> None:
         text = "".join(f"{word}\n{value}\n" for word, value in pairs)

@@ -1,0 +1,34 @@
+"""Connections of the front, on both event loops that it may run on."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import pytest
+import uvloop
+
+from edge.connections import Connection
+
+Loops = Callable[[], asyncio.AbstractEventLoop]
+
+
+@pytest.mark.parametrize("loops", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_an_answer_is_read_though_the_server_closed_before_it_read_the_request(
+    loops: Loops,
+) -> None:
+    ours, theirs = socket.socketpair()
+
+    async def exchange() -> bytes:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_unix_connection(Connection, sock=ours)
+        connection.keep_answer()
+        theirs.sendall(b"refused")
+        theirs.close()
+        # Fails at once, before the loop has read anything.
+        connection.write(bytes(500_000))
+        while await connection.more():
+            pass
+        return connection.take()
+
+    with asyncio.Runner(loop_factory=loops) as runner:
+        assert runner.run(exchange()) == b"refused"
