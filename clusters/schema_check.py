@@ -8,6 +8,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from clusters.manifest_text import Document, Problem, locate_steps
+
 REFERENCE = "#/components/schemas/"
 MAX_DEPTH = 60
 MAX_FAULTS = 50
@@ -43,6 +45,14 @@ def find_faults(document: Any, schema: Mapping[str, Any]) -> list[Fault]:
     checker = _Checker(schema.get("definitions") or {})
     every_fault = checker.check(document, {"$ref": REFERENCE + str(schema.get("root", ""))}, ())
     return [fault for _place, fault in zip(range(MAX_FAULTS), every_fault, strict=False)]
+
+
+def schema_problems(document: Document, schema: Mapping[str, Any]) -> list[Problem]:
+    """The faults of a document's object at their places in the text."""
+    return [
+        Problem(*locate_steps(document, fault.path), fault.message, path_text(fault.path))
+        for fault in find_faults(document.obj or {}, schema)
+    ]
 
 
 def path_text(path: Path) -> str:

@@ -90,6 +90,8 @@ PLURALS: dict[str, Text] = {
 # (address, title, key after g)
 SECTIONS: tuple[tuple[str, Text, str], ...] = (
     ("/search", _("Search"), "s"),
+    ("/apply", _("Apply"), "y"),
+    ("/compare", _("Compare"), "c"),
     ("/operations", _("Operations"), "p"),
     ("/history", _("History"), "h"),
     ("/tenants", _("Tenants"), "t"),

@@ -318,6 +318,11 @@ def succeed(operation: Operation, result: Result) -> bool:
     return _finish(operation, State.SUCCEEDED, result=result)
 
 
+def keep_result(operation: Operation, result: Result) -> bool:
+    """Store the result of an operation that runs; for what is to fail and still has one."""
+    return _change(operation, (State.RUNNING,), result=result)
+
+
 def fail(operation: Operation, error: DomainError) -> bool:
     """running -> failed, saying why."""
     reason = str(error.details.get("reason") or error.code)[:60]

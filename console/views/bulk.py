@@ -35,11 +35,11 @@ def bulk_buttons(plural: str) -> list[dict[str, Any]]:
     ]
 
 
-def _chosen_names(
+def chosen_names(
     request: HttpRequest,
     namespaced: bool,
 ) -> dict[str, list[str]]:
-    """Names by namespace, as the table's rows name them."""
+    """Names by namespace, as the table's rows name them; ApiRefusal for none or too many."""
     names_by_namespace: dict[str, list[str]] = {}
     # One more than the maximum is enough to refuse the request.
     for key in request.POST.getlist("row")[: MAX_OBJECTS + 1]:
@@ -64,7 +64,7 @@ def act(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     kind = find_kind(plural)
     if verb not in {entry["verb"] for entry in bulk_buttons(plural)}:
         raise ApiRefusal(1001, _("That cannot be done to many of these at once."), {}, 400)
-    chosen = _chosen_names(request, kind.namespaced)
+    chosen = chosen_names(request, kind.namespaced)
     count = sum(len(names) for names in chosen.values())
     context = {
         "cluster_id": cluster,

@@ -17,12 +17,11 @@ from clusters.manifest_text import (
     documents,
     editable_object,
     has_same_content,
-    locate_steps,
     problems_of_refusal,
     restore_hidden_fields,
 )
 from clusters.manifests import Object, to_yaml
-from clusters.schema_check import find_faults
+from clusters.schema_check import schema_problems
 from console.api_client import ApiRefusal, call
 from console.editing.merge import merge
 from console.editing.starters import STARTERS
@@ -56,7 +55,7 @@ def edit(request: HttpRequest, location: Location) -> HttpResponse:
     context["config"] = {
         **config,
         "lint": f"/clusters/{location.cluster}/-/lint",
-        "texts": _script_texts(),
+        "texts": editor_texts(),
         # The script sends it back, so that a concurrent change is noticed.
         "live": _resource_version(context["item"]),
     }
@@ -242,10 +241,7 @@ def _schema_problems(
         if refusal.code in (1001, 1004):
             return []
         raise
-    return [
-        Problem(*locate_steps(document, fault.path), fault.message)
-        for fault in find_faults(obj, schema)
-    ]
+    return schema_problems(document, schema)
 
 
 # --- new objects ------------------------------------------------------------------------------
@@ -262,7 +258,7 @@ def create(request: HttpRequest, cluster: int) -> HttpResponse:
         "text": text,
         "check": f"{base}/-/create/check",
         "apply": f"{base}/-/create/apply",
-        "texts": _script_texts(),
+        "texts": editor_texts(),
         "blueprints": starters,
     }
     config["lint"] = f"{base}/-/lint"
@@ -423,8 +419,8 @@ def _custom_location(
     raise ApiRefusal(1001, cause["message"], {"details": {"causes": [cause]}}, 400)
 
 
-def _script_texts() -> dict[str, str]:
-    """What the script says."""
+def editor_texts() -> dict[str, str]:
+    """What the editor's scripts say."""
     return {
         "checking": _("Checking with the cluster…"),
         "fine": _("The cluster accepts this."),

@@ -20,6 +20,7 @@ from console.rendering.health import Object, get, rows
 from console.views import related
 from console.views import summary as facts
 from console.views.actions import action_buttons, list_revisions
+from console.views.releases import release_link
 
 WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"})
 KINDS_WITH_REVISIONS = frozenset({"deployments", "statefulsets", "daemonsets"})
@@ -127,6 +128,7 @@ def summary(request: HttpRequest, location: Location) -> HttpResponse:
         "containers": facts.containers(item),
         "labels": sorted((metadata.get("labels") or {}).items()),
         "annotations": sorted((metadata.get("annotations") or {}).items()),
+        "release": release_link(location, item),
         "owners": list(_owner_links(location, metadata)),
         "data": _config_map_data(location, item),
     }

@@ -12,6 +12,7 @@ from console import forms, navigation
 from console.api_client import call
 from console.locations import Location, resolve_reference
 from console.page import redirect, render_page, require_sign_in
+from console.views.manifests import document_rows
 
 SIZE = 50
 SEVERITIES = {
@@ -36,6 +37,7 @@ KINDS = {
     "rollout": gettext_lazy("Rollout"),
     "drain": gettext_lazy("Drain"),
     "recreate": gettext_lazy("Recreate"),
+    "apply": gettext_lazy("Apply"),
     "bulk": gettext_lazy("Bulk action"),
     "file_digest": gettext_lazy("Checksum of a file"),
     "file_upload": gettext_lazy("Upload of files"),
@@ -75,7 +77,28 @@ def _operation_context(
             }
             for step in operation["steps"]
         ],
+        "targets": _target_results(operation, names),
     }
+
+
+def _target_results(
+    operation: dict[str, Any],
+    names: dict[str, str],
+) -> list[dict[str, Any]]:
+    """What became of each object in each target, for operations that apply manifests."""
+    result = operation["result"] or {}
+    return [
+        {
+            "name": "/".join(
+                part
+                for part in (names.get(str(target["cluster_id"]), ""), target["namespace"])
+                if part
+            ),
+            "documents": document_rows(target["documents"], target["cluster_id"]),
+        }
+        for target in result.get("targets") or []
+        if target.get("documents")
+    ]
 
 
 @require_GET

@@ -489,6 +489,25 @@ def test_secrets_are_exported_only_with_their_right(manifests: Manifests, person
     assert reader.code("GET", "manifests/export", **manifests.target, kinds="secrets") == 1005
 
 
+def test_named_objects_are_exported_alone(
+    manifests: Manifests, admin: Caller, cluster: Cluster, space: str
+) -> None:
+    other = CONFIG.replace("settings", "others")
+    manifests.actions(joined(CONFIG, other, CONFIG.replace("settings", "third")))
+
+    def export(**query: Any) -> Any:
+        return admin.raw("GET", "manifests/export", **manifests.target, **query)
+
+    text = export(kinds="cm", names="settings, others,settings").content
+    names = [obj["metadata"]["name"] for obj in yaml.safe_load_all(text)]
+    assert names == ["others", "settings"]
+    assert export(kinds="cm", names="settings,gone").json()["code"] == 1004
+    for query in ({}, {"kinds": "cm,deploy"}, {"kinds": "cm", "labelSelector": "a=b"}):
+        assert export(names="settings", **query).json()["code"] == 1001
+    anywhere = {"cluster_id": cluster.pk, "kinds": "cm", "names": "settings"}
+    assert admin.code("GET", "manifests/export", **anywhere) == 1001
+
+
 def test_a_copy_brings_what_the_object_refers_to(
     manifests: Manifests, admin: Caller, cluster: Cluster, space: str
 ) -> None:

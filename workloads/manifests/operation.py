@@ -94,7 +94,7 @@ def run(operation: Operation) -> RequeueAfter | Result:
     """As many targets as fit into STEP_SECONDS; {"targets":[{"cluster_id","namespace","state",
     "message","documents"}]} at the end.
 
-    Rejected when one of them failed.
+    Rejected when one of them failed; the operation has the result then too.
     """
     end = monotonic() + STEP_SECONDS
     options = operation.parameters["options"]
@@ -251,11 +251,7 @@ def _retry_later(
 
 def _finish(operation: Operation) -> Result:
     steps = lifecycle.steps(operation)
-    failed = [f"{step.name}: {step.message}" for step in steps if step.state == "failed"]
-    if failed:
-        text = f"{len(failed)} of {len(steps)} targets failed. {'; '.join(failed)}"
-        raise Rejected(text[:MAX_MESSAGE], reason="SomeFailed")
-    return {
+    result: Result = {
         "targets": [
             {
                 "cluster_id": step.data["cluster"],
@@ -267,3 +263,10 @@ def _finish(operation: Operation) -> Result:
             for step in steps
         ]
     }
+    failed = [f"{step.name}: {step.message}" for step in steps if step.state == "failed"]
+    if failed:
+        # What became of each object is of most interest where some of them failed.
+        lifecycle.keep_result(operation, result)
+        text = f"{len(failed)} of {len(steps)} targets failed. {'; '.join(failed)}"
+        raise Rejected(text[:MAX_MESSAGE], reason="SomeFailed")
+    return result

@@ -11,12 +11,11 @@ from clusters.manifest_text import (
     Problem,
     comparable_object,
     locate_field,
-    locate_steps,
     problems_of_refusal,
 )
 from clusters.manifests import Object, to_yaml
 from clusters.models import Cluster
-from clusters.schema_check import find_faults, path_text
+from clusters.schema_check import schema_problems
 from core.errors import Conflict, DomainError, NotFound
 from workloads.manifests.apply import ApplyOptions, action_of, send_apply
 from workloads.manifests.documents import PlannedObject, new_namespaces, stands_on_new
@@ -75,13 +74,8 @@ class _Checker:
         schema = self._schema(item)
         if schema is None:
             return []
-        return [
-            _error(
-                Problem(*locate_steps(item.manifest.source, fault.path), fault.message),
-                path_text(fault.path),
-            )
-            for fault in find_faults(item.obj, schema)
-        ]
+        problems = schema_problems(item.manifest.source, schema)
+        return [_error(problem, problem.field) for problem in problems]
 
     def _schema(self, item: PlannedObject) -> Object | None:
         if item.is_defined_here:

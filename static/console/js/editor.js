@@ -1,53 +1,30 @@
 // The YAML editor: CodeMirror, problems at their lines, the difference before anything is written, conflicts brought together.
 import { RequestError, data, fill, post } from "./sockets.js";
+import { YamlEditor } from "./yaml-editor.js";
 
 const config = data("editor-config");
 const texts = config.texts;
 const byId = (id) => document.getElementById(id);
 const narrow = matchMedia("(max-width: 760px)");
-const nonce = byId("editor").dataset.nonce;
 
 let base = config.text;
 let version = config.live ?? "";
 let comparison = null;
 let applied = false;
 
-function dark() {
-  return getComputedStyle(document.documentElement).colorScheme === "dark";
-}
-
-const look = new CM.Compartment();
-const looks = () => (dark() ? [CM.oneDark] : []);
-const common = () => [
-  CM.yaml(),
-  CM.EditorView.cspNonce.of(nonce),
-  CM.EditorView.lineWrapping,
-  CM.EditorState.phrases.of({ "$ unchanged lines": texts.collapsed }),
-];
-
-const view = new CM.EditorView({
-  doc: config.text,
+const editor = new YamlEditor({
   parent: byId("editor"),
-  extensions: [
-    CM.basicSetup,
-    CM.keymap.of([CM.indentWithTab, { key: "Mod-Enter", run: () => (check(), true) }]),
-    CM.indentUnit.of("  "),
-    CM.lintGutter(),
-    look.of(looks()),
-    CM.EditorView.contentAttributes.of({ "aria-label": texts.editor, spellcheck: "false", tabindex: "0" }),
-    CM.EditorView.updateListener.of((update) => update.docChanged && resetCheck()),
-    ...common(),
-  ],
+  problems: byId("editor-problems"),
+  text: config.text,
+  texts,
+  changed: resetCheck,
+  check,
+  lint,
 });
-const restyle = () => view.dispatch({ effects: look.reconfigure(looks()) });
-document.addEventListener("themechange", restyle);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", restyle);
-
-const text = () => view.state.doc.toString();
-
-function replaceDocument(replacement) {
-  view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: replacement } });
-}
+const { view } = editor;
+const looks = () => editor.looks();
+const common = () => editor.common();
+const text = () => editor.text;
 
 // --- what is said ---------------------------------------------------------------------------------------------------
 function showStatus(words, severity) {
@@ -61,17 +38,11 @@ function resetCheck() {
   applied = false;
   byId("editor-apply").disabled = true;
   showComparison(null);
-  byId("editor-problems").replaceChildren();
-  view.dispatch(CM.setDiagnostics(view.state, []));
   showStatus("", "idle");
-  clearTimeout(lintTimer);
-  lintTimer = setTimeout(lint, 700);
 }
 
 // While one writes: what the cluster's own description of the kind says; nothing is tried there.
-let lintTimer = 0;
-async function lint() {
-  const sent = text();
+async function lint(sent) {
   try {
     const answer = await post(config.lint, { text: sent });
     if (sent === text() && !pending.open && answer.problems.length) showProblems(answer.problems);
@@ -80,44 +51,10 @@ async function lint() {
   }
 }
 
-function diagnostic(problem) {
-  const line = view.state.doc.line(Math.min(Math.max(problem.line, 1), view.state.doc.lines));
-  const from = Math.min(line.from + problem.column, line.to);
-  const to = Math.min(Math.max(line.from + problem.end, from + 1), Math.max(line.to, from));
-  return { from, to, severity: "error", message: problem.message };
-}
-
 function showProblems(rows, createdNames = []) {
   showStatus(texts.problems, "bad");
-  const marked = rows.filter((problem) => problem.line).map(diagnostic);
-  view.dispatch(CM.setDiagnostics(view.state, marked));
-  const list = byId("editor-problems");
-  list.replaceChildren();
-  for (const problem of rows) {
-    const item = document.createElement("li");
-    if (problem.line) {
-      const go = document.createElement("button");
-      go.type = "button";
-      go.className = "quiet";
-      go.textContent = fill(texts.one_problem, problem);
-      go.addEventListener("click", () => {
-        const { from } = diagnostic(problem);
-        view.dispatch({ selection: { anchor: from }, effects: CM.EditorView.scrollIntoView(from, { y: "center" }) });
-        view.focus();
-      });
-      item.append(go);
-    } else {
-      item.textContent = problem.message;
-    }
-    list.append(item);
-  }
-  if (createdNames.length) {
-    const item = document.createElement("li");
-    item.textContent = fill(texts.partly, { names: createdNames.join(", ") });
-    list.append(item);
-  }
-  const first = rows.find((problem) => problem.line);
-  if (first) view.dispatch({ effects: CM.EditorView.scrollIntoView(diagnostic(first).from, { y: "center" }) });
+  const made = { line: 0, message: fill(texts.partly, { names: createdNames.join(", ") }) };
+  editor.showProblems(createdNames.length ? [...rows, made] : rows);
 }
 
 // --- the comparison -------------------------------------------------------------------------------------------------
@@ -155,7 +92,7 @@ function showComparison(pair, titles = [texts.before, texts.after]) {
 // --- asking the cluster -----------------------------------------------------------------------------------------------
 const pending = { count: 0, open: false };
 async function requestCheck(address) {
-  clearTimeout(lintTimer);
+  editor.lintLater();
   pending.open = true;
   const attempt = ++pending.count;
   const sent = text();
@@ -194,8 +131,7 @@ function showAnswer(answer) {
   byId("editor-conflict").hidden = true;
   if (answer.conflict) return showConflict(answer.conflict);
   if (answer.problems) return showProblems(answer.problems, answer.made);
-  view.dispatch(CM.setDiagnostics(view.state, []));
-  byId("editor-problems").replaceChildren();
+  editor.clearProblems();
   const same = answer.before === answer.after;
   showStatus(same ? texts.unchanged : texts.fine, "good");
   showComparison(same ? null : answer);
@@ -214,7 +150,7 @@ function showConflict(answer) {
 
 function replaceText(words, replacement) {
   const { theirs, version: newest, clashes } = conflict;
-  replaceDocument(replacement);
+  editor.text = replacement;
   base = theirs;
   version = newest;
   byId("editor-conflict").hidden = true;
@@ -226,10 +162,8 @@ byId("editor-check").addEventListener("click", check);
 byId("editor-apply").addEventListener("click", apply);
 byId("editor-merge")?.addEventListener("click", () => replaceText(texts.merged, conflict.merged));
 byId("editor-newest")?.addEventListener("click", () => replaceText(texts.newest, conflict.theirs));
-byId("editor-blueprint")?.addEventListener("change", (event) => config.blueprints[event.target.value] && replaceDocument(config.blueprints[event.target.value]));
-byId("editor-file")?.addEventListener("change", async (event) => event.target.files[0] && replaceDocument(await event.target.files[0].text()));
+byId("editor-blueprint")?.addEventListener("change", (event) => { if (config.blueprints[event.target.value]) editor.text = config.blueprints[event.target.value]; });
+byId("editor-file")?.addEventListener("change", async (event) => { if (event.target.files[0]) editor.text = await event.target.files[0].text(); });
 addEventListener("beforeunload", (event) => {
   if (!applied && text() !== base && text() !== config.text) event.preventDefault();
 });
-// For tests and people with other tools: the editor behind the page.
-byId("editor").view = view;

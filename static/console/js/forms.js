@@ -6,7 +6,8 @@ for (const form of document.querySelectorAll("form[data-resend]")) {
 // What is sent is sent once: pressing twice would ask for the same thing twice.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.method !== "post" || event.defaultPrevented) return;
+  // A download leaves its page as it is, ready for the next one.
+  if (form.method !== "post" || event.defaultPrevented || event.submitter?.hasAttribute("data-download")) return;
   setTimeout(() => {
     for (const button of form.querySelectorAll('button[type="submit"]:enabled')) {
       button.disabled = true;

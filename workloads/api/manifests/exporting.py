@@ -1,5 +1,6 @@
 """/manifests/export: objects as YAML that another cluster takes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.http import HttpResponse
@@ -15,7 +16,7 @@ from core.api.schema import (
     OperationSchema,
     QueryParameter,
 )
-from core.errors import DomainError, Forbidden
+from core.errors import DomainError, Forbidden, Invalid
 from workloads.api.manifests.base import ManifestView, bad_selector, kind_in, object_act
 from workloads.api.request_target import RequestTarget
 from workloads.manifests import export
@@ -39,6 +40,9 @@ class ExportManifests(ManifestView):
                     "kinds", TEXT, description="Comma list; what people make if absent."
                 ),
                 QueryParameter("labelSelector", TEXT),
+                QueryParameter(
+                    "names", TEXT, description="Comma list; these objects alone, of one kind."
+                ),
             ),
             answer_types=("text/yaml",),
         )
@@ -50,12 +54,14 @@ class ExportManifests(ManifestView):
         cluster = self.cluster(request, request.query_params.get("cluster_id"))
         self.check_input(request)
         target.check()
-        texts = [text.strip() for text in request.query_params.get("kinds", "").split(",")]
-        references = [text for text in texts if text]
+        references = _comma_list(request, "kinds")
         if references:
             kinds = [kind_in(cluster, text, field="kinds") for text in references]
         else:
             kinds = export.default_kinds()
+        names = _comma_list(request, "names")
+        if names:
+            self._check_named(request, kinds if references else [], target.namespace)
         places: list[tuple[Kind, str]] = []
         head = ""
         refusal: Forbidden | None = None
@@ -74,11 +80,25 @@ class ExportManifests(ManifestView):
             raise refusal
         selector = request.query_params.get("labelSelector", "")
         try:
-            objects = export.read_objects(cluster, places, selector=selector)
+            if names:
+                kind, namespace = places[0]
+                objects = export.read_named(cluster, kind, namespace, names)
+            else:
+                objects = export.read_objects(cluster, places, selector=selector)
         except DomainError as error:
             raise bad_selector(error, "labelSelector") from None
         text = head + "".join(export.to_text(objects))
         return HttpResponse(text.encode(), content_type=YAML_TYPE)
+
+    @staticmethod
+    def _check_named(request: Request, kinds: Sequence[Kind], namespace: str) -> None:
+        """Invalid unless `names` can only be the names of single objects."""
+        if len(kinds) != 1:
+            raise Invalid("names needs exactly one kind in kinds", field="kinds")
+        if kinds[0].namespaced and not namespace:
+            raise Invalid("namespace is required", field="namespace")
+        if request.query_params.get("labelSelector"):
+            raise Invalid("give either names or labelSelector", field="labelSelector")
 
     def _places(
         self, request: Request, cluster: Cluster, kind: Kind, namespace: str
@@ -92,3 +112,8 @@ class ExportManifests(ManifestView):
         if namespace or scope.namespaces is None:
             return [(kind, namespace)]
         return [(kind, place) for place in sorted(scope.namespaces)]
+
+
+def _comma_list(request: Request, parameter: str) -> list[str]:
+    texts = request.query_params.get(parameter, "").split(",")
+    return [text.strip() for text in texts if text.strip()]
