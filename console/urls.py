@@ -68,6 +68,7 @@ urlpatterns = [
     path("clusters/<int:cluster>/-/create", editor.create, name="console-create"),
     path("clusters/<int:cluster>/-/create/check", editor.check_new, name="console-create-check"),
     path("clusters/<int:cluster>/-/create/apply", editor.apply_new, name="console-create-apply"),
+    path("clusters/<int:cluster>/-/export", exports.namespace, name="console-export-namespace"),
     path("clusters/<int:cluster>/-/releases", releases.index, name="console-releases"),
     path(RELEASE, releases.detail, name="console-release"),
     path(f"{RELEASE}/<str:part>", releases.detail, name="console-release-part"),

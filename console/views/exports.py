@@ -35,6 +35,16 @@ def many(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     return _file(_exported(request, cluster, plural, chosen), f"{plural}.yaml")
 
 
+@require_GET
+@require_sign_in
+def namespace(request: HttpRequest, cluster: int) -> HttpResponse:
+    """A file with what people made in a namespace; `namespace` of the address names it."""
+    name = request.GET.get("namespace", "")
+    query = {"cluster_id": cluster, "namespace": name}
+    text = call(request, "GET", "manifests/export", query=query).data
+    return _file(text, f"{name or 'objects'}.yaml")
+
+
 def _exported(
     request: HttpRequest,
     cluster: int,

@@ -240,11 +240,11 @@ def _ask_before_pruning(
         trial = {**apply_body, "targets": [target], "dry_run": True, "wait": False}
         answer = call(request, "POST", "manifests/apply", body=trial).data
         cluster = names.get(str(target["cluster_id"]), "")
-        objects += [
-            f"{cluster}: {_title(document)}"
-            for document in answer["documents"]
-            if document["action"] == "pruned"
-        ]
+        for document in answer["documents"]:
+            # Pruned objects stand in no text.
+            if document["index"] < 0:
+                refusal = f" ({document['msg']})" if document["action"] == "failed" else ""
+                objects.append(f"{cluster}: {_title(document)}{refusal}")
     more = max(len(targets) - MAX_PRUNE_PREVIEWS, 0)
     return json_response({"confirm": {"selector": selector, "objects": objects, "more": more}})
 

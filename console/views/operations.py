@@ -15,6 +15,8 @@ from console.page import redirect, render_page, require_sign_in
 from console.views.manifests import document_rows
 
 SIZE = 50
+# Objects of all targets that the page of an operation lists.
+MAX_RESULTS = 2000
 SEVERITIES = {
     "pending": "idle",
     "running": "busy",
@@ -86,19 +88,24 @@ def _target_results(
     names: dict[str, str],
 ) -> list[dict[str, Any]]:
     """What became of each object in each target, for operations that apply manifests."""
-    result = operation["result"] or {}
-    return [
-        {
-            "name": "/".join(
-                part
-                for part in (names.get(str(target["cluster_id"]), ""), target["namespace"])
-                if part
-            ),
-            "documents": document_rows(target["documents"], target["cluster_id"]),
-        }
-        for target in result.get("targets") or []
-        if target.get("documents")
-    ]
+    targets = (operation["result"] or {}).get("targets") or []
+    rest = MAX_RESULTS
+    results = []
+    for target in targets:
+        documents = target.get("documents") or []
+        shown = documents[:rest]
+        rest -= len(shown)
+        place = (names.get(str(target["cluster_id"]), ""), target["namespace"])
+        results.append(
+            {
+                "name": "/".join(filter(None, place)),
+                "failed": target["state"] == "failed",
+                "documents": document_rows(shown, target["cluster_id"]),
+                "count": len(documents),
+                "more": len(documents) - len(shown),
+            }
+        )
+    return [result for result in results if result["count"]]
 
 
 @require_GET

@@ -236,6 +236,9 @@ def test_chosen_rows_are_exported_as_another_cluster_takes_them(
     assert document["metadata"]["name"] == name
     assert "ownerReferences" not in document["metadata"]
     assert "status" not in document
+    whole = visitor.get(f"/clusters/{cluster.pk}/-/export", {"namespace": make.space})
+    kinds = [obj["kind"] for obj in yaml.safe_load_all(whole.content)]
+    assert kinds == ["ConfigMap", "Deployment"]
     gone = visitor.post(f"{table}/-/_export", {"row": f"{make.space}/gone"})
     assert gone.status_code == 404
     assert visitor.post(f"{table}/-/_export").status_code == 400

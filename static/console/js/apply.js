@@ -14,6 +14,7 @@ const OPEN_AT_FIRST = 5;
 const ADDRESS = /^https?:\/\/\S+$/;
 
 let leaving = false;
+let applying = false;
 // A later question makes the answer to an earlier one worthless.
 let asked = 0;
 
@@ -88,7 +89,7 @@ async function compare() {
     if (refused) showStatus(fill(texts.refused, { count: refused }), "bad");
     else showStatus(fill(same ? texts.nothing : texts.compared, { count }), "good");
     // An object whose fields another manager owns is refused here and may still be taken by force.
-    byId("apply-run").disabled = false;
+    byId("apply-run").disabled = applying;
     byId("apply-result").scrollIntoView({ block: "nearest" });
   } catch (error) {
     if (attempt === asked) showStatus(wordsOf(error), "bad");
@@ -166,6 +167,7 @@ async function apply() {
   const attempt = ++asked;
   const values = form.elements;
   const options = Object.fromEntries(["dry_run", "force_conflicts", "go_on", "wait"].map((name) => [name, values[name].checked]));
+  applying = true;
   byId("apply-run").disabled = true;
   showStatus(texts.applying, "busy", "apply-state");
   try {
@@ -174,8 +176,8 @@ async function apply() {
       leaving = true;
       return location.assign(answer.address);
     }
-    if (attempt !== asked) return;
-    if (answer.confirm) return showConfirmation(answer.confirm);
+    if (answer.confirm) return attempt === asked ? showConfirmation(answer.confirm) : undefined;
+    // What was written is told even if the text was changed meanwhile.
     hideConfirmation();
     showDocuments(answer.documents, options.dry_run ? texts.tried : texts.results);
     showStatus("", "idle");
@@ -185,8 +187,9 @@ async function apply() {
     showStatus(failed ? texts.not_applied : words, failed ? "bad" : "good", "apply-state");
     leaving = !failed && !options.dry_run;
   } catch (error) {
-    if (attempt === asked) showStatus(wordsOf(error), "bad", "apply-state");
+    showStatus(wordsOf(error), "bad", "apply-state");
   } finally {
+    applying = false;
     if (attempt === asked) byId("apply-run").disabled = false;
   }
 }
