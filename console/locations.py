@@ -111,3 +111,17 @@ def resolve_reference(
     namespace = str(reference.get("namespace") or location.namespace)
     plural = next((candidate.plural for candidate in KINDS.values() if candidate.name == kind), "")
     return location.other(plural, name, namespace) if plural else None
+
+
+def page_address(
+    cluster: int,
+    item: Mapping[str, Any],
+) -> str:
+    """The page of an object that answers name by "kind", "namespace" and "name" alone."""
+    target = resolve_reference(Location(cluster, "", item["namespace"], ""), item)
+    if target:
+        return target.address
+    if not item["kind"] or not item["name"]:
+        return ""
+    # The page of a custom kind is found by the kind's own name.
+    return Location(cluster, item["kind"].lower(), item["namespace"], item["name"]).address

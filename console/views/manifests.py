@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 from console import navigation
 from console.api_client import ApiRefusal, call
 from console.json_views import json_body, json_response, json_view
-from console.locations import Location, resolve_reference
+from console.locations import page_address
 from console.page import allow_style_attributes, render_page, require_sign_in
 from console.rendering import diffs
 from console.views.editor import editor_texts
@@ -124,17 +124,18 @@ def document_rows(
 ) -> list[dict[str, Any]]:
     """[{"title","address","word","severity","message","lines","more"}] of the API's documents.
 
-    `address` is the object's page, "" for objects that are not there and for custom kinds.
+    `address` is the object's page, "" for objects that are not there.
     """
     rows = []
     for document in documents:
         word, severity = ACTIONS.get(document["action"], (document["action"], "idle"))
         lines = diffs.diff_lines(document.get("diff") or "")
+        is_there = document["action"] in THERE
         message = document.get("error") or document.get("msg") or ""
         rows.append(
             {
                 "title": _title(document),
-                "address": _address(document, cluster),
+                "address": page_address(cluster, document) if is_there else "",
                 "word": str(word),
                 "severity": severity,
                 # The API's word for what needs no more words.
@@ -144,14 +145,6 @@ def document_rows(
             }
         )
     return rows
-
-
-def _address(document: Mapping[str, Any], cluster: int) -> str:
-    if document["action"] not in THERE:
-        return ""
-    place = Location(cluster, "", document["namespace"], "")
-    target = resolve_reference(place, document)
-    return target.address if target else ""
 
 
 def _title(document: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 
 from console import forms
 from console.api_client import call, require_segment
-from console.locations import NONE, Location, resolve_reference
+from console.locations import Location, page_address
 from console.page import render_not_found, render_page, require_sign_in
 from console.rendering import diffs, html
 from console.rendering.health import Object, get
@@ -160,15 +160,13 @@ def detail(
 def _object_context(cluster: int, row: Mapping[str, Any]) -> dict[str, Any]:
     """An object of the manifest with its state and the address of its page."""
     word, severity = OBJECT_STATES.get(row["status"], (row["status"], "idle"))
-    target = resolve_reference(Location(cluster, "", row["namespace"], ""), row)
-    address = target.address if target else ""
-    if not target and row["kind"] and row["name"]:
-        # The page of a custom kind is found by the kind's own name.
-        kind = html.path_segment(row["kind"].lower())
-        namespace = html.path_segment(row["namespace"] or NONE)
-        address = f"/clusters/{cluster}/{kind}/{namespace}/{html.path_segment(row['name'])}"
     exists = row["status"] not in ("NotFound", "Unknown")
-    return {**row, "word": word, "severity": severity, "address": address if exists else ""}
+    return {
+        **row,
+        "word": word,
+        "severity": severity,
+        "address": page_address(cluster, row) if exists else "",
+    }
 
 
 def _history_context(

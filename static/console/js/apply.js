@@ -49,9 +49,22 @@ function reset() {
 const source = () => ({ cluster_id: Number(byId("apply-cluster").value), namespace: byId("apply-namespace").value, text: editor.text });
 
 // --- validated while one writes ---------------------------------------------------------------------------------------
-async function validate(sent) {
-  if (!sent.trim()) return;
-  if (ADDRESS.test(sent.trim())) return showStatus(texts.address, "warn");
+// A large text takes the cluster a while: the next question waits for the answer to the one before.
+let validating = false;
+let missed = false;
+async function validate() {
+  missed = validating;
+  if (validating) return;
+  validating = true;
+  await tryText();
+  validating = false;
+  if (missed) editor.lintSoon();
+}
+
+async function tryText() {
+  const text = editor.text.trim();
+  if (!text) return;
+  if (ADDRESS.test(text)) return showStatus(texts.address, "warn");
   const attempt = ++asked;
   showStatus(texts.validating, "busy");
   try {
