@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,13 @@ from tests.storage_api.test_collector import config_map
 from tests.storage_api.test_leases import process
 
 
-def crash(database: Any) -> None:
+def crash(address: str) -> None:
     """Kill one of the server's processes.
 
     The server ends all sessions and recovers from its log, as after a loss of power.
     """
 
-    def victim() -> Any:
+    def victim(database: Any) -> Any:
         with database.cursor() as cursor:
             cursor.execute(
                 "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
@@ -39,17 +39,20 @@ def crash(database: Any) -> None:
             )
             return cursor.fetchone()
 
-    os.kill(eventually(victim)[0], signal.SIGKILL)
+    os.kill(eventually(lambda: ask(address, victim), seconds=60)[0], signal.SIGKILL)
 
 
-def connected(address: str) -> Any:
-    """A connection once the server takes one; None until then."""
+def ask(address: str, read: Callable[[Any], Any]) -> Any:
+    """What `read` returns for a connection; None while the server takes none.
+
+    A server that is about to end its sessions may still accept one.
+    """
     try:
-        database = psycopg2.connect(address)
-    except psycopg2.OperationalError:
+        with contextlib.closing(psycopg2.connect(address)) as database:
+            database.autocommit = True
+            return read(database)
+    except (psycopg2.OperationalError, psycopg2.InterfaceError):
         return None
-    database.autocommit = True
-    return database
 
 
 @pytest.mark.slow
@@ -61,6 +64,10 @@ def test_a_database_that_crashes_under_load_loses_nothing(
     (tmp_path / "kubeconfig").write_text(server.kubeconfig_yaml)
     with running_servers(redis=False) as addresses:
         address = str(addresses.database_url)
+
+        def stored() -> Any:
+            return ask(address, lambda database: in_store("watched", database))
+
         environ = {**os.environ, "DATABASE_URL": address}
         for command in (
             ["migrate", "--verbosity", "0"],
@@ -78,18 +85,17 @@ def test_a_database_that_crashes_under_load_loses_nothing(
             COLLECTOR_LEASE_SECONDS="3",
             LOG_LEVEL="CRITICAL",
         ):
-            database = eventually(lambda: connected(address))
-            eventually(lambda: len(in_store("watched", database)) > 50, seconds=60)
+            eventually(lambda: len(stored() or ()) > 50, seconds=60)
             for round_ in range(3):
-                crash(database)
+                crash(address)
                 for number in range(100):
                     server.load(
                         "configmaps", [config_map(f"load-{number % 40}", f"{round_}-{number}")]
                     )
-                database = eventually(lambda: connected(address), seconds=60)
-            eventually(lambda: in_store("watched", database) == in_cluster(server), seconds=90)
-        assert replayed("watched", database) == in_store("watched", database)
-        database.close()
+            eventually(lambda: stored() == in_cluster(server), seconds=90)
+        history = ask(address, lambda database: replayed("watched", database))
+        assert history
+        assert history == stored()
 
 
 @contextlib.contextmanager
