@@ -350,7 +350,7 @@ class _Defaults:
         self.root = root
         self.count = 0
         # Schemas whose objects are being made: one that refers to itself has no end.
-        self.making: set[int] = set()
+        self.making: set[int] = {id(root)}
 
     def fill(self, schema: object, value: object, depth: int) -> None:
         """Add what is absent in the value, by the schema and what it refers to."""
