@@ -20,13 +20,17 @@ from core.api.schema import (
     array,
     nullable,
     record,
+    with_title,
 )
 from core.errors import Forbidden, Invalid, NotFound
 from manifest_templates.models import Template, TemplateVersion
 from manifest_templates.services import represent
 from tenants.models import Tenant
 
-VERSION_SUMMARY = record(version=TEXT, notes=TEXT, created_by=TEXT, created_at=TEXT)
+VERSION_SUMMARY = with_title(
+    "TemplateVersionSummary",
+    record(version=TEXT, notes=TEXT, created_by=TEXT, created_at=TEXT),
+)
 SCOPE: Schema = {"type": "string", "enum": ["all", "tenant"]}
 TEMPLATE = record(
     id=INTEGER,

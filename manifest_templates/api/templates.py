@@ -16,6 +16,7 @@ from core.api.schema import (
     QueryParameter,
     array,
     record,
+    with_title,
 )
 from core.errors import Invalid
 from manifest_templates import services
@@ -64,7 +65,10 @@ class TemplateList(TemplateView):
                 version={
                     "oneOf": [
                         TEXT,
-                        record(required=("body",), version=TEXT, **VERSION_MEMBERS),
+                        with_title(
+                            "TemplateVersionContent",
+                            record(required=("body",), version=TEXT, **VERSION_MEMBERS),
+                        ),
                     ]
                 },
                 **VERSION_MEMBERS,
