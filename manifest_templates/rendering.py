@@ -37,6 +37,7 @@ from manifest_templates.sandbox import (
 )
 
 Object = dict[str, Any]
+Path = tuple[str | int, ...]
 MAX_MARKERS = 50_000
 # First characters of scalars that are texts whatever they hold: quoted ones, blocks, tagged ones.
 TEXT_STYLES = "\"'|>!"
@@ -94,6 +95,8 @@ class _Rendering:
         self.missing: dict[str, None] = {}
         self.pieces: list[Any] = []
         self.size = 0
+        # Of lists and objects in the values, by their identity; made when it is needed.
+        self.paths: dict[int, Path] = {}
         self.marked = ""
         # Nobody who writes a template or a value can know it.
         self.word = f"kg{secrets.token_hex(12)}"
@@ -185,7 +188,9 @@ class _Rendering:
 
     def _path_of(self, value: object) -> str:
         """Where a list or an object stands in the values, "" when nowhere."""
-        return path_text(next(_paths_of(self.values, value), ()))
+        if not self.paths:
+            self.paths = dict(_containers(self.values))
+        return path_text(self.paths.get(id(value), ()))
 
     def _blocks(self, text: str) -> str:
         """Objects and lists by `toyaml` that have a line for themselves become parts of YAML.
@@ -340,10 +345,24 @@ def _copy(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
-def _paths_of(values: Object, value: object) -> Iterator[tuple[str | int, ...]]:
+def _containers(values: Object) -> Iterator[tuple[int, Path]]:
+    """Identity and path of each list and object in the values."""
+    pending: list[tuple[Any, Path]] = [(values, ())]
+    while pending:
+        each, path = pending.pop()
+        if isinstance(each, dict):
+            pending += [(member, (*path, name)) for name, member in each.items()]
+        elif isinstance(each, list):
+            pending += [(element, (*path, place)) for place, element in enumerate(each)]
+        else:
+            continue
+        yield id(each), path
+
+
+def _paths_of(values: Object, value: object) -> Iterator[Path]:
     """Paths of the values that are this one: the same list or object, or an equal plain value."""
     is_container = isinstance(value, dict | list)
-    pending: list[tuple[Any, tuple[str | int, ...]]] = [(values, ())]
+    pending: list[tuple[Any, Path]] = [(values, ())]
     while pending:
         each, path = pending.pop()
         is_equal = not is_container and type(each) is type(value) and each == value
