@@ -19,13 +19,24 @@ def install(templates: Any, versions: Any) -> None:
     for path in sorted(FOLDER.glob("*.yaml")):
         content = parse_file(path.read_text())
         metadata = parse_metadata(content)
-        row = templates.filter(scope="all", name__iexact=metadata["name"]).first()
+        row = templates.filter(
+            scope="all",
+            name__iexact=metadata["name"],
+        ).first()
         if row is None:
-            row = templates.create(scope="all", built_in=True, created_by=AUTHOR, **metadata)
+            row = templates.create(
+                scope="all",
+                built_in=True,
+                created_by=AUTHOR,
+                **metadata,
+            )
         elif not row.built_in:
             continue
         for version in parse_versions(content):
-            if versions.filter(template_id=row.pk, version=version.version).exists():
+            if versions.filter(
+                template_id=row.pk,
+                version=version.version,
+            ).exists():
                 continue
             versions.create(
                 template_id=row.pk,

@@ -73,7 +73,15 @@ class _Extraction:
         return "---\n".join(texts), schema
 
     def _take_secret_values(self, document: Object) -> None:
-        keys = [key for field in SECRET_FIELDS for key in document.pop(field, None) or {}]
+        keys = [
+            key
+            for field in SECRET_FIELDS
+            for key in document.pop(
+                field,
+                None,
+            )
+            or {}
+        ]
         texts: Object = {}
         for key in dict.fromkeys(keys):
             parts = [str(document["metadata"]["name"]), key]
@@ -98,11 +106,22 @@ class _Extraction:
             self._take_value(document, place, field)
             taken += 1
         if not taken:
-            raise Invalid(f"no object has a value at {text[:100]}", field=field)
+            raise Invalid(
+                f"no object has a value at {text[:100]}",
+                field=field,
+            )
 
-    def _take_value(self, document: Object, place: Path, field: str) -> None:
+    def _take_value(
+        self,
+        document: Object,
+        place: Path,
+        field: str,
+    ) -> None:
         if place[0] in {"apiVersion", "kind"}:
-            raise Invalid("apiVersion and kind cannot be parameters", field=field)
+            raise Invalid(
+                "apiVersion and kind cannot be parameters",
+                field=field,
+            )
         parent: Any = document
         for step in place[:-1]:
             parent = parent[step]
@@ -111,9 +130,15 @@ class _Extraction:
             # It is a parameter already: a value of a Secret, or a path that was given twice.
             return
         if _holds_placeholder(value, self.names):
-            raise Invalid("a value inside it is a parameter already", field=field)
+            raise Invalid(
+                "a value inside it is a parameter already",
+                field=field,
+            )
         keys = [str(step) for step in place if isinstance(step, str)]
-        name = self._new_name(keys[-1], [str(document["metadata"].get("name")), *keys[-2:]])
+        name = self._new_name(
+            keys[-1],
+            [str(document["metadata"].get("name")), *keys[-2:]],
+        )
         self.properties[name] = {"type": _type_of(value), "default": value}
         if value is None:
             # Whatever may stand there: null says nothing of it.
@@ -166,7 +191,13 @@ def _deep_copy(value: Any) -> Any:
 def _parse_path(text: str, field: str) -> Path:
     """`spec.containers[0].image`, `data['a.b']`, or the JSON pointer of the same."""
     if text.startswith("/"):
-        parts = [part.replace("~1", "/").replace("~0", "~") for part in text[1:].split("/")]
+        parts = [
+            part.replace("~1", "/").replace(
+                "~0",
+                "~",
+            )
+            for part in text[1:].split("/")
+        ]
         return tuple(int(part) if part.isdecimal() else part for part in parts)
     steps: list[str | int] = []
     position = 0
@@ -177,11 +208,18 @@ def _parse_path(text: str, field: str) -> Path:
         steps.append(int(match[2]) if match[2] else match[1] or match[3] or match[4])
         position = match.end()
     if not steps or position < len(text):
-        raise Invalid("must be a path such as spec.replicas", field=field)
+        raise Invalid(
+            "must be a path such as spec.replicas",
+            field=field,
+        )
     return tuple(steps)
 
 
-def _find(value: Any, steps: Path, before: Path = ()) -> Iterator[Path]:
+def _find(
+    value: Any,
+    steps: Path,
+    before: Path = (),
+) -> Iterator[Path]:
     """Where the steps lead; a key with dots may be spelt as several of them."""
     if not steps:
         yield before
@@ -207,9 +245,21 @@ def _is_named(document: Object, kind: str, name: str) -> bool:
 
 def _holds_placeholder(value: Any, names: Mapping[str, str]) -> bool:
     if isinstance(value, dict):
-        return any(_holds_placeholder(member, names) for member in value.values())
+        return any(
+            _holds_placeholder(
+                member,
+                names,
+            )
+            for member in value.values()
+        )
     if isinstance(value, list):
-        return any(_holds_placeholder(element, names) for element in value)
+        return any(
+            _holds_placeholder(
+                element,
+                names,
+            )
+            for element in value
+        )
     return isinstance(value, str) and value in names
 
 

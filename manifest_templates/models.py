@@ -28,7 +28,11 @@ class Template(models.Model):
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True, default="")
     category = models.CharField(max_length=63, blank=True, default="")
-    tags = models.JSONField(default=list, blank=True, help_text="A list of texts.")
+    tags = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="A list of texts.",
+    )
     scope = models.CharField(
         max_length=8,
         choices=Scope.choices,
@@ -42,7 +46,10 @@ class Template(models.Model):
         related_name="manifest_templates",
     )
     icon = models.CharField(max_length=63, blank=True, default="")
-    built_in = models.BooleanField(default=False, help_text="Whether KubeGale brings it along.")
+    built_in = models.BooleanField(
+        default=False,
+        help_text="Whether KubeGale brings it along.",
+    )
     created_by = models.CharField(max_length=150, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -83,7 +90,10 @@ class TemplateVersion(models.Model):
         on_delete=models.CASCADE,
         related_name="versions",
     )
-    version = models.CharField(max_length=64, help_text="A semantic version.")
+    version = models.CharField(
+        max_length=64,
+        help_text="A semantic version.",
+    )
     precedence = models.CharField(
         max_length=200,
         db_collation="C",
@@ -91,7 +101,11 @@ class TemplateVersion(models.Model):
         help_text="Sorts as semantic versions do.",
     )
     body = models.TextField(help_text="YAML of any number of documents, with expressions.")
-    schema = models.JSONField(default=dict, blank=True, help_text="JSON Schema of the values.")
+    schema = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="JSON Schema of the values.",
+    )
     notes = models.TextField(blank=True, default="")
     created_by = models.CharField(max_length=150, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -99,7 +113,10 @@ class TemplateVersion(models.Model):
     class Meta:
         ordering = ["template_id", "-precedence", "-id"]
         constraints = [
-            models.UniqueConstraint(fields=["template", "version"], name="template_version_unique"),
+            models.UniqueConstraint(
+                fields=["template", "version"],
+                name="template_version_unique",
+            ),
         ]
 
     def __str__(self) -> str:

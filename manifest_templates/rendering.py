@@ -66,7 +66,11 @@ def render(version: TemplateVersion, values: object) -> Rendering:
     return render_body(version.body, version.schema, values)
 
 
-def render_body(body: str, schema: Object, values: object) -> Rendering:
+def render_body(
+    body: str,
+    schema: Object,
+    values: object,
+) -> Rendering:
     """As `render`, of a body and a schema that are not stored."""
     given = values if isinstance(values, dict) else {}
     complete, missing = template_values.complete_values(schema, values)
@@ -88,7 +92,12 @@ def render_body(body: str, schema: Object, values: object) -> Rendering:
 class _Rendering:
     """One rendering: the markers that it wrote, and the values behind them."""
 
-    def __init__(self, body: str, schema: Object, values: Object) -> None:
+    def __init__(
+        self,
+        body: str,
+        schema: Object,
+        values: Object,
+    ) -> None:
         self.schema = schema
         self.values = values
         self.code, self.names, self.takes_all = compile_body(body)
@@ -124,13 +133,26 @@ class _Rendering:
             if size > MAX_BYTES:
                 raise TemplateFault(f"the manifests are larger than {MAX_BYTES // 1024} KiB")
         text = "---\n".join(texts)
-        self._verify(text, [document for document in documents if document is not None])
+        self._verify(
+            text,
+            [document for document in documents if document is not None],
+        )
         return text
 
     def _verify(self, text: str, documents: list[Any]) -> None:
         """The text has to be read as what it was made of."""
         try:
-            again = [each.value for each in manifests.read(text, places=True)] if text else []
+            again = (
+                [
+                    each.value
+                    for each in manifests.read(
+                        text,
+                        places=True,
+                    )
+                ]
+                if text
+                else []
+            )
         except Invalid as error:
             raise TemplateFault(f"the manifests cannot be written: {error.message}") from None
         if again != documents:
@@ -139,7 +161,12 @@ class _Rendering:
     # --- the text with markers --------------------------------------------------------------------
     def _marked_text(self) -> str:
         sandbox = Sandbox(self._emit, self._use_missing, self._path_of)
-        template = CompiledTemplate.from_code(sandbox, self.code, {}, None)
+        template = CompiledTemplate.from_code(
+            sandbox,
+            self.code,
+            {},
+            None,
+        )
         context = {"values": self.values, **self.values}
         parts: list[str] = []
         length = 0
@@ -152,16 +179,31 @@ class _Rendering:
                     sandbox.check_time()
                 parts.append(part)
         except MisplacedValue as fault:
-            field = path_text(next(_paths_of(self.values, fault.value), ())) or "values"
+            field = (
+                path_text(
+                    next(
+                        _paths_of(self.values, fault.value),
+                        (),
+                    )
+                )
+                or "values"
+            )
             raise Invalid(
                 f"the value {field} is a list or an object and stands inside a text", field=field
             ) from None
         except TemplateFault as fault:
-            raise TemplateFault(fault.message, fault.line or _line(template, fault)) from None
+            raise TemplateFault(
+                fault.message,
+                fault.line or _line(template, fault),
+            ) from None
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             # Its own words could hold a value.
             raise TemplateFault(
-                f"an expression fails with {type(error).__name__}", _line(template, error)
+                f"an expression fails with {type(error).__name__}",
+                _line(
+                    template,
+                    error,
+                ),
             ) from None
         except (RecursionError, MemoryError):
             raise TemplateFault("the template is nested too deeply") from None
@@ -260,7 +302,13 @@ class _Rendering:
                 if match:
                     elements += self._typed(int(match[1]))
                 else:
-                    elements.append(self._fill(element, texts, depth + 1))
+                    elements.append(
+                        self._fill(
+                            element,
+                            texts,
+                            depth + 1,
+                        )
+                    )
             return elements
         if not isinstance(value, str):
             return value
@@ -269,7 +317,12 @@ class _Rendering:
             return self._typed(int(match[1]))
         return self._fill_text(value)
 
-    def _fill_object(self, value: Object, texts: set[int], depth: int) -> Object:
+    def _fill_object(
+        self,
+        value: Object,
+        texts: set[int],
+        depth: int,
+    ) -> Object:
         filled: Object = {}
         for key, member in value.items():
             match = self.merged.fullmatch(key)

@@ -106,7 +106,10 @@ class YamlText(str):
 
     def __new__(cls, value: Any) -> "YamlText":
         """The text is made here."""
-        text = super().__new__(cls, to_yaml(_plain_value(value)).rstrip("\n").removesuffix("\n..."))
+        text = super().__new__(
+            cls,
+            to_yaml(_plain_value(value)).rstrip("\n").removesuffix("\n..."),
+        )
         text.value = value
         return text
 
@@ -223,7 +226,12 @@ def _quote(value: object) -> QuotedText:
     return QuotedText(text_of(value))
 
 
-def _indent(value: object, width: object = 4, first: object = False, blank: object = False) -> str:
+def _indent(
+    value: object,
+    width: object = 4,
+    first: object = False,
+    blank: object = False,
+) -> str:
     """Texts are indented where they stand, so that the width does not count."""
     if not isinstance(width, int) or not 0 <= width <= MAX_INDENT:
         raise TemplateFault(f"indent takes a width from 0 to {MAX_INDENT}")
@@ -232,28 +240,43 @@ def _indent(value: object, width: object = 4, first: object = False, blank: obje
     return IndentedText(text_of(value))
 
 
-def _default(value: object, other: object = "", boolean: object = False) -> object:
+def _default(
+    value: object,
+    other: object = "",
+    boolean: object = False,
+) -> object:
     if isinstance(value, Undefined) or (boolean and not value):
         return other
     return value
 
 
 def _b64encode(value: object) -> str:
-    return base64.b64encode(text_of(value).encode("utf-8", "surrogatepass")).decode()
+    return base64.b64encode(
+        text_of(value).encode(
+            "utf-8",
+            "surrogatepass",
+        )
+    ).decode()
 
 
 def _replace(value: object, old: object, new: object) -> str:
     text, before, after = text_of(value), text_of(old), text_of(new)
     if not before:
         raise TemplateFault("replace takes a text that is not empty")
-    longest = len(text) + text.count(before) * max(len(after) - len(before), 0)
+    longest = len(text) + text.count(before) * max(
+        len(after) - len(before),
+        0,
+    )
     if longest > MAX_TEXT:
         raise TemplateFault(f"a text is longer than {MAX_TEXT} characters")
     return text.replace(before, after)
 
 
 def _join(value: object, separator: object = "") -> str:
-    return _bounded_join([text_of(each) for each in _elements(value)], text_of(separator))
+    return _bounded_join(
+        [text_of(each) for each in _elements(value)],
+        text_of(separator),
+    )
 
 
 def _bounded_join(texts: list[str], separator: str = "") -> str:
@@ -296,7 +319,11 @@ def _to_int(value: object, other: object = 0) -> object:
     return _bounded_number(number)
 
 
-def _range(start: object, stop: object = None, step: object = 1) -> list[int]:
+def _range(
+    start: object,
+    stop: object = None,
+    step: object = 1,
+) -> list[int]:
     if stop is None:
         start, stop = 0, start
     if isinstance(stop, MissingValue) or isinstance(start, MissingValue):
@@ -427,7 +454,10 @@ class _Checker(NodeTransformer):
         if isinstance(node, nodes.Call):
             return self.visit(_as_filter(node))
         if not isinstance(node, ALLOWED_NODES):
-            raise TemplateFault(f"{type(node).__name__.lower()} is not supported", line)
+            raise TemplateFault(
+                f"{type(node).__name__.lower()} is not supported",
+                line,
+            )
         if isinstance(node, nodes.Name) and node.name in RESERVED_NAMES:
             raise TemplateFault(f"{node.name} is a reserved name", line)
         if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
@@ -441,10 +471,21 @@ class _Checker(NodeTransformer):
         if isinstance(node, nodes.Test) and node.name not in TESTS:
             raise TemplateFault(f"there is no test {node.name}", line)
         if isinstance(node, nodes.For) and node.recursive:
-            raise TemplateFault("recursive loops are not supported", line)
+            raise TemplateFault(
+                "recursive loops are not supported",
+                line,
+            )
         visited = super().visit(node, *args, **kwargs)
         if isinstance(node, nodes.For):
-            node.iter = nodes.Filter(node.iter, "rounds", [], [], None, None, lineno=line)
+            node.iter = nodes.Filter(
+                node.iter,
+                "rounds",
+                [],
+                [],
+                None,
+                None,
+                lineno=line,
+            )
         return visited
 
 
@@ -456,10 +497,29 @@ def _as_filter(call: nodes.Call) -> nodes.Filter:
         raise TemplateFault("calls take plain arguments only", line)
     if isinstance(target, nodes.Name) and target.name == "range" and call.args:
         first, *rest = call.args
-        return nodes.Filter(first, "range", rest, [], None, None, lineno=line)
+        return nodes.Filter(
+            first,
+            "range",
+            rest,
+            [],
+            None,
+            None,
+            lineno=line,
+        )
     if isinstance(target, nodes.Getattr) and target.attr in METHODS:
-        return nodes.Filter(target.node, target.attr, call.args, [], None, None, lineno=line)
-    raise TemplateFault("calls are not supported, except of range and of items, keys, values", line)
+        return nodes.Filter(
+            target.node,
+            target.attr,
+            call.args,
+            [],
+            None,
+            None,
+            lineno=line,
+        )
+    raise TemplateFault(
+        "calls are not supported, except of range and of items, keys, values",
+        line,
+    )
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -497,7 +557,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals = {}
         tests = self.tests
         self.tests = {name: tests[name] for name in TESTS}
-        self.filters = {name: self._filter(name, each) for name, each in FILTERS.items()}
+        self.filters = {
+            name: self._filter(
+                name,
+                each,
+            )
+            for name, each in FILTERS.items()
+        }
         self.filters["range"] = self._checked(_range)
         self.filters["rounds"] = self.count_rounds
         self.bounded_container = self._checked(bounded_container)
@@ -514,7 +580,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
         return call
 
-    def _filter(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _filter(
+        self,
+        name: str,
+        function: Callable[..., Any],
+    ) -> Callable[..., Any]:
         def call(value: Any, *args: Any, **kwargs: Any) -> Any:
             self.check_time()
             if isinstance(value, MissingValue) and name not in TAKE_MISSING:
@@ -541,12 +611,23 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.check_time()
         return _bounded_join([text_of(value) for value in values])
 
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(
+        self,
+        context: Any,
+        operator: str,
+        left: Any,
+        right: Any,
+    ) -> Any:
         """Jinja2's hook for arithmetic."""
         self.check_time()
         return _operate(operator, left, right)
 
-    def _undefined(self, hint: object = None, obj: object = None, name: str = "") -> MissingValue:
+    def _undefined(
+        self,
+        hint: object = None,
+        obj: object = None,
+        name: str = "",
+    ) -> MissingValue:
         """Jinja2's hook for a name that has no value."""
         return self.missing(name)
 
@@ -593,7 +674,14 @@ def compile_body(body: str) -> tuple[CodeType, frozenset[str], bool]:
         raise TemplateFault(f"the body is larger than {MAX_BODY_BYTES // 1024} KiB")
     sandbox = Sandbox()
     try:
-        count = sum(1 for _token in zip(range(MAX_TOKENS + 1), sandbox.lex(body), strict=False))
+        count = sum(
+            1
+            for _token in zip(
+                range(MAX_TOKENS + 1),
+                sandbox.lex(body),
+                strict=False,
+            )
+        )
         if count > MAX_TOKENS:
             raise TemplateFault("the body has too many expressions")
         tree = sandbox.parse(body)
@@ -647,4 +735,7 @@ def check_body(body: object) -> str:
 def as_invalid(fault: TemplateFault, field: str = "body") -> Invalid:
     """The fault as the error that callers see."""
     where = f" (line {fault.line})" if fault.line else ""
-    return Invalid(f"the template cannot be used: {fault.message}{where}", field=field)
+    return Invalid(
+        f"the template cannot be used: {fault.message}{where}",
+        field=field,
+    )

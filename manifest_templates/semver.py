@@ -20,10 +20,16 @@ def precedence(version: object, field: str = "version") -> str:
     Versions that differ in build metadata alone have the same one.
     """
     if not isinstance(version, str) or len(version) > MAX_LENGTH:
-        raise Invalid(f"{field} must be a semantic version such as 1.2.3", field=field)
+        raise Invalid(
+            f"{field} must be a semantic version such as 1.2.3",
+            field=field,
+        )
     match = SEMVER.fullmatch(version)
     if match is None:
-        raise Invalid(f"{field} must be a semantic version such as 1.2.3", field=field)
+        raise Invalid(
+            f"{field} must be a semantic version such as 1.2.3",
+            field=field,
+        )
     numbers = ".".join(_number(match[place]) for place in (1, 2, 3))
     if match[4] is None:
         # Behind every pre-release: "~" is greater than any character of one.

@@ -55,18 +55,34 @@ def parse_metadata(body: Mapping[str, Any]) -> dict[str, Any]:
     if "name" in body:
         name = body["name"]
         if not isinstance(name, str) or not name.strip() or len(name) > 100 or _has_control(name):
-            raise Invalid("name must be a text of 1 to 100 characters", field="name")
+            raise Invalid(
+                "name must be a text of 1 to 100 characters",
+                field="name",
+            )
         metadata["name"] = name.strip()
     if "description" in body:
-        metadata["description"] = _long_text(body["description"], "description", MAX_DESCRIPTION)
+        metadata["description"] = _long_text(
+            body["description"],
+            "description",
+            MAX_DESCRIPTION,
+        )
     for name in ("category", "icon"):
         if name in body:
             metadata[name] = _word(body[name], name)
     if "tags" in body:
         tags = [] if body["tags"] is None else body["tags"]
         if not isinstance(tags, list) or len(tags) > MAX_TAGS:
-            raise Invalid(f"tags must be a list of at most {MAX_TAGS} texts", field="tags")
-        words = [_word(tag, f"tags[{place}]") for place, tag in enumerate(tags)]
+            raise Invalid(
+                f"tags must be a list of at most {MAX_TAGS} texts",
+                field="tags",
+            )
+        words = [
+            _word(
+                tag,
+                f"tags[{place}]",
+            )
+            for place, tag in enumerate(tags)
+        ]
         metadata["tags"] = list(dict.fromkeys(word for word in words if word))
     return metadata
 
@@ -79,7 +95,10 @@ def _word(value: object, name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) or WORD.fullmatch(value) is None:
-        raise Invalid(f"{name} must be a text of at most 63 characters", field=name)
+        raise Invalid(
+            f"{name} must be a text of at most 63 characters",
+            field=name,
+        )
     return value.strip()
 
 
@@ -88,7 +107,10 @@ def _long_text(value: object, name: str, longest: int) -> str:
         return ""
     # PostgreSQL stores no NUL character in text.
     if not isinstance(value, str) or len(value) > longest or "\x00" in value:
-        raise Invalid(f"{name} must be a text of at most {longest} characters", field=name)
+        raise Invalid(
+            f"{name} must be a text of at most {longest} characters",
+            field=name,
+        )
     return value
 
 
@@ -113,10 +135,16 @@ def parse_first_version(body: Mapping[str, Any]) -> tuple[VersionContent, ...]:
     if isinstance(value, dict):
         unknown = [name for name in value if name not in VERSION_MEMBERS]
         if unknown:
-            raise Invalid(f"unknown member {unknown[0]!r}", field=f"version.{unknown[0]}")
+            raise Invalid(
+                f"unknown member {unknown[0]!r}",
+                field=f"version.{unknown[0]}",
+            )
         beside = [name for name in ("body", "schema", "notes") if name in body]
         if beside:
-            raise Invalid(f"{beside[0]} stands beside and inside version", field=beside[0])
+            raise Invalid(
+                f"{beside[0]} stands beside and inside version",
+                field=beside[0],
+            )
         return (parse_version({"version": FIRST_VERSION, **value}),)
     if value is None and body.get("body") is None:
         extra = [name for name in ("schema", "notes") if body.get(name)]
@@ -180,7 +208,11 @@ def create(content: TemplateContent, *, by: str) -> Template:
 
 
 def _name_conflict(name: str) -> Conflict:
-    return Conflict(f"a template named {name} exists already", field="name", reason="AlreadyExists")
+    return Conflict(
+        f"a template named {name} exists already",
+        field="name",
+        reason="AlreadyExists",
+    )
 
 
 def require_changeable(template: Template) -> None:
@@ -215,7 +247,12 @@ def delete(template: Template) -> None:
         template.delete()
 
 
-def add_version(template: Template, content: VersionContent, *, by: str) -> TemplateVersion:
+def add_version(
+    template: Template,
+    content: VersionContent,
+    *,
+    by: str,
+) -> TemplateVersion:
     """A new version; Conflict when the template has it already."""
     require_changeable(template)
     try:
@@ -223,7 +260,10 @@ def add_version(template: Template, content: VersionContent, *, by: str) -> Temp
             # Counting and adding belong together.
             Template.objects.select_for_update().get(pk=template.pk)
             if template.versions.count() >= MAX_VERSIONS:
-                raise Invalid(f"a template has at most {MAX_VERSIONS} versions", field="version")
+                raise Invalid(
+                    f"a template has at most {MAX_VERSIONS} versions",
+                    field="version",
+                )
             row = _store_version(template, content, by=by)
             template.save(update_fields=["updated_at"])
     except IntegrityError:
@@ -235,7 +275,12 @@ def add_version(template: Template, content: VersionContent, *, by: str) -> Temp
     return row
 
 
-def _store_version(template: Template, content: VersionContent, *, by: str) -> TemplateVersion:
+def _store_version(
+    template: Template,
+    content: VersionContent,
+    *,
+    by: str,
+) -> TemplateVersion:
     return TemplateVersion.objects.create(
         template=template,
         version=content.version,
@@ -271,12 +316,18 @@ def parse_file(content: object) -> Object:
         documents = [each.value for each in read(content) if each.value is not None]
         content = documents[0] if len(documents) == 1 else None
     if not isinstance(content, dict):
-        raise Invalid("content must be one file of a template", field="content")
+        raise Invalid(
+            "content must be one file of a template",
+            field="content",
+        )
     if content.get("format") != FILE_FORMAT:
         raise Invalid(f"format must be {FILE_FORMAT}", field="format")
     unknown = [name for name in content if name not in FILE_MEMBERS]
     if unknown:
-        raise Invalid(f"unknown member {unknown[0]!r}", field=str(unknown[0]))
+        raise Invalid(
+            f"unknown member {unknown[0]!r}",
+            field=str(unknown[0]),
+        )
     return content
 
 
@@ -294,12 +345,18 @@ def parse_versions(content: Object) -> tuple[VersionContent, ...]:
             raise Invalid(f"{where} must be an object", field=where)
         unknown = [name for name in each if name not in VERSION_MEMBERS]
         if unknown:
-            raise Invalid(f"unknown member {unknown[0]!r}", field=f"{where}.{unknown[0]}")
+            raise Invalid(
+                f"unknown member {unknown[0]!r}",
+                field=f"{where}.{unknown[0]}",
+            )
         try:
             parsed.append(parse_version(each))
         except Invalid as error:
             inner = error.details.get("field", "version")
-            raise Invalid(error.message, field=f"{where}.{inner}") from None
+            raise Invalid(
+                error.message,
+                field=f"{where}.{inner}",
+            ) from None
     if len({each.version for each in parsed}) < len(parsed):
         raise Invalid("versions has a version twice", field="versions")
     return tuple(parsed)

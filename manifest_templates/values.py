@@ -124,7 +124,13 @@ def _check_subschema(subschema: Object, root: Object) -> None:
     reference = subschema.get("$ref")
     if reference is not None:
         _resolve(reference, root)
-    for pattern in (subschema.get("pattern"), *subschema.get("patternProperties", {})):
+    for pattern in (
+        subschema.get("pattern"),
+        *subschema.get(
+            "patternProperties",
+            {},
+        ),
+    ):
         if pattern is not None:
             _compile(pattern)
     if subschema.get("writeOnly") is True and "default" in subschema:
@@ -145,7 +151,10 @@ def _resolve(reference: str, root: Object) -> Object:
     target: Any = root if reference == "#" else None
     if prefix == "#/$defs":
         # RFC 6901: ~1 is a slash and ~0 a tilde.
-        target = root.get("$defs", {}).get(name.replace("~1", "/").replace("~0", "~"))
+        target = root.get(
+            "$defs",
+            {},
+        ).get(name.replace("~1", "/").replace("~0", "~"))
     if not isinstance(target, dict):
         raise _bad_schema("may only refer to # and to what stands under #/$defs")
     return target
@@ -169,24 +178,38 @@ class _References:
 
 
 def _follow_reference(
-    validator: Any, reference: str, instance: object, schema: Object
+    validator: Any,
+    reference: str,
+    instance: object,
+    schema: Object,
 ) -> Iterator[ValidationError]:
     counter = validator.format_checker
     counter.count += 1
     if counter.count > MAX_REFERENCES:
         raise _bad_schema("refers to itself without end")
-    yield from Draft202012Validator.VALIDATORS["$ref"](validator, reference, instance, schema)
+    yield from Draft202012Validator.VALIDATORS["$ref"](
+        validator,
+        reference,
+        instance,
+        schema,
+    )
 
 
 def _match_pattern(
-    validator: Any, pattern: str, instance: object, schema: Object
+    validator: Any,
+    pattern: str,
+    instance: object,
+    schema: Object,
 ) -> Iterator[ValidationError]:
     if isinstance(instance, str) and not _compile(pattern)(instance):
         yield ValidationError("pattern")
 
 
 def _match_pattern_properties(
-    validator: Any, patterns: Mapping[str, Any], instance: object, schema: Object
+    validator: Any,
+    patterns: Mapping[str, Any],
+    instance: object,
+    schema: Object,
 ) -> Iterator[ValidationError]:
     if not isinstance(instance, dict):
         return
@@ -194,18 +217,35 @@ def _match_pattern_properties(
         pattern = _compile(text)
         for name, member in instance.items():
             if pattern(name):
-                yield from validator.descend(member, subschema, path=name, schema_path=text)
+                yield from validator.descend(
+                    member,
+                    subschema,
+                    path=name,
+                    schema_path=text,
+                )
 
 
 def _refuse_additional(
-    validator: Any, subschema: Any, instance: object, schema: Object
+    validator: Any,
+    subschema: Any,
+    instance: object,
+    schema: Object,
 ) -> Iterator[ValidationError]:
     """JSON Schema's own keyword, with patterns on the engine above."""
     if not isinstance(instance, dict):
         return
-    patterns = [_compile(text) for text in schema.get("patternProperties", {})]
+    patterns = [
+        _compile(text)
+        for text in schema.get(
+            "patternProperties",
+            {},
+        )
+    ]
     for name, member in instance.items():
-        if name in schema.get("properties", {}) or any(each(name) for each in patterns):
+        if name in schema.get(
+            "properties",
+            {},
+        ) or any(each(name) for each in patterns):
             continue
         if subschema is False:
             yield ValidationError("additionalProperties", path=[name])
@@ -214,7 +254,10 @@ def _refuse_additional(
 
 
 def _require_unique(
-    validator: Any, unique: bool, instance: object, schema: Object
+    validator: Any,
+    unique: bool,
+    instance: object,
+    schema: Object,
 ) -> Iterator[ValidationError]:
     """In linear time, where the library compares each element with each."""
     if not unique or not isinstance(instance, list):
@@ -255,7 +298,10 @@ def check_values(schema: Object, values: object) -> Object:
     """
     complete, missing = complete_values(schema, values)
     if missing:
-        raise Invalid(f"the value {missing[0]} is required", field=missing[0])
+        raise Invalid(
+            f"the value {missing[0]} is required",
+            field=missing[0],
+        )
     return complete
 
 
@@ -277,7 +323,10 @@ def complete_values(schema: Object, values: object) -> tuple[Object, list[str]]:
             missing += [path_text((*path, name)) for name in names]
             continue
         field = path_text(path) or "values"
-        raise Invalid(f"the value {field} {_sentence(error)}", field=field)
+        raise Invalid(
+            f"the value {field} {_sentence(error)}",
+            field=field,
+        )
     return complete, list(dict.fromkeys(missing))
 
 
@@ -295,9 +344,15 @@ def _plain(values: Object) -> Object:
         elif isinstance(value, list):
             pending += [(element, (*path, place)) for place, element in enumerate(value)]
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise Invalid("integers beyond 64 bits are not allowed", field=path_text(path))
+            raise Invalid(
+                "integers beyond 64 bits are not allowed",
+                field=path_text(path),
+            )
     if len(json.dumps(values)) > MAX_VALUES_BYTES:
-        raise Invalid(f"values are larger than {MAX_VALUES_BYTES // 1024} KiB", field="values")
+        raise Invalid(
+            f"values are larger than {MAX_VALUES_BYTES // 1024} KiB",
+            field="values",
+        )
     return copy.deepcopy(values)
 
 
@@ -352,7 +407,12 @@ class _Defaults:
         # Schemas whose objects are being made: one that refers to itself has no end.
         self.making: set[int] = {id(root)}
 
-    def fill(self, schema: object, value: object, depth: int) -> None:
+    def fill(
+        self,
+        schema: object,
+        value: object,
+        depth: int,
+    ) -> None:
         """Add what is absent in the value, by the schema and what it refers to."""
         self.count += 1
         if not isinstance(schema, dict) or depth > MAX_DEPTH or self.count > MAX_REFERENCES:
@@ -364,7 +424,12 @@ class _Defaults:
                 for element in value:
                     self.fill(part.get("items"), element, depth + 1)
 
-    def _fill_object(self, schema: Object, value: Object, depth: int) -> None:
+    def _fill_object(
+        self,
+        schema: Object,
+        value: Object,
+        depth: int,
+    ) -> None:
         for name, subschema in schema.get("properties", {}).items():
             if name in value:
                 self.fill(subschema, value[name], depth + 1)
@@ -384,8 +449,22 @@ class _Defaults:
             self.making |= identities
             self.fill(subschema, member, depth + 1)
             self.making -= identities
-            required = {each for part in parts for each in part.get("required", [])}
-            if member and (required <= member.keys() or name in schema.get("required", [])):
+            required = {
+                each
+                for part in parts
+                for each in part.get(
+                    "required",
+                    [],
+                )
+            }
+            if member and (
+                required <= member.keys()
+                or name
+                in schema.get(
+                    "required",
+                    [],
+                )
+            ):
                 value[name] = member
 
 
@@ -425,7 +504,13 @@ def unknown_values(schema: Object, values: Object) -> Iterator[Path]:
     yield from _unknown(schema, schema, values, (), 0)
 
 
-def _unknown(schema: Object, root: Object, value: object, path: Path, depth: int) -> Iterator[Path]:
+def _unknown(
+    schema: Object,
+    root: Object,
+    value: object,
+    path: Path,
+    depth: int,
+) -> Iterator[Path]:
     if depth > MAX_DEPTH:
         return
     parts = list(_every_part(schema, root))
@@ -433,16 +518,35 @@ def _unknown(schema: Object, root: Object, value: object, path: Path, depth: int
         for place, element in enumerate(value):
             for part in parts:
                 if isinstance(part.get("items"), dict):
-                    yield from _unknown(part["items"], root, element, (*path, place), depth + 1)
+                    yield from _unknown(
+                        part["items"],
+                        root,
+                        element,
+                        (*path, place),
+                        depth + 1,
+                    )
         return
     if not isinstance(value, dict):
         return
-    known = {name: each for part in parts for name, each in part.get("properties", {}).items()}
+    known = {
+        name: each
+        for part in parts
+        for name, each in part.get(
+            "properties",
+            {},
+        ).items()
+    }
     is_open = any(part.get("additionalProperties") for part in parts)
     is_open = is_open or any("patternProperties" in part for part in parts)
     for name, member in value.items():
         if isinstance(known.get(name), dict):
-            yield from _unknown(known[name], root, member, (*path, name), depth + 1)
+            yield from _unknown(
+                known[name],
+                root,
+                member,
+                (*path, name),
+                depth + 1,
+            )
         elif known and name not in known and not is_open:
             yield (*path, name)
 
@@ -465,7 +569,12 @@ def without_secrets(schema: Object, values: Any) -> Any:
     return _masked(schema, schema, values, 0)
 
 
-def _masked(schema: object, root: Object, value: Any, depth: int) -> Any:
+def _masked(
+    schema: object,
+    root: Object,
+    value: Any,
+    depth: int,
+) -> Any:
     if not isinstance(schema, dict) or depth > MAX_DEPTH:
         return copy.deepcopy(value)
     parts = list(_every_part(schema, root))
@@ -473,11 +582,24 @@ def _masked(schema: object, root: Object, value: Any, depth: int) -> Any:
         return MASK
     if isinstance(value, list):
         inner = _merged([part.get("items") for part in parts])
-        return [_masked(inner, root, element, depth + 1) for element in value]
+        return [
+            _masked(
+                inner,
+                root,
+                element,
+                depth + 1,
+            )
+            for element in value
+        ]
     if not isinstance(value, dict):
         return value
     return {
-        name: _masked(_member_schema(parts, name), root, member, depth + 1)
+        name: _masked(
+            _member_schema(parts, name),
+            root,
+            member,
+            depth + 1,
+        )
         for name, member in value.items()
     }
 
@@ -491,7 +613,10 @@ def _member_schema(parts: list[Object], name: str) -> Object | None:
             schemas.append(properties[name])
         matching = [
             subschema
-            for text, subschema in part.get("patternProperties", {}).items()
+            for text, subschema in part.get(
+                "patternProperties",
+                {},
+            ).items()
             if _compile(text)(name)
         ]
         schemas += matching

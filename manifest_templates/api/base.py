@@ -89,7 +89,11 @@ class TemplateView(DialectView):
         if not Template.objects.filter(scope=Template.Scope.TENANT).exists():
             return rows
         try:
-            scope = authorise(self, request, AccessAttributes("list", "tenanttemplates"))
+            scope = authorise(
+                self,
+                request,
+                AccessAttributes("list", "tenanttemplates"),
+            )
         except Forbidden:
             return rows.filter(scope=Template.Scope.ALL)
         if scope.clusters is None:
@@ -109,7 +113,12 @@ class TemplateView(DialectView):
             raise NotFound("no such template")
         return row
 
-    def find_to_change(self, request: Request, verb: str, pk: str) -> Template:
+    def find_to_change(
+        self,
+        request: Request,
+        verb: str,
+        pk: str,
+    ) -> Template:
         """A template that the caller may change.
 
         Forbidden in the same words for one of a foreign tenant and one that is not there.
@@ -117,24 +126,43 @@ class TemplateView(DialectView):
         row = _template_of(Template.objects.select_related("tenant"), pk)
         if row is not None and row.tenant is not None:
             try:
-                self.authorise_scope(request, verb, row.tenant, row.name, row.scope)
+                self.authorise_scope(
+                    request,
+                    verb,
+                    row.tenant,
+                    row.name,
+                    row.scope,
+                )
             except Forbidden:
                 row = None
             else:
                 return row
         name = "" if row is None else row.name
-        authorise(self, request, AccessAttributes(verb, "templates", name=name[:253]))
+        authorise(
+            self,
+            request,
+            AccessAttributes(verb, "templates", name=name[:253]),
+        )
         if row is None:
             raise NotFound("no such template")
         return row
 
     def authorise_scope(
-        self, request: Request, verb: str, tenant: Tenant | None, name: str, scope: str
+        self,
+        request: Request,
+        verb: str,
+        tenant: Tenant | None,
+        name: str,
+        scope: str,
     ) -> None:
         """Forbidden for who may not change templates of that tenant, or None those for all."""
         if tenant is None or scope == Template.Scope.ALL:
             # Also for templates whose tenant is gone.
-            authorise(self, request, AccessAttributes(verb, "templates", name=name[:253]))
+            authorise(
+                self,
+                request,
+                AccessAttributes(verb, "templates", name=name[:253]),
+            )
             return
         act = AccessAttributes(
             verb,
@@ -145,7 +173,11 @@ class TemplateView(DialectView):
         )
         authorise(self, request, act)
 
-    def tenant_of_body(self, request: Request, verb: str) -> Tenant | None:
+    def tenant_of_body(
+        self,
+        request: Request,
+        verb: str,
+    ) -> Tenant | None:
         """The tenant that a new template is for, None for everybody.
 
         Forbidden for who may not make one there; Invalid for a tenant that is not the caller's.
@@ -158,14 +190,28 @@ class TemplateView(DialectView):
         if scope is None:
             scope = Template.Scope.ALL if reference in (None, "") else Template.Scope.TENANT
         if scope != Template.Scope.TENANT:
-            authorise(self, request, AccessAttributes(verb, "templates", name=name[:253]))
+            authorise(
+                self,
+                request,
+                AccessAttributes(verb, "templates", name=name[:253]),
+            )
             if scope != Template.Scope.ALL:
-                raise Invalid("scope must be all or tenant", field="scope")
+                raise Invalid(
+                    "scope must be all or tenant",
+                    field="scope",
+                )
             if reference not in (None, ""):
-                raise Invalid("a template for all names no tenant", field="tenant")
+                raise Invalid(
+                    "a template for all names no tenant",
+                    field="tenant",
+                )
             return None
         # Before the body is judged, so that who has no right at all learns nothing.
-        scopes = authorise(self, request, AccessAttributes("list", "tenanttemplates")).clusters
+        scopes = authorise(
+            self,
+            request,
+            AccessAttributes("list", "tenanttemplates"),
+        ).clusters
         tenant = _find_tenant(reference, body.get("cluster_id"), scopes)
         self.authorise_scope(request, verb, tenant, name, scope)
         return tenant
@@ -187,22 +233,42 @@ def _find_tenant(
 ) -> Tenant:
     """The tenant of that name or number among those the caller sees; Invalid."""
     if reference in (None, "") or isinstance(reference, bool):
-        raise Invalid("tenant is required for the scope tenant", field="tenant")
+        raise Invalid(
+            "tenant is required for the scope tenant",
+            field="tenant",
+        )
     if isinstance(reference, int):
         rows = Tenant.objects.filter(pk=min(abs(reference), 2**63 - 1))
     elif isinstance(reference, str) and len(reference) <= 63 and "\x00" not in reference:
         rows = Tenant.objects.filter(namespace=reference)
     else:
-        raise Invalid("tenant must be the name of a tenant", field="tenant")
+        raise Invalid(
+            "tenant must be the name of a tenant",
+            field="tenant",
+        )
     if cluster_id is not None:
-        rows = rows.filter(cluster_id=integer(cluster_id, "cluster_id", minimum=0))
+        rows = rows.filter(
+            cluster_id=integer(
+                cluster_id,
+                "cluster_id",
+                minimum=0,
+            )
+        )
     tenants = [
-        row for row in rows.filter(cluster__deleted_at=None)[:1000] if _is_visible(visible, row)
+        row
+        for row in rows.filter(cluster__deleted_at=None)[:1000]
+        if _is_visible(
+            visible,
+            row,
+        )
     ]
     if not tenants:
         raise Invalid("tenant is none of yours", field="tenant")
     if len(tenants) > 1:
-        raise Invalid("several clusters have such a tenant: give cluster_id", field="cluster_id")
+        raise Invalid(
+            "several clusters have such a tenant: give cluster_id",
+            field="cluster_id",
+        )
     return tenants[0]
 
 
@@ -217,7 +283,10 @@ def _is_visible(visible: Mapping[int, frozenset[str] | None] | None, tenant: Ten
 
 def with_versions(rows: QuerySet[Template]) -> QuerySet[Template]:
     """The rows with their versions, highest first and without texts, in one query more."""
-    versions = TemplateVersion.objects.defer("body", "schema").order_by("-precedence", "-id")
+    versions = TemplateVersion.objects.defer("body", "schema").order_by(
+        "-precedence",
+        "-id",
+    )
     return rows.prefetch_related(Prefetch("versions", versions))
 
 
@@ -233,4 +302,8 @@ def represent_all(rows: Iterable[Template]) -> list[dict[str, Any]]:
 
 def note_change(request: Request, template: Template, **details: Any) -> None:
     """Name the template in the audit trail; values and bodies stay out of it."""
-    annotate(request, name=template.name, details={"template_id": template.pk, **details})
+    annotate(
+        request,
+        name=template.name,
+        details={"template_id": template.pk, **details},
+    )

@@ -98,7 +98,10 @@ class ImportTemplate(TemplateView):
             file = services.parse_file(body["content"])
             beside = [name for name in services.FILE_MEMBERS if name in body and name != "name"]
             if beside:
-                raise Invalid(f"{beside[0]} stands beside content", field=beside[0])
+                raise Invalid(
+                    f"{beside[0]} stands beside content",
+                    field=beside[0],
+                )
             if "name" in body:
                 file = {**file, "name": body["name"]}
         else:
@@ -108,8 +111,15 @@ class ImportTemplate(TemplateView):
         content = services.TemplateContent(
             services.parse_metadata(file), tenant, services.parse_versions(file)
         )
-        template = services.import_template(content, by=request.user.get_username())
-        note_change(request, template, versions=[each.version for each in content.versions])
+        template = services.import_template(
+            content,
+            by=request.user.get_username(),
+        )
+        note_change(
+            request,
+            template,
+            versions=[each.version for each in content.versions],
+        )
         return represent_one(template)
 
 
@@ -129,7 +139,12 @@ class TemplateFromResources(TemplateView, ManifestView):
             body=record(
                 required=("cluster_id", "objects"),
                 objects=array(
-                    record(required=("kind", "name"), kind=TEXT, namespace=TEXT, name=TEXT)
+                    record(
+                        required=("kind", "name"),
+                        kind=TEXT,
+                        namespace=TEXT,
+                        name=TEXT,
+                    )
                 ),
                 parametrise=array(TEXT),
                 **METADATA_MEMBERS,
@@ -148,13 +163,31 @@ class TemplateFromResources(TemplateView, ManifestView):
         Forbidden for an object that the caller may not read, a Secret without its values too.
         """
         body = json_body(request)
-        authorise(self, request, AccessAttributes("preview", "templates"))
+        authorise(
+            self,
+            request,
+            AccessAttributes("preview", "templates"),
+        )
         cluster = self.cluster(request, body.get("cluster_id"))
         saves = body.get("name") is not None
         # `cluster_id` is where the objects are; the tenant is one of that cluster.
-        tenant = self.tenant_of_body(request, "create") if saves else None
-        objects = self._read_objects(request, cluster, body.get("objects"))
-        text, schema = extract(objects, _read_paths(body.get("parametrise")))
+        tenant = (
+            self.tenant_of_body(
+                request,
+                "create",
+            )
+            if saves
+            else None
+        )
+        objects = self._read_objects(
+            request,
+            cluster,
+            body.get("objects"),
+        )
+        text, schema = extract(
+            objects,
+            _read_paths(body.get("parametrise")),
+        )
         draft = {
             "version": body.get("version", services.FIRST_VERSION),
             "body": text,
@@ -173,38 +206,82 @@ class TemplateFromResources(TemplateView, ManifestView):
             answer |= {"template": represent_one(template), "id": template.pk}
         return answer
 
-    def _read_objects(self, request: Request, cluster: Cluster, items: object) -> list[Object]:
+    def _read_objects(
+        self,
+        request: Request,
+        cluster: Cluster,
+        items: object,
+    ) -> list[Object]:
         if not isinstance(items, list) or not items:
-            raise Invalid("objects must be a list of {kind, namespace, name}", field="objects")
+            raise Invalid(
+                "objects must be a list of {kind, namespace, name}",
+                field="objects",
+            )
         if len(items) > MAX_OBJECTS:
-            raise Invalid(f"objects has more than {MAX_OBJECTS} objects", field="objects")
+            raise Invalid(
+                f"objects has more than {MAX_OBJECTS} objects",
+                field="objects",
+            )
         places: list[tuple[Kind, str, str]] = []
         for number, item in enumerate(items):
-            places.append(self._read_place(request, cluster, item, f"objects[{number}]"))
+            places.append(
+                self._read_place(
+                    request,
+                    cluster,
+                    item,
+                    f"objects[{number}]",
+                )
+            )
         # Every right was asked for before the first object is read.
         objects: list[Object] = []
         for kind, namespace, name in dict.fromkeys(places):
-            raw = lists.get_object(cluster, kind, name, namespace=namespace)
+            raw = lists.get_object(
+                cluster,
+                kind,
+                name,
+                namespace=namespace,
+            )
             obj = orjson.loads(raw)
             objects.append({"apiVersion": kind.api_version, "kind": kind.name, **obj})
         return objects
 
     def _read_place(
-        self, request: Request, cluster: Cluster, item: object, field: str
+        self,
+        request: Request,
+        cluster: Cluster,
+        item: object,
+        field: str,
     ) -> tuple[Kind, str, str]:
         if not isinstance(item, dict):
             raise Invalid(f"{field} must be an object", field=field)
         for member in ("kind", "namespace", "name"):
             if not isinstance(item.get(member, ""), str):
-                raise Invalid(f"{field}.{member} must be a text", field=f"{field}.{member}")
-        kind = kind_in(cluster, item.get("kind", ""), field=f"{field}.kind")
+                raise Invalid(
+                    f"{field}.{member} must be a text",
+                    field=f"{field}.{member}",
+                )
+        kind = kind_in(
+            cluster,
+            item.get("kind", ""),
+            field=f"{field}.kind",
+        )
         namespace = item.get("namespace", "") if kind.namespaced else ""
         if kind.namespaced and not namespace:
-            raise Invalid(f"{field}.namespace is required", field=f"{field}.namespace")
+            raise Invalid(
+                f"{field}.namespace is required",
+                field=f"{field}.namespace",
+            )
         name = item.get("name", "")
         if not name:
-            raise Invalid(f"{field}.name is required", field=f"{field}.name")
-        scope = authorise(self, request, object_act("get", cluster, kind, namespace, name))
+            raise Invalid(
+                f"{field}.name is required",
+                field=f"{field}.name",
+            )
+        scope = authorise(
+            self,
+            request,
+            object_act("get", cluster, kind, namespace, name),
+        )
         if is_secret(kind) and not scope.reveals:
             raise Forbidden("you may not read the values of secrets here")
         return kind, namespace, name

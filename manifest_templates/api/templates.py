@@ -49,7 +49,11 @@ class TemplateList(TemplateView):
                 QueryParameter("category", TEXT),
                 QueryParameter("tag", TEXT),
                 QueryParameter("scope", SCOPE),
-                QueryParameter("search", TEXT, description="A part of the name or description."),
+                QueryParameter(
+                    "search",
+                    TEXT,
+                    description="A part of the name or description.",
+                ),
                 *PAGING,
             ),
             also_query=("keyword",),
@@ -67,7 +71,11 @@ class TemplateList(TemplateView):
                         TEXT,
                         with_title(
                             "TemplateVersionContent",
-                            record(required=("body",), version=TEXT, **VERSION_MEMBERS),
+                            record(
+                                required=("body",),
+                                version=TEXT,
+                                **VERSION_MEMBERS,
+                            ),
                         ),
                     ]
                 },
@@ -80,10 +88,21 @@ class TemplateList(TemplateView):
         """One page, by name."""
         rows = self.visible(request)
         page = page_request(request.query_params)
-        filters = {name: request.query_params.get(name, "") for name in FILTERS}
+        filters = {
+            name: request.query_params.get(
+                name,
+                "",
+            )
+            for name in FILTERS
+        }
         rows = services.filter_templates(rows, filters)
         selected = with_versions(rows)[page.offset : page.offset + page.size]
-        return Page(represent_all(selected), rows.count(), page.page, page.size)
+        return Page(
+            represent_all(selected),
+            rows.count(),
+            page.page,
+            page.size,
+        )
 
     def post(self, request: Request) -> Any:
         """The new template; Conflict when its scope has one of that name."""
@@ -92,7 +111,10 @@ class TemplateList(TemplateView):
         content = services.TemplateContent(
             services.parse_metadata(body), tenant, services.parse_first_version(body)
         )
-        template = services.create(content, by=request.user.get_username())
+        template = services.create(
+            content,
+            by=request.user.get_username(),
+        )
         note_change(request, template)
         return represent_one(template)
 
@@ -108,7 +130,10 @@ class TemplateDetail(TemplateView):
             body=record(required=(), **METADATA_MEMBERS),
             also_body=("scope", "tenant", "cluster_id"),
         ),
-        "delete": OperationSchema("Delete a template without deployments", OBJECT),
+        "delete": OperationSchema(
+            "Delete a template without deployments",
+            OBJECT,
+        ),
     }
 
     def get(self, request: Request, pk: str) -> Any:
@@ -147,7 +172,11 @@ class TemplateVersions(TemplateView):
         "post": OperationSchema(
             "Add a version, which never changes",
             VERSION,
-            body=record(required=("version", "body"), version=TEXT, **VERSION_MEMBERS),
+            body=record(
+                required=("version", "body"),
+                version=TEXT,
+                **VERSION_MEMBERS,
+            ),
         ),
     }
 
@@ -165,18 +194,32 @@ class TemplateVersions(TemplateView):
         template = self.find_to_change(request, "update", pk)
         content = services.parse_version(json_body(request))
         note_change(request, template, version=content.version)
-        row = services.add_version(template, content, by=request.user.get_username())
+        row = services.add_version(
+            template,
+            content,
+            by=request.user.get_username(),
+        )
         return services.represent_version(row)
 
 
 class TemplateVersionDetail(TemplateView):
     """GET /templates/{id}/versions/{version}."""
 
-    operations = {"get": OperationSchema("One version with its body and schema", VERSION)}
+    operations = {
+        "get": OperationSchema(
+            "One version with its body and schema",
+            VERSION,
+        )
+    }
 
     def get(self, request: Request, pk: str, version: str) -> Any:
         """The version; NotFound."""
-        return services.represent_version(services.find_version(self.find(request, pk), version))
+        return services.represent_version(
+            services.find_version(
+                self.find(request, pk),
+                version,
+            )
+        )
 
 
 class RenderTemplate(TemplateView):
@@ -185,7 +228,11 @@ class RenderTemplate(TemplateView):
     operations = {
         "post": OperationSchema(
             "The manifests that a template gives with values; nothing is sent to a cluster",
-            record(manifests=TEXT, missing=array(TEXT), unused=array(TEXT)),
+            record(
+                manifests=TEXT,
+                missing=array(TEXT),
+                unused=array(TEXT),
+            ),
             body=record(required=(), version=TEXT, values=OBJECT),
             answer_name="RenderedTemplate",
             body_name="ValuesOfTemplate",
@@ -195,7 +242,11 @@ class RenderTemplate(TemplateView):
     def post(self, request: Request, pk: str) -> Any:
         """{"manifests","missing","unused"}; Invalid with the path of a value that cannot be."""
         template = self.find(request, pk)
-        authorise(self, request, AccessAttributes("preview", "templates", name=template.name))
+        authorise(
+            self,
+            request,
+            AccessAttributes("preview", "templates", name=template.name),
+        )
         body = json_body(request)
         version = services.find_version(template, body.get("version"))
         rendering = render(version, body.get("values"))
