@@ -12,7 +12,7 @@ from clusters.kinds import KINDS, Kind
 from clusters.manifests import Object
 from clusters.models import Cluster
 from clusters.wire import PATCH_TYPES, Chunk
-from core.errors import DomainError, Invalid, NotFound
+from core.errors import ClusterUnavailable, DomainError, Invalid, NotFound
 from gateway.messages import Request, Response
 from gateway.request_info import RequestInfo
 from gateway.sessions import refusal_of
@@ -57,15 +57,19 @@ def refuse_protected(request: Request, cluster_id: int) -> Response | None:
 
 
 def _annotation(cluster: Cluster, request: Request) -> str:
+    """Why an object is protected, or ""; what cannot be read raises, and is not deleted."""
     info = request.info
     if not info.name:
         return _annotation_in_collection(cluster, request)
     try:
-        raw = registry.client(cluster).request("GET", info.path)
-        return annotation_protection(orjson.loads(raw))
-    except (DomainError, orjson.JSONDecodeError):
-        # What cannot be read cannot be deleted either; the cluster says why.
+        manifest = orjson.loads(registry.client(cluster).request("GET", info.path))
+    except NotFound:
         return ""
+    except orjson.JSONDecodeError:
+        manifest = None
+    if not isinstance(manifest, dict):
+        raise ClusterUnavailable(f"the cluster's answer for {info.name} is no object")
+    return annotation_protection(manifest)
 
 
 def _annotation_in_collection(cluster: Cluster, request: Request) -> str:

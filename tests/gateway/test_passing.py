@@ -15,6 +15,7 @@ from clusters.kinds import KINDS
 from clusters.models import Cluster
 from clusters.registry import check_name
 from core.errors import Invalid
+from simcluster.testing import RunningCluster
 from tests.gateway.running import RawServer, Running, eventually, new_token
 
 UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n"
@@ -427,6 +428,22 @@ def test_collections_with_a_protected_object_are_not_deleted(
     answers = [running.status(one, admin_token, method="DELETE") for one in selected]
     assert answers == [403, 403, 200]
     assert client.get(configmap, "shut", namespace="default")
+
+
+def test_what_cannot_be_looked_at_is_not_deleted(
+    running: Running, simulated: Cluster, apiserver: RunningCluster, admin_token: str
+) -> None:
+    configmap = KINDS["configmaps"]
+    client = registry.client(simulated)
+    client.create(configmap, {"metadata": {"name": "unread"}}, namespace="default")
+    path = "/kube/simulated/api/v1/namespaces/default/configmaps/unread"
+    for fault in ({"action": "status", "code": 500}, {"action": "garbage", "body": "[]"}):
+        apiserver.faults.add(path="configmaps/unread", method="GET", **fault)
+        assert running.status(path, admin_token, method="DELETE") >= 500
+        apiserver.faults.clear()
+    assert client.get(configmap, "unread", namespace="default")
+    assert running.status(path, admin_token, method="DELETE") == 200
+    assert running.status(path, admin_token, method="DELETE") == 404
 
 
 def test_nobody_may_call_a_cluster_fleet(transactional_db: None) -> None:
