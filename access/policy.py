@@ -160,6 +160,12 @@ PLANS = AccessRule(
     write=Right.MANAGE,
     write_level=ScopeLevel.EVERYTHING,
 )
+# Templates for all: used by everybody who has any right, made by admins of everything.
+TEMPLATES = AccessRule(
+    read_level=ScopeLevel.ANY,
+    write=Right.MANAGE,
+    write_level=ScopeLevel.EVERYTHING,
+)
 # Texts of many manifests: open to whoever may write anything in the cluster, since the objects in
 # them are asked for one by one.
 MANIFESTS = AccessRule(read_level=ScopeLevel.ANY, write_level=ScopeLevel.ANY)
@@ -223,13 +229,25 @@ RULES: Mapping[tuple[str, str], AccessRule] = {
     ("", "orders"): PLATFORM,
     ("", "plans"): PLANS,
     ("", "manifests"): MANIFESTS,
+    ("", "templates"): TEMPLATES,
+    # Those of a tenant, by rights in its namespace.
+    ("", "tenanttemplates"): ORDINARY,
     ("", "releases"): ORDINARY,
     ("", "storage"): STORE,
 }
 # Kinds that may be listed without naming a cluster: the answer is then narrowed to the clusters
 # that the caller may see.
 ACROSS_CLUSTERS = frozenset(
-    {"clusters", "operations", "tenants", "audit", "grants", "members", "plans"}
+    {
+        "clusters",
+        "operations",
+        "tenants",
+        "tenanttemplates",
+        "audit",
+        "grants",
+        "members",
+        "plans",
+    }
 )
 
 

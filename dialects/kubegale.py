@@ -18,6 +18,7 @@ from core.api.dialect import Dialect, Page
 from core.api.routes import catch_all
 from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, with_title
 from gateway.api import ClusterKubeconfig, FleetKubeconfig
+from manifest_templates import api as templates
 from operations.api import OperationViewSet
 from storage_api.api import history, multicluster, names, overview, restoration, watching
 from storage_api.api.inventory import StoreInventory
@@ -416,6 +417,24 @@ def _manifest_routes() -> Iterator[URLPattern]:
     yield _route("multicluster/compare", "multicluster-compare", CompareObject)
 
 
+def _template_routes() -> Iterator[URLPattern]:
+    """Templates of manifests."""
+    yield _route("templates", "templates-list", templates.TemplateList)
+    yield _route("templates/import", "templates-import", templates.ImportTemplate)
+    yield _route(
+        "templates/from-resources", "templates-from-resources", templates.TemplateFromResources
+    )
+    yield _route("templates/<str:pk>", "templates-detail", templates.TemplateDetail)
+    yield _route("templates/<str:pk>/versions", "templates-versions", templates.TemplateVersions)
+    yield _route(
+        "templates/<str:pk>/versions/<str:version>",
+        "templates-version",
+        templates.TemplateVersionDetail,
+    )
+    yield _route("templates/<str:pk>/render", "templates-render", templates.RenderTemplate)
+    yield _route("templates/<str:pk>/export", "templates-export", templates.ExportTemplate)
+
+
 def _operation_routes() -> Iterator[URLPattern]:
     """Operations."""
     yield _route(
@@ -549,6 +568,7 @@ def _access_routes() -> Iterator[URLPattern]:
 def _routes() -> Iterator[URLPattern]:
     yield from _cluster_routes()
     yield from _manifest_routes()
+    yield from _template_routes()
     yield from _release_routes()
     yield from _operation_routes()
     yield from _order_routes()

@@ -64,6 +64,7 @@ INSTALLED_APPS = [
     "access",
     "tenants",
     "billing",
+    "manifest_templates",
     "gateway",
     "console",
 ]

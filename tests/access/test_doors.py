@@ -82,6 +82,9 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     (READ, "GET", "kubegale:operations-*"),
     (READ, "POST", "kubegale:operations-stream"),
     (READ | NARROWED, "GET", "kubegale:clusters-list kubegale:multicluster-* kubegale:plans"),
+    (READ | NARROWED, "GET", "kubegale:templates-*"),
+    (READ | NARROWED, "POST", "kubegale:templates-render kubegale:templates-from-resources"),
+    (MANAGE, "*", "kubegale:templates-*"),
     (MANAGE | NARROWED, "GET", "kubegale:audit* kubegale:grants"),
     # What is the platform's.
     (

@@ -57,6 +57,10 @@ TABLE: list[tuple[set[str], str, str]] = [
     ),
     # A kubeconfig gives no more than its owner may do.
     (EVERYBODY, "POST", "kubegale:clusters-kubeconfig kubegale:kubeconfig"),
+    # Templates for all are used by everybody and made by admins; of a tenant see tests/manifest_templates.
+    (EVERYBODY, "POST", "kubegale:templates-render kubegale:templates-from-resources"),
+    (EVERYBODY, "GET", "kubegale:templates-*"),
+    (ADMIN, "*", "kubegale:templates-*"),
     # Which fields a kind of the cluster has is no secret to who is anything in it.
     (EVERYBODY, "GET", "kubegale:schemas"),
     (EVERYBODY, "GET", "kubegale:tenants walm:walm-tenants walm:walm-stats"),

@@ -14,7 +14,16 @@ from tests.console.conftest import Walker
 from workloads.models import Recording, RecordingChunk
 
 pytestmark = pytest.mark.django_db
-OURS = ("clusters", "operations", "access", "workloads", "storage_api", "tenants", "billing")
+OURS = (
+    "clusters",
+    "operations",
+    "access",
+    "workloads",
+    "storage_api",
+    "tenants",
+    "billing",
+    "manifest_templates",
+)
 
 
 def models() -> list[type[Model]]:

@@ -14,6 +14,7 @@ APPS = (
     "core",
     "dialects",
     "kubegale",
+    "manifest_templates",
     "operations",
     "storage_api",
     "tenants",
