@@ -16,6 +16,8 @@ from core import heartbeat
 from kubegale.observability import configure_logging, start_telemetry
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
+# A worker serves no addresses: Django's checks would load all of them, with every page.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 
 app = Celery("kubegale")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -36,6 +36,9 @@ DIALECTS: dict[str, Dialect] = {
     "/api/": kubegale.DIALECT,
 }
 
+# Here, as the settings leave it out: only who serves addresses needs the admin site's pages.
+admin.autodiscover()
+
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

@@ -57,6 +57,8 @@ def test_who_may_not_enter_is_told_so_and_not_sent_to_and_fro() -> None:
 def test_no_page_of_the_admin_site_runs_a_script_out_of_its_text(root: User) -> None:
     client = Client()
     client.force_login(root)
+    # The pages are registered with the first address that is asked for.
+    client.get("/admin/")
     paths = ["/admin/", "/admin/auth/user/", f"/admin/auth/user/{root.pk}/change/"]
     paths += [
         f"/admin/{model._meta.app_label}/{model._meta.model_name}/add/"

@@ -362,6 +362,9 @@ def test_the_admin_site_opens_for_nobody_without_its_own_permission(cluster: Clu
     grants.give(user=administrator, role=Role.ADMIN, cluster="prod")
     clerk = User.objects.create_user("clerk", is_staff=True)
     opened = []
+    # The pages are registered with the first address that is looked up.
+    assert reverse("admin:index")
+    assert admin_site.site._registry
     for user in (administrator, clerk):
         client = Client()
         client.force_login(user)

@@ -1,12 +1,32 @@
-"""Memory of a web process: it follows what is being answered, not what was."""
+"""Memory of processes: of the web it follows what is being answered, not what was."""
 
 import http.client
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from tests.storeserver import PREFIX, running_store
+
+# What a Celery worker and a collector load before their work, and which modules that makes.
+BACKGROUND = """
+import sys
+import django
+django.setup()
+from celery.fixups.django import DjangoWorkerFixup
+from kubegale.celery import app
+app.loader.import_default_modules()
+DjangoWorkerFixup(app).validate_models()
+from django.core.management import load_command_class
+command = load_command_class("storage_api", "collect")
+if command.requires_system_checks:
+    command.check()
+print(*sys.modules)
+"""
 
 DOCUMENT = f"{PREFIX}/k8s/dynamic/namespace_resources/clusters/c/namespaces/n/Pod/large"
 SIZE = 4 * 1024 * 1024
@@ -37,3 +57,17 @@ def test_large_answers_over_one_connection_leave_nothing_behind() -> None:
                 peak = max(peak, _resident_megabytes(store.pid))
         client.close()
     assert peak < MOST_MEGABYTES
+
+
+def test_background_processes_load_no_addresses_and_no_pages() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", BACKGROUND],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "kubegale.settings"},
+        cwd=settings.BASE_DIR,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    modules = set(answer.stdout.split())
+    assert {"workloads.tasks", "storage_api.collector.process"} <= modules
+    assert not modules & {"kubegale.urls", "clusters.admin", "console.navigation"}

@@ -19,6 +19,8 @@ class Command(BaseCommand):
         "Keep the store true to every registered cluster, until SIGTERM."
         " Several may run: they share the clusters by leases."
     )
+    # They would load every address and page, which a collector never serves.
+    requires_system_checks: tuple[str, ...] = ()
 
     def handle(self, *args: Any, **kwargs: Any) -> None:
         """Collect until SIGTERM or SIGINT."""
