@@ -544,8 +544,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
             optimized=False,
             autoescape=False,
             cache_size=0,
-            trim_blocks=True,
-            lstrip_blocks=True,
             keep_trailing_newline=True,
         )
         self._use_missing = use_missing

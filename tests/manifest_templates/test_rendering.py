@@ -183,6 +183,9 @@ host: {{ ingress.host | default("example.org") | upper }}
 {% for port in ports %}
 port-{{ loop.index }}: {{ port + 1 }}
 {% endfor %}
+inline: {% if ingress.enabled %}yes it is{% endif %}
+nested:
+  {% if ingress.enabled %}deep: 1{% endif %}
 secret: {{ password | b64encode }}
 all: {{ values.ports | length }}
 config: |
@@ -205,6 +208,8 @@ args:
             "host": "EXAMPLE.ORG",
             "port-1": 81,
             "port-2": 444,
+            "inline": "yes it is",
+            "nested": {"deep": 1},
             "secret": "w58=",
             "all": 2,
             "config": "server:\n  a:\n    b: 1\n  c:\n  - 1\n",
