@@ -90,6 +90,7 @@ PLURALS: dict[str, Text] = {
 # (address, title, key after g)
 SECTIONS: tuple[tuple[str, Text, str], ...] = (
     ("/search", _("Search"), "s"),
+    ("/templates", _("Templates"), "m"),
     ("/operations", _("Operations"), "p"),
     ("/history", _("History"), "h"),
     ("/tenants", _("Tenants"), "t"),

@@ -57,14 +57,15 @@ def field_changes(
         FieldChange(
             ".".join(change["path"]),
             change["op"],
-            _shorten(change.get("from")),
-            _shorten(change.get("to")),
+            short_text(change.get("from")),
+            short_text(change.get("to")),
         )
         for change in api_changes
     ]
 
 
-def _shorten(value: Any) -> str:
+def short_text(value: Any) -> str:
+    """A value as YAML of at most MAX_LENGTH characters, "" for None."""
     if value is None:
         return ""
     text = as_yaml(value).strip() if isinstance(value, dict | list) else str(value)
