@@ -78,6 +78,8 @@ VERBS: Mapping[str, Right] = {
     **_verbs(Right.WRITE, "evict drain cordon uncordon label annotate"),
     # … or work is started, repeated or confirmed that changes objects.
     **_verbs(Right.WRITE, "bulk cancel retry schedule check test confirm"),
+    # Templates: what they make in clusters. Each object is asked for besides.
+    **_verbs(Right.WRITE, "deploy upgrade undeploy"),
     # An ephemeral container (debug) and a forwarded port reach as far as a shell does.
     **_verbs(Right.TERMINAL, "terminal exec attach debug portforward"),
     # Shows the values of a Secret, which other reads mask.
@@ -233,6 +235,7 @@ RULES: Mapping[tuple[str, str], AccessRule] = {
     # Those of a tenant, by rights in its namespace.
     ("", "tenanttemplates"): ORDINARY,
     ("", "releases"): ORDINARY,
+    ("", "templatedeployments"): ORDINARY,
     ("", "storage"): STORE,
 }
 # Kinds that may be listed without naming a cluster: the answer is then narrowed to the clusters
@@ -247,6 +250,7 @@ ACROSS_CLUSTERS = frozenset(
         "grants",
         "members",
         "plans",
+        "templatedeployments",
     }
 )
 

@@ -16,6 +16,7 @@ SCENARIOS = {
     "gateway": "bench.gateway",
     "small": "bench.small",
     "files": "bench.files",
+    "manifests": "bench.manifests",
     "reads": "bench.reads",
     "capacity": "bench.capacity",
 }

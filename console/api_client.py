@@ -191,7 +191,8 @@ def _read_response(response: HttpResponseBase) -> ApiResult:
         response = response.render()
     content_type = str(response.get("Content-Type", ""))
     # Downloads, CSV and streamed answers have no envelope.
-    if response.streaming or not content_type.startswith("application/json"):
+    has_envelope = content_type.startswith("application/json") and not response.streaming
+    if not has_envelope or response.has_header("Content-Disposition"):
         _raise_for_status(response)
         content = b"" if response.streaming else response.content  # type: ignore[attr-defined]
         return ApiResult(content, dict(response.items()), response)

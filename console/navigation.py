@@ -92,6 +92,7 @@ SECTIONS: tuple[tuple[str, Text, str], ...] = (
     ("/search", _("Search"), "s"),
     ("/apply", _("Apply"), "y"),
     ("/compare", _("Compare"), "c"),
+    ("/templates", _("Templates"), "m"),
     ("/operations", _("Operations"), "p"),
     ("/history", _("History"), "h"),
     ("/tenants", _("Tenants"), "t"),

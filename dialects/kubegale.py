@@ -19,6 +19,11 @@ from core.api.routes import catch_all
 from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, with_title
 from gateway.api import ClusterKubeconfig, FleetKubeconfig
 from manifest_templates import api as templates
+from manifest_templates.api.deployments import (
+    DeploymentViewSet,
+    DeployTemplate,
+    TemplateDeployments,
+)
 from operations.api import OperationViewSet
 from storage_api.api import history, multicluster, names, overview, restoration, watching
 from storage_api.api.inventory import StoreInventory
@@ -417,6 +422,28 @@ def _manifest_routes() -> Iterator[URLPattern]:
     yield _route("multicluster/compare", "multicluster-compare", CompareObject)
 
 
+def _deployment_routes() -> Iterator[URLPattern]:
+    """What was made of templates."""
+    yield _route("templates/<str:pk>/deploy", "templates-deploy", DeployTemplate)
+    yield _route("templates/<str:pk>/deployments", "templates-deployments", TemplateDeployments)
+    yield _route(
+        "template-deployments", "template-deployments-list", DeploymentViewSet, {"get": "list"}
+    )
+    yield _route(
+        "template-deployments/<str:pk>",
+        "template-deployments-detail",
+        DeploymentViewSet,
+        {"get": "retrieve"},
+    )
+    for action in ("upgrade", "rollback", "undeploy"):
+        yield _route(
+            f"template-deployments/<str:pk>/{action}",
+            f"template-deployments-{action}",
+            DeploymentViewSet,
+            {"post": action},
+        )
+
+
 def _template_routes() -> Iterator[URLPattern]:
     """Templates of manifests."""
     yield _route("templates", "templates-list", templates.TemplateList)
@@ -568,6 +595,7 @@ def _access_routes() -> Iterator[URLPattern]:
 def _routes() -> Iterator[URLPattern]:
     yield from _cluster_routes()
     yield from _manifest_routes()
+    yield from _deployment_routes()
     yield from _template_routes()
     yield from _release_routes()
     yield from _operation_routes()

@@ -177,6 +177,8 @@ OPERATIONS: dict[str, dict[str, str]] = {
     },
     "bulk": {"run": "workloads.actions.bulk.run", "queue": "bulk"},
     "apply": {"run": "workloads.manifests.operation.run", "queue": "bulk"},
+    "template_deploy": {"run": "manifest_templates.runner.run", "queue": "bulk"},
+    "template_undeploy": {"run": "manifest_templates.runner.run", "queue": "bulk"},
     "drain": {"run": "workloads.actions.drain.run", "queue": "drain"},
     "file_digest": {"run": "workloads.files.operation.run_digest", "queue": "bulk"},
     "file_upload": {

@@ -133,7 +133,9 @@ class TemplateVersion(models.Model):
 class TemplateDeployment(models.Model):
     """What was made of a template under one name, on its targets.
 
-    `revision` is the number of the revision that the targets have or are being brought to.
+    `revision` is the number of the revision that the targets have or are being brought to,
+    `operation` the last action. `state` says what that action is for until its end: a row that is
+    deploying or undeploying while no operation runs has failed (`deployments.with_shown_state`).
     """
 
     class State(models.TextChoices):
@@ -162,6 +164,13 @@ class TemplateDeployment(models.Model):
         default=State.DEPLOYING,
     )
     revision = models.PositiveIntegerField(default=0)
+    operation = models.ForeignKey(
+        Operation,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
     created_by = models.CharField(max_length=150, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -174,7 +183,11 @@ class TemplateDeployment(models.Model):
 
 
 class DeploymentTarget(models.Model):
-    """A namespace of a cluster that a deployment goes to."""
+    """A namespace of a cluster that a deployment goes to.
+
+    `kinds` are those that any of its revisions had there, as the arguments of `Kind`: where objects
+    are looked for that a later revision does not have.
+    """
 
     deployment = models.ForeignKey(
         TemplateDeployment,
@@ -187,6 +200,7 @@ class DeploymentTarget(models.Model):
         related_name="+",
     )
     namespace = models.CharField(max_length=63)
+    kinds = models.JSONField(default=list, blank=True)
 
     class Meta:
         ordering = ["deployment_id", "id"]

@@ -43,6 +43,8 @@ KINDS = {
     "bulk": gettext_lazy("Bulk action"),
     "file_digest": gettext_lazy("Checksum of a file"),
     "file_upload": gettext_lazy("Upload of files"),
+    "template_deploy": gettext_lazy("Deployment of a template"),
+    "template_undeploy": gettext_lazy("Removal of a deployment"),
     "vkube_deploy": gettext_lazy("Deploy of an order"),
 }
 FINAL = frozenset({"succeeded", "failed", "cancelled", "interrupted"})

@@ -54,6 +54,18 @@ def authorise(view: DialectView, request: Request, act: AccessAttributes) -> Sco
     return scope
 
 
+def is_allowed(view: DialectView, request: Request, act: AccessAttributes) -> bool:
+    """Whether the caller may do this, e.g. to leave parts out of an answer.
+
+    Nothing of it goes to the audit trail.
+    """
+    try:
+        _scope(view, request, act)
+    except Forbidden:
+        return False
+    return True
+
+
 def visible_clusters(view: DialectView, request: Request) -> Collection[int] | None:
     """The ids of the clusters whose names the caller may read; None is every cluster.
 
@@ -84,6 +96,7 @@ __all__ = [
     "Scope",
     "StreamPolicy",
     "authorise",
+    "is_allowed",
     "stream_policy",
     "visible_clusters",
 ]

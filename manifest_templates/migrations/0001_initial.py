@@ -59,6 +59,7 @@ class Migration(migrations.Migration):
                 ('label', models.CharField(help_text='Value of the label kubegale.io/deployment of its objects.', max_length=63, unique=True)),
                 ('state', models.CharField(choices=[('deploying', 'Deploying'), ('deployed', 'Deployed'), ('failed', 'Failed'), ('undeploying', 'Undeploying'), ('undeployed', 'Undeployed')], default='deploying', max_length=16)),
                 ('revision', models.PositiveIntegerField(default=0)),
+                ('operation', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='operations.operation')),
                 ('created_by', models.CharField(blank=True, default='', max_length=150)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
@@ -73,6 +74,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('namespace', models.CharField(max_length=63)),
+                ('kinds', models.JSONField(blank=True, default=list)),
                 ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='clusters.cluster')),
                 ('deployment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='targets', to='manifest_templates.templatedeployment')),
             ],

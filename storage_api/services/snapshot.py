@@ -129,6 +129,33 @@ def get(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> Stor
     return StoredObject(_complete(document, omitted.encode()), coverage.age)
 
 
+_DOCUMENTS = """
+SELECT resource_type, namespace, resource_name, data::text FROM storage_resource
+WHERE cluster_id = %s AND (resource_type, namespace, resource_name) IN (
+  SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])
+)
+"""
+
+
+def read_sealed(
+    cluster: Cluster, keys: Sequence[tuple[str, str, str]]
+) -> dict[tuple[str, str, str], bytes]:
+    """The documents of (type, namespace, name) that the store has, by that key.
+
+    Values of Secrets are sealed. Only for comparing, never for an answer. Whether the copies are
+    fresh is for `sync.coverage` to say.
+    """
+    if not keys:
+        return {}
+    types, namespaces, names = (list(column) for column in zip(*keys, strict=True))
+    with connection.cursor() as cursor:
+        cursor.execute(_DOCUMENTS, [cluster.name, types, namespaces, names])
+        rows = cursor.fetchall()
+    return {
+        (stored_as, namespace, name): text.encode() for stored_as, namespace, name, text in rows
+    }
+
+
 # Members are passed on as they stand: no number and no text changes.
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 

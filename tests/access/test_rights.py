@@ -57,6 +57,8 @@ TABLE: list[tuple[set[str], str, str]] = [
     ),
     # A kubeconfig gives no more than its owner may do.
     (EVERYBODY, "POST", "kubegale:clusters-kubeconfig kubegale:kubeconfig"),
+    # Which objects a template makes is asked next.
+    (EVERYBODY - {"viewer"}, "POST", "kubegale:templates-deploy"),
     # Templates for all are used by everybody and made by admins; of a tenant see tests/manifest_templates.
     (EVERYBODY, "POST", "kubegale:templates-render kubegale:templates-from-resources"),
     (EVERYBODY, "GET", "kubegale:templates-*"),

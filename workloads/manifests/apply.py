@@ -1,9 +1,9 @@
 """Server-side apply of many objects to one cluster, in order, with pruning."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -14,10 +14,11 @@ from clusters.lists import list_all
 from clusters.manifest_text import Document, has_same_content
 from clusters.manifests import Object
 from clusters.models import Cluster
-from core.errors import DomainError, Forbidden, Invalid, NamespaceNotFound, NotFound
+from core.errors import Conflict, DomainError, Forbidden, Invalid, NamespaceNotFound, NotFound
 from workloads.actions.protection import protection_reason
 from workloads.manifests.documents import (
     CRD,
+    NAMESPACE,
     Manifest,
     PlannedObject,
     new_namespaces,
@@ -31,6 +32,8 @@ from workloads.objects import lists, writes
 from workloads.objects.object_ref import ObjectRef
 
 FIELD_MANAGER = "kubegale"
+# The label that marks the objects of a template's deployment, with a value of its own each.
+DEPLOYMENT_LABEL = "kubegale.io/deployment"
 # How long a CustomResourceDefinition may take until its kind is served.
 ESTABLISH_SECONDS = 30.0
 POLL_SECONDS = 0.2
@@ -43,7 +46,8 @@ class ApplyOptions:
     """How to apply.
 
     `unbounded` is the caller's right to give rights (`writes.create_object`). Only with
-    `prune_confirmed` are protected objects pruned.
+    `prune_confirmed` are protected objects pruned. `deployment` is the label's value of the
+    deployment whose objects these are: objects of another one are left alone.
     """
 
     dry_run: bool = False
@@ -53,6 +57,11 @@ class ApplyOptions:
     prune_selector: str = ""
     prune_confirmed: bool = False
     unbounded: bool = False
+    deployment: str = ""
+
+
+# A kind, and the namespace ("" for cluster-wide kinds) in which it is looked for.
+Place: TypeAlias = tuple[Kind, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +104,29 @@ def apply_objects(
     planned: Sequence[PlannedObject],
     options: ApplyOptions,
     *,
+    places: Iterable[Place] = (),
+    hidden: Sequence[str] = (),
     beat: Callable[[], None] = lambda: None,
 ) -> Iterator[ApplyResult]:
     """Apply the objects one after the other; a result for each, then for each pruned object.
 
     An object without a place in the cluster fails by itself. After another failure nothing more is
-    sent, unless `stop_at_failure` is False, and nothing is pruned. `beat` is called before each
-    object and may raise.
+    sent, unless `stop_at_failure` is False, and nothing is pruned. `places` are looked at by
+    pruning besides those of the text. Texts of `hidden` are masked in messages. `beat` is called
+    before each object and may raise.
     """
     ordered = in_apply_order(planned)
-    run = _ApplyRun(cluster, options, ordered)
+    run = _ApplyRun(cluster, options, ordered, hidden)
     for item in ordered:
         beat()
         yield run.apply(item)
     if options.prune_selector and not run.failures:
-        for stale in prunable(cluster, ordered, options.prune_selector):
+        for stale in prunable(
+            cluster,
+            ordered,
+            options.prune_selector,
+            places,
+        ):
             beat()
             yield _prune(cluster, stale, options)
 
@@ -118,9 +135,14 @@ class _ApplyRun:
     """What objects of one call need to know of each other."""
 
     def __init__(
-        self, cluster: Cluster, options: ApplyOptions, planned: Sequence[PlannedObject]
+        self,
+        cluster: Cluster,
+        options: ApplyOptions,
+        planned: Sequence[PlannedObject],
+        hidden: Sequence[str],
     ) -> None:
         self.failures = 0
+        self._hidden = hidden
         self._cluster = cluster
         self._options = options
         self._stopped = False
@@ -130,24 +152,82 @@ class _ApplyRun:
         if item.kind is None:
             self.failures += 1
             error = item.error or NotFound("the object has no kind")
-            return ApplyResult(item, "failed", error.message, error)
+            return ApplyResult(
+                item,
+                "failed",
+                error.message,
+                error,
+            )
         if self._stopped:
             return ApplyResult(item, "skipped", NOT_SENT)
         try:
             return self._send(item, item.kind)
         except DomainError as error:
-            if self._options.dry_run and stands_on_new(item, error, self._new_namespaces):
+            if self._options.dry_run and stands_on_new(
+                item,
+                error,
+                self._new_namespaces,
+            ):
                 return ApplyResult(item, "created", NOT_CHECKED)
             self.failures += 1
             self._stopped = self._options.stop_at_failure
-            return ApplyResult(item, "failed", without_values(error.message, item.obj), error)
+            message = without_values(
+                error.message,
+                item.obj,
+                self._hidden,
+            )
+            return ApplyResult(item, "failed", message, error)
 
     def _send(self, item: PlannedObject, kind: Kind) -> ApplyResult:
-        before = lists.peek(self._cluster, kind, item.name, namespace=item.namespace)
-        after = send_apply(self._cluster, item, self._options, dry_run=self._options.dry_run)
+        before = lists.peek(
+            self._cluster,
+            kind,
+            item.name,
+            namespace=item.namespace,
+        )
+        if self._options.deployment and before is not None:
+            item = _check_owner(
+                item,
+                before,
+                self._options.deployment,
+            )
+        after = send_apply(
+            self._cluster,
+            item,
+            self._options,
+            dry_run=self._options.dry_run,
+        )
         if kind == CRD and not self._options.dry_run:
             wait_until_established(registry.client(self._cluster), item.name)
-        return ApplyResult(item, action_of(before, after), before=before, after=after)
+        return ApplyResult(
+            item,
+            action_of(before, after),
+            before=before,
+            after=after,
+        )
+
+
+def deployment_of(obj: Mapping[str, Any]) -> str:
+    """The value of DEPLOYMENT_LABEL that an object carries, "" for none."""
+    metadata = obj.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, dict) else None
+    return str(labels.get(DEPLOYMENT_LABEL) or "") if isinstance(labels, dict) else ""
+
+
+def _check_owner(item: PlannedObject, before: bytes, deployment: str) -> PlannedObject:
+    """The object to send over one that is there; Conflict when it is another deployment's."""
+    owner = deployment_of(orjson.loads(before))
+    if owner not in ("", deployment):
+        raise Conflict(
+            f"{item.kind_name} {item.name} belongs to another deployment ({owner})",
+            reason="OtherDeployment",
+        )
+    if owner or item.kind != NAMESPACE:
+        return item
+    # A namespace that was there before stays unmarked: undeploying would delete all that is in it.
+    metadata = item.obj["metadata"]
+    labels = {name: value for name, value in metadata["labels"].items() if name != DEPLOYMENT_LABEL}
+    return replace(item, obj={**item.obj, "metadata": {**metadata, "labels": labels}})
 
 
 def action_of(before: bytes | None, after: bytes) -> str:
@@ -255,20 +335,28 @@ class StaleObject:
         return str(self.item["metadata"]["name"])
 
 
-def pruned_places(planned: Sequence[PlannedObject]) -> dict[tuple[Kind, str], None]:
-    """(kind, namespace) of every place that pruning looks at: where the text has objects."""
+def pruned_places(
+    planned: Sequence[PlannedObject], more: Iterable[Place] = ()
+) -> dict[Place, None]:
+    """(kind, namespace) of every place that pruning looks at: where the text has objects.
+
+    `more` places come after those.
+    """
     namespaces = {item.namespace for item in planned if item.kind and item.kind.namespaced}
-    places: dict[tuple[Kind, str], None] = {}
+    places: dict[Place, None] = {}
     for item in planned:
         if item.kind is None:
             continue
         for namespace in sorted(namespaces) if item.kind.namespaced else [""]:
             places[item.kind, namespace] = None
-    return places
+    return places | dict.fromkeys(more)
 
 
 def prunable(
-    cluster: Cluster, planned: Sequence[PlannedObject], selector: str
+    cluster: Cluster,
+    planned: Sequence[PlannedObject],
+    selector: str,
+    places: Iterable[Place] = (),
 ) -> list[StaleObject]:
     """The objects that match the selector but are not in the text, last applied kinds first.
 
@@ -278,8 +366,8 @@ def prunable(
     current = {(item.kind, item.namespace, item.name) for item in planned}
     client = registry.client(cluster)
     stale = []
-    for kind, namespace in pruned_places(planned):
-        for item in list_all(client, kind, namespace, labelSelector=selector):
+    for kind, namespace in pruned_places(planned, places):
+        for item in _labelled(client, kind, namespace, selector):
             candidate = StaleObject(kind, {"kind": kind.name, **item})
             is_gone = (kind, candidate.namespace, candidate.name) not in current
             if is_gone and not is_generated(candidate.item):
@@ -288,14 +376,37 @@ def prunable(
     return stale[::-1]
 
 
+def _labelled(client: ClusterClient, kind: Kind, namespace: str, selector: str) -> Iterable[Object]:
+    try:
+        return list_all(
+            client,
+            kind,
+            namespace,
+            labelSelector=selector,
+        )
+    except NotFound:
+        # A custom kind that the cluster no longer serves has no objects.
+        return []
+
+
 def _prune(cluster: Cluster, stale: StaleObject, options: ApplyOptions) -> ApplyResult:
     planned = _as_planned(stale)
-    ref = ObjectRef(cluster, stale.kind, stale.namespace, stale.name)
+    ref = ObjectRef(
+        cluster,
+        stale.kind,
+        stale.namespace,
+        stale.name,
+    )
     reason = "" if options.prune_confirmed else protection_reason(ref, stale.item)
     if reason:
         # Deleting a protected object was not confirmed.
         error = Forbidden(f"{stale.kind.name} {stale.name} {reason}: delete it by itself")
-        return ApplyResult(planned, "failed", error.message, error)
+        return ApplyResult(
+            planned,
+            "failed",
+            error.message,
+            error,
+        )
     try:
         registry.client(cluster).delete(
             stale.kind,
@@ -304,16 +415,39 @@ def _prune(cluster: Cluster, stale: StaleObject, options: ApplyOptions) -> Apply
             options=_delete_options(stale, dry_run=options.dry_run),
         )
     except NotFound:
-        return ApplyResult(planned, "pruned", "deleted already")
+        return ApplyResult(
+            planned,
+            "pruned",
+            "deleted already",
+        )
     except DomainError as error:
-        return ApplyResult(planned, "failed", error.message, error)
-    return ApplyResult(planned, "pruned", before=orjson.dumps(stale.item))
+        return ApplyResult(
+            planned,
+            "failed",
+            error.message,
+            error,
+        )
+    return ApplyResult(
+        planned,
+        "pruned",
+        before=orjson.dumps(stale.item),
+    )
 
 
 def _as_planned(stale: StaleObject) -> PlannedObject:
     """A pruned object stands in no document: its index is -1."""
-    source = Manifest(-1, Document("", 0, None, stale.item), stale.item)
-    return PlannedObject(source, stale.item, stale.kind, stale.namespace, stale.name)
+    source = Manifest(
+        -1,
+        Document("", 0, None, stale.item),
+        stale.item,
+    )
+    return PlannedObject(
+        source,
+        stale.item,
+        stale.kind,
+        stale.namespace,
+        stale.name,
+    )
 
 
 def _delete_options(stale: StaleObject, *, dry_run: bool) -> dict[str, Any]:

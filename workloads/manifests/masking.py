@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from clusters.manifests import MASK, Object
@@ -46,20 +46,45 @@ def _masked(secret: Object, changed: set[str], side: str) -> Object:
     return mask_secret(secret, dict.fromkeys(changed, f"{MASK} {side}"))
 
 
-def without_values(message: str, obj: Object) -> str:
-    """A message about a manifest without the values of the Secret that the manifest is."""
-    if not is_secret_object(obj):
-        return message
+def mask_texts(value: Any, hidden: Iterable[str]) -> Any:
+    """A JSON value without the `hidden` texts, and their base64, inside its texts."""
+    spellings = sorted(set(_spellings(hidden)), key=len, reverse=True)
+    return _mask_in(value, spellings) if spellings else value
+
+
+def _mask_in(value: Any, spellings: Sequence[str]) -> Any:
+    if isinstance(value, str):
+        return _replace_all(value, spellings)
+    if isinstance(value, list):
+        return [_mask_in(item, spellings) for item in value]
+    if isinstance(value, dict):
+        return {
+            _replace_all(key, spellings): _mask_in(item, spellings) for key, item in value.items()
+        }
+    return value
+
+
+def _replace_all(text: str, spellings: Sequence[str]) -> str:
+    for spelling in spellings:
+        text = text.replace(spelling, MASK)
+    return text
+
+
+def without_values(message: str, obj: Object, hidden: Iterable[str] = ()) -> str:
+    """A message about a manifest without the values of the Secret that the manifest is.
+
+    `hidden` texts are masked whatever the manifest is.
+    """
+    values = [*hidden]
+    if is_secret_object(obj):
+        values += [str(value) for value in _values(obj).values()]
     # The longest first: one value may be part of another.
-    for value in sorted(set(_spellings(obj)), key=len, reverse=True):
-        message = message.replace(value, MASK)
-    return message
+    return _replace_all(message, sorted(set(_spellings(values)), key=len, reverse=True))
 
 
-def _spellings(secret: Object) -> Iterator[str]:
-    """Each value as it stands in the manifest, and in the other of plain text and base64."""
-    for value in _values(secret).values():
-        text = str(value)
+def _spellings(values: Iterable[str]) -> Iterator[str]:
+    """Each value as it is, and in the other of plain text and base64."""
+    for text in values:
         spellings = [text, base64.b64encode(text.encode()).decode()]
         try:
             spellings.append(base64.b64decode(text, validate=True).decode())

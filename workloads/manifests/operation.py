@@ -26,7 +26,7 @@ from operations import lifecycle
 from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
 from operations.models import Operation, OperationStep
 from workloads.actions import rollouts
-from workloads.manifests.apply import ApplyOptions, ApplyResult, apply_objects
+from workloads.manifests.apply import ApplyOptions, ApplyResult, Place, apply_objects
 from workloads.manifests.documents import PlannedObject, plan, read_manifests
 
 KIND = "apply"
@@ -36,12 +36,35 @@ MAX_MESSAGE = 4000
 
 @dataclass(frozen=True, slots=True)
 class ApplyTarget:
-    """A cluster, the namespace for objects that name none, and a merge patch over each object."""
+    """A cluster, the namespace for objects that name none, and a merge patch over each object.
+
+    `places` are looked at by pruning besides those of the text. A target with a reason to `skip`
+    is only named by the operation.
+    """
 
     cluster: Cluster
     namespace: str = ""
     patch: Mapping[str, Any] = field(default_factory=dict)
     unbounded: bool = False
+    places: Sequence[Place] = ()
+    skip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyPurpose:
+    """For what a text is applied: the operation's kind, what it acts on, its `exclusive` key.
+
+    `hidden` are texts that messages never show.
+    """
+
+    kind: str = KIND
+    resource: str = ""
+    name: str = ""
+    exclusive: str = ""
+    hidden: Sequence[str] = field(default=(), repr=False)
+
+
+PLAIN = ApplyPurpose()
 
 
 def create(
@@ -51,24 +74,32 @@ def create(
     *,
     wait: bool,
     requested_by: str,
+    purpose: ApplyPurpose = PLAIN,
 ) -> Operation:
-    """A pending operation with a step for each target, in their order."""
-    single = targets[0] if len(targets) == 1 else None
+    """A pending operation with a step for each target, in their order; an empty text only prunes.
+
+    Conflict as `lifecycle.create` raises it.
+    """
+    single = targets[0] if len(targets) == 1 and not targets[0].skip else None
     parameters = {
         "content": crypto.encrypt(text),
+        "hidden": crypto.encrypt(orjson.dumps(list(purpose.hidden)).decode()),
         "options": {**asdict(options), "unbounded": False},
         "wait": wait,
     }
     # No worker may see the operation without its steps: it would be finished at once.
     with transaction.atomic():
         row = lifecycle.create(
-            KIND,
+            purpose.kind,
             OperationTarget(
                 single.cluster if single else None,
-                namespace=single.namespace if single else "",
+                purpose.resource,
+                single.namespace if single else "",
+                purpose.name,
             ),
             requested_by=requested_by,
             parameters=parameters,
+            exclusive=purpose.exclusive,
         )
         lifecycle.plan(row, [_step(place, target) for place, target in enumerate(targets)])
     return row
@@ -81,13 +112,21 @@ def _step(place: int, target: ApplyTarget) -> Step:
     return Step(
         str(place),
         name,
+        OperationStep.State.SKIPPED if target.skip else OperationStep.State.PENDING,
+        target.skip,
         data={
             "cluster": target.cluster.pk,
             "namespace": target.namespace,
             "patch": crypto.encrypt(orjson.dumps(dict(target.patch)).decode()),
             "unbounded": target.unbounded,
+            "places": [[*_kind_data(kind), namespace] for kind, namespace in target.places],
         },
     )
+
+
+def _kind_data(kind: Kind) -> list[Any]:
+    """The kind as JSON, for `Kind(*…)`."""
+    return [kind.name, kind.plural, kind.group, kind.version, kind.namespaced]
 
 
 def run(operation: Operation) -> RequeueAfter | Result:
@@ -101,7 +140,11 @@ def run(operation: Operation) -> RequeueAfter | Result:
     for step in lifecycle.steps(operation, *OperationStep.OPEN):
         lifecycle.heartbeat(operation)
         if options["stop_at_failure"] and _has_failed(operation):
-            lifecycle.move(step, "skipped", "not applied: a target before it failed")
+            lifecycle.move(
+                step,
+                "skipped",
+                "not applied: a target before it failed",
+            )
             continue
         again = _run_target(operation, step)
         if again is not None:
@@ -134,36 +177,74 @@ def _apply_target(operation: Operation, step: OperationStep) -> None:
     parameters = operation.parameters
     cluster = registry.find(step.data["cluster"])
     patch = orjson.loads(crypto.decrypt(step.data["patch"]))
-    manifests = read_manifests(crypto.decrypt(parameters["content"]))
-    planned = plan(cluster, manifests, namespace=step.data["namespace"], patch=patch)
+    content = crypto.decrypt(parameters["content"])
+    manifests = read_manifests(content) if content else []
+    planned = plan(
+        cluster,
+        manifests,
+        namespace=step.data["namespace"],
+        patch=patch,
+    )
     options = ApplyOptions(**{**parameters["options"], "unbounded": step.data["unbounded"]})
     results = []
     for result in apply_objects(
-        cluster, planned, options, beat=lambda: lifecycle.heartbeat(operation)
+        cluster,
+        planned,
+        options,
+        places=[(Kind(*data), namespace) for *data, namespace in step.data.get("places", [])],
+        hidden=orjson.loads(crypto.decrypt(parameters["hidden"])) if "hidden" in parameters else (),
+        beat=lambda: lifecycle.heartbeat(operation),
     ):
         if isinstance(result.error, ClusterUnavailable):
             # The whole target is tried again: what was applied stays unchanged then.
             raise result.error
         results.append(result)
-        lifecycle.move(step, "running", f"{len(results)} of {len(planned)} objects")
+        lifecycle.move(
+            step,
+            "running",
+            _progress_sentence(len(results), len(planned)),
+        )
     rows = [result.summary() for result in results]
     failed = [row for row in rows if row["action"] == "failed"]
     if failed:
         sentences = "; ".join(f"{row['kind']} {row['name']}: {row['msg']}" for row in failed)
-        lifecycle.move(step, "failed", sentences[:MAX_MESSAGE], documents=rows)
+        lifecycle.move(
+            step,
+            "failed",
+            sentences[:MAX_MESSAGE],
+            documents=rows,
+        )
     elif parameters["wait"] and not options.dry_run:
         pending = _to_wait_for(results)
-        lifecycle.move(step, "running", "waiting", documents=rows, pending=pending)
+        lifecycle.move(
+            step,
+            "running",
+            "waiting",
+            documents=rows,
+            pending=pending,
+        )
     else:
-        lifecycle.move(step, "succeeded", _count_actions(rows), documents=rows)
+        lifecycle.move(
+            step,
+            "succeeded",
+            _count_actions(rows),
+            documents=rows,
+        )
+
+
+def _progress_sentence(done: int, planned: int) -> str:
+    """How far a target is; what is pruned comes after the planned objects."""
+    if done > planned:
+        return f"{done - planned} objects pruned"
+    return f"{done} of {planned} objects"
 
 
 def _count_actions(rows: Sequence[Mapping[str, Any]]) -> str:
-    """`2 created, 1 unchanged`."""
+    """`2 created, 1 unchanged`; `no objects` for none."""
     counts: dict[str, int] = {}
     for row in rows:
         counts[row["action"]] = counts.get(row["action"], 0) + 1
-    return ", ".join(f"{count} {action}" for action, count in counts.items())
+    return ", ".join(f"{count} {action}" for action, count in counts.items()) or "no objects"
 
 
 # --- waiting --------------------------------------------------------------------------------------
@@ -199,7 +280,11 @@ def _wait(operation: Operation, step: OperationStep) -> RequeueAfter | None:
             pending.append(address)
             sentences.append(f"{address['name']}: {sentence}")
     if not pending:
-        lifecycle.move(step, "succeeded", _count_actions(step.data["documents"]))
+        lifecycle.move(
+            step,
+            "succeeded",
+            _count_actions(step.data["documents"]),
+        )
         return None
     message = "; ".join(sentences)[:MAX_MESSAGE]
     now = timezone.now()
@@ -207,9 +292,19 @@ def _wait(operation: Operation, step: OperationStep) -> RequeueAfter | None:
     moved_at = step.data.get("moved_at") if step.message == message else None
     deadline = timedelta(seconds=settings.ROLLOUT_DEADLINE_SECONDS)
     if moved_at and now - datetime.fromisoformat(moved_at) > deadline:
-        lifecycle.move(step, "failed", f"no progress: {message}"[:MAX_MESSAGE])
+        lifecycle.move(
+            step,
+            "failed",
+            f"no progress: {message}"[:MAX_MESSAGE],
+        )
         return None
-    lifecycle.move(step, "running", message, pending=pending, moved_at=moved_at or now.isoformat())
+    lifecycle.move(
+        step,
+        "running",
+        message,
+        pending=pending,
+        moved_at=moved_at or now.isoformat(),
+    )
     return RequeueAfter(settings.ROLLOUT_POLL_SECONDS)
 
 
@@ -217,13 +312,23 @@ def _pending_sentence(client: ClusterClient, address: Mapping[str, Any]) -> str:
     """What the object is waiting for, "" when it is ready; Rejected when it never will be."""
     kind = Kind(*address["kind"])
     try:
-        item = orjson.loads(client.get(kind, address["name"], namespace=address["namespace"]))
+        item = orjson.loads(
+            client.get(
+                kind,
+                address["name"],
+                namespace=address["namespace"],
+            )
+        )
     except NotFound:
         raise NotFound(
             f"{kind.name} {address['name']} was deleted meanwhile", reason="Deleted"
         ) from None
     if kind.plural != "jobs":
-        status = rollouts.status_of(item, kind.plural, generation=address["generation"])
+        status = rollouts.status_of(
+            item,
+            kind.plural,
+            generation=address["generation"],
+        )
         return "" if status.finished else status.message
     conditions = {
         condition["type"]: condition
@@ -245,7 +350,12 @@ def _retry_later(
     except ClusterUnavailable:
         lifecycle.move(step, "failed", error.message)
         return None
-    lifecycle.move(step, "running", error.message, away_since=since)
+    lifecycle.move(
+        step,
+        "running",
+        error.message,
+        away_since=since,
+    )
     return RequeueAfter(settings.DRAIN_RETRY_SECONDS)
 
 

@@ -19,7 +19,12 @@ from clusters.schema_check import schema_problems
 from core.errors import Conflict, DomainError, NotFound
 from workloads.manifests.apply import ApplyOptions, action_of, send_apply
 from workloads.manifests.documents import PlannedObject, new_namespaces, stands_on_new
-from workloads.manifests.masking import is_secret_object, mask_values, without_values
+from workloads.manifests.masking import (
+    is_secret_object,
+    mask_texts,
+    mask_values,
+    without_values,
+)
 from workloads.manifests.order import in_apply_order
 from workloads.objects import lists
 from workloads.objects.schemas import read_schema
@@ -155,15 +160,34 @@ def _compare(
         # The API server cannot say how it would store this before the text itself is applied.
         after = orjson.dumps(item.obj)
     action = "error" if refusal else ACTIONS[action_of(before, after)]
-    old = comparable_object(orjson.loads(before)) if before else None
-    new: Object | None = comparable_object(orjson.loads(after))
-    if is_secret_object(item.obj) and not reveals:
-        old, new = mask_values(old, new)
-    name = f"{item.kind.plural}/{item.name}"
     return {
         **_row(item, action, error=refusal),
-        "diff": unified_diff(old, new, name),
-        "changes": changes(old or {}, new),
+        **show_change(item, before, after, reveals=reveals),
+    }
+
+
+def show_change(
+    item: PlannedObject,
+    before: bytes | None,
+    after: bytes | None,
+    *,
+    reveals: bool,
+    hidden: Sequence[str] = (),
+) -> dict[str, Any]:
+    """{"diff","changes"} of an object's JSON before and after; None is an object that is not there.
+
+    Values of a Secret are masked unless `reveals`, `hidden` texts always.
+    """
+    old = comparable_object(orjson.loads(before)) if before else None
+    new = comparable_object(orjson.loads(after)) if after else None
+    if is_secret_object(item.obj) and not reveals:
+        old, new = mask_values(old, new)
+    old = mask_texts(old, hidden)
+    new = mask_texts(new, hidden)
+    kind = item.kind.plural if item.kind else item.kind_name
+    return {
+        "diff": unified_diff(old, new, f"{kind}/{item.name}"),
+        "changes": changes(old or {}, new or {}),
     }
 
 

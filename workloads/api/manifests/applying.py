@@ -3,11 +3,10 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from rest_framework.request import Request
 
-from clusters.models import Cluster
 from core.api.audit import AuditEvent
 from core.api.auth import authorise
 from core.api.confirmation import ConfirmationRequest, require_confirmation
@@ -45,6 +44,7 @@ from workloads.manifests.apply import (
     pruned_places,
 )
 from workloads.manifests.documents import (
+    Manifest,
     PlannedObject,
     content_text,
     plan,
@@ -81,6 +81,10 @@ APPLY_ANSWER = schema(
 )
 
 
+# A target, and its objects with their lines for the audit trail.
+AdmittedTarget: TypeAlias = tuple[ApplyTarget, list[AuthorisedObject]]
+
+
 class ApplyView(ManifestView):
     """What applying a text and copying an object share."""
 
@@ -96,30 +100,7 @@ class ApplyView(ManifestView):
         """Apply at once to a single target, else as an operation."""
         manifests = read_manifests(text)
         require_readable(manifests)
-        if len(manifests) * len(targets) > MAX_WRITES:
-            raise Invalid(
-                f"more than {MAX_WRITES} objects over all targets; apply them in parts",
-                field="targets",
-            )
-        allowed: list[tuple[ApplyTarget, list[AuthorisedObject]]] = []
-        for target in targets:
-            planned = plan(
-                target.cluster, manifests, namespace=target.namespace, patch=target.patch
-            )
-            rows = self.authorise_objects(request, target.cluster, planned, "apply")
-            if options.prune_selector:
-                self._authorise_pruning(request, target.cluster, planned)
-            allowed.append((replace(target, unbounded=may_give_any_right(rows)), rows))
-        if options.prune_selector:
-            # Read before anything is sent, so that a selector that is none changes nothing.
-            stale = [
-                (target, item)
-                for target, rows in allowed
-                for item in _prunable(target.cluster, rows, options.prune_selector)
-            ]
-            if not options.dry_run:
-                self._confirm_pruning(request, stale, options)
-                options = replace(options, prune_confirmed=True)
+        allowed, options = self.admit(request, manifests, targets, options)
         details: dict[str, Any] = {"dry_run": True} if options.dry_run else {}
         if len(targets) == 1 and not wait:
             return self._apply_now(*allowed[0], options, details)
@@ -132,9 +113,55 @@ class ApplyView(ManifestView):
         )
         for _target, rows in allowed:
             for item in rows:
-                _annotate(item.event, details={**details, "operation_id": row.pk})
+                annotate(item.event, details={**details, "operation_id": row.pk})
         tasks.enqueue(row)
         return {"operation_id": row.pk}
+
+    def admit(
+        self,
+        request: Request,
+        manifests: Sequence[Manifest],
+        targets: Sequence[ApplyTarget],
+        options: ApplyOptions,
+        *,
+        action: str = "prune",
+        subject: tuple[str, str] = ("objects", ""),
+    ) -> tuple[list[AdmittedTarget], ApplyOptions]:
+        """Each target with its objects, once every right was asked, and pruning was confirmed.
+
+        `action` and `subject` (kind, name) say what a confirmation is about; the selector is the
+        name of none. ClusterUnavailable where a cluster's objects to prune cannot be read.
+        """
+        if len(manifests) * len(targets) > MAX_WRITES:
+            raise Invalid(
+                f"more than {MAX_WRITES} objects over all targets; apply them in parts",
+                field="targets",
+            )
+        allowed: list[AdmittedTarget] = []
+        for target in targets:
+            planned = plan(
+                target.cluster, manifests, namespace=target.namespace, patch=target.patch
+            )
+            rows = self.authorise_objects(request, target.cluster, planned, "apply")
+            if options.prune_selector:
+                self._authorise_pruning(request, target, planned)
+            # Without objects nothing is written, so no right to give rights is handed on.
+            unbounded = bool(rows) and may_give_any_right(rows)
+            allowed.append((replace(target, unbounded=unbounded), rows))
+        if options.prune_selector:
+            # Read before anything is sent, so that a selector that is none changes nothing.
+            stale = [
+                (target, item)
+                for target, rows in allowed
+                for item in _prunable(target, rows, options.prune_selector)
+            ]
+            if not options.dry_run:
+                kind, name = subject
+                guarded = _pruning_request(stale, action, kind, name or options.prune_selector)
+                if guarded is not None:
+                    require_confirmation(request, guarded)
+                options = replace(options, prune_confirmed=True)
+        return allowed, options
 
     def _apply_now(
         self,
@@ -148,11 +175,11 @@ class ApplyView(ManifestView):
         documents = []
         for result in apply_objects(target.cluster, [row.planned for row in rows], options):
             event = events.get(result.planned.manifest.index)
-            _annotate(event, details={**details, "action": result.action})
+            annotate(event, details={**details, "action": result.action})
             if result.error is not None:
-                _annotate(event, error=result.error)
+                annotate(event, error=result.error)
             if result.after is not None and not options.dry_run:
-                _annotate(event, before=result.before, after=result.after)
+                annotate(event, before=result.before, after=result.after)
             documents.append({**result.summary(), "code": self._code(result)})
         return {"documents": sorted(documents, key=_document_place)}
 
@@ -164,52 +191,50 @@ class ApplyView(ManifestView):
         return int(body["code"]) if isinstance(body, dict) else -1
 
     def _authorise_pruning(
-        self, request: Request, cluster: Cluster, planned: Sequence[PlannedObject]
+        self, request: Request, target: ApplyTarget, planned: Sequence[PlannedObject]
     ) -> None:
-        for kind, namespace in pruned_places(planned):
-            authorise(self, request, object_act("list", cluster, kind, namespace))
-            authorise(self, request, object_act("delete", cluster, kind, namespace))
+        for kind, namespace in pruned_places(planned, target.places):
+            authorise(self, request, object_act("list", target.cluster, kind, namespace))
+            authorise(self, request, object_act("delete", target.cluster, kind, namespace))
 
-    def _confirm_pruning(
-        self,
-        request: Request,
-        stale: Sequence[tuple[ApplyTarget, StaleObject]],
-        options: ApplyOptions,
-    ) -> None:
-        """ConfirmationRequired as for any deletion of exactly these objects."""
-        names: list[str] = []
-        uids: list[str] = []
-        reasons: list[str] = []
-        for target, item in stale:
-            ref = ObjectRef(target.cluster, item.kind, item.namespace, item.name)
-            names.append(f"{item.kind.plural}/{item.name}")
-            uids.append(str(item.item["metadata"]["uid"]))
-            reasons.append(protection.protection_reason(ref, item.item))
-        if not names:
-            return
-        guarded = ConfirmationRequest(
-            "prune",
-            "objects",
-            options.prune_selector,
-            stale[0][0].namespace,
-            # The confirmation is void when the selector matches other objects by then.
-            identity=hashlib.sha256("".join(sorted(uids)).encode()).hexdigest(),
-            protected=next(filter(None, reasons), ""),
-            impact=lambda: {"children": len(names), "warnings": names[:20]},
-        )
-        require_confirmation(request, guarded)
+
+def _pruning_request(
+    stale: Sequence[tuple[ApplyTarget, StaleObject]], action: str, kind: str, name: str
+) -> ConfirmationRequest | None:
+    """The deletion of exactly these objects, to be confirmed; None without objects."""
+    if not stale:
+        return None
+    names: list[str] = []
+    uids: list[str] = []
+    reasons: list[str] = []
+    for target, item in stale:
+        ref = ObjectRef(target.cluster, item.kind, item.namespace, item.name)
+        names.append(f"{item.kind.plural}/{item.name}")
+        uids.append(str(item.item["metadata"]["uid"]))
+        reasons.append(protection.protection_reason(ref, item.item))
+    return ConfirmationRequest(
+        action,
+        kind,
+        name,
+        stale[0][0].namespace,
+        # The confirmation is void when the selector matches other objects by then.
+        identity=hashlib.sha256("".join(sorted(uids)).encode()).hexdigest(),
+        protected=next(filter(None, reasons), ""),
+        impact=lambda: {"children": len(names), "warnings": names[:20]},
+    )
 
 
 def _prunable(
-    cluster: Cluster, rows: Sequence[AuthorisedObject], selector: str
+    target: ApplyTarget, rows: Sequence[AuthorisedObject], selector: str
 ) -> list[StaleObject]:
+    planned = [row.planned for row in rows]
     try:
-        return prunable(cluster, [row.planned for row in rows], selector)
+        return prunable(target.cluster, planned, selector, target.places)
     except DomainError as error:
         raise bad_selector(error, "prune_selector") from None
 
 
-def _annotate(
+def annotate(
     event: AuditEvent | None, *, details: Mapping[str, Any] | None = None, **facts: Any
 ) -> None:
     """Add facts to the line of one object; the latest line may be another's."""
