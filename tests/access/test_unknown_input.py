@@ -1,6 +1,7 @@
 """What a call does not understand is refused where it would change, limit or select something: every route of every dialect."""
 
 import json
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from access.policy import Role
 from access.sign_in import pair_for
 from clusters.models import Cluster
 from core.api.schema import OperationSchema
+from manifest_templates.models import Template, TemplateDeployment
 from operations import lifecycle
 from operations.lifecycle import OperationTarget
 from tests.access import routes
@@ -39,6 +41,10 @@ def walked(vkube: Any, cluster: Cluster) -> list[tuple[routes.Route, Client]]:
     operation = lifecycle.create(
         "bulk", OperationTarget(cluster, "pods", routes.SPACE), requested_by="root", parameters={}
     )
+    deployment = TemplateDeployment.objects.create(
+        name="x", template=Template.objects.all()[0], label="x"
+    )
+    deployment.targets.create(cluster=cluster, namespace=routes.SPACE)
     headers = {
         "Authorization": f"Bearer {pair_for(root).token}",
         "secret": Buyer().secret or "",
@@ -48,13 +54,14 @@ def walked(vkube: Any, cluster: Cluster) -> list[tuple[routes.Route, Client]]:
         "kubegale:grants-detail": {"pk": str(grant.pk)},
         "kubegale:operations-cancel": {"pk": str(operation.pk)},
         "kubegale:operations-stream": {"name": str(operation.pk)},
+        "kubegale:template-deployments-*": {"pk": str(deployment.pk)},
     }
     names = {route.address: route for route in routes.walk(arguments)}
     found = []
     for route in names.values():
         if route.name.partition(":")[0] in FREE:
             continue
-        exact = special.get(route.name)
+        exact = next((special[name] for name in special if fnmatch(route.name, name)), None)
         if exact:
             (route,) = [
                 one for one in routes.walk({**arguments, **exact}) if one.name == route.name
