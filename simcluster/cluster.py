@@ -21,6 +21,7 @@ class Settings:
     """How a cluster is set up."""
 
     nodes: int = 3
+    pods_per_node: int = 110
     time_scale: float = 1.0
     kubelet: bool = True
     controllers: bool = True
@@ -68,7 +69,7 @@ class Cluster:
         if snapshot is not None:
             self._restore(snapshot)
             return
-        bootstrap(self.registry, self.settings.nodes)
+        bootstrap(self.registry, self.settings.nodes, self.settings.pods_per_node)
         if self.settings.demo:
             demo.fill(self.registry)
 

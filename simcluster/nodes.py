@@ -55,8 +55,8 @@ def address(node: Object) -> str:
     )
 
 
-def node(number: int) -> Object:
-    """A worker: 8 cores, 32 GiB, 110 pods."""
+def node(number: int, pods: int) -> Object:
+    """A worker: 8 cores, 32 GiB, at most so many pods."""
     name = f"node-{number:02d}"
     now = clock.timestamp()
     labels = {
@@ -75,7 +75,7 @@ def node(number: int) -> Object:
         "cpu": "8",
         "ephemeral-storage": "101430960Ki",
         "memory": "32Gi",
-        "pods": "110",
+        "pods": str(pods),
     }
     return {
         "kind": "Node",
@@ -152,8 +152,8 @@ def _condition(kind: str, status: str, reason: str, message: str, now: str) -> O
     }
 
 
-def bootstrap(registry: Registry, count: int) -> None:
-    """Fill a new cluster: system namespaces, nodes, a storage class, the default roles."""
+def bootstrap(registry: Registry, count: int, pods: int) -> None:
+    """Fill a new cluster: system namespaces, nodes of so many pods each, default roles."""
     # The simulator's own objects need no check of unknown fields at each start.
     options = WriteOptions("kube-apiserver", validation="Ignore")
     table = registry.table
@@ -165,7 +165,7 @@ def bootstrap(registry: Registry, count: int) -> None:
         )
     kubelet = WriteOptions("kubelet", validation="Ignore")
     for number in range(count):
-        registry.create(table.of_storage("nodes"), "", node(number), kubelet)
+        registry.create(table.of_storage("nodes"), "", node(number, pods), kubelet)
     marks = {"storageclass.kubernetes.io/is-default-class": "true"}
     _make(
         registry,

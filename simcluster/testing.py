@@ -192,6 +192,7 @@ def _write_namespace(cluster: Cluster, body: Object) -> None:
 def running_cluster(
     *,
     nodes: int = 3,
+    pods_per_node: int = 110,
     time_scale: float = 20.0,
     kubelet: bool = True,
     controllers: bool = True,
@@ -208,6 +209,7 @@ def running_cluster(
     Controllers run `time_scale` times as fast as in life."""
     settings = Settings(
         nodes=nodes,
+        pods_per_node=pods_per_node,
         time_scale=time_scale,
         kubelet=kubelet,
         controllers=controllers,

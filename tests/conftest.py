@@ -60,7 +60,8 @@ def quick_passwords() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def apiserver_process() -> Iterator[RunningCluster]:
     """One simulated Kubernetes API server for the whole run; tests take `apiserver`."""
-    with running_cluster() as server:
+    # Tests leave their pods behind.
+    with running_cluster(pods_per_node=2000) as server:
         yield server
 
 

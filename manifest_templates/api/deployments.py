@@ -346,7 +346,7 @@ class DeployTemplate(TemplateView, DeploymentView):
                 dry_run=BOOLEAN,
                 wait=BOOLEAN,
             ),
-            answer_name="DeploymentAnswer",
+            answer_name="TemplateDeploymentAnswer",
             body_name="TemplateToDeploy",
         )
     }
@@ -477,7 +477,7 @@ class DeploymentViewSet(ViewSetMixin, DeploymentView):
                 wait=BOOLEAN,
                 prune=BOOLEAN,
             ),
-            answer_name="DeploymentAnswer",
+            answer_name="TemplateDeploymentAnswer",
             body_name="DeploymentUpgrade",
         ),
         "rollback": OperationSchema(
@@ -490,7 +490,7 @@ class DeploymentViewSet(ViewSetMixin, DeploymentView):
                 dry_run=BOOLEAN,
                 wait=BOOLEAN,
             ),
-            answer_name="DeploymentAnswer",
+            answer_name="TemplateDeploymentAnswer",
             body_name="DeploymentRollback",
         ),
         "undeploy": OperationSchema(
@@ -498,7 +498,7 @@ class DeploymentViewSet(ViewSetMixin, DeploymentView):
             ANSWER,
             guarded=True,
             body=schema(required=(), dry_run=BOOLEAN),
-            answer_name="DeploymentAnswer",
+            answer_name="TemplateDeploymentAnswer",
             body_name="DeploymentRemoval",
         ),
     }
