@@ -41,9 +41,8 @@ def walked(vkube: Any, cluster: Cluster) -> list[tuple[routes.Route, Client]]:
     operation = lifecycle.create(
         "bulk", OperationTarget(cluster, "pods", routes.SPACE), requested_by="root", parameters={}
     )
-    deployment = TemplateDeployment.objects.create(
-        name="x", template=Template.objects.all()[0], label="x"
-    )
+    template = Template.objects.all()[0]
+    deployment = TemplateDeployment.objects.create(name="x", template=template, label="x")
     deployment.targets.create(cluster=cluster, namespace=routes.SPACE)
     headers = {
         "Authorization": f"Bearer {pair_for(root).token}",
@@ -55,6 +54,7 @@ def walked(vkube: Any, cluster: Cluster) -> list[tuple[routes.Route, Client]]:
         "kubegale:operations-cancel": {"pk": str(operation.pk)},
         "kubegale:operations-stream": {"name": str(operation.pk)},
         "kubegale:template-deployments-*": {"pk": str(deployment.pk)},
+        "kubegale:templates-*": {"pk": str(template.pk)},
     }
     names = {route.address: route for route in routes.walk(arguments)}
     found = []
