@@ -1,6 +1,6 @@
 """One object over several clusters, each beside the first that has it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,16 @@ def compare(
     the values of Secrets are shown; without, or with only one of two, keys alone are compared.
     """
     answers = _read_everywhere(clusters, kind, name, namespace)
+    return compare_answers(clusters, answers, reveals=reveals)
+
+
+def compare_answers(
+    clusters: Sequence[Cluster],
+    answers: Mapping[int, Object | str | None],
+    *,
+    reveals: Sequence[bool],
+) -> dict[str, Any]:
+    """As `compare`, of what the clusters have answered: an object, None, or why it is not known."""
     base: tuple[Cluster, Object, bool] | None = None
     rows = []
     for cluster, reveal in zip(clusters, reveals, strict=True):
