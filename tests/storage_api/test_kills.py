@@ -31,15 +31,23 @@ def crash(address: str) -> None:
     The server ends all sessions and recovers from its log, as after a loss of power.
     """
 
-    def victim(database: Any) -> Any:
+    def kill_session(database: Any) -> bool:
         with database.cursor() as cursor:
             cursor.execute(
                 "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
                 " AND pid <> pg_backend_pid() LIMIT 1"
             )
-            return cursor.fetchone()
+            row = cursor.fetchone()
+        if row is None:
+            return False
+        try:
+            os.kill(row[0], signal.SIGKILL)
+        except ProcessLookupError:
+            # It has ended by itself meanwhile.
+            return False
+        return True
 
-    os.kill(eventually(lambda: ask(address, victim), seconds=60)[0], signal.SIGKILL)
+    eventually(lambda: ask(address, kill_session), seconds=60)
 
 
 def ask(address: str, read: Callable[[Any], Any]) -> Any:
