@@ -147,7 +147,10 @@ class ApplyView(ManifestView):
                 self._authorise_pruning(request, target, planned)
             # Without objects nothing is written, so no right to give rights is handed on.
             unbounded = bool(rows) and may_give_any_right(rows)
-            allowed.append((replace(target, unbounded=unbounded), rows))
+            namespaces = {item.namespace for item in planned if item.kind is not None}
+            namespaces |= {namespace for _kind, namespace in target.places}
+            target = replace(target, unbounded=unbounded, namespaces=sorted(namespaces))
+            allowed.append((target, rows))
         if options.prune_selector:
             # Read before anything is sent, so that a selector that is none changes nothing.
             stale = [
