@@ -22,7 +22,7 @@ def authorise(request: Request, act: AccessAttributes) -> Scope:
     token = request.auth if isinstance(request.auth, ApiToken) else None
     scope = authorization.decide(grants.effective_grants(request.user), token, act)
     authority.record_allowed_act(
-        request._request, lambda: lasting_credential(request), act.as_data()
+        request._request, lambda: lasting_credential(request), act.without_name().as_data()
     )
     return scope
 
@@ -40,7 +40,7 @@ def authorise_open(request: Request, act: AccessAttributes) -> Scope:
     reveals = _reveals_secrets(request, act) if request.user.pk else True
     impersonation.set_current(lambda: identities.identity_of(request.user))
     authority.record_allowed_act(
-        request._request, lambda: lasting_credential(request), act.as_data()
+        request._request, lambda: lasting_credential(request), act.without_name().as_data()
     )
     return Scope(reveals=reveals)
 
