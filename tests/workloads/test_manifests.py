@@ -14,6 +14,7 @@ from operations.models import Operation
 from simcluster.testing import RunningCluster
 from tests.access.conftest import Person, person
 from tests.caller import Caller
+from tests.documented_requests import Page
 from tests.turning import finish, step_states
 from tests.workloads.conftest import template
 from workloads.manifests import comparison
@@ -605,3 +606,7 @@ def test_a_comparison_is_no_oracle_for_values_of_secrets(reveals: list[bool], ch
     answers = {pk: {**secret, "data": {"key": f"dmFsdW{pk}"}} for pk in (1, 2)}
     answer = comparison.compare_answers(clusters, answers, reveals=reveals)
     assert len(answer["clusters"][1]["changes"]) == changed
+
+
+def test_the_requests_of_the_documentation_run(admin: Caller, cluster: Cluster, space: str) -> None:
+    assert Page("manifests.md", cluster, space).run(admin) == 7
