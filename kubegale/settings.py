@@ -64,6 +64,7 @@ INSTALLED_APPS = [
     "access",
     "tenants",
     "billing",
+    "alerts",
     "gateway",
     "console",
 ]
