@@ -15,12 +15,12 @@ from alerts.models import Alert
 # One statement for any number of alerts: a burst of a thousand marks its group once.
 _MARK_DUE = """
 INSERT INTO alerts_notificationgroup
-  (rule_id, group_key, labels, channel_id, due_at, content_hash, sequence)
+  (rule_id, group_key, labels, channel_id, due_at, told, sequence)
 SELECT DISTINCT ON (a.rule_id, a.group_key, rc.channel_id)
   a.rule_id, a.group_key,
   (SELECT coalesce(jsonb_object_agg(g.name, a.labels -> g.name), '{}')
    FROM jsonb_array_elements_text(r.group_by) AS g(name) WHERE a.labels ? g.name),
-  rc.channel_id, %s, '', 0
+  rc.channel_id, %s, '[]', 0
 FROM alerts_alert a
 JOIN alerts_rule r ON r.id = a.rule_id
 JOIN alerts_rule_channels rc ON rc.rule_id = a.rule_id

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 
 from alerts.models.rules import Rule
+from core import outbox
 from core.crypto import EncryptedTextField
 
 
@@ -39,6 +40,12 @@ class Channel(models.Model):
         related_name="alert_channels",
     )
     enabled = models.BooleanField(default=True)
+    paced_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="How far its attempts are ahead of the rate that it may have.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -71,11 +78,10 @@ class NotificationGroup(models.Model):
     )
     due_at = models.DateTimeField(null=True, blank=True)
     notified_at = models.DateTimeField(null=True, blank=True)
-    content_hash = models.CharField(
-        max_length=64,
+    told = models.JSONField(
+        default=list,
         blank=True,
-        default="",
-        help_text="Of the alerts that the last notification held, and their states.",
+        help_text="Ids of the alerts that the channel was told of as firing, and not as resolved.",
     )
     sequence = models.PositiveIntegerField(
         default=0,
@@ -105,13 +111,6 @@ class NotificationGroup(models.Model):
 class Delivery(models.Model):
     """One notification on its way to one channel."""
 
-    class State(models.TextChoices):
-        """Pending, delivered, or abandoned."""
-
-        PENDING = "pending"
-        DELIVERED = "delivered"
-        FAILED = "failed"
-
     channel = models.ForeignKey(
         Channel,
         on_delete=models.CASCADE,
@@ -129,8 +128,8 @@ class Delivery(models.Model):
     payload = EncryptedTextField(help_text="The exact text that is signed and sent.")
     state = models.CharField(
         max_length=10,
-        choices=State.choices,
-        default=State.PENDING,
+        choices=outbox.State.choices,
+        default=outbox.State.PENDING,
     )
     attempts = models.PositiveIntegerField(default=0)
     status = models.PositiveIntegerField(
@@ -138,9 +137,20 @@ class Delivery(models.Model):
         blank=True,
         help_text="The HTTP status of the last attempt.",
     )
-    error = models.CharField(max_length=500, blank=True, default="")
+    answer = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        help_text="What went wrong in the last attempt, or that it was delivered.",
+    )
+    log = models.JSONField(
+        default=list,
+        blank=True,
+        help_text='Each attempt: {"at", "status", "error"}.',
+    )
+    is_test = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
-    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -148,7 +158,7 @@ class Delivery(models.Model):
         verbose_name_plural = "deliveries"
         indexes = [
             models.Index(
-                fields=["next_attempt_at"],
+                fields=["due_at"],
                 condition=models.Q(state="pending"),
                 name="alert_delivery_due",
             )

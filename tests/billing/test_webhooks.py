@@ -15,9 +15,9 @@ from django.core.management import CommandError
 from django.db import connection
 from pytest_django import Settings
 
-from billing import clock
 from billing.models import Delivery, Webhook
 from billing.tasks import deliver_webhooks
+from core import clock
 
 pytestmark = pytest.mark.django_db
 Run = Callable[..., Any]

@@ -13,9 +13,11 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, parse_url
 
+from clusters.address_policy import check_host
 from clusters.guarded_pools import pool_classes
 from clusters.network_causes import network_cause
-from core.errors import DomainError
+from core import standard_webhooks
+from core.errors import DomainError, Invalid
 
 MAX_ANSWER = 1 << 20
 
@@ -112,3 +114,72 @@ class Outbound:
             if time.monotonic() > deadline:
                 raise OutboundError("it cannot be reached: no answer in time")
         return b"".join(parts)
+
+
+def check_url(url: str, policy: str, *, field: str) -> None:
+    """Invalid, naming `field`, for an address that cannot be called.
+
+    It must be http(s), without credentials, and no literal address that the policy refuses. A name
+    is checked when it is connected to.
+    """
+    parts = Outbound.parse(url)
+    if parts is None:
+        raise Invalid(
+            "the address must be http:// or https:// with a host and without credentials",
+            field=field,
+        )
+    try:
+        check_host(parts.host or "", policy)
+    except Invalid as error:
+        raise Invalid(error.message, **{**error.details, "field": field}) from None
+
+
+def post(
+    url: str,
+    body: bytes,
+    *,
+    policy: str,
+    timeout: float,
+    headers: Mapping[str, str],
+) -> OutboundResponse:
+    """The answer to a POST of JSON, with any status; OutboundError when there is none in time."""
+    with Outbound(policy=policy, timeout=timeout) as outbound:
+        return outbound.request(
+            "POST",
+            url,
+            headers={
+                "Content-Type": "application/json",
+                "User-Agent": "kubegale-webhooks",
+                **headers,
+            },
+            body=body,
+        )
+
+
+def post_signed(
+    url: str,
+    body: bytes,
+    *,
+    key: str,
+    delivery: str,
+    policy: str,
+    timeout: float,
+) -> str:
+    """Post a delivery, signed: "" when it was accepted, else the problem in a few words."""
+    headers = standard_webhooks.signed_headers(
+        key,
+        delivery=delivery,
+        timestamp=int(time.time()),
+        payload=body,
+    )
+    try:
+        answer = post(
+            url,
+            body,
+            policy=policy,
+            timeout=timeout,
+            headers=headers,
+        )
+    except OutboundError as error:
+        return str(error)[:200]
+    return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"
