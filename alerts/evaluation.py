@@ -7,7 +7,7 @@ before its turn. Only a new or changed rule looks at everything, once.
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -161,7 +161,9 @@ def _look_at_all(rule: Rule, condition: ObjectCondition, turn: Turn) -> list[mat
     if rule.source == Rule.Source.EVENT:
         since = turn.now - timedelta(seconds=condition.window)
         return matching.event_matches(rule, condition, turn.fleet, turn.now, since)
-    return matching.scan(rule, condition, turn.fleet, turn.now, settings.ALERT_LIMIT_PER_RULE)
+    matches = matching.scan(rule, condition, turn.fleet, turn.now, settings.ALERT_LIMIT_PER_RULE)
+    # A new rule begins to count its `for` now, as Prometheus does.
+    return [replace(match, since=turn.now) for match in matches]
 
 
 class _attempt:  # read as a word of `with`

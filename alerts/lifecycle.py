@@ -6,7 +6,6 @@ that are not resolved decides when two try to raise the same one.
 
 import hashlib
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,15 +13,13 @@ from typing import Any
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from alerts.annotations import render
 from alerts.handover import mark_groups_due
 from alerts.matching import Match
 from alerts.models import Alert, Rule
 from core.errors import NotFound
 
 State = Alert.State
-# {{ $labels.name }}, {{ $value }} as Prometheus writes them, and nothing else of its templates.
-_PLACEHOLDER = re.compile(r"\{\{\s*\$?\.?(?:labels?|Labels)\.([A-Za-z_][\w]*)\s*\}\}")
-_VALUE = re.compile(r"\{\{\s*\$?\.?[vV]alue\s*(?:\|[^}]*)?\}\}")
 
 
 def labels_of(rule: Rule, match: Match) -> dict[str, str]:
@@ -31,11 +28,9 @@ def labels_of(rule: Rule, match: Match) -> dict[str, str]:
     return {**match.labels, **own, "alertname": rule.name, "severity": rule.severity}
 
 
-def render(text: str, labels: Mapping[str, str], value: float | None) -> str:
-    """A template of a label or annotation with labels and value put in."""
-    text = _PLACEHOLDER.sub(lambda found: labels.get(found[1], ""), text)
-    shown = "" if value is None else f"{value:g}"
-    return _VALUE.sub(shown, text)
+def annotations_of(rule: Rule, labels: Mapping[str, str], value: float | None) -> dict[str, str]:
+    """The annotations of an alert, with its labels and value put in."""
+    return {name: render(text, labels, value) for name, text in rule.annotations.items()}
 
 
 def fingerprint(rule: int | None, labels: Mapping[str, str]) -> str:
@@ -106,9 +101,6 @@ def _raise(
         since = min(match.since, now)
         due = since + timedelta(seconds=rule.for_seconds)
         fires = due <= now
-        annotations = {
-            name: render(text, labels, match.value) for name, text in rule.annotations.items()
-        }
         rows.append(
             Alert(
                 rule=rule,
@@ -117,7 +109,7 @@ def _raise(
                 state=State.FIRING if fires else State.PENDING,
                 severity=rule.severity,
                 labels=labels,
-                annotations=annotations,
+                annotations=annotations_of(rule, labels, match.value),
                 value=match.value,
                 cluster_id=match.cluster,
                 kind=match.kind,

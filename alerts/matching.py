@@ -81,7 +81,7 @@ WITH k AS (
 SELECT r.cluster_id, r.namespace, r.resource_name, r.change_time, {hits} FROM r
 """)
 _SCAN = sql.SQL("""
-SELECT r.cluster_id, r.namespace, r.resource_name FROM storage_resource r
+SELECT r.cluster_id, r.namespace, r.resource_name, r.change_time FROM storage_resource r
 WHERE {clusters} AND r.type_key = {type_key} AND r.resource_type = {type} AND {where}
 LIMIT %s
 """)
@@ -169,15 +169,18 @@ def subject_of(type_name: str, key: Key) -> str:
 def scan(
     rule: Rule, condition: ObjectCondition, fleet: Fleet, now: datetime, limit: int
 ) -> list[Match]:
-    """Everything that the rule matches now, of at most `limit` objects."""
+    """Everything that the rule matches now, of at most `limit` objects.
+
+    Each since its object last changed: it may have begun before, but not later.
+    """
     if condition.count:
         return count_groups(rule, condition, fleet, now)
     clause = rule_clause(rule, condition, fleet)
     statement = _for_type(_SCAN, rule, condition, fleet, clause)
     rows = _rows(statement, [*clause.params, limit])
     return [
-        object_match(condition, fleet, (cluster, namespace, name), now)
-        for cluster, namespace, name in rows
+        object_match(condition, fleet, (cluster, namespace, name), min(now, changed))
+        for cluster, namespace, name, changed in rows
         if cluster in fleet.ids
     ]
 

@@ -10,7 +10,7 @@ from django.db.models import Q
 from psycopg2 import sql
 
 from access import grants, policy
-from access.policy import EffectiveGrant
+from access.policy import EffectiveGrant, Right
 from alerts.models import Rule
 from clusters import registry
 from clusters.kinds import Kind
@@ -36,16 +36,25 @@ class Fleet:
     names: Mapping[int, str]
     ids: Mapping[str, int]
     stale: frozenset[int] = frozenset()
+    # Those that decide for each caller by their own rules: the store may know more than a user may.
+    impersonated: frozenset[int] = frozenset()
     _grants: dict[int, list[EffectiveGrant]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, stale: frozenset[int] = frozenset()) -> "Fleet":
         """The clusters that are registered now."""
         stored = dict(ClusterSync.objects.values_list("cluster_id", "stored_as"))
-        names = {
-            pk: stored.get(pk) or name for pk, name in registry.clusters().values_list("id", "name")
-        }
-        return cls(names, {name: pk for pk, name in names.items()}, stale)
+        rows = list(registry.clusters().values_list("id", "name", "impersonate"))
+        names = {pk: stored.get(pk) or name for pk, name, _ in rows}
+        impersonated = frozenset(pk for pk, _, impersonates in rows if impersonates)
+        return cls(names, {name: pk for pk, name in names.items()}, stale, impersonated)
+
+    def is_admin(self, owner: AbstractUser) -> bool:
+        """Whether the user may do everything everywhere."""
+        return any(
+            grant.cluster is None and grant.namespace is None and Right.MANAGE in grant.rights
+            for grant in self.grants_of(owner)
+        )
 
     def grants_of(self, owner: AbstractUser) -> list[EffectiveGrant]:
         """What a user may do, without grants on namespaces that were made again since."""
@@ -91,11 +100,14 @@ def reach(rule: Rule, fleet: Fleet, kind: Kind | None) -> dict[int, Namespaces] 
     clusters, namespaces = scope_of(rule)
     if kind is None or not kind.namespaced:
         namespaces = None
-    if visible.clusters is None and clusters is None and namespaces is None:
+    hidden: frozenset[int] = frozenset()
+    if kind is not None and fleet.impersonated and not fleet.is_admin(rule.owner):
+        hidden = fleet.impersonated
+    if visible.clusters is None and clusters is None and namespaces is None and not hidden:
         return None
     reached: dict[int, Namespaces] = {}
     for pk in fleet.names:
-        if clusters is not None and pk not in clusters:
+        if pk in hidden or (clusters is not None and pk not in clusters):
             continue
         if visible.clusters is None:
             reached[pk] = namespaces
