@@ -8,6 +8,8 @@ from django.urls import URLPattern, path
 from django.utils.translation import get_language
 
 from access import api as access
+from alerts.api.alerts import AlertViewSet, SilenceDetail, Silences
+from alerts.api.rules import Presets, RuleTest, RuleViewSet
 from billing.api import sales
 from billing.api.orders import OrderViewSet
 from clusters.api import ClusterViewSet
@@ -396,6 +398,37 @@ def _cluster_routes() -> Iterator[URLPattern]:
     )
 
 
+def _alert_routes() -> Iterator[URLPattern]:
+    """Rules, what they raised, silences."""
+    yield _route("alerts/presets", "alerts-presets", Presets)
+    yield _route("alerts/rules/test", "alerts-rules-test", RuleTest)
+    yield _route(
+        "alerts/rules",
+        "alerts-rules-list",
+        RuleViewSet,
+        {"get": "list", "post": "create"},
+    )
+    yield _route(
+        "alerts/rules/<segment:pk>",
+        "alerts-rules-detail",
+        RuleViewSet,
+        {"get": "retrieve", "put": "update", "delete": "destroy"},
+    )
+    for verb in ("enable", "disable"):
+        yield _route(
+            f"alerts/rules/<segment:pk>/{verb}",
+            f"alerts-rules-{verb}",
+            RuleViewSet,
+            {"post": verb},
+        )
+    yield _route("alerts/silences", "alerts-silences", Silences)
+    yield _route("alerts/silences/<segment:pk>", "alerts-silences-detail", SilenceDetail)
+    yield _route("alerts/history", "alerts-history", AlertViewSet, {"get": "history"})
+    yield _route("alerts", "alerts-list", AlertViewSet, {"get": "list"})
+    yield _route("alerts/<int:pk>", "alerts-detail", AlertViewSet, {"get": "retrieve"})
+    yield _route("alerts/<int:pk>/ack", "alerts-ack", AlertViewSet, {"post": "ack"})
+
+
 def _release_routes() -> Iterator[URLPattern]:
     """Helm releases, read only."""
     yield _route("releases", "releases-list", ReleaseViewSet, {"get": "list"})
@@ -549,6 +582,7 @@ def _access_routes() -> Iterator[URLPattern]:
 def _routes() -> Iterator[URLPattern]:
     yield from _cluster_routes()
     yield from _manifest_routes()
+    yield from _alert_routes()
     yield from _release_routes()
     yield from _operation_routes()
     yield from _order_routes()

@@ -241,6 +241,13 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "task": "storage_api.keep_retention",
         "schedule": 3600.0,
     },
+    "evaluate-alerts": {
+        "task": "alerts.evaluate",
+        "schedule": ALERT_INTERVAL_SECONDS,
+        # A turn that could not start is worth nothing: the next one reads on from the same place.
+        "options": {"expires": 10.0},
+    },
+    "forget-alerts": {"task": "alerts.forget_alerts", "schedule": 3600.0},
     "expire-orders": {
         "task": "billing.expire_orders",
         "schedule": env.number("VKUBE_EXPIRE_INTERVAL_SECONDS", 10.0),

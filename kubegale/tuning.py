@@ -75,6 +75,17 @@ STORAGE_WATCH_HEARTBEAT: float = 15.0
 STORAGE_WATCH_POLL: float = 0.5
 STORAGE_WATCH_SECONDS: float = 3600.0
 
+# Alerts: how often rules are evaluated, how much a turn takes, and when a copy counts as stale
+ALERT_INTERVAL_SECONDS: float = 3.0
+ALERT_TURN_SECONDS: float = 20.0
+ALERT_BATCH: int = 2000
+ALERT_LIMIT_PER_RULE: int = 10_000
+ALERT_STATEMENT_SECONDS: float = 10.0
+ALERT_STALE_SECONDS: float = 30.0
+ALERT_METRIC_SECONDS: float = 15.0
+ALERT_CONTEXTS_PER_TURN: int = 50
+ALERT_RETENTION_DAYS: int = 90
+
 # Orders and webhooks (billing)
 IMAGE_CACHE_SECONDS: int = 60
 IMAGE_REGISTRY_TIMEOUT: float = 5.0
