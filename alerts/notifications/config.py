@@ -138,13 +138,12 @@ def _parse_secret(kind: str, value: object, stored: Mapping[str, Any]) -> str:
         return value
     if not value:
         raise Invalid("a webhook is signed: config.secret must not be empty", field="config.secret")
-    if value.startswith(standard_webhooks.KEY_PREFIX):
-        if not standard_webhooks.is_key(value):
-            raise Invalid(
-                "config.secret must be whsec_ and the base64 of 24 to 64 bytes",
-                field="config.secret",
-            )
-        return value
+    is_meant_as_key = value.startswith(standard_webhooks.KEY_PREFIX)
+    if is_meant_as_key and not standard_webhooks.is_key(value):
+        raise Invalid(
+            "config.secret must be whsec_ and the base64 of 24 to 64 bytes",
+            field="config.secret",
+        )
     return value
 
 
