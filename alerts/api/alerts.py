@@ -308,7 +308,7 @@ class Silences(DialectView):
             starts_at=starts_at,
             ends_at=ends_at,
             comment=_comment(body.get("comment", "")),
-            created_by=request.user,
+            created_by=viewer.user,
         )
         annotate(request, name=str(row.pk), details={"matchers": matchers})
         return _represent_silence(row, now)
