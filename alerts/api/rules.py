@@ -128,6 +128,7 @@ class RuleViewSet(ViewSetMixin, DialectView):
         return _answer(rules.switch(rule, False))
 
     def _changeable(self, request: Request, pk: str) -> tuple[Rule, rights.Viewer]:
+        authorise(self, request, AccessAttributes("update", "alertrules", name=pk))
         viewer = rights.viewer_of(self, request)
         rule = rights.visible_rule(viewer, rules.find(pk))
         rights.require_may_change(self, request, viewer, rule)
