@@ -144,7 +144,7 @@ def _humanize_duration(number: float) -> str:
         return f"{_humanize(number)}s"
     sign = "-" if number < 0 else ""
     whole = int(abs(number))
-    parts = []
+    parts: list[str] = []
     for letter, seconds in (("d", 86400), ("h", 3600), ("m", 60)):
         if parts or whole >= seconds:
             parts.append(f"{whole // seconds}{letter}")

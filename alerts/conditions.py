@@ -276,12 +276,14 @@ def find_kind(text: object) -> Kind:
 def compile_path(text: object, field: str, kind: Kind) -> str:
     """PostgreSQL's jsonpath of a path; Invalid, also where it reaches values of a Secret."""
     path = _text(text, field, MAX_PATH).strip()
-    path = path.removeprefix("{").removesuffix("}").removeprefix("$").lstrip(".")
+    path = path.removeprefix("{").removesuffix("}").removeprefix("$").removeprefix(".")
     place = 0
     compiled = "$"
     first = ""
     while place < len(path):
-        step = _STEP.match(path, place)
+        # A second point would be a search at any depth.
+        is_descent = path.startswith(".") if place == 0 else False
+        step = None if is_descent else _STEP.match(path, place)
         if step is None or step.end() == place:
             raise Invalid(f"{field} cannot be read at {path[place : place + 40]!r}", field=field)
         compiled += _compile_step(step)

@@ -117,7 +117,7 @@ def _of_document(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _events(alert: Alert, cluster: str, since: datetime) -> list[dict[str, Any]]:
-    params = [cluster, since, alert.kind, alert.name, alert.namespace, _MAX_EVENTS]
+    params: list[Any] = [cluster, since, alert.kind, alert.name, alert.namespace, _MAX_EVENTS]
     with connection.cursor() as cursor:
         cursor.execute(_EVENTS, params)
         rows = cursor.fetchall()

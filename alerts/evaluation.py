@@ -297,7 +297,7 @@ def _recheck(turn: Turn) -> None:
             continue
         keys = sorted(
             {
-                (turn.fleet.names[alert.cluster_id], alert.namespace, alert.name)
+                (turn.fleet.names[alert.cluster_id or 0], alert.namespace, alert.name)
                 for alert in alerts
                 if alert.cluster_id in turn.fleet.names
             }

@@ -381,7 +381,7 @@ def _rows(statement: sql.Composable, params: Sequence[Any]) -> list[Any]:
         limit = int(settings.ALERT_STATEMENT_SECONDS * 1000)
         cursor.execute("SET LOCAL statement_timeout = %s", [limit])
         cursor.execute(statement, params)
-        rows = cursor.fetchall()
+        rows: list[Any] = cursor.fetchall()
         cursor.execute("SET LOCAL statement_timeout = DEFAULT")
         return rows
 

@@ -1,7 +1,7 @@
 """Rules as people write them: reading a body, saving, switching on and off, deleting."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -56,7 +56,7 @@ def apply_body(rule: Rule, body: Mapping[str, Any]) -> Rule:
 
     Members that the body leaves out stay as they are.
     """
-    readers = {
+    readers: dict[str, Callable[[Any], Any]] = {
         "name": lambda value: _text(value, "name", 200, required=True),
         "description": lambda value: _text(value, "description", MAX_TEXT),
         "severity": lambda value: _choice(value, "severity", Severity.values),

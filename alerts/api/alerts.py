@@ -308,7 +308,7 @@ class Silences(DialectView):
             starts_at=starts_at,
             ends_at=ends_at,
             comment=_comment(body.get("comment", "")),
-            created_by=request.user,
+            created_by=viewer.user,
         )
         annotate(request, name=str(row.pk), details={"matchers": matchers})
         return _represent_silence(row, now)
@@ -328,8 +328,8 @@ class SilenceDetail(DialectView):
 
     def delete(self, request: Request, pk: str) -> Any:
         """The silence, which is over."""
+        authorise(self, request, AccessAttributes("delete", "alertsilences", name=pk))
         row = self._visible(request, pk)
-        authorise(self, request, AccessAttributes("delete", "alertsilences", name=str(row.pk)))
         now = database_now()
         if row.ends_at > now:
             row.ends_at = now

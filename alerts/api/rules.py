@@ -85,7 +85,7 @@ class RuleViewSet(ViewSetMixin, DialectView):
         viewer = rights.viewer_of(self, request)
         body = rules.with_preset(json_body(request))
         annotate(request, name=str(body.get("name") or "")[:200])
-        rule = _read(self, request, viewer, Rule(owner=request.user), body)
+        rule = _read(self, request, viewer, Rule(owner=viewer.user), body)
         channels = rules.channels_of(body.get("channels"), rights.usable_channels(viewer))
         return rules.represent(rules.save(rule, channels))
 
@@ -101,7 +101,7 @@ class RuleViewSet(ViewSetMixin, DialectView):
             raise Invalid("id cannot be changed", field="id")
         if not viewer.owns(rule.owner_id) and not viewer.sees_everything:
             # A rule sees what its owner may: who changes it answers for it from here on.
-            rule.owner = request.user
+            rule.owner = viewer.user
         rule = _read(self, request, viewer, rule, body)
         channels = None
         if "channels" in body:
@@ -128,6 +128,7 @@ class RuleViewSet(ViewSetMixin, DialectView):
         return _answer(rules.switch(rule, False))
 
     def _changeable(self, request: Request, pk: str) -> tuple[Rule, rights.Viewer]:
+        authorise(self, request, AccessAttributes("update", "alertrules", name=pk))
         viewer = rights.viewer_of(self, request)
         rule = rights.visible_rule(viewer, rules.find(pk))
         rights.require_may_change(self, request, viewer, rule)
@@ -153,7 +154,7 @@ class RuleTest(DialectView):
         body = rules.with_preset(json_body(request))
         # People try a condition before they think of a name.
         body = {"name": "test", **body}
-        rule = _read(self, request, viewer, Rule(owner=request.user), body)
+        rule = _read(self, request, viewer, Rule(owner=viewer.user), body)
         started = time.monotonic()
         matches = trials.try_rule(rule)
         return {

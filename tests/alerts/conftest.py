@@ -13,7 +13,7 @@ from access import grants
 from access.tokens import create_api_token
 from alerts import evaluation
 from clusters.models import Cluster
-from storage_api.models import ClusterSync
+from storage_api.models import ClusterSync, KindSync
 from storage_api.services import bulk
 from storage_api.services.bulk import WriteRecord
 from storage_api.services.resources import Key
@@ -86,14 +86,28 @@ def turn() -> evaluation.Turn:
 
 
 @pytest.fixture
-def member(fleet: Cluster) -> Callable[[str, str], Caller]:
-    """A script of somebody with a role in one namespace of the cluster."""
+def live(admin: Caller, cluster: Cluster) -> Cluster:
+    """The simulated API server with the namespaces shop and bank, collected as of now.
+
+    Rights on a namespace are only as good as the namespace that a cluster shows.
+    """
+    copy = fill("copy", [])
+    KindSync.objects.filter(cluster=copy).update(cluster=cluster)
+    copy.delete()
+    beat(cluster)
+    for name in ("shop", "bank"):
+        body = {"cluster_id": cluster.pk, "content": {"metadata": {"name": name}}}
+        assert admin.code("POST", "namespaces", body) in (0, 1001, 1007)
+    return cluster
+
+
+@pytest.fixture
+def member(live: Cluster) -> Callable[[str, str], Caller]:
+    """A script of somebody with a role in one namespace of the live cluster."""
 
     def make(role: str, namespace: str) -> Caller:
         user = get_user_model().objects.create_user(f"{role}-{namespace}")
-        grants.give(
-            user=user, role=grants.role_of(role), cluster="east", namespace=namespace, by="tests"
-        )
+        grants.give(user=user, role=grants.role_of(role), cluster=str(live.pk), namespace=namespace)
         return Caller(create_api_token(user, "tests")[1])
 
     return make
