@@ -1,8 +1,8 @@
-"""Rules, alerts and silences in Django's admin: to look at."""
+"""Rules, alerts, silences, channels and deliveries in Django's admin: to look at."""
 
 from django.contrib import admin
 
-from alerts.models import Alert, Rule, Silence
+from alerts.models import Alert, Channel, Delivery, Rule, Silence
 from core.api.admin import ModelAdmin, ReadOnly
 
 
@@ -30,3 +30,24 @@ class SilenceAdmin(ReadOnly, ModelAdmin[Silence]):
     """Silences, newest first."""
 
     list_display = ("matchers", "starts_at", "ends_at", "comment", "created_by")
+
+
+@admin.register(Channel)
+class ChannelAdmin(ReadOnly, ModelAdmin[Channel]):
+    """Channels, without their settings, which hold secrets."""
+
+    list_display = ("name", "kind", "owner", "tenant", "enabled")
+    list_filter = ("kind", "enabled")
+    search_fields = ("name",)
+    list_select_related = ("owner", "tenant", "tenant__cluster")
+    exclude = ("config",)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
+    """Deliveries, newest first; their texts may hold what only some may see."""
+
+    list_display = ("created_at", "channel", "state", "attempts", "status", "answer", "due_at")
+    list_filter = ("state",)
+    list_select_related = ("channel",)
+    exclude = ("payload",)
