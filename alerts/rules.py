@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from alerts import conditions, lifecycle, presets, scopes
+from alerts.handover import mark_groups_due
 from alerts.models import Alert, Channel, Rule, Severity
 from clusters import registry
 from core.errors import Invalid, NotFound
@@ -158,6 +159,9 @@ def save(rule: Rule, channels: Iterable[Channel] | None) -> Rule:
         rule.save()
         if channels is not None:
             rule.channels.set(channels)
+            # A channel that is new to the rule hears of what fires already.
+            firing = rule.alerts.filter(state=Alert.State.FIRING).values_list("pk", flat=True)
+            mark_groups_due(firing, database_now())
         if not rule.enabled:
             lifecycle.resolve_rule(rule, database_now(), "the rule was switched off")
     return rule

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import DatabaseError
 
-from alerts import conditions, lifecycle, matching, samples, scopes
+from alerts import conditions, lifecycle, matching, prometheus, samples, scopes
 from alerts.conditions import MetricCondition, ObjectCondition
 from alerts.matching import Match
 from alerts.models import Rule
@@ -41,13 +41,13 @@ def try_rule(rule: Rule) -> list[dict[str, Any]]:
 
 
 def current_matches(rule: Rule, now: datetime) -> list[Match]:
-    """What the store says of the rule now; promql is asked elsewhere."""
+    """What the store, or the clusters' Prometheus, says of the rule now."""
     condition = conditions.parse(rule.source, rule.condition)
     fleet = scopes.Fleet.read()
     if isinstance(condition, MetricCondition):
         return samples.matches(rule, condition, fleet, now)
     if not isinstance(condition, ObjectCondition):
-        return []
+        return prometheus.current_matches(rule, fleet, now)
     if rule.source == Rule.Source.EVENT:
         since = now - timedelta(seconds=condition.window)
         return matching.event_matches(rule, condition, fleet, now, since)

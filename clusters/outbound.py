@@ -128,8 +128,12 @@ def check_url(url: str, policy: str, *, field: str) -> None:
             "the address must be http:// or https:// with a host and without credentials",
             field=field,
         )
+    host = (parts.host or "").lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        # RFC 6761: these are always this machine.
+        host = "127.0.0.1"
     try:
-        check_host(parts.host or "", policy)
+        check_host(host, policy)
     except Invalid as error:
         raise Invalid(error.message, **{**error.details, "field": field}) from None
 
@@ -164,22 +168,23 @@ def post_signed(
     delivery: str,
     policy: str,
     timeout: float,
-) -> str:
-    """Post a delivery, signed: "" when it was accepted, else the problem in a few words."""
+) -> OutboundResponse:
+    """The answer to a delivery that is signed as Standard Webhooks; as `post` otherwise."""
     headers = standard_webhooks.signed_headers(
         key,
         delivery=delivery,
         timestamp=int(time.time()),
         payload=body,
     )
-    try:
-        answer = post(
-            url,
-            body,
-            policy=policy,
-            timeout=timeout,
-            headers=headers,
-        )
-    except OutboundError as error:
-        return str(error)[:200]
+    return post(
+        url,
+        body,
+        policy=policy,
+        timeout=timeout,
+        headers=headers,
+    )
+
+
+def problem_of(answer: OutboundResponse) -> str:
+    """ "" when a receiver accepted a delivery, else its status; redirects are not followed."""
     return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"

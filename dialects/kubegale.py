@@ -9,6 +9,8 @@ from django.utils.translation import get_language
 
 from access import api as access
 from alerts.api.alerts import AlertViewSet, SilenceDetail, Silences
+from alerts.api.channels import ChannelViewSet, Deliveries
+from alerts.api.exchange import AlertmanagerReceiver, RuleExport, RuleImport
 from alerts.api.rules import Presets, RuleTest, RuleViewSet
 from billing.api import sales
 from billing.api.orders import OrderViewSet
@@ -402,6 +404,23 @@ def _alert_routes() -> Iterator[URLPattern]:
     """Rules, what they raised, silences."""
     yield _route("alerts/presets", "alerts-presets", Presets)
     yield _route("alerts/rules/test", "alerts-rules-test", RuleTest)
+    yield _route("alerts/rules/export", "alerts-rules-export", RuleExport)
+    yield _route("alerts/rules/import", "alerts-rules-import", RuleImport)
+    yield _route("alerts/alertmanager", "alerts-alertmanager", AlertmanagerReceiver)
+    yield _route("alerts/deliveries", "alerts-deliveries", Deliveries)
+    yield _route("alerts/channels", "alerts-channels-list", ChannelViewSet, COLLECTION)
+    yield _route(
+        "alerts/channels/<segment:pk>",
+        "alerts-channels-detail",
+        ChannelViewSet,
+        CLUSTER,
+    )
+    yield _route(
+        "alerts/channels/<segment:pk>/test",
+        "alerts-channels-test",
+        ChannelViewSet,
+        {"post": "test"},
+    )
     yield _route(
         "alerts/rules",
         "alerts-rules-list",

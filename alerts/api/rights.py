@@ -76,6 +76,10 @@ def require_places(view: DialectView, request: Request, viewer: Viewer, rule: Ru
     speak for more than these.
     """
     clusters, namespaces = scopes.scope_of(rule)
+    if rule.source == Rule.Source.PROMQL:
+        # A query reads the metrics of all namespaces.
+        for pk in sorted(clusters or ()):
+            authorise(view, request, AccessAttributes("list", "nodes", cluster=str(pk)))
     if rule.tenant_id is not None:
         _require_write(view, request, rule, verb="create")
         return

@@ -9,7 +9,7 @@ import orjson
 from django.conf import settings
 
 from billing.models import Delivery, Order, Webhook
-from clusters.outbound import check_url, post_signed
+from clusters.outbound import OutboundError, check_url, post_signed, problem_of
 from core import outbox, standard_webhooks
 from core.errors import Invalid
 from core.times import rfc3339
@@ -100,12 +100,16 @@ def deliver_due(limit: int = 200) -> int:
 
 def _send(row: Delivery) -> str:
     """Post the delivery: "" when the receiver accepted it, else the problem in a few words."""
-    return post_signed(
-        row.webhook.url,
-        # The stored bytes are signed and sent, so that every attempt is the same.
-        row.payload.encode(),
-        key=row.webhook.key,
-        delivery=row.pk,
-        policy=settings.WEBHOOK_ADDRESS_POLICY,
-        timeout=settings.WEBHOOK_TIMEOUT,
-    )
+    try:
+        answer = post_signed(
+            row.webhook.url,
+            # The stored bytes are signed and sent, so that every attempt is the same.
+            row.payload.encode(),
+            key=row.webhook.key,
+            delivery=row.pk,
+            policy=settings.WEBHOOK_ADDRESS_POLICY,
+            timeout=settings.WEBHOOK_TIMEOUT,
+        )
+    except OutboundError as error:
+        return str(error)[:200]
+    return problem_of(answer)
