@@ -67,7 +67,8 @@ def evaluate(seconds: float | None = None) -> bool:
 
 def run_turn() -> Turn | None:
     """One turn; None when another worker holds it."""
-    Evaluation.objects.get_or_create(pk=1)
+    if not Evaluation.objects.exists():
+        Evaluation.objects.bulk_create([Evaluation(pk=1)], ignore_conflicts=True)
     started = time.monotonic()
     with transaction.atomic():
         row = Evaluation.objects.select_for_update(skip_locked=True).filter(pk=1).first()

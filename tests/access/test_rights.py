@@ -126,7 +126,7 @@ TABLE: list[tuple[set[str], str, str]] = [
     # An alert that is not there is not found by whoever may see alerts.
     (VIEWER, "POST", "kubegale:alerts-ack"),
     (VIEWER, "GET", "kubegale:alerts-*"),
-    (OPERATOR, "POST PUT DELETE", "kubegale:alerts-*"),
+    (EVERYBODY - {"viewer"}, "POST PUT DELETE", "kubegale:alerts-*"),
     # Which objects a text holds is asked next; that somebody may write something there comes first.
     (EVERYBODY - {"viewer"}, "POST", "kubegale:manifests-*"),
     # Terminals and files count as writes, whatever their method.
