@@ -50,7 +50,10 @@ class ReceivedAlert:
         return self.labels.get("namespace", "")[:253]
 
 
-def read(body: Mapping[str, Any], cluster: Cluster | None) -> list[ReceivedAlert]:
+def read(
+    body: Mapping[str, Any],
+    cluster: Cluster | None,
+) -> list[ReceivedAlert]:
     """The alerts of a webhook's payload, version 4; Invalid with the member's path as `field`.
 
     `cluster` is where they are from; None leaves it to their label `cluster`, a registered
@@ -60,7 +63,10 @@ def read(body: Mapping[str, Any], cluster: Cluster | None) -> list[ReceivedAlert
         raise Invalid("version must be 4", field="version")
     items = body.get("alerts")
     if not isinstance(items, list) or len(items) > MOST_ALERTS:
-        raise Invalid(f"alerts must be a list of at most {MOST_ALERTS}", field="alerts")
+        raise Invalid(
+            f"alerts must be a list of at most {MOST_ALERTS}",
+            field="alerts",
+        )
     clusters = {row.name: row for row in registry.clusters()}
     return [
         _read_alert(item, f"alerts[{index}]", cluster, clusters) for index, item in enumerate(items)
@@ -74,17 +80,32 @@ def _read_alert(
     clusters: Mapping[str, Cluster],
 ) -> ReceivedAlert:
     if not isinstance(item, dict):
-        raise Invalid(f"{field} must be an object", field=field)
+        raise Invalid(
+            f"{field} must be an object",
+            field=field,
+        )
     status = item.get("status")
     if status not in ("firing", "resolved"):
-        raise Invalid(f"{field}.status must be firing or resolved", field=f"{field}.status")
+        raise Invalid(
+            f"{field}.status must be firing or resolved",
+            field=f"{field}.status",
+        )
     labels = _texts(item.get("labels"), f"{field}.labels")
     if not labels:
-        raise Invalid(f"{field}.labels must name the alert", field=f"{field}.labels")
+        raise Invalid(
+            f"{field}.labels must name the alert",
+            field=f"{field}.labels",
+        )
     source = cluster or clusters.get(labels.get("cluster", ""))
-    started_at = _moment(item.get("startsAt"), f"{field}.startsAt")
+    started_at = _moment(
+        item.get("startsAt"),
+        f"{field}.startsAt",
+    )
     if started_at is None:
-        raise Invalid(f"{field}.startsAt is required", field=f"{field}.startsAt")
+        raise Invalid(
+            f"{field}.startsAt is required",
+            field=f"{field}.startsAt",
+        )
     return ReceivedAlert(
         # Ours, not the sender's: two Alertmanagers may know the same labels.
         lifecycle.fingerprint(None, {**labels, "\0cluster": str(source.pk if source else "")}),
@@ -101,10 +122,16 @@ def _texts(value: object, field: str) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, dict) or len(value) > MAX_LABELS:
-        raise Invalid(f"{field} must be an object of at most {MAX_LABELS} texts", field=field)
+        raise Invalid(
+            f"{field} must be an object of at most {MAX_LABELS} texts",
+            field=field,
+        )
     for name, text in value.items():
         if not _LABEL.match(name):
-            raise Invalid(f"{field}: {name[:100]!r} is not a label's name", field=field)
+            raise Invalid(
+                f"{field}: {name[:100]!r} is not a label's name",
+                field=field,
+            )
         if not isinstance(text, str) or len(text) > MAX_TEXT or "\0" in text:
             raise Invalid(
                 f"{field}.{name} must be text of at most {MAX_TEXT} characters",
@@ -123,11 +150,16 @@ def _moment(value: object, field: str) -> datetime | None:
         return None
     try:
         # Go writes nanoseconds, Python reads microseconds.
-        moment = parse_datetime(re.sub(r"(\.\d{6})\d+", r"\1", value))
+        moment = parse_datetime(
+            re.sub(r"(\.\d{6})\d+", r"\1", value),
+        )
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise Invalid(f"{field} must be a time such as 2026-11-28T09:30:00Z", field=field)
+        raise Invalid(
+            f"{field} must be a time such as 2026-11-28T09:30:00Z",
+            field=field,
+        )
     return moment
 
 
@@ -148,7 +180,10 @@ def store(received: list[ReceivedAlert]) -> dict[str, int]:
 def _store_firing(alert: ReceivedAlert, now: datetime) -> int:
     """1 for an alert that is new, 0 for one that is known."""
     ends_at = alert.ended_at or now + LASTS
-    known = Alert.objects.filter(fingerprint=alert.fingerprint, source=SOURCE)
+    known = Alert.objects.filter(
+        fingerprint=alert.fingerprint,
+        source=SOURCE,
+    )
     if known.exclude(state=Alert.State.RESOLVED).update(
         ends_at=ends_at, annotations=alert.annotations
     ):
@@ -180,7 +215,10 @@ def _store_firing(alert: ReceivedAlert, now: datetime) -> int:
     return 1
 
 
-def _store_resolved(alert: ReceivedAlert, now: datetime) -> int:
+def _store_resolved(
+    alert: ReceivedAlert,
+    now: datetime,
+) -> int:
     """How many alerts ended: 1, or 0 when none was open."""
     ended = lifecycle.resolve(
         Q(fingerprint=alert.fingerprint, source=SOURCE, started_at__lte=alert.ended_at or now),
@@ -207,4 +245,7 @@ def find_cluster(text: str) -> Cluster | None:
     try:
         return registry.find(text)
     except ClusterNotFound:
-        raise Invalid("there is no such cluster", field="cluster_id") from None
+        raise Invalid(
+            "there is no such cluster",
+            field="cluster_id",
+        ) from None

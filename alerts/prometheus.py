@@ -43,7 +43,10 @@ def asked_clusters() -> list[int]:
 
 
 def _enabled_rules() -> list[Rule]:
-    rules = Rule.objects.filter(enabled=True, source=Rule.Source.PROMQL)
+    rules = Rule.objects.filter(
+        enabled=True,
+        source=Rule.Source.PROMQL,
+    )
     return list(rules.select_related("owner").order_by("pk"))
 
 
@@ -61,7 +64,11 @@ def evaluate_cluster(cluster_id: int) -> None:
         problem = failure
         if not failure:
             try:
-                matches, problem = cluster_matches(rule, cluster, clock.now())
+                matches, problem = cluster_matches(
+                    rule,
+                    cluster,
+                    clock.now(),
+                )
             except ClusterUnavailable as error:
                 # The other rules would wait for the same silence.
                 problem = failure = error.message
@@ -70,7 +77,12 @@ def evaluate_cluster(cluster_id: int) -> None:
         _apply(rule.pk, cluster, matches, problem)
 
 
-def _apply(rule_id: int, cluster: Cluster, matches: list[Match] | None, problem: str) -> None:
+def _apply(
+    rule_id: int,
+    cluster: Cluster,
+    matches: list[Match] | None,
+    problem: str,
+) -> None:
     """Write what a query gave; None is a query that could not be asked."""
     with transaction.atomic():
         # Locked, as the clusters of a rule are asked at the same time.
@@ -81,15 +93,29 @@ def _apply(rule_id: int, cluster: Cluster, matches: list[Match] | None, problem:
         stale = set(rule.stale_clusters) - {cluster.pk}
         if matches is None:
             stale.add(cluster.pk)
-        names = dict(Cluster.objects.filter(pk__in=stale).values_list("pk", "name"))
+        names = dict(
+            Cluster.objects.filter(pk__in=stale).values_list("pk", "name"),
+        )
         lifecycle.apply_staleness(rule, names, stale, now)
         if matches is not None:
-            lifecycle.apply_matches(rule, matches, now, clusters=[cluster.pk])
+            lifecycle.apply_matches(
+                rule,
+                matches,
+                now,
+                clusters=[cluster.pk],
+            )
         error = f"{cluster.name}: {problem}"[:500] if problem else ""
-        Rule.objects.filter(pk=rule.pk).update(last_evaluated_at=now, last_error=error)
+        Rule.objects.filter(pk=rule.pk).update(
+            last_evaluated_at=now,
+            last_error=error,
+        )
 
 
-def current_matches(rule: Rule, fleet: Fleet, now: datetime) -> list[Match]:
+def current_matches(
+    rule: Rule,
+    fleet: Fleet,
+    now: datetime,
+) -> list[Match]:
     """What the rule's query gives now in all of its clusters; ClusterUnavailable, Rejected."""
     matches: list[Match] = []
     reached = reached_clusters(rule, fleet)
@@ -104,19 +130,32 @@ def current_matches(rule: Rule, fleet: Fleet, now: datetime) -> list[Match]:
     return matches
 
 
-def cluster_matches(rule: Rule, cluster: Cluster, now: datetime) -> tuple[list[Match], str]:
+def cluster_matches(
+    rule: Rule,
+    cluster: Cluster,
+    now: datetime,
+) -> tuple[list[Match], str]:
     """(the elements of the query's vector in one cluster, what is wrong with them or "").
 
     ClusterUnavailable or Rejected when it cannot be asked, Invalid when it gives no vector.
     """
     condition = condition_of(rule)
     if not isinstance(condition, QueryCondition):
-        raise Invalid("the rule has no query", field="condition.query")
+        raise Invalid(
+            "the rule has no query",
+            field="condition.query",
+        )
     if not cluster.prometheus:
-        raise ClusterUnavailable("the cluster has no Prometheus", reason="no_prometheus")
+        raise ClusterUnavailable(
+            "the cluster has no Prometheus",
+            reason="no_prometheus",
+        )
     vector = prometheus.instant(cluster, condition.query)
     if not all(isinstance(element, dict) for element in vector):
-        raise Invalid("the query does not give a vector", field="condition.query")
+        raise Invalid(
+            "the query does not give a vector",
+            field="condition.query",
+        )
     _, namespaces = scopes.scope_of(rule)
     matches = [
         _match(element, cluster, now)
@@ -131,7 +170,11 @@ def cluster_matches(rule: Rule, cluster: Cluster, now: datetime) -> tuple[list[M
     return matches[:limit], f"the query gives {len(matches)} series, of which {limit} are taken"
 
 
-def _match(element: Mapping[str, Any], cluster: Cluster, now: datetime) -> Match:
+def _match(
+    element: Mapping[str, Any],
+    cluster: Cluster,
+    now: datetime,
+) -> Match:
     metric = element.get("metric") or {}
     labels = {str(name): str(value) for name, value in metric.items() if name != "__name__"}
     labels["cluster"] = cluster.name

@@ -16,7 +16,9 @@ from core.errors import Invalid
 
 API_VERSION = "monitoring.coreos.com/v1"
 MOST_RULES = 500
-_RULE_MEMBERS = frozenset({"alert", "expr", "for", "labels", "annotations"})
+_RULE_MEMBERS = frozenset(
+    {"alert", "expr", "for", "labels", "annotations"},
+)
 _GROUP_MEMBERS = frozenset({"name", "rules"})
 
 
@@ -74,7 +76,10 @@ def _represent(rule: Rule) -> dict[str, Any]:
     shown["labels"] = {"severity": rule.severity, **rule.labels}
     annotations = dict(rule.annotations)
     if rule.description:
-        annotations.setdefault("description", rule.description)
+        annotations.setdefault(
+            "description",
+            rule.description,
+        )
     if annotations:
         shown["annotations"] = annotations
     return shown
@@ -95,35 +100,58 @@ def read(content: object) -> tuple[list[ImportedRule], list[Omission]]:
         documents = [part.value for part in yamlreader.parse(content)]
     except (yaml.YAMLError, ValueError, Invalid) as error:
         sentence = error.message if isinstance(error, Invalid) else str(error).splitlines()[0]
-        raise Invalid(f"content is not YAML: {sentence}"[:300], field="content") from None
+        raise Invalid(
+            f"content is not YAML: {sentence}"[:300],
+            field="content",
+        ) from None
     for group in _groups(documents, omissions):
         _read_group(group, rules, omissions)
         if len(rules) > MOST_RULES:
-            raise Invalid(f"content holds more than {MOST_RULES} rules", field="content")
+            raise Invalid(
+                f"content holds more than {MOST_RULES} rules",
+                field="content",
+            )
     return rules, omissions
 
 
-def _groups(documents: Iterable[Any], omissions: list[Omission]) -> Iterator[Mapping[str, Any]]:
+def _groups(
+    documents: Iterable[Any],
+    omissions: list[Omission],
+) -> Iterator[Mapping[str, Any]]:
     for document in documents:
         if document is None:
             continue
         if not isinstance(document, dict):
-            raise Invalid("content must hold PrometheusRules", field="content")
+            raise Invalid(
+                "content must hold PrometheusRules",
+                field="content",
+            )
         kind = document.get("kind")
         if kind in ("List", "PrometheusRuleList"):
             items = document.get("items")
-            yield from _groups(items if isinstance(items, list) else [], omissions)
+            yield from _groups(
+                items if isinstance(items, list) else [],
+                omissions,
+            )
             continue
         if kind not in (None, "PrometheusRule"):
-            omissions.append(Omission("", "", f"kind {kind}"[:200], "it is no PrometheusRule"))
+            omissions.append(
+                Omission("", "", f"kind {kind}"[:200], "it is no PrometheusRule"),
+            )
             continue
         holder = document if kind is None else document.get("spec")
         groups = holder.get("groups") if isinstance(holder, dict) else None
         if not isinstance(groups, list):
-            raise Invalid("content has no spec.groups", field="content")
+            raise Invalid(
+                "content has no spec.groups",
+                field="content",
+            )
         for group in groups:
             if not isinstance(group, dict):
-                raise Invalid("a group must be an object", field="content")
+                raise Invalid(
+                    "a group must be an object",
+                    field="content",
+                )
             yield group
 
 
@@ -132,28 +160,50 @@ def _read_group(
 ) -> None:
     name = str(group.get("name", ""))[:200]
     omissions += [
-        Omission(name, "", str(member)[:200], "groups have no such member here")
+        Omission(
+            name,
+            "",
+            str(member)[:200],
+            "groups have no such member here",
+        )
         for member in group
         if member not in _GROUP_MEMBERS
     ]
     items = group.get("rules")
     for item in items if isinstance(items, list) else []:
         if not isinstance(item, dict):
-            omissions.append(Omission(name, "", "rule", "a rule must be an object"))
+            omissions.append(
+                Omission(name, "", "rule", "a rule must be an object"),
+            )
         elif "record" in item:
             title = str(item["record"])[:200]
-            omissions.append(Omission(name, title, "rule", "recording rules are Prometheus' own"))
+            omissions.append(
+                Omission(name, title, "rule", "recording rules are Prometheus' own"),
+            )
         elif not item.get("alert") or not item.get("expr"):
             title = str(item.get("alert", ""))[:200]
-            omissions.append(Omission(name, title, "rule", "alert and expr are required"))
+            omissions.append(
+                Omission(name, title, "rule", "alert and expr are required"),
+            )
         else:
-            rules.append(ImportedRule(name, _read_rule(name, item, omissions)))
+            rules.append(
+                ImportedRule(name, _read_rule(name, item, omissions)),
+            )
 
 
-def _read_rule(group: str, item: Mapping[str, Any], omissions: list[Omission]) -> dict[str, Any]:
+def _read_rule(
+    group: str,
+    item: Mapping[str, Any],
+    omissions: list[Omission],
+) -> dict[str, Any]:
     title = str(item["alert"])[:200]
     omissions += [
-        Omission(group, title, str(member)[:200], "rules have no such member here")
+        Omission(
+            group,
+            title,
+            str(member)[:200],
+            "rules have no such member here",
+        )
         for member in item
         if member not in _RULE_MEMBERS
     ]
@@ -163,12 +213,16 @@ def _read_rule(group: str, item: Mapping[str, Any], omissions: list[Omission]) -
     known = severity_of(severity)
     if severity and known is None:
         reason = "severities are info, warning and critical; it counts as warning"
-        omissions.append(Omission(group, title, f"severity {severity}"[:200], reason))
+        omissions.append(
+            Omission(group, title, f"severity {severity}"[:200], reason),
+        )
     annotations = _texts(item.get("annotations"))
     for name, text in {**labels, **annotations}.items():
         for expression in templates.unsupported(text):
             reason = "the expression stays as it stands"
-            omissions.append(Omission(group, title, f"{name}: {expression}"[:200], reason))
+            omissions.append(
+                Omission(group, title, f"{name}: {expression}"[:200], reason),
+            )
     return {
         "name": title,
         "source": "promql",

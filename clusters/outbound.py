@@ -41,7 +41,12 @@ class Outbound:
     `policy` says which addresses may be called; `timeout` is the seconds for a whole exchange.
     """
 
-    def __init__(self, *, policy: str, timeout: float) -> None:
+    def __init__(
+        self,
+        *,
+        policy: str,
+        timeout: float,
+    ) -> None:
         self.timeout = timeout
         self._pool = urllib3.PoolManager(
             num_pools=4,
@@ -92,7 +97,11 @@ class Outbound:
                 timeout=urllib3.Timeout(total=self.timeout),
                 preload_content=False,
             )
-            return OutboundResponse(response.status, response.headers, self._read(response))
+            return OutboundResponse(
+                response.status,
+                response.headers,
+                self._read(response),
+            )
         except DomainError as error:
             raise OutboundError(error.message) from None
         except HTTPError as error:
@@ -100,7 +109,10 @@ class Outbound:
         except (UnicodeError, ValueError):
             raise OutboundError("its address cannot be used") from None
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _read(
+        self,
+        response: urllib3.BaseHTTPResponse,
+    ) -> bytes:
         # urllib3's time-out is for each read: a server could send one byte a second for ever.
         deadline = time.monotonic() + self.timeout
         parts: list[bytes] = []
@@ -135,7 +147,10 @@ def check_url(url: str, policy: str, *, field: str) -> None:
     try:
         check_host(host, policy)
     except Invalid as error:
-        raise Invalid(error.message, **{**error.details, "field": field}) from None
+        raise Invalid(
+            error.message,
+            **{**error.details, "field": field},
+        ) from None
 
 
 def post(

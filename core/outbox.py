@@ -43,9 +43,14 @@ def lease_next(
     """
     with transaction.atomic():
         at = clock.now()
-        due = rows.filter(state=State.PENDING, due_at__lte=at).order_by("due_at")
+        due = rows.filter(state=State.PENDING, due_at__lte=at).order_by(
+            "due_at",
+        )
         # Other workers skip the row instead of waiting for it.
-        unlocked = due.select_for_update(skip_locked=True, of=("self",))
+        unlocked = due.select_for_update(
+            skip_locked=True,
+            of=("self",),
+        )
         row: Any = unlocked.select_related(*related).first()
         if row is None or not admit(row, at):
             return None
@@ -80,4 +85,7 @@ def record_outcome(
         wait = waits[row.attempts - 1] * stretch
         columns = {"due_at": at + timedelta(seconds=wait), "answer": problem}
     # Another worker may have had the row meanwhile, when this one was slower than its lease.
-    type(row).objects.filter(pk=row.pk, state=State.PENDING).update(**columns, **more)
+    type(row).objects.filter(pk=row.pk, state=State.PENDING).update(
+        **columns,
+        **more,
+    )

@@ -31,7 +31,12 @@ PAYLOAD = {
     "description": "Alertmanager's payload, version 4: `version`, `alerts` and the rest.",
     "additionalProperties": True,
 }
-OMISSION = record(group=TEXT, rule=TEXT, what=TEXT, reason=TEXT)
+OMISSION = record(
+    group=TEXT,
+    rule=TEXT,
+    what=TEXT,
+    reason=TEXT,
+)
 
 
 class AlertmanagerReceiver(DialectView):
@@ -59,7 +64,10 @@ class AlertmanagerReceiver(DialectView):
         """
         text = request.query_params.get("cluster_id", "")
         authorise(self, request, AccessAttributes("create", "alertrules", cluster=text))
-        received = alertmanager.read(json_body(request), alertmanager.find_cluster(text))
+        received = alertmanager.read(
+            json_body(request),
+            alertmanager.find_cluster(text),
+        )
         for place in {(alert.cluster, alert.namespace) for alert in received}:
             self._require_place(request, *place)
         annotate(request, details={"alerts": len(received)})
@@ -120,13 +128,18 @@ class RuleImport(DialectView):
         imported, omissions = prometheus_rules.read(body.get("content"))
         made = []
         for item in imported:
-            rule = Rule(owner=request.user, scope=scope)
+            rule = Rule(owner=viewer.user, scope=scope)
             try:
                 rules.apply_body(rule, item.body)
             except Invalid as error:
                 title = str(item.body["name"])
                 omissions.append(
-                    prometheus_rules.Omission(item.group, title, "rule", error.message)
+                    prometheus_rules.Omission(
+                        item.group,
+                        title,
+                        "rule",
+                        error.message,
+                    )
                 )
                 continue
             rights.require_places(self, request, viewer, rule)

@@ -13,7 +13,10 @@ from core.times import rfc3339
 MAX_NAME = 200
 
 
-def apply_body(channel: Channel, body: Mapping[str, Any]) -> Channel:
+def apply_body(
+    channel: Channel,
+    body: Mapping[str, Any],
+) -> Channel:
     """The channel with the body's members, not saved; Invalid with `field` for what is wrong.
 
     Members that the body leaves out stay as they are; so do secrets, unless the kind changes.
@@ -23,26 +26,42 @@ def apply_body(channel: Channel, body: Mapping[str, Any]) -> Channel:
         channel.name = _name(body.get("name"))
     kind = body.get("kind", channel.kind)
     if kind not in Channel.Kind.values:
-        raise Invalid(f"kind must be one of {', '.join(Channel.Kind.values)}", field="kind")
+        raise Invalid(
+            f"kind must be one of {', '.join(Channel.Kind.values)}",
+            field="kind",
+        )
     if kind != channel.kind:
         stored = {}
     changes = "config" in body or kind != channel.kind
     channel.kind = kind
     if changes:
-        parsed = config.parse(kind, body.get("config", {}), stored)
+        parsed = config.parse(
+            kind,
+            body.get("config", {}),
+            stored,
+        )
         channel.config = orjson.dumps(parsed).decode()
     if "enabled" in body:
         if not isinstance(body["enabled"], bool):
-            raise Invalid("enabled must be true or false", field="enabled")
+            raise Invalid(
+                "enabled must be true or false",
+                field="enabled",
+            )
         channel.enabled = body["enabled"]
     return channel
 
 
 def _name(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise Invalid("name is required, as a line of text", field="name")
+        raise Invalid(
+            "name is required, as a line of text",
+            field="name",
+        )
     if len(value) > MAX_NAME:
-        raise Invalid(f"name must be at most {MAX_NAME} characters", field="name")
+        raise Invalid(
+            f"name must be at most {MAX_NAME} characters",
+            field="name",
+        )
     return value
 
 
@@ -56,7 +75,10 @@ def find(pk: str | int) -> Channel:
     return row
 
 
-def generated_secret(channel: Channel, body: Mapping[str, Any]) -> str:
+def generated_secret(
+    channel: Channel,
+    body: Mapping[str, Any],
+) -> str:
     """The signing key that was made for a new webhook, to be shown this once; else ""."""
     chosen = body.get("config")
     if channel.kind != Channel.Kind.WEBHOOK or (isinstance(chosen, dict) and chosen.get("secret")):

@@ -64,7 +64,10 @@ def parse(
     without a secret gets a new signing key. Invalid, with the member's path as `field`.
     """
     if not isinstance(config, dict):
-        raise Invalid("config must be an object", field="config")
+        raise Invalid(
+            "config must be an object",
+            field="config",
+        )
     rule = RULES[kind]
     known = {
         "language": True,
@@ -74,19 +77,33 @@ def parse(
     }
     for name in config:
         if not known.get(name):
-            raise Invalid(f"a {kind} channel has no config.{name}"[:200], field=f"config.{name}")
+            raise Invalid(
+                f"a {kind} channel has no config.{name}"[:200],
+                field=f"config.{name}",
+            )
     stored = stored or {}
     parsed: dict[str, Any] = {"language": _parse_language(config.get("language", "en"))}
     if rule.has_url:
-        parsed["url"] = _parse_url(kind, config.get("url"), stored)
+        parsed["url"] = _parse_url(
+            kind,
+            config.get("url"),
+            stored,
+        )
     if rule.has_recipients:
         parsed["to"] = _parse_recipients(config.get("to"))
     if rule.has_secret:
-        parsed["secret"] = _parse_secret(kind, config.get("secret"), stored)
+        parsed["secret"] = _parse_secret(
+            kind,
+            config.get("secret"),
+            stored,
+        )
     return parsed
 
 
-def represent(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def represent(
+    kind: str,
+    config: Mapping[str, Any],
+) -> dict[str, Any]:
     """The settings for a reader: secrets and the secret parts of addresses are masked."""
     shown: dict[str, Any] = {"language": config.get("language", "en")}
     if "url" in config:
@@ -109,35 +126,62 @@ def _mask_url(kind: str, url: str) -> str:
 def _parse_language(value: object) -> str:
     language = LANGUAGES.get(value.lower()) if isinstance(value, str) else None
     if language is None:
-        raise Invalid("config.language must be en or zh", field="config.language")
+        raise Invalid(
+            "config.language must be en or zh",
+            field="config.language",
+        )
     return language
 
 
-def _parse_url(kind: str, value: object, stored: Mapping[str, Any]) -> str:
+def _parse_url(
+    kind: str,
+    value: object,
+    stored: Mapping[str, Any],
+) -> str:
     before = str(stored.get("url", ""))
     if before and value in (None, _mask_url(kind, before)):
         # Checked again: what is allowed may have changed since.
         value = before
     if not isinstance(value, str) or not value:
-        raise Invalid("config.url is required", field="config.url")
+        raise Invalid(
+            "config.url is required",
+            field="config.url",
+        )
     if len(value) > LONGEST_URL or not value.isprintable() or " " in value:
-        raise Invalid("config.url is not a valid address", field="config.url")
-    check_url(value, settings.WEBHOOK_ADDRESS_POLICY, field="config.url")
+        raise Invalid(
+            "config.url is not a valid address",
+            field="config.url",
+        )
+    check_url(
+        value,
+        settings.WEBHOOK_ADDRESS_POLICY,
+        field="config.url",
+    )
     return value
 
 
-def _parse_secret(kind: str, value: object, stored: Mapping[str, Any]) -> str:
+def _parse_secret(
+    kind: str,
+    value: object,
+    stored: Mapping[str, Any],
+) -> str:
     if value in (None, MASK):
         before = str(stored.get("secret", ""))
         if before or kind != Kind.WEBHOOK:
             return before
         return standard_webhooks.new_key()
     if not isinstance(value, str) or len(value) > LONGEST_SECRET or not value.isprintable():
-        raise Invalid("config.secret must be a text", field="config.secret")
+        raise Invalid(
+            "config.secret must be a text",
+            field="config.secret",
+        )
     if kind != Kind.WEBHOOK:
         return value
     if not value:
-        raise Invalid("a webhook is signed: config.secret must not be empty", field="config.secret")
+        raise Invalid(
+            "a webhook is signed: config.secret must not be empty",
+            field="config.secret",
+        )
     is_meant_as_key = value.startswith(standard_webhooks.KEY_PREFIX)
     if is_meant_as_key and not standard_webhooks.is_key(value):
         raise Invalid(

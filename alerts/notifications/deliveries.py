@@ -57,7 +57,10 @@ def _next_of_channel(channel_id: int) -> QuerySet[Delivery]:
         state=outbox.State.PENDING,
         pk__lt=OuterRef("pk"),
     )
-    rows = Delivery.objects.filter(channel=channel_id, channel__enabled=True)
+    rows = Delivery.objects.filter(
+        channel=channel_id,
+        channel__enabled=True,
+    )
     return rows.filter(~Exists(earlier))
 
 
@@ -116,7 +119,10 @@ def send_test(channel: Channel) -> Delivery:
     now = clock.now()
     if not _take_turn(channel.pk, now):
         raise TooManyRequests("this channel has sent too much in the last minute")
-    language = orjson.loads(channel.config).get("language", "en")
+    language = orjson.loads(channel.config).get(
+        "language",
+        "en",
+    )
     notification = messages.test_notification(channel, now)
     row = Delivery.objects.create(
         channel=channel,

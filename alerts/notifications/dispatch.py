@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from alerts.models import Alert, Delivery, NotificationGroup, Rule
+from alerts.models import Alert, Delivery, NotificationGroup
 from alerts.notifications import messages
 from alerts.silences import silences_of
 from core import clock
@@ -54,8 +54,14 @@ def dispatch_due(limit: int = 500) -> int:
 def _dispatch_next() -> bool:
     with transaction.atomic():
         now = clock.now()
-        due = NotificationGroup.objects.filter(due_at__lte=now, channel__enabled=True)
-        unlocked = due.select_for_update(skip_locked=True, of=("self",)).order_by("due_at", "pk")
+        due = NotificationGroup.objects.filter(
+            due_at__lte=now,
+            channel__enabled=True,
+        )
+        unlocked = due.select_for_update(skip_locked=True, of=("self",)).order_by(
+            "due_at",
+            "pk",
+        )
         group = unlocked.select_related("channel", "rule").first()
         if group is None:
             return False
@@ -63,7 +69,10 @@ def _dispatch_next() -> bool:
     return True
 
 
-def _dispatch(group: NotificationGroup, now: datetime) -> None:
+def _dispatch(
+    group: NotificationGroup,
+    now: datetime,
+) -> None:
     view = _look_at(group, now)
     if view.changes:
         tell_at = _time_to_tell(group, view.changes)
@@ -80,15 +89,27 @@ def _dispatch(group: NotificationGroup, now: datetime) -> None:
         # A silence may be deleted, a maintenance end: neither knows of groups.
         times.append(now + timedelta(seconds=settings.ALERT_QUIET_RECHECK_SECONDS))
     group.due_at = min(times, default=None)
-    group.save(update_fields=["due_at", "told", "sequence", "notified_at"])
+    group.save(
+        update_fields=["due_at", "told", "sequence", "notified_at"],
+    )
 
 
-def _look_at(group: NotificationGroup, now: datetime) -> GroupView:
+def _look_at(
+    group: NotificationGroup,
+    now: datetime,
+) -> GroupView:
     told = set(group.told)
     which = Q(pk__in=told)
     if _is_channel_of_rule(group):
         which |= Q(rule=group.rule_id, group_key=group.group_key, state=Alert.State.FIRING)
-    rows = Alert.objects.filter(which).select_related("cluster").order_by("started_at", "pk")
+    rows = (
+        Alert.objects.filter(which)
+        .select_related("cluster")
+        .order_by(
+            "started_at",
+            "pk",
+        )
+    )
     alerts = list(rows[:MOST_ALERTS])
     quiet = set(silences_of([alert.pk for alert in alerts], now))
     quiet |= {alert.pk for alert in alerts if alert.cluster and alert.cluster.maintenance}
@@ -110,11 +131,15 @@ def _look_at(group: NotificationGroup, now: datetime) -> GroupView:
 
 def _is_channel_of_rule(group: NotificationGroup) -> bool:
     """Whether the rule still tells this channel; what it was told of, it hears the end of."""
-    through = Rule.channels.through
-    return through.objects.filter(rule_id=group.rule_id, channel_id=group.channel_id).exists()
+    if group.rule is None:
+        return False
+    return group.rule.channels.filter(pk=group.channel_id).exists()
 
 
-def _time_to_tell(group: NotificationGroup, changes: Collection[datetime]) -> datetime:
+def _time_to_tell(
+    group: NotificationGroup,
+    changes: Collection[datetime],
+) -> datetime:
     """When the changes are told: once they pause, so that a burst is one notification.
 
     Not later than a few seconds after the first of them, and not at once after another one.
@@ -134,10 +159,21 @@ def _repeats_at(group: NotificationGroup) -> datetime:
     return last + timedelta(seconds=seconds)
 
 
-def _write_delivery(group: NotificationGroup, view: GroupView, now: datetime) -> None:
+def _write_delivery(
+    group: NotificationGroup,
+    view: GroupView,
+    now: datetime,
+) -> None:
     channel = group.channel
-    notification = messages.of_group(group, view.firing, view.resolved)
-    language = orjson.loads(channel.config).get("language", "en")
+    notification = messages.of_group(
+        group,
+        view.firing,
+        view.resolved,
+    )
+    language = orjson.loads(channel.config).get(
+        "language",
+        "en",
+    )
     group.sequence += 1
     group.notified_at = now
     ended = {alert.pk for alert in view.resolved}
@@ -155,5 +191,9 @@ def _write_delivery(group: NotificationGroup, view: GroupView, now: datetime) ->
 def forget_groups() -> int:
     """Delete groups with nothing to tell for a day; how many."""
     before = clock.now() - timedelta(days=1)
-    idle = NotificationGroup.objects.filter(due_at=None, told=[], notified_at__lt=before)
+    idle = NotificationGroup.objects.filter(
+        due_at=None,
+        told=[],
+        notified_at__lt=before,
+    )
     return idle.delete()[0]

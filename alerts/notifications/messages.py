@@ -4,7 +4,7 @@ Labels and annotations come from clusters, so whoever may name a pod writes them
 chat they can make neither links nor mentions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -129,7 +129,12 @@ def alert_link(alert: Alert) -> str:
     return console_link(f"/alerts/{alert.pk}" if alert.pk else "/alerts")
 
 
-def write(channel_kind: str, channel_name: str, language: str, notification: Notification) -> str:
+def write(
+    channel_kind: str,
+    channel_name: str,
+    language: str,
+    notification: Notification,
+) -> str:
     """The text of a delivery: the exact body of a webhook or robot; for mail JSON of its parts."""
     if channel_kind == Channel.Kind.WEBHOOK:
         return orjson.dumps(payload(channel_name, notification)).decode()
@@ -137,7 +142,10 @@ def write(channel_kind: str, channel_name: str, language: str, notification: Not
 
 
 # --- Alertmanager's payload -----------------------------------------------------------------------
-def payload(receiver: str, notification: Notification) -> dict[str, Any]:
+def payload(
+    receiver: str,
+    notification: Notification,
+) -> dict[str, Any]:
     """Alertmanager's webhook payload, version 4."""
     alerts = [*notification.firing, *notification.resolved]
     shown = [_payload_alert(alert) for alert in alerts[:MOST_ALERTS]]
@@ -174,7 +182,9 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in values.items()}
 
 
-def _common(maps: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def _common(
+    maps: Sequence[Mapping[str, str]],
+) -> dict[str, str]:
     """What all of them have in common."""
     if not maps:
         return {}
@@ -189,7 +199,10 @@ def _common(maps: Sequence[Mapping[str, str]]) -> dict[str, str]:
 def inert(value: object, limit: int = LONGEST_VALUE) -> str:
     """A value as plain text in one line: nothing in it is a link, a mention or Markdown."""
     text = "".join(letter if letter.isprintable() else " " for letter in str(value)[:limit])
-    text = text.translate(_LOOK_ALIKE).replace("@", f"@{ZERO_WIDTH_SPACE}")
+    text = text.translate(_LOOK_ALIKE).replace(
+        "@",
+        f"@{ZERO_WIDTH_SPACE}",
+    )
     # What begins like an address would become a link by itself.
     text = text.replace("://", f":{ZERO_WIDTH_SPACE}//")
     return text.replace("www.", f"www{ZERO_WIDTH_SPACE}.")
@@ -201,7 +214,10 @@ def _title(notification: Notification, language: str) -> str:
     return f"[{words[notification.status]}:{count}] {inert(notification.rule_name, 100)}"
 
 
-def _lines(notification: Notification, language: str) -> list[str]:
+def _lines(
+    notification: Notification,
+    language: str,
+) -> list[str]:
     """A line for each alert, as many as people read."""
     words = TEXTS[language]
     if notification.is_test:
@@ -239,14 +255,20 @@ def _cut(text: str) -> str:
     return raw[:LONGEST_TEXT].decode(errors="ignore") + "…"
 
 
-def _markdown(notification: Notification, language: str) -> str:
+def _markdown(
+    notification: Notification,
+    language: str,
+) -> str:
     """A title, a list and the link in the Markdown that DingTalk and WeCom share."""
     body = "\n".join(f"- {line}" for line in _lines(notification, language))
     link = f"[{TEXTS[language]['open']}]({notification.link})"
     return f"### {_title(notification, language)}\n{_cut(body)}\n\n{link}"
 
 
-def _slack(notification: Notification, language: str) -> dict[str, Any]:
+def _slack(
+    notification: Notification,
+    language: str,
+) -> dict[str, Any]:
     title = _title(notification, language)
     body = _cut("\n".join(f"• {line}" for line in _lines(notification, language)))
     # Slack's own escapes, for what has a meaning in its texts.
@@ -263,7 +285,10 @@ def _slack(notification: Notification, language: str) -> dict[str, Any]:
     return {"text": title.replace("&", "&amp;"), "blocks": blocks}
 
 
-def _dingtalk(notification: Notification, language: str) -> dict[str, Any]:
+def _dingtalk(
+    notification: Notification,
+    language: str,
+) -> dict[str, Any]:
     return {
         "msgtype": "markdown",
         "markdown": {
@@ -274,11 +299,17 @@ def _dingtalk(notification: Notification, language: str) -> dict[str, Any]:
     }
 
 
-def _wecom(notification: Notification, language: str) -> dict[str, Any]:
+def _wecom(
+    notification: Notification,
+    language: str,
+) -> dict[str, Any]:
     return {"msgtype": "markdown", "markdown": {"content": _markdown(notification, language)}}
 
 
-def _feishu(notification: Notification, language: str) -> dict[str, Any]:
+def _feishu(
+    notification: Notification,
+    language: str,
+) -> dict[str, Any]:
     """A post: its parts of the tag `text` are plain."""
     lines = [[{"tag": "text", "text": line}] for line in _lines(notification, language)]
     link = {"tag": "a", "text": TEXTS[language]["open"], "href": notification.link}
@@ -287,7 +318,10 @@ def _feishu(notification: Notification, language: str) -> dict[str, Any]:
     return {"msg_type": "post", "content": {"post": {locale: post}}}
 
 
-def _mail(notification: Notification, language: str) -> dict[str, Any]:
+def _mail(
+    notification: Notification,
+    language: str,
+) -> dict[str, Any]:
     lines = _lines(notification, language)
     link = f"{TEXTS[language]['open']}: {notification.link}"
     return {
@@ -296,7 +330,7 @@ def _mail(notification: Notification, language: str) -> dict[str, Any]:
     }
 
 
-_WRITERS = {
+_WRITERS: Mapping[str, Callable[[Notification, str], dict[str, Any]]] = {
     Channel.Kind.SLACK: _slack,
     Channel.Kind.DINGTALK: _dingtalk,
     Channel.Kind.WECOM: _wecom,
@@ -305,7 +339,10 @@ _WRITERS = {
 }
 
 
-def test_notification(channel: Channel, now: datetime) -> Notification:
+def test_notification(
+    channel: Channel,
+    now: datetime,
+) -> Notification:
     """What the test of a channel says, in the form of a real notification."""
     alert = Alert(
         rule_name="KubeGaleTest",

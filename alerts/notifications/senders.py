@@ -29,7 +29,12 @@ class Outcome:
     problem: str
 
 
-def send(kind: str, config: Mapping[str, Any], body: str, key: str) -> Outcome:
+def send(
+    kind: str,
+    config: Mapping[str, Any],
+    body: str,
+    key: str,
+) -> Outcome:
     """Send a delivery; `key` is the same in each attempt. Never raises for what lies outside."""
     if kind == Channel.Kind.MAIL:
         return _send_mail(config, body, key)
@@ -37,11 +42,20 @@ def send(kind: str, config: Mapping[str, Any], body: str, key: str) -> Outcome:
         answer = _post(kind, config, body, key)
     except OutboundError as error:
         return Outcome(None, str(error)[:200])
-    return Outcome(answer.status, problem_of(answer) or _refusal(kind, answer))
+    return Outcome(
+        answer.status,
+        problem_of(answer) or _refusal(kind, answer),
+    )
 
 
-def _post(kind: str, config: Mapping[str, Any], body: str, key: str) -> OutboundResponse:
-    limits = {"policy": settings.WEBHOOK_ADDRESS_POLICY, "timeout": settings.WEBHOOK_TIMEOUT}
+def _post(
+    kind: str,
+    config: Mapping[str, Any],
+    body: str,
+    key: str,
+) -> OutboundResponse:
+    policy = settings.WEBHOOK_ADDRESS_POLICY
+    timeout = settings.WEBHOOK_TIMEOUT
     url = config["url"]
     secret = config.get("secret") or ""
     if kind == Channel.Kind.WEBHOOK:
@@ -50,19 +64,24 @@ def _post(kind: str, config: Mapping[str, Any], body: str, key: str) -> Outbound
             body.encode(),
             key=signing_key(secret),
             delivery=key,
-            **limits,
+            policy=policy,
+            timeout=timeout,
         )
     if kind == Channel.Kind.DINGTALK and secret:
         url = _sign_dingtalk(url, secret)
     if kind == Channel.Kind.FEISHU and secret:
         body = _sign_feishu(body, secret)
-    return post(url, body.encode(), headers={}, **limits)
+    return post(url, body.encode(), headers={}, policy=policy, timeout=timeout)
 
 
 def _sign_dingtalk(url: str, secret: str) -> str:
     """The address with the time in milliseconds and its signature, as DingTalk's robots want."""
     timestamp = str(round(time.time() * 1000))
-    mac = hmac.digest(secret.encode(), f"{timestamp}\n{secret}".encode(), hashlib.sha256)
+    mac = hmac.digest(
+        secret.encode(),
+        f"{timestamp}\n{secret}".encode(),
+        hashlib.sha256,
+    )
     sign = quote_plus(base64.b64encode(mac))
     separator = "&" if "?" in url else "?"
     return f"{url}{separator}timestamp={timestamp}&sign={sign}"
@@ -72,7 +91,11 @@ def _sign_feishu(body: str, secret: str) -> str:
     """The body with the time in seconds and its signature, as Feishu's robots want."""
     timestamp = str(int(time.time()))
     # Time and secret are the key, and the message is empty.
-    mac = hmac.digest(f"{timestamp}\n{secret}".encode(), b"", hashlib.sha256)
+    mac = hmac.digest(
+        f"{timestamp}\n{secret}".encode(),
+        b"",
+        hashlib.sha256,
+    )
     sign = base64.b64encode(mac).decode()
     return orjson.dumps({"timestamp": timestamp, "sign": sign, **orjson.loads(body)}).decode()
 
@@ -92,7 +115,11 @@ def _refusal(kind: str, answer: OutboundResponse) -> str:
     return ""
 
 
-def _send_mail(config: Mapping[str, Any], body: str, key: str) -> Outcome:
+def _send_mail(
+    config: Mapping[str, Any],
+    body: str,
+    key: str,
+) -> Outcome:
     if not settings.EMAIL_HOST:
         return Outcome(None, "EMAIL_HOST is not set")
     parts = orjson.loads(body)
@@ -108,5 +135,8 @@ def _send_mail(config: Mapping[str, Any], body: str, key: str) -> Outcome:
         message.send()
     # smtplib's errors are OSErrors; a refusal may hold addresses, so only its class is told.
     except OSError as error:
-        return Outcome(None, f"the mail server did not take it: {type(error).__name__}")
+        return Outcome(
+            None,
+            f"the mail server did not take it: {type(error).__name__}",
+        )
     return Outcome(None, "")
