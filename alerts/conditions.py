@@ -68,7 +68,10 @@ def parse_duration(value: object, field: str) -> int:
         seconds = sum(int(n) * _UNITS[unit] for n, unit in _DURATION_PART.findall(value))
         if seconds <= 366 * 86_400:
             return int(seconds)
-    raise Invalid(f"{field} must be a duration such as 30s, 5m or 1h30m", field=field)
+    raise Invalid(
+        f"{field} must be a duration such as 30s, 5m or 1h30m",
+        field=field,
+    )
 
 
 def format_duration(seconds: int) -> str:
@@ -148,7 +151,12 @@ class QueryCondition:
 Condition = ObjectCondition | MetricCondition | QueryCondition
 
 
-def parse(source: str, data: object, *, check: bool = True) -> Condition:
+def parse(
+    source: str,
+    data: object,
+    *,
+    check: bool = True,
+) -> Condition:
     """The condition of a rule of that source; Invalid with the member's path as `field`.
 
     `check`: whether PostgreSQL is asked if it takes the expressions.
@@ -163,7 +171,11 @@ def parse(source: str, data: object, *, check: bool = True) -> Condition:
     return QueryCondition(_text(members.get("query"), "condition.query", 4096))
 
 
-def _parse_objects(source: str, members: Mapping[str, Any], check: bool) -> ObjectCondition:
+def _parse_objects(
+    source: str,
+    members: Mapping[str, Any],
+    check: bool,
+) -> ObjectCondition:
     _refuse_unknown(members, {"kind", "where", "count", "changed"}, "condition")
     kind = find_kind(members.get("kind") or ("Event" if source == "event" else ""))
     is_event = (kind.group, kind.plural) == ("", "events")
@@ -179,16 +191,34 @@ def _parse_objects(source: str, members: Mapping[str, Any], check: bool) -> Obje
             field="condition.where",
         )
     terms = tuple(
-        _parse_term(term, f"condition.where[{index}]", kind) for index, term in enumerate(where)
+        _parse_term(
+            term,
+            f"condition.where[{index}]",
+            kind,
+        )
+        for index, term in enumerate(where)
     )
-    count = _parse_count(members["count"], is_event) if members.get("count") is not None else None
+    count = (
+        _parse_count(
+            members["count"],
+            is_event,
+        )
+        if members.get("count") is not None
+        else None
+    )
     growth = None
     if members.get("changed") is not None:
         if is_event or count:
-            raise Invalid("changed needs one object of source state", field="condition.changed")
+            raise Invalid(
+                "changed needs one object of source state",
+                field="condition.changed",
+            )
         growth = _parse_growth(members["changed"], kind)
     if not (terms or count or growth):
-        raise Invalid("the condition must compare something", field="condition.where")
+        raise Invalid(
+            "the condition must compare something",
+            field="condition.where",
+        )
     condition = ObjectCondition(kind, terms, count, growth)
     if check:
         _try(condition)
@@ -201,14 +231,20 @@ def _parse_term(data: object, field: str, kind: Kind) -> Term:
     path = compile_path(members.get("path"), f"{field}.path", kind)
     op = members.get("op", "eq")
     if op not in OPERATORS:
-        raise Invalid(f"{field}.op must be one of {', '.join(OPERATORS)}", field=f"{field}.op")
+        raise Invalid(
+            f"{field}.op must be one of {', '.join(OPERATORS)}",
+            field=f"{field}.op",
+        )
     value = members.get("value", True if op == "exists" else None)
     where = f"{field}.value"
     if op == "exists" and not isinstance(value, bool):
         raise Invalid(f"{where} must be true or false", field=where)
     if op == "in":
         if not isinstance(value, list) or not value or len(value) > MAX_VALUES:
-            raise Invalid(f"{where} must be a list of 1 to {MAX_VALUES} values", field=where)
+            raise Invalid(
+                f"{where} must be a list of 1 to {MAX_VALUES} values",
+                field=where,
+            )
         return Term(path, op, [_scalar(element, where) for element in value])
     if op == "matches":
         return Term(path, op, _pattern(value, where))
@@ -226,9 +262,16 @@ def _parse_count(data: object, is_event: bool) -> Count:
     op = _comparison(members.get("op", "ge"), "condition.count.op")
     value = members.get("value")
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**9:
-        raise Invalid("condition.count.value must be a whole number", field="condition.count.value")
+        raise Invalid(
+            "condition.count.value must be a whole number",
+            field="condition.count.value",
+        )
     within = members.get("within")
-    return Count(op, value, _window(within, "condition.count.within") if within is not None else 0)
+    return Count(
+        op,
+        value,
+        _window(within, "condition.count.within") if within is not None else 0,
+    )
 
 
 def _parse_growth(data: object, kind: Kind) -> Growth:
@@ -237,21 +280,39 @@ def _parse_growth(data: object, kind: Kind) -> Growth:
     path = compile_path(members.get("path"), "condition.changed.path", kind)
     by = _number(members.get("by", 1), "condition.changed.by")
     if by <= 0:
-        raise Invalid("condition.changed.by must be above 0", field="condition.changed.by")
-    return Growth(path, by, _window(members.get("within", "10m"), "condition.changed.within"))
+        raise Invalid(
+            "condition.changed.by must be above 0",
+            field="condition.changed.by",
+        )
+    return Growth(
+        path,
+        by,
+        _window(members.get("within", "10m"), "condition.changed.within"),
+    )
 
 
 def _parse_metric(members: Mapping[str, Any]) -> MetricCondition:
     _refuse_unknown(members, {"metric", "of", "op", "value"}, "condition")
     of = members.get("of", "cluster")
     if not isinstance(of, str) or of not in METRICS:
-        raise Invalid(f"condition.of must be one of {', '.join(METRICS)}", field="condition.of")
+        raise Invalid(
+            f"condition.of must be one of {', '.join(METRICS)}",
+            field="condition.of",
+        )
     metric = members.get("metric")
     if not isinstance(metric, str) or metric not in METRICS[of]:
         names = ", ".join(sorted(METRICS[of]))
-        raise Invalid(f"condition.metric of {of} must be one of {names}", field="condition.metric")
+        raise Invalid(
+            f"condition.metric of {of} must be one of {names}",
+            field="condition.metric",
+        )
     op = _comparison(members.get("op", "gt"), "condition.op")
-    return MetricCondition(metric, of, op, _number(members.get("value"), "condition.value"))
+    return MetricCondition(
+        metric,
+        of,
+        op,
+        _number(members.get("value"), "condition.value"),
+    )
 
 
 def find_kind(text: object) -> Kind:
@@ -285,7 +346,10 @@ def compile_path(text: object, field: str, kind: Kind) -> str:
         is_descent = path.startswith(".") if place == 0 else False
         step = None if is_descent else _STEP.match(path, place)
         if step is None or step.end() == place:
-            raise Invalid(f"{field} cannot be read at {path[place : place + 40]!r}", field=field)
+            raise Invalid(
+                f"{field} cannot be read at {path[place : place + 40]!r}",
+                field=field,
+            )
         compiled += _compile_step(step)
         if place == 0:
             first = _key(step)
@@ -293,7 +357,10 @@ def compile_path(text: object, field: str, kind: Kind) -> str:
     if not first:
         raise Invalid(f"{field} must begin with a member's name", field=field)
     if is_secret_type(resource_type(kind)) and first not in _SECRET_MEMBERS:
-        raise Invalid(f"{field}: the values of Secrets cannot be asked for", field=field)
+        raise Invalid(
+            f"{field}: the values of Secrets cannot be asked for",
+            field=field,
+        )
     return compiled
 
 
@@ -321,7 +388,10 @@ def term_clause(term: Term) -> Clause:
     reached = f"{term.path}[*]"
     match term.op:
         case "exists":
-            test = Clause(sql.SQL("jsonb_path_exists(r.data, %s::jsonpath)"), (term.path,))
+            test = Clause(
+                sql.SQL("jsonb_path_exists(r.data, %s::jsonpath)"),
+                (term.path,),
+            )
             return test if term.value else _negate(test)
         case "in":
             choices = " || ".join(f"@ == {json.dumps(value)}" for value in term.value)
@@ -331,7 +401,10 @@ def term_clause(term: Term) -> Clause:
         case "ne":
             # One element that differs is enough, and so is none at all.
             differs = _exists(f"{reached} ? (@ != {json.dumps(term.value)})")
-            absent = Clause(sql.SQL("NOT jsonb_path_exists(r.data, %s::jsonpath)"), (term.path,))
+            absent = Clause(
+                sql.SQL("NOT jsonb_path_exists(r.data, %s::jsonpath)"),
+                (term.path,),
+            )
             text = sql.SQL("({} OR {})").format(differs.text, absent.text)
             return Clause(text, (*differs.params, *absent.params))
     operator = {"eq": "==", "gt": ">", "ge": ">=", "lt": "<", "le": "<="}[term.op]
@@ -381,7 +454,10 @@ def all_of(clauses: list[Clause]) -> Clause:
         return Clause(sql.SQL("true"))
     # CASE keeps the order: what is cheap is asked first, a look into the log last.
     text = sql.SQL(" AND ").join(sql.SQL("({})").format(clause.text) for clause in clauses)
-    return Clause(text, tuple(param for clause in clauses for param in clause.params))
+    return Clause(
+        text,
+        tuple(param for clause in clauses for param in clause.params),
+    )
 
 
 def _try(condition: ObjectCondition) -> None:
@@ -396,7 +472,10 @@ def _try(condition: ObjectCondition) -> None:
                 cursor.execute("SET LOCAL statement_timeout = DEFAULT")
         except DatabaseError:
             field = f"condition.where[{index}].value"
-            raise Invalid(f"{field} is not an expression that can be used", field=field) from None
+            raise Invalid(
+                f"{field} is not an expression that can be used",
+                field=field,
+            ) from None
 
 
 # --- members --------------------------------------------------------------------------------------
@@ -406,7 +485,11 @@ def _object(value: object, field: str) -> Mapping[str, Any]:
     return value
 
 
-def _refuse_unknown(members: Mapping[str, Any], known: set[str], field: str) -> None:
+def _refuse_unknown(
+    members: Mapping[str, Any],
+    known: set[str],
+    field: str,
+) -> None:
     for name in members:
         if name not in known:
             path = f"{field}.{name}"[:200]
@@ -423,7 +506,10 @@ def _text(value: object, field: str, longest: int) -> str:
 
 def _scalar(value: object, field: str) -> Any:
     if value is not None and not isinstance(value, str | int | float | bool):
-        raise Invalid(f"{field} must be text, a number, true, false or null", field=field)
+        raise Invalid(
+            f"{field} must be text, a number, true, false or null",
+            field=field,
+        )
     if isinstance(value, str) and (len(value) > MAX_VALUE or "\0" in value):
         raise Invalid(f"{field} must be at most {MAX_VALUE} characters", field=field)
     if isinstance(value, int | float) and not abs(value) < 10**18:
@@ -434,13 +520,19 @@ def _scalar(value: object, field: str) -> Any:
 def _pattern(value: object, field: str) -> str:
     pattern = _text(value, field, MAX_PATTERN)
     if _BACK_REFERENCE.search(pattern):
-        raise Invalid(f"{field} must not refer back to groups or look around", field=field)
+        raise Invalid(
+            f"{field} must not refer back to groups or look around",
+            field=field,
+        )
     return pattern
 
 
 def _comparison(value: object, field: str) -> str:
     if not isinstance(value, str) or value not in COMPARISONS:
-        raise Invalid(f"{field} must be one of {', '.join(COMPARISONS)}", field=field)
+        raise Invalid(
+            f"{field} must be one of {', '.join(COMPARISONS)}",
+            field=field,
+        )
     return value
 
 

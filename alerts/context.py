@@ -42,7 +42,11 @@ _RUNBOOKS = {preset["id"]: preset["annotations"]["runbook"] for preset in preset
 
 def gather_missing(limit: int) -> int:
     """Gather the context of alerts that fire and have none yet; how many."""
-    rows = Alert.objects.filter(state=Alert.State.FIRING, context={}, rule__isnull=False)
+    rows = Alert.objects.filter(
+        state=Alert.State.FIRING,
+        context={},
+        rule__isnull=False,
+    )
     alerts = list(rows.select_related("rule", "cluster").order_by("pk")[:limit])
     for alert in alerts:
         Alert.objects.filter(pk=alert.pk).update(context=gather(alert))
@@ -74,7 +78,11 @@ def _of_object(alert: Alert, kind: Kind) -> dict[str, Any]:
     place = (cluster.name, resource_type(kind), alert.namespace, alert.name)
     document = _document(place)
     context = _of_document(document)
-    context["events"] = _events(alert, cluster.name, alert.started_at - timedelta(hours=1))
+    context["events"] = _events(
+        alert,
+        cluster.name,
+        alert.started_at - timedelta(hours=1),
+    )
     context["changes"] = _changes(alert, kind)
     links = _links(alert, kind)
     if links:
@@ -108,7 +116,13 @@ def _of_document(document: Mapping[str, Any]) -> dict[str, Any]:
         ]
     owners = (document.get("metadata") or {}).get("ownerReferences")
     if isinstance(owners, list) and owners and isinstance(owners[0], dict):
-        context["owner"] = {name: owners[0].get(name, "") for name in ("kind", "name", "uid")}
+        context["owner"] = {
+            name: owners[0].get(
+                name,
+                "",
+            )
+            for name in ("kind", "name", "uid")
+        }
     spec = document.get("spec")
     node = spec.get("nodeName") if isinstance(spec, dict) else None
     if node:
@@ -116,7 +130,11 @@ def _of_document(document: Mapping[str, Any]) -> dict[str, Any]:
     return context
 
 
-def _events(alert: Alert, cluster: str, since: datetime) -> list[dict[str, Any]]:
+def _events(
+    alert: Alert,
+    cluster: str,
+    since: datetime,
+) -> list[dict[str, Any]]:
     params: list[Any] = [cluster, since, alert.kind, alert.name, alert.namespace, _MAX_EVENTS]
     with connection.cursor() as cursor:
         cursor.execute(_EVENTS, params)
@@ -150,7 +168,11 @@ def _changes(alert: Alert, kind: Kind) -> list[dict[str, Any]]:
     return [
         {
             name: value[:20] if name == "changes" and value else value
-            for name, value in descriptions.describe_version(version, kind, writes).items()
+            for name, value in descriptions.describe_version(
+                version,
+                kind,
+                writes,
+            ).items()
             if name in ("seq", "at", "op", "who", "changes")
         }
         for version in versions

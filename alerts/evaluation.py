@@ -158,11 +158,21 @@ def _scan_new_rules(turn: Turn, started: float) -> None:
     turn.rules = [pair for pair in turn.rules if pair[0].pk not in waiting]
 
 
-def _look_at_all(rule: Rule, condition: ObjectCondition, turn: Turn) -> list[matching.Match]:
+def _look_at_all(
+    rule: Rule,
+    condition: ObjectCondition,
+    turn: Turn,
+) -> list[matching.Match]:
     if rule.source == Rule.Source.EVENT:
         since = turn.now - timedelta(seconds=condition.window)
         return matching.event_matches(rule, condition, turn.fleet, turn.now, since)
-    matches = matching.scan(rule, condition, turn.fleet, turn.now, settings.ALERT_LIMIT_PER_RULE)
+    matches = matching.scan(
+        rule,
+        condition,
+        turn.fleet,
+        turn.now,
+        settings.ALERT_LIMIT_PER_RULE,
+    )
     # A new rule begins to count its `for` now, as Prometheus does.
     return [replace(match, since=turn.now) for match in matches]
 
@@ -179,7 +189,12 @@ class _attempt:  # read as a word of `with`
         self._block.__enter__()
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+    def __exit__(
+        self,
+        kind: object,
+        error: BaseException | None,
+        trace: object,
+    ) -> bool:
         self._block.__exit__(kind, error, trace)  # type: ignore[arg-type]
         if isinstance(error, DatabaseError | DomainError):
             self.failed = True
@@ -214,11 +229,20 @@ def _read_changes(turn: Turn, position: int, horizon: int) -> int:
     return int(rows[-1][0])
 
 
-def _evaluate_changed(turn: Turn, type_name: str, keys: Sequence[matching.Key]) -> None:
+def _evaluate_changed(
+    turn: Turn,
+    type_name: str,
+    keys: Sequence[matching.Key],
+) -> None:
     rules = turn.objects(type_name)
     single = [(rule, condition) for rule, condition in rules if not condition.count]
     if single:
-        matches, failures = matching.changed_matches(single, type_name, keys, turn.fleet)
+        matches, failures = matching.changed_matches(
+            single,
+            type_name,
+            keys,
+            turn.fleet,
+        )
         subjects = [matching.subject_of(type_name, key) for key in keys]
         involved = _with_open_alerts(single, subjects)
         for rule, condition in single:
@@ -242,21 +266,39 @@ def _with_open_alerts(
     rules: Iterable[tuple[Rule, ObjectCondition]], subjects: Sequence[str]
 ) -> set[int]:
     """The rules that have an alert about one of the subjects."""
-    rows = Alert.objects.filter(rule__in=[rule.pk for rule, _ in rules], subject__in=subjects)
+    rows = Alert.objects.filter(
+        rule__in=[rule.pk for rule, _ in rules],
+        subject__in=subjects,
+    )
     rows = rows.exclude(state=Alert.State.RESOLVED)
     return {pk for pk in rows.values_list("rule_id", flat=True) if pk is not None}
 
 
 def _evaluate_groups(
-    turn: Turn, rule: Rule, condition: ObjectCondition, groups: Sequence[tuple[str, str]]
+    turn: Turn,
+    rule: Rule,
+    condition: ObjectCondition,
+    groups: Sequence[tuple[str, str]],
 ) -> None:
     with _attempt(rule):
-        matches = matching.count_groups(rule, condition, turn.fleet, turn.now, groups)
+        matches = matching.count_groups(
+            rule,
+            condition,
+            turn.fleet,
+            turn.now,
+            groups,
+        )
         turn.changed += lifecycle.apply_matches(
             rule,
             matches,
             turn.now,
-            considered=[matching.group_subject(condition, group) for group in groups],
+            considered=[
+                matching.group_subject(
+                    condition,
+                    group,
+                )
+                for group in groups
+            ],
         )
 
 
@@ -274,10 +316,20 @@ def _look_at_events(turn: Turn, last: datetime | None) -> None:
         _evaluate_events(turn, rule, condition)
 
 
-def _evaluate_events(turn: Turn, rule: Rule, condition: ObjectCondition) -> None:
+def _evaluate_events(
+    turn: Turn,
+    rule: Rule,
+    condition: ObjectCondition,
+) -> None:
     with _attempt(rule):
         since = turn.now - timedelta(seconds=condition.window)
-        matches = matching.event_matches(rule, condition, turn.fleet, turn.now, since)
+        matches = matching.event_matches(
+            rule,
+            condition,
+            turn.fleet,
+            turn.now,
+            since,
+        )
         turn.changed += lifecycle.apply_matches(
             rule, matches, turn.now, recheck=window_of(condition)
         )
@@ -318,7 +370,10 @@ def _sample_metrics(turn: Turn) -> None:
         with _attempt(rule):
             matches = samples.matches(rule, condition, turn.fleet, turn.now)
             turn.changed += lifecycle.apply_matches(rule, matches, turn.now)
-        Rule.objects.filter(pk=rule.pk).update(evaluate_at=later, last_evaluated_at=turn.now)
+        Rule.objects.filter(pk=rule.pk).update(
+            evaluate_at=later,
+            last_evaluated_at=turn.now,
+        )
 
 
 def _apply_staleness(turn: Turn) -> None:

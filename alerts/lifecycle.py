@@ -24,13 +24,31 @@ State = Alert.State
 
 def labels_of(rule: Rule, match: Match) -> dict[str, str]:
     """The labels of an alert: the match's own, the rule's, its name and severity."""
-    own = {name: render(text, match.labels, match.value) for name, text in rule.labels.items()}
+    own = {
+        name: render(
+            text,
+            match.labels,
+            match.value,
+        )
+        for name, text in rule.labels.items()
+    }
     return {**match.labels, **own, "alertname": rule.name, "severity": rule.severity}
 
 
-def annotations_of(rule: Rule, labels: Mapping[str, str], value: float | None) -> dict[str, str]:
+def annotations_of(
+    rule: Rule,
+    labels: Mapping[str, str],
+    value: float | None,
+) -> dict[str, str]:
     """The annotations of an alert, with its labels and value put in."""
-    return {name: render(text, labels, value) for name, text in rule.annotations.items()}
+    return {
+        name: render(
+            text,
+            labels,
+            value,
+        )
+        for name, text in rule.annotations.items()
+    }
 
 
 def fingerprint(rule: int | None, labels: Mapping[str, str]) -> str:
@@ -125,7 +143,11 @@ def _raise(
             )
         )
     Alert.objects.bulk_create(rows, batch_size=500, ignore_conflicts=True)
-    fired = Alert.objects.filter(fingerprint__in=list(added), state=State.FIRING, fired_at=now)
+    fired = Alert.objects.filter(
+        fingerprint__in=list(added),
+        state=State.FIRING,
+        fired_at=now,
+    )
     ids = list(fired.values_list("pk", flat=True))
     mark_groups_due(ids, now)
     return ids
@@ -139,9 +161,18 @@ def fire_due(now: datetime, *, except_clusters: Collection[int] = ()) -> list[in
     rows = Alert.objects.filter(state=State.PENDING, due_at__lte=now)
     if except_clusters:
         rows = rows.exclude(cluster__in=list(except_clusters))
-    ids = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True)[:5000])
+    ids = list(
+        rows.select_for_update(skip_locked=True).values_list(
+            "pk",
+            flat=True,
+        )[:5000]
+    )
     if ids:
-        Alert.objects.filter(pk__in=ids).update(state=State.FIRING, fired_at=now, due_at=None)
+        Alert.objects.filter(pk__in=ids).update(
+            state=State.FIRING,
+            fired_at=now,
+            due_at=None,
+        )
         mark_groups_due(ids, now)
     return ids
 
@@ -166,7 +197,12 @@ def resolve(which: Q, now: datetime, because: str) -> list[int]:
     return ids
 
 
-def acknowledge(alert: Alert, by: str, comment: str, now: datetime) -> Alert:
+def acknowledge(
+    alert: Alert,
+    by: str,
+    comment: str,
+    now: datetime,
+) -> Alert:
     """Note who cares for an alert; it ends with the alert. NotFound for one that is over."""
     rows = Alert.objects.filter(pk=alert.pk).exclude(state=State.RESOLVED)
     if not rows.update(acked_by=by, acked_at=now, ack_comment=comment):
@@ -180,7 +216,10 @@ NO_DATA = "no-data/"
 
 
 def apply_staleness(
-    rule: Rule, stale: Mapping[int, str], reached: Collection[int], now: datetime
+    rule: Rule,
+    stale: Mapping[int, str],
+    reached: Collection[int],
+    now: datetime,
 ) -> list[int]:
     """What a cluster that cannot be asked means for a rule; ids of changed alerts.
 
@@ -193,13 +232,22 @@ def apply_staleness(
     changed: list[int] = []
     if rule.no_data == Rule.NoData.OK and late - before:
         changed += resolve(
-            Q(rule=rule, cluster__in=late - before), now, "the cluster cannot be asked"
+            Q(
+                rule=rule,
+                cluster__in=late - before,
+            ),
+            now,
+            "the cluster cannot be asked",
         )
     if rule.no_data == Rule.NoData.ALERT:
         changed += _raise_no_data(rule, {pk: stale[pk] for pk in late - before}, now)
     ended = [f"{NO_DATA}{pk}" for pk in before - late]
     if ended:
-        changed += resolve(Q(rule=rule, subject__in=ended), now, "the cluster can be asked again")
+        changed += resolve(
+            Q(rule=rule, subject__in=ended),
+            now,
+            "the cluster can be asked again",
+        )
     values: dict[str, Any] = {"stale_clusters": sorted(late)}
     if before - late and rule.no_data == Rule.NoData.OK:
         # What was resolved meanwhile may hold still: everything is looked at once more.
@@ -208,7 +256,11 @@ def apply_staleness(
     return changed
 
 
-def _raise_no_data(rule: Rule, clusters: Mapping[int, str], now: datetime) -> list[int]:
+def _raise_no_data(
+    rule: Rule,
+    clusters: Mapping[int, str],
+    now: datetime,
+) -> list[int]:
     added = {}
     for pk, name in clusters.items():
         match = Match(
@@ -234,22 +286,40 @@ def sweep(now: datetime) -> list[int]:
         now,
         "the rule was switched off",
     )
-    changed += resolve(Q(cluster__deleted_at__isnull=False), now, "the cluster was removed")
-    changed += resolve(Q(ends_at__lte=now, source="alertmanager"), now, "it was not sent again")
+    changed += resolve(
+        Q(cluster__deleted_at__isnull=False),
+        now,
+        "the cluster was removed",
+    )
+    changed += resolve(
+        Q(ends_at__lte=now, source="alertmanager"),
+        now,
+        "it was not sent again",
+    )
     return changed
 
 
 def forget(days: int) -> int:
     """Delete alerts that were resolved that many days ago; how many."""
-    rows = Alert.objects.filter(state=State.RESOLVED, resolved_at__lt=Now() - timedelta(days=days))
+    rows = Alert.objects.filter(
+        state=State.RESOLVED,
+        resolved_at__lt=Now() - timedelta(days=days),
+    )
     return rows.delete()[0]
 
 
-def resolve_rule(rule: Rule, now: datetime, because: str) -> Sequence[int]:
+def resolve_rule(
+    rule: Rule,
+    now: datetime,
+    because: str,
+) -> Sequence[int]:
     """Resolve every alert of a rule."""
     return resolve(Q(rule=rule), now, because)
 
 
 def bump(rule: Rule) -> None:
     """Let the next turn look at everything for this rule once more."""
-    Rule.objects.filter(pk=rule.pk).update(generation=F("generation") + 1, evaluate_at=None)
+    Rule.objects.filter(pk=rule.pk).update(
+        generation=F("generation") + 1,
+        evaluate_at=None,
+    )

@@ -54,7 +54,11 @@ def condition_of(rule: Rule) -> Condition:
     return _parse(rule.source, orjson.dumps(rule.condition).decode())
 
 
-def rule_clause(rule: Rule, condition: ObjectCondition, fleet: Fleet) -> Clause:
+def rule_clause(
+    rule: Rule,
+    condition: ObjectCondition,
+    fleet: Fleet,
+) -> Clause:
     """The rule's scope and comparisons as one condition on the row called r."""
     kind = condition.kind
     # A Namespace is in itself: its row has a name and no namespace.
@@ -131,18 +135,30 @@ def _judge(
     for clause in clauses:
         params.extend(clause.params)
     matches: dict[int, list[Match]] = {rule.pk: [] for rule, _ in rules}
-    for cluster, namespace, name, since, held in _rows(_CHANGED.format(hits=hits), params):
+    for cluster, namespace, name, since, held in _rows(
+        _CHANGED.format(hits=hits),
+        params,
+    ):
         if cluster not in fleet.ids:
             continue
         for (rule, condition), holds in zip(rules, held, strict=True):
             if holds:
-                match = object_match(condition, fleet, (cluster, namespace, name), since)
+                match = object_match(
+                    condition,
+                    fleet,
+                    (cluster, namespace, name),
+                    since,
+                )
                 matches[rule.pk].append(match)
     return matches
 
 
 def object_match(
-    condition: ObjectCondition, fleet: Fleet, key: Key, since: datetime, value: float = 1
+    condition: ObjectCondition,
+    fleet: Fleet,
+    key: Key,
+    since: datetime,
+    value: float = 1,
 ) -> Match:
     """The match of one object."""
     cluster, namespace, name = key
@@ -167,7 +183,11 @@ def subject_of(type_name: str, key: Key) -> str:
 
 
 def scan(
-    rule: Rule, condition: ObjectCondition, fleet: Fleet, now: datetime, limit: int
+    rule: Rule,
+    condition: ObjectCondition,
+    fleet: Fleet,
+    now: datetime,
+    limit: int,
 ) -> list[Match]:
     """Everything that the rule matches now, of at most `limit` objects.
 
@@ -186,7 +206,11 @@ def scan(
 
 
 def _for_type(
-    template: sql.SQL, rule: Rule, condition: ObjectCondition, fleet: Fleet, clause: Clause
+    template: sql.SQL,
+    rule: Rule,
+    condition: ObjectCondition,
+    fleet: Fleet,
+    clause: Clause,
 ) -> sql.Composed:
     reached = scopes.reach(rule, fleet, condition.kind)
     # Names of clusters lead the index, also where the rule sees all of them.
@@ -238,7 +262,10 @@ def count_groups(
 def _in_groups(groups: Iterable[tuple[str, str]]) -> Clause:
     places = sorted(groups)
     text = sql.SQL("(r.cluster_id, r.namespace) IN (SELECT * FROM unnest(%s::text[], %s::text[]))")
-    return Clause(text, ([place[0] for place in places], [place[1] for place in places]))
+    return Clause(
+        text,
+        ([place[0] for place in places], [place[1] for place in places]),
+    )
 
 
 def _places(
@@ -280,7 +307,16 @@ def group_match(
         labels["namespace"] = namespace
     subject = group_subject(condition, place)
     pk = fleet.ids[cluster]
-    return Match(subject, now, pk, condition.kind.name, namespace, "", number, labels)
+    return Match(
+        subject,
+        now,
+        pk,
+        condition.kind.name,
+        namespace,
+        "",
+        number,
+        labels,
+    )
 
 
 def group_subject(condition: ObjectCondition, place: tuple[str, str]) -> str:
@@ -304,7 +340,11 @@ WHERE {where} GROUP BY 1, 2, 3, 4, 5
 
 
 def event_matches(
-    rule: Rule, condition: ObjectCondition, fleet: Fleet, now: datetime, since: datetime
+    rule: Rule,
+    condition: ObjectCondition,
+    fleet: Fleet,
+    now: datetime,
+    since: datetime,
 ) -> list[Match]:
     """What the Events after `since` match: each object and reason, or where they are counted.
 
@@ -330,7 +370,11 @@ def event_matches(
     ]
 
 
-def _event_match(fleet: Fleet, row: Sequence[Any], now: datetime) -> Match:
+def _event_match(
+    fleet: Fleet,
+    row: Sequence[Any],
+    now: datetime,
+) -> Match:
     cluster, namespace, kind, name, reason, number, first, _ = row
     labels = {"cluster": cluster, "kind": kind, "name": name, "reason": reason}
     if namespace:
@@ -356,7 +400,12 @@ WHERE r.resource_type = {type} AND r.cluster_id = ANY (%s) AND {only} AND {place
 
 
 def rows_of_type(
-    rule: Rule, kind: Kind, fleet: Fleet, *, column: str = "r.data", only: str = "true"
+    rule: Rule,
+    kind: Kind,
+    fleet: Fleet,
+    *,
+    column: str = "r.data",
+    only: str = "true",
 ) -> list[tuple[str, str, str, str]]:
     """(cluster, namespace, name, JSON text) of the kind's objects that the rule sees.
 

@@ -97,14 +97,20 @@ def parse_scope(value: object) -> dict[str, Any]:
         raise Invalid("scope must be an object", field="scope")
     for name in value:
         if name not in ("clusters", "namespaces", "labelSelector"):
-            raise Invalid(f"unknown member {f'scope.{name}'[:200]!r}", field=f"scope.{name}")
+            raise Invalid(
+                f"unknown member {f'scope.{name}'[:200]!r}",
+                field=f"scope.{name}",
+            )
     scope: dict[str, Any] = {}
     if clusters := value.get("clusters"):
         scope["clusters"] = _cluster_ids(clusters)
     if namespaces := value.get("namespaces"):
         names = _names(namespaces, "scope.namespaces")
         if not all(_NAMESPACE.match(name) for name in names):
-            raise Invalid("scope.namespaces must hold names", field="scope.namespaces")
+            raise Invalid(
+                "scope.namespaces must hold names",
+                field="scope.namespaces",
+            )
         scope["namespaces"] = names
     if selector := value.get("labelSelector"):
         scope["labelSelector"] = _text(selector, "scope.labelSelector", MAX_TEXT)
@@ -114,7 +120,10 @@ def parse_scope(value: object) -> dict[str, Any]:
 def _cluster_ids(value: object) -> list[int]:
     field = "scope.clusters"
     if not isinstance(value, list) or len(value) > MAX_NAMES:
-        raise Invalid(f"{field} must be a list of at most {MAX_NAMES} ids", field=field)
+        raise Invalid(
+            f"{field} must be a list of at most {MAX_NAMES} ids",
+            field=field,
+        )
     ids = []
     for element in value:
         if isinstance(element, bool) or not isinstance(element, int | str):
@@ -123,7 +132,11 @@ def _cluster_ids(value: object) -> list[int]:
     return sorted(set(ids))
 
 
-def channels_of(value: object, usable: Q, field: str = "channels") -> list[Channel]:
+def channels_of(
+    value: object,
+    usable: Q,
+    field: str = "channels",
+) -> list[Channel]:
     """The channels that a body names by id, of those that the caller may use; Invalid."""
     if value is None:
         return []
@@ -160,7 +173,10 @@ def save(rule: Rule, channels: Iterable[Channel] | None) -> Rule:
         if channels is not None:
             rule.channels.set(channels)
             # A channel that is new to the rule hears of what fires already.
-            firing = rule.alerts.filter(state=Alert.State.FIRING).values_list("pk", flat=True)
+            firing = rule.alerts.filter(state=Alert.State.FIRING).values_list(
+                "pk",
+                flat=True,
+            )
             mark_groups_due(firing, database_now())
         if not rule.enabled:
             lifecycle.resolve_rule(rule, database_now(), "the rule was switched off")
@@ -239,7 +255,13 @@ def find_tenant(value: object) -> Tenant:
 
 
 # --- members --------------------------------------------------------------------------------------
-def _text(value: object, field: str, longest: int, *, required: bool = False) -> str:
+def _text(
+    value: object,
+    field: str,
+    longest: int,
+    *,
+    required: bool = False,
+) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise Invalid(f"{field} must be text", field=field)
     if required and not value.strip():
@@ -249,7 +271,11 @@ def _text(value: object, field: str, longest: int, *, required: bool = False) ->
     return value
 
 
-def _choice(value: object, field: str, choices: Iterable[str]) -> str:
+def _choice(
+    value: object,
+    field: str,
+    choices: Iterable[str],
+) -> str:
     if not isinstance(value, str) or value not in set(choices):
         raise Invalid(f"{field} must be one of {', '.join(choices)}", field=field)
     return value
@@ -263,7 +289,10 @@ def _flag(value: object, field: str) -> bool:
 
 def _names(value: object, field: str) -> list[str]:
     if not isinstance(value, list) or len(value) > MAX_NAMES:
-        raise Invalid(f"{field} must be a list of at most {MAX_NAMES} names", field=field)
+        raise Invalid(
+            f"{field} must be a list of at most {MAX_NAMES} names",
+            field=field,
+        )
     if not all(isinstance(name, str) for name in value):
         raise Invalid(f"{field} must hold texts", field=field)
     return sorted(set(value))
@@ -273,10 +302,16 @@ def _texts(value: object, field: str) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, dict) or len(value) > MAX_LABELS:
-        raise Invalid(f"{field} must be an object of at most {MAX_LABELS} texts", field=field)
+        raise Invalid(
+            f"{field} must be an object of at most {MAX_LABELS} texts",
+            field=field,
+        )
     for name, text in value.items():
         if not _LABEL.match(name):
-            raise Invalid(f"{field}: {name[:100]!r} is not a label's name", field=field)
+            raise Invalid(
+                f"{field}: {name[:100]!r} is not a label's name",
+                field=field,
+            )
         _text(text, f"{field}.{name}", MAX_TEXT)
     return dict(value)
 
@@ -284,7 +319,10 @@ def _texts(value: object, field: str) -> dict[str, str]:
 def _labels(value: object) -> dict[str, str]:
     labels = _texts(value, "labels")
     for name in _OWN_LABELS & labels.keys():
-        raise Invalid(f"the label {name} is set by the rule itself", field=f"labels.{name}")
+        raise Invalid(
+            f"the label {name} is set by the rule itself",
+            field=f"labels.{name}",
+        )
     return labels
 
 

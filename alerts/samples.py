@@ -25,7 +25,12 @@ from workloads.models import Sample
 _NEWEST = timedelta(minutes=30)
 
 
-def matches(rule: Rule, condition: MetricCondition, fleet: Fleet, now: datetime) -> list[Match]:
+def matches(
+    rule: Rule,
+    condition: MetricCondition,
+    fleet: Fleet,
+    now: datetime,
+) -> list[Match]:
     """What fulfils a metric condition now."""
     return [
         match
@@ -36,7 +41,10 @@ def matches(rule: Rule, condition: MetricCondition, fleet: Fleet, now: datetime)
 
 
 def _samples(
-    rule: Rule, condition: MetricCondition, fleet: Fleet, now: datetime
+    rule: Rule,
+    condition: MetricCondition,
+    fleet: Fleet,
+    now: datetime,
 ) -> Iterator[Match]:
     match condition.of:
         case "cluster":
@@ -49,9 +57,17 @@ def _samples(
             yield from _of_certificates(rule, fleet, now)
 
 
-def _of_clusters(rule: Rule, metric: str, fleet: Fleet, now: datetime) -> Iterator[Match]:
+def _of_clusters(
+    rule: Rule,
+    metric: str,
+    fleet: Fleet,
+    now: datetime,
+) -> Iterator[Match]:
     reached = scopes.reach(rule, fleet, None)
-    newest = Sample.objects.filter(cluster=OuterRef("pk"), at__gt=now - _NEWEST).order_by("-at")
+    newest = Sample.objects.filter(
+        cluster=OuterRef("pk"),
+        at__gt=now - _NEWEST,
+    ).order_by("-at")
     clusters = registry.clusters().annotate(
         sample_cpu=Subquery(newest.values("cpu")[:1]),
         sample_memory=Subquery(newest.values("memory")[:1]),
@@ -85,7 +101,11 @@ def _of_clusters(rule: Rule, metric: str, fleet: Fleet, now: datetime) -> Iterat
         )
 
 
-def _of_tenants(rule: Rule, fleet: Fleet, now: datetime) -> Iterator[Match]:
+def _of_tenants(
+    rule: Rule,
+    fleet: Fleet,
+    now: datetime,
+) -> Iterator[Match]:
     """The largest share of a quota that each tenant's newest sample uses."""
     reached = scopes.reach(rule, fleet, KINDS["resourcequotas"])
     newest = UsageSample.objects.filter(tenant=OuterRef("pk"), at__gt=now - _NEWEST)
@@ -99,16 +119,43 @@ def _of_tenants(rule: Rule, fleet: Fleet, now: datetime) -> Iterator[Match]:
             continue
         resource, share = _largest_share(tenant.hard or {}, tenant.used or {})
         if resource:
-            yield _share_match("Tenant", fleet, place, tenant.namespace, resource, share, now)
+            yield _share_match(
+                "Tenant",
+                fleet,
+                place,
+                tenant.namespace,
+                resource,
+                share,
+                now,
+            )
 
 
-def _of_quotas(rule: Rule, fleet: Fleet, now: datetime) -> Iterator[Match]:
-    for cluster, namespace, name, data in rows_of_type(rule, KINDS["resourcequotas"], fleet):
+def _of_quotas(
+    rule: Rule,
+    fleet: Fleet,
+    now: datetime,
+) -> Iterator[Match]:
+    for cluster, namespace, name, data in rows_of_type(
+        rule,
+        KINDS["resourcequotas"],
+        fleet,
+    ):
         status = orjson.loads(data).get("status") or {}
-        resource, share = _largest_share(status.get("hard") or {}, status.get("used") or {})
+        resource, share = _largest_share(
+            status.get("hard") or {},
+            status.get("used") or {},
+        )
         if resource:
             place = (cluster, namespace)
-            yield _share_match("ResourceQuota", fleet, place, name, resource, share, now)
+            yield _share_match(
+                "ResourceQuota",
+                fleet,
+                place,
+                name,
+                resource,
+                share,
+                now,
+            )
 
 
 def _share_match(
@@ -129,7 +176,16 @@ def _share_match(
         "resource": resource,
     }
     subject = "/".join(("metric", kind, cluster, namespace, name))
-    return Match(subject, now, fleet.ids[cluster], kind, namespace, name, share, labels)
+    return Match(
+        subject,
+        now,
+        fleet.ids[cluster],
+        kind,
+        namespace,
+        name,
+        share,
+        labels,
+    )
 
 
 def _largest_share(hard: dict[str, object], used: dict[str, object]) -> tuple[str, float]:
@@ -145,7 +201,11 @@ def _largest_share(hard: dict[str, object], used: dict[str, object]) -> tuple[st
     return resource, share
 
 
-def _is_inside(reached: dict[int, scopes.Namespaces] | None, cluster: int, namespace: str) -> bool:
+def _is_inside(
+    reached: dict[int, scopes.Namespaces] | None,
+    cluster: int,
+    namespace: str,
+) -> bool:
     if reached is None:
         return True
     if cluster not in reached:
@@ -154,7 +214,11 @@ def _is_inside(reached: dict[int, scopes.Namespaces] | None, cluster: int, names
     return namespaces is None or namespace in namespaces
 
 
-def _of_certificates(rule: Rule, fleet: Fleet, now: datetime) -> Iterator[Match]:
+def _of_certificates(
+    rule: Rule,
+    fleet: Fleet,
+    now: datetime,
+) -> Iterator[Match]:
     """Seconds until the certificate of each TLS Secret ends.
 
     The certificate is public; nothing else of the Secret is read, and nothing of it leaves here.
@@ -173,7 +237,16 @@ def _of_certificates(rule: Rule, fleet: Fleet, now: datetime) -> Iterator[Match]
         labels = {"cluster": cluster, "namespace": namespace, "kind": "Secret", "name": name}
         subject = "/".join(("metric", "Secret", cluster, namespace, name))
         left = (end - now).total_seconds()
-        yield Match(subject, now, fleet.ids[cluster], "Secret", namespace, name, left, labels)
+        yield Match(
+            subject,
+            now,
+            fleet.ids[cluster],
+            "Secret",
+            namespace,
+            name,
+            left,
+            labels,
+        )
 
 
 def _certificate_end(data: str) -> datetime | None:

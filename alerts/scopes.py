@@ -47,7 +47,12 @@ class Fleet:
         rows = list(registry.clusters().values_list("id", "name", "impersonate"))
         names = {pk: stored.get(pk) or name for pk, name, _ in rows}
         impersonated = frozenset(pk for pk, _, impersonates in rows if impersonates)
-        return cls(names, {name: pk for pk, name in names.items()}, stale, impersonated)
+        return cls(
+            names,
+            {name: pk for pk, name in names.items()},
+            stale,
+            impersonated,
+        )
 
     def is_admin(self, owner: AbstractUser) -> bool:
         """Whether the user may do everything everywhere."""
@@ -59,7 +64,10 @@ class Fleet:
     def grants_of(self, owner: AbstractUser) -> list[EffectiveGrant]:
         """What a user may do, without grants on namespaces that were made again since."""
         if owner.pk not in self._grants:
-            self._grants[owner.pk] = _without_stale(grants.effective_grants(owner), self.names)
+            self._grants[owner.pk] = _without_stale(
+                grants.effective_grants(owner),
+                self.names,
+            )
         return self._grants[owner.pk]
 
 
@@ -78,12 +86,23 @@ def _without_stale(
 
     def is_current(grant: EffectiveGrant) -> bool:
         place = (names.get(grant.cluster or 0, ""), grant.namespace or "")
-        return not (grant.namespace and grant.uid) or uids.get(place, grant.uid) == grant.uid
+        return (
+            not (grant.namespace and grant.uid)
+            or uids.get(
+                place,
+                grant.uid,
+            )
+            == grant.uid
+        )
 
     return [grant for grant in effective if is_current(grant)]
 
 
-def reach(rule: Rule, fleet: Fleet, kind: Kind | None) -> dict[int, Namespaces] | None:
+def reach(
+    rule: Rule,
+    fleet: Fleet,
+    kind: Kind | None,
+) -> dict[int, Namespaces] | None:
     """Cluster's id -> the namespaces that the rule sees there (None: all); None is everything.
 
     `kind` None asks for what belongs to a whole cluster, as its connection.
@@ -94,7 +113,10 @@ def reach(rule: Rule, fleet: Fleet, kind: Kind | None) -> dict[int, Namespaces] 
         requirement = policy.requirement_for(
             "list", kind.plural, kind.group, cluster_scoped=not kind.namespaced
         )
-    visible = policy.visible_across_clusters(fleet.grants_of(rule.owner), requirement)
+    visible = policy.visible_across_clusters(
+        fleet.grants_of(rule.owner),
+        requirement,
+    )
     if visible is None:
         return {}
     clusters, namespaces = scope_of(rule)

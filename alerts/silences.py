@@ -28,17 +28,32 @@ def parse_matchers(value: object) -> list[dict[str, Any]]:
             f"matchers must be a list of 1 to {MAX_MATCHERS} matchers",
             field="matchers",
         )
-    return [_parse_matcher(data, f"matchers[{index}]") for index, data in enumerate(value)]
+    return [
+        _parse_matcher(
+            data,
+            f"matchers[{index}]",
+        )
+        for index, data in enumerate(value)
+    ]
 
 
 def _parse_matcher(data: object, field: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise Invalid(f"{field} must be an object", field=field)
     # Alertmanager's own API calls the two flags so.
-    data = {{"isRegex": "regex", "isEqual": "equal"}.get(name, name): data[name] for name in data}
+    data = {
+        {"isRegex": "regex", "isEqual": "equal"}.get(
+            name,
+            name,
+        ): data[name]
+        for name in data
+    }
     for name in data:
         if name not in MEMBERS:
-            raise Invalid(f"unknown member {f'{field}.{name}'[:200]!r}", field=f"{field}.{name}")
+            raise Invalid(
+                f"unknown member {f'{field}.{name}'[:200]!r}",
+                field=f"{field}.{name}",
+            )
     name = data.get("name")
     value = data.get("value")
     if not isinstance(name, str) or not _NAME.match(name):
@@ -51,7 +66,10 @@ def _parse_matcher(data: object, field: str) -> dict[str, Any]:
     flags = {"regex": data.get("regex", False), "equal": data.get("equal", True)}
     for flag, setting in flags.items():
         if not isinstance(setting, bool):
-            raise Invalid(f"{field}.{flag} must be true or false", field=f"{field}.{flag}")
+            raise Invalid(
+                f"{field}.{flag} must be true or false",
+                field=f"{field}.{flag}",
+            )
     if flags["regex"]:
         _check_pattern(value, f"{field}.value")
     return {"name": name, "value": value, **flags}
@@ -59,7 +77,10 @@ def _parse_matcher(data: object, field: str) -> dict[str, Any]:
 
 def _check_pattern(pattern: str, field: str) -> None:
     if _BACK_REFERENCE.search(pattern):
-        raise Invalid(f"{field} must not refer back to groups or look around", field=field)
+        raise Invalid(
+            f"{field} must not refer back to groups or look around",
+            field=field,
+        )
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = '2s'")
@@ -74,7 +95,11 @@ def _whole(pattern: str) -> str:
     return f"^(?:{pattern})$"
 
 
-def check_span(starts_at: datetime, ends_at: datetime, now: datetime) -> None:
+def check_span(
+    starts_at: datetime,
+    ends_at: datetime,
+    now: datetime,
+) -> None:
     """Invalid for a silence that ends before it begins, is over already, or lasts too long."""
     if ends_at <= starts_at:
         raise Invalid("ends_at must be after starts_at", field="ends_at")

@@ -142,7 +142,12 @@ class AlertViewSet(ViewSetMixin, DialectView):
         query = request.query_params
         cluster = query.get("cluster_id") or query.get("clusterId") or ""
         namespace = query.get("namespace", "")
-        act = AccessAttributes("list", "alerts", cluster=cluster, namespace=namespace)
+        act = AccessAttributes(
+            "list",
+            "alerts",
+            cluster=cluster,
+            namespace=namespace,
+        )
         scope = authorise(self, request, act)
         rows = Alert.objects.filter(_visible(scope))
         if cluster:
@@ -154,7 +159,10 @@ class AlertViewSet(ViewSetMixin, DialectView):
             rows = rows.filter(rule=integer(rule, "rule_id", minimum=0))
         if severity := query.get("severity", ""):
             if severity not in Severity.values:
-                raise Invalid("severity must be info, warning or critical", field="severity")
+                raise Invalid(
+                    "severity must be info, warning or critical",
+                    field="severity",
+                )
             rows = rows.filter(severity=severity)
         if keyword := query.get("keyword", ""):
             rows = rows.filter(Q(name__icontains=keyword) | Q(rule_name__icontains=keyword))
@@ -246,7 +254,10 @@ def _detail(alert: Alert) -> dict[str, Any]:
 
 def _comment(value: object) -> str:
     if not isinstance(value, str) or len(value) > MAX_COMMENT or "\0" in value:
-        raise Invalid(f"comment must be text of at most {MAX_COMMENT} characters", field="comment")
+        raise Invalid(
+            f"comment must be text of at most {MAX_COMMENT} characters",
+            field="comment",
+        )
     return value
 
 
@@ -259,12 +270,20 @@ class Silences(DialectView):
             "Silences",
             SILENCE,
             query=(
-                QueryParameter("state", TEXT, description="pending, active or expired."),
+                QueryParameter(
+                    "state",
+                    TEXT,
+                    description="pending, active or expired.",
+                ),
                 *PAGING[:2],
             ),
             paged=True,
         ),
-        "post": OperationSchema("Keep alerts quiet for a time", SILENCE, body=SILENCE_BODY),
+        "post": OperationSchema(
+            "Keep alerts quiet for a time",
+            SILENCE,
+            body=SILENCE_BODY,
+        ),
     }
 
     def get(self, request: Request) -> Any:
@@ -282,10 +301,17 @@ class Silences(DialectView):
             case "expired":
                 rows = rows.filter(ends_at__lte=now)
             case _:
-                raise Invalid("state must be pending, active or expired", field="state")
+                raise Invalid(
+                    "state must be pending, active or expired",
+                    field="state",
+                )
         page = page_request(request.query_params)
         items = [
-            _represent_silence(row, now) for row in rows[page.offset : page.offset + page.size]
+            _represent_silence(
+                row,
+                now,
+            )
+            for row in rows[page.offset : page.offset + page.size]
         ]
         return Page(items, rows.count(), page.page, page.size)
 
@@ -328,7 +354,11 @@ class SilenceDetail(DialectView):
 
     def delete(self, request: Request, pk: str) -> Any:
         """The silence, which is over."""
-        authorise(self, request, AccessAttributes("delete", "alertsilences", name=pk))
+        authorise(
+            self,
+            request,
+            AccessAttributes("delete", "alertsilences", name=pk),
+        )
         row = self._visible(request, pk)
         now = database_now()
         if row.ends_at > now:

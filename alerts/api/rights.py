@@ -28,7 +28,11 @@ class Viewer:
         """Whether the caller may see every alert of every cluster."""
         return self.scope.clusters is None and self.scope.namespaces is None
 
-    def covers(self, clusters: frozenset[int] | None, namespaces: scopes.Namespaces) -> bool:
+    def covers(
+        self,
+        clusters: frozenset[int] | None,
+        namespaces: scopes.Namespaces,
+    ) -> bool:
         """Whether the caller sees all of these places."""
         if self.sees_everything:
             return True
@@ -63,13 +67,23 @@ def visible_rule(viewer: Viewer, rule: Rule) -> Rule:
     return rule
 
 
-def require_may_change(view: DialectView, request: Request, viewer: Viewer, rule: Rule) -> None:
+def require_may_change(
+    view: DialectView,
+    request: Request,
+    viewer: Viewer,
+    rule: Rule,
+) -> None:
     """Forbidden unless the rule is the caller's own, or they may write in all of its places."""
     if not viewer.owns(rule.owner_id):
         _require_write(view, request, rule, verb="update")
 
 
-def require_places(view: DialectView, request: Request, viewer: Viewer, rule: Rule) -> None:
+def require_places(
+    view: DialectView,
+    request: Request,
+    viewer: Viewer,
+    rule: Rule,
+) -> None:
     """Forbidden for a rule that names places in which the caller may not make one.
 
     What a rule does not name is all that its owner may see; a token of some clusters may not
@@ -79,24 +93,46 @@ def require_places(view: DialectView, request: Request, viewer: Viewer, rule: Ru
     if rule.source == Rule.Source.PROMQL:
         # A query reads the metrics of all namespaces.
         for pk in sorted(clusters or ()):
-            authorise(view, request, AccessAttributes("list", "nodes", cluster=str(pk)))
+            authorise(
+                view,
+                request,
+                AccessAttributes("list", "nodes", cluster=str(pk)),
+            )
     if rule.tenant_id is not None:
         _require_write(view, request, rule, verb="create")
         return
     if clusters is None:
         if viewer.is_token_of_clusters:
-            raise Invalid("with this token the rule must name its clusters", field="scope.clusters")
+            raise Invalid(
+                "with this token the rule must name its clusters",
+                field="scope.clusters",
+            )
         return
     for pk in sorted(clusters):
         if namespaces is None:
             # Narrowed to what the owner may read there, when the rule is evaluated.
-            authorise(view, request, AccessAttributes("list", "alerts", cluster=str(pk)))
+            authorise(
+                view,
+                request,
+                AccessAttributes("list", "alerts", cluster=str(pk)),
+            )
         for namespace in sorted(namespaces or ()):
-            act = AccessAttributes("create", "alerts", cluster=str(pk), namespace=namespace)
+            act = AccessAttributes(
+                "create",
+                "alerts",
+                cluster=str(pk),
+                namespace=namespace,
+            )
             authorise(view, request, act)
 
 
-def _require_write(view: DialectView, request: Request, rule: Rule, *, verb: str) -> None:
+def _require_write(
+    view: DialectView,
+    request: Request,
+    rule: Rule,
+    *,
+    verb: str,
+) -> None:
     clusters, namespaces = scopes.scope_of(rule)
     if clusters is None:
         scope = authorise(view, request, AccessAttributes(verb, "alerts"))
@@ -105,7 +141,12 @@ def _require_write(view: DialectView, request: Request, rule: Rule, *, verb: str
         return
     for pk in sorted(clusters):
         for namespace in sorted(namespaces or [""]):
-            act = AccessAttributes(verb, "alerts", cluster=str(pk), namespace=namespace)
+            act = AccessAttributes(
+                verb,
+                "alerts",
+                cluster=str(pk),
+                namespace=namespace,
+            )
             authorise(view, request, act)
 
 

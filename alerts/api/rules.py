@@ -37,7 +37,11 @@ class RuleViewSet(ViewSetMixin, DialectView):
                 QueryParameter("source", TEXT),
                 QueryParameter("severity", SEVERITY),
                 QueryParameter("enabled", BOOLEAN),
-                QueryParameter("state", TEXT, description="inactive, pending or firing."),
+                QueryParameter(
+                    "state",
+                    TEXT,
+                    description="inactive, pending or firing.",
+                ),
                 *PAGING,
             ),
             paged=True,
@@ -52,7 +56,10 @@ class RuleViewSet(ViewSetMixin, DialectView):
         ),
         "destroy": OperationSchema("Delete a rule; its alerts are resolved", OBJECT),
         "enable": OperationSchema("Switch a rule on", RULE),
-        "disable": OperationSchema("Switch a rule off; its alerts are resolved", RULE),
+        "disable": OperationSchema(
+            "Switch a rule off; its alerts are resolved",
+            RULE,
+        ),
     }
 
     def list(self, request: Request) -> Any:
@@ -60,7 +67,10 @@ class RuleViewSet(ViewSetMixin, DialectView):
         viewer = rights.viewer_of(self, request)
         query = request.query_params
         page = page_request(query)
-        rows = Rule.objects.select_related("owner", "tenant").prefetch_related("channels")
+        rows = Rule.objects.select_related(
+            "owner",
+            "tenant",
+        ).prefetch_related("channels")
         for name in ("source", "severity"):
             if value := query.get(name, ""):
                 rows = rows.filter(**{name: value})
@@ -72,7 +82,13 @@ class RuleViewSet(ViewSetMixin, DialectView):
         if state := query.get("state", ""):
             counts = rules.count_alerts(visible)
             visible = [
-                row for row in visible if rules.represent(row, counts.get(row.pk))["state"] == state
+                row
+                for row in visible
+                if rules.represent(
+                    row,
+                    counts.get(row.pk),
+                )["state"]
+                == state
             ]
         selected = visible[page.offset : page.offset + page.size]
         counts = rules.count_alerts(selected)
@@ -86,12 +102,20 @@ class RuleViewSet(ViewSetMixin, DialectView):
         body = rules.with_preset(json_body(request))
         annotate(request, name=str(body.get("name") or "")[:200])
         rule = _read(self, request, viewer, Rule(owner=viewer.user), body)
-        channels = rules.channels_of(body.get("channels"), rights.usable_channels(viewer))
+        channels = rules.channels_of(
+            body.get("channels"),
+            rights.usable_channels(viewer),
+        )
         return rules.represent(rules.save(rule, channels))
 
     def retrieve(self, request: Request, pk: str) -> Any:
         """One rule."""
-        return _answer(rights.visible_rule(rights.viewer_of(self, request), rules.find(pk)))
+        return _answer(
+            rights.visible_rule(
+                rights.viewer_of(self, request),
+                rules.find(pk),
+            )
+        )
 
     def update(self, request: Request, pk: str) -> Any:
         """The rule with the members of the body; what holds no longer is resolved."""
@@ -127,7 +151,11 @@ class RuleViewSet(ViewSetMixin, DialectView):
         rule, _ = self._changeable(request, pk)
         return _answer(rules.switch(rule, False))
 
-    def _changeable(self, request: Request, pk: str) -> tuple[Rule, rights.Viewer]:
+    def _changeable(
+        self,
+        request: Request,
+        pk: str,
+    ) -> tuple[Rule, rights.Viewer]:
         authorise(self, request, AccessAttributes("update", "alertrules", name=pk))
         viewer = rights.viewer_of(self, request)
         rule = rights.visible_rule(viewer, rules.find(pk))
@@ -181,7 +209,11 @@ class Presets(DialectView):
 
 
 def _read(
-    view: DialectView, request: Request, viewer: rights.Viewer, rule: Rule, body: dict[str, Any]
+    view: DialectView,
+    request: Request,
+    viewer: rights.Viewer,
+    rule: Rule,
+    body: dict[str, Any],
 ) -> Rule:
     """The rule with the body's members, in places where the caller may have one."""
     if "tenant_id" in body:
