@@ -125,7 +125,6 @@ TABLE: list[tuple[set[str], str, str]] = [
     # Rules, silences: open to who may write anything, as they reach no further than their owner's rights.
     # An alert that is not there is not found by whoever may see alerts.
     (VIEWER, "POST", "kubegale:alerts-ack"),
-    (EVERYBODY, "GET", "kubegale:alerts-channels-* kubegale:alerts-deliveries"),
     (VIEWER, "GET", "kubegale:alerts-*"),
     (EVERYBODY - {"viewer"}, "POST PUT DELETE", "kubegale:alerts-*"),
     # Which objects a text holds is asked next; that somebody may write something there comes first.
