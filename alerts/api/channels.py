@@ -68,7 +68,7 @@ BODY = record(
     enabled=BOOLEAN,
     tenant_id=nullable(INTEGER),
 )
-CHANGE = {**BODY, "required": []}
+CHANGE = {name: part for name, part in BODY.items() if name != "required"}
 READ_ONLY = ("id", "owner", "created_at", "updated_at")
 ATTEMPT = record(
     at=TEXT,
