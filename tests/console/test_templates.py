@@ -547,5 +547,6 @@ def test_who_may_not_change_a_place_deploys_nothing_there(
 
 def test_what_kubegale_refuses_by_itself_is_no_refusal_of_the_cluster() -> None:
     taken = hints.for_code(1007, {"field": "name", "reason": "AlreadyExists"})
-    assert "cluster" not in taken and "names" in taken
+    assert "cluster" not in taken
+    assert "names" in taken
     assert "cluster" in hints.for_code(1007, {"reason": "Invalid", "status": 422})
