@@ -59,6 +59,10 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.ADMIN: frozenset(Right),
 }
 
+# What remains of any role by the way of agents: a model gets no values of Secrets, no shell and no
+# files, whoever its person is.
+AGENT_RIGHTS = frozenset(Right) - {Right.SECRETS, Right.TERMINAL, Right.FILES}
+
 
 # --- verbs ----------------------------------------------------------------------------------------
 def _verbs(right: Right, words: str) -> dict[str, Right]:

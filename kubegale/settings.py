@@ -98,6 +98,7 @@ API_PREFIXES = (
     "/bcsapi/",
     "/bcsstorage/",
     "/v1/k8sservice/",
+    "/mcp",
     "/k8s/",
     "/liveniess",
     "/liveness",

@@ -297,7 +297,7 @@ SELECT c.seq, c.at, c.op, c.namespace, c.resource_name, coalesce(c.uid, ''),
        coalesce(c.resource_version, ''), c.written_by, p.written_by, {document}, p.document
 FROM storage_change c
 LEFT JOIN LATERAL (
-  SELECT p.written_by, {before} AS document FROM storage_past p
+  SELECT p.written_by, p.data, {before} AS document FROM storage_past p
   WHERE p.cluster_id = c.cluster_id AND p.resource_type = c.resource_type
     AND p.namespace = c.namespace AND p.resource_name = c.resource_name
     AND p.seq < c.seq AND p.op <> 'delete' AND c.op = 'change'
@@ -306,6 +306,16 @@ LEFT JOIN LATERAL (
 WHERE c.cluster_id = %s AND c.resource_type = %s {where}
 ORDER BY c.seq DESC LIMIT %s
 """)
+# More differs from the version before than what the cluster itself keeps writing. A version whose
+# predecessor has expired counts.
+_WRITTEN_BY_CLUSTER = (
+    " - 'status' #- '{metadata,resourceVersion}' #- '{metadata,generation}'"
+    " #- '{metadata,managedFields}' #- '{metadata,annotations,deployment.kubernetes.io/revision}'"
+)
+_INTENDED = sql.SQL(
+    f""" AND (c.op <> 'change' OR p.data IS NULL
+  OR (c.data{_WRITTEN_BY_CLUSTER}) IS DISTINCT FROM (p.data{_WRITTEN_BY_CLUSTER}))"""
+)
 # The object has not been created again since.
 _STILL_DELETED = sql.SQL(""" AND NOT EXISTS (
   SELECT 1 FROM storage_change n
@@ -318,8 +328,8 @@ class VersionQuery:
     """Which versions: of one object, or of all in some namespaces (None is all).
 
     `op` is "" or one of add, change, delete; `since` and `until` are [since, until); `below` is a
-    seq. `deleted`: only objects that do not exist any more, of each the last line. `documents`:
-    with the documents themselves.
+    seq. `deleted`: only objects that do not exist any more, of each the last line. `intended`:
+    without changes of nothing but the status. `documents`: with the documents themselves.
     """
 
     namespace: str = ""
@@ -328,6 +338,7 @@ class VersionQuery:
     namespaces: frozenset[str] | None = None
     op: str = ""
     deleted: bool = False
+    intended: bool = False
     since: datetime | None = None
     until: datetime | None = None
     below: int | None = None
@@ -350,6 +361,8 @@ def versions(
     if query.deleted:
         # An object that was created again is not gone.
         conditions.append(_STILL_DELETED)
+    if query.intended:
+        conditions.append(_INTENDED)
     statement = _VERSIONS.format(
         where=sql.Composed(conditions),
         document=sql.SQL("c.data::text" if query.documents else "NULL"),
