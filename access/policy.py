@@ -59,6 +59,11 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.ADMIN: frozenset(Right),
 }
 
+# Names that stand for several scopes when a token is made.
+SCOPE_PRESETS: Mapping[str, tuple[Right, ...]] = {
+    "agent-read": (Right.READ, Right.LOGS),
+    "agent-act": (Right.READ, Right.LOGS, Right.WRITE),
+}
 # What remains of any role by the way of agents: a model gets no values of Secrets, no shell and no
 # files, whoever its person is.
 AGENT_RIGHTS = frozenset(Right) - {Right.SECRETS, Right.TERMINAL, Right.FILES}

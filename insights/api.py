@@ -202,6 +202,9 @@ class WhyFailing(DialectView):
                 QueryParameter("kind", TEXT, required=True),
                 NAMESPACE,
                 QueryParameter("name", TEXT, required=True),
+                QueryParameter(
+                    "logs", BOOLEAN, description="With the end of a log; true when absent."
+                ),
             ),
         )
     }
@@ -231,7 +234,9 @@ class WhyFailing(DialectView):
         if not name or (kind.namespaced and not namespace):
             raise Invalid("namespace and name are required", field="name")
         ref = ObjectRef(target.cluster(), kind, namespace, name)
-        return diagnosis.diagnose(ref, self._readable(request, act))
+        readable = self._readable(request, act)
+        with_logs = target.flag("logs", default=True)
+        return diagnosis.diagnose(ref, readable, with_logs=with_logs)
 
     def _kind(self, text: str, cluster: str) -> Kind:
         if not text or "\0" in text:

@@ -62,7 +62,7 @@ class Diagnosis:
     unread: list[str] = field(default_factory=list)
 
 
-def diagnose(ref: ObjectRef, readable: Readable) -> dict[str, Any]:
+def diagnose(ref: ObjectRef, readable: Readable, *, with_logs: bool = True) -> dict[str, Any]:
     """{"object","healthy","summary","causes","conditions","pods","owners","events","changes",…}.
 
     NotFound without the object.
@@ -99,7 +99,7 @@ def diagnose(ref: ObjectRef, readable: Readable) -> dict[str, Any]:
         ],
         "events": [_describe_event(event) for event in happened],
         "changes": _read_changes(found),
-        "logs": _read_log(found, failing),
+        "logs": _read_log(found, failing) if with_logs else None,
         "unread": found.unread,
     }
 

@@ -27,6 +27,8 @@ SCOPES: dict[str, str | Promise] = {
     "secrets": gettext_lazy("see values of Secrets"),
     "admin": gettext_lazy("administer"),
     "storage:write": gettext_lazy("write to the store"),
+    "agent-read": gettext_lazy("all that an agent needs to read"),
+    "agent-act": gettext_lazy("all that an agent needs to read and to change objects"),
 }
 
 
