@@ -83,13 +83,13 @@ def _assemble(
     body |= answer.facts
     body["note"] = NOTE
     body["data"] = dict(data)
-    total = 0
-    if items is not None:
-        body["data"][answer.member] = list(items[:count])
-        total = len(answer.items or ())
-    body["truncated"] = answer.truncated or count < total
-    if items is not None:
-        body["next_cursor"] = answer.cursor(count)
+    body["truncated"] = answer.truncated
+    if items is None:
+        return body
+    body["data"][answer.member] = list(items[:count])
+    following = answer.cursor(count)
+    body["truncated"] = answer.truncated or count < len(items) or following is not None
+    body["next_cursor"] = following
     return body
 
 

@@ -14,6 +14,7 @@ import orjson
 from clusters import event_series
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
+from clusters.resource_types import resource_type
 from core.errors import DomainError
 from insights import harm
 from insights.harm import Harm
@@ -151,14 +152,12 @@ def _add_changes(
     if not versions:
         return
     writes = descriptions.audited_writes(cluster, kind, versions)
-    newest: dict[tuple[str, str], bool] = {}
+    troubled = _list_troubled(cluster, kind, versions)
     for version in versions:
-        key = (version.namespace, version.name)
-        if key not in newest:
-            newest[key] = version.op != "delete" and _is_troubled(cluster, kind, version)
         description = descriptions.describe_version(version, kind, writes)
-        rated = harm.rate(kind, version.op, description["changes"] or (), is_troubled=newest[key])
-        report.changes.append(RankedChange(scope, kind, description, rated, newest[key]))
+        is_troubled = (version.namespace, version.name) in troubled
+        rated = harm.rate(kind, version.op, description["changes"] or (), is_troubled=is_troubled)
+        report.changes.append(RankedChange(scope, kind, description, rated, is_troubled))
 
 
 def _is_intended(version: Version, query: ChangeQuery) -> bool:
@@ -176,13 +175,21 @@ def _is_intended(version: Version, query: ChangeQuery) -> bool:
     return version.op == "delete" or created >= query.since
 
 
-def _is_troubled(cluster: Cluster, kind: Kind, version: Version) -> bool:
-    """Whether the object has a problem now, as far as the store knows."""
+def _list_troubled(
+    cluster: Cluster, kind: Kind, versions: Sequence[Version]
+) -> set[tuple[str, str]]:
+    """(namespace, name) of the objects that have a problem now, as far as the store knows."""
     rule = PROBLEM_RULES.get(kind.plural)
     if rule is None:
-        return False
-    stored = snapshot.get(cluster, kind, version.name, namespace=version.namespace)
-    return stored is not None and rule.holds(orjson.loads(stored.raw))
+        return set()
+    stored_as = resource_type(kind)
+    keys = {(stored_as, version.namespace, version.name) for version in versions}
+    documents = snapshot.read_sealed(cluster, sorted(keys))
+    return {
+        (namespace, name)
+        for (_, namespace, name), raw in documents.items()
+        if rule.holds(orjson.loads(raw))
+    }
 
 
 def shorten_version(described: Mapping[str, Any]) -> dict[str, Any]:
