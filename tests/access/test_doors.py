@@ -81,7 +81,12 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     # One's own operations and recordings, where the token reaches them.
     (READ, "GET", "kubegale:operations-*"),
     (READ, "POST", "kubegale:operations-stream"),
-    (READ | NARROWED, "GET", "kubegale:clusters-list kubegale:multicluster-* kubegale:plans"),
+    (
+        READ | NARROWED,
+        "GET",
+        "kubegale:clusters-list kubegale:multicluster-* kubegale:plans "
+        "kubegale:insights-what-changed",
+    ),
     (READ | NARROWED, "GET", "kubegale:templates-* kubegale:template-deployments-*"),
     (WRITE, "POST", "kubegale:templates-deploy"),
     (WRITE | NARROWED, "POST", "kubegale:template-deployments-*"),
