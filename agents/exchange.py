@@ -60,7 +60,7 @@ async def converse(caller: Caller, exchange: Exchange) -> None:
 
 async def _reply(caller: Caller, exchange: Exchange) -> Reply:
     limit = settings.AGENT_BODY_BYTES
-    too_large = _refusal(413, f"the body is larger than {limit} bytes")
+    too_large = refusal(413, f"the body is larger than {limit} bytes")
     if (exchange.content_length or 0) > limit:
         return too_large
     body = bytearray()
@@ -71,11 +71,11 @@ async def _reply(caller: Caller, exchange: Exchange) -> Reply:
                     return too_large
                 body += part
     except (TimeoutError, Invalid):
-        return _refusal(408, "the body came too slowly")
+        return refusal(408, "the body came too slowly")
     if not _servers:
-        return _refusal(503, "the server is starting or stopping: try again in a moment")
+        return refusal(503, "the server is starting or stopping: try again in a moment")
     if _running.get(caller.user, 0) >= settings.AGENT_CALLS_PER_USER:
-        return _refusal(429, "too many calls at once", {"retry-after": "1"})
+        return refusal(429, "too many calls at once", {"retry-after": "1"})
     _running[caller.user] = _running.get(caller.user, 0) + 1
     try:
         return await _servers[0].reply(caller, exchange.headers, bytes(body))
@@ -85,6 +85,7 @@ async def _reply(caller: Caller, exchange: Exchange) -> Reply:
             del _running[caller.user]
 
 
-def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> Reply:
+def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> Reply:
+    """A refusal over HTTP, in JSON-RPC's shape."""
     body = {"jsonrpc": "2.0", "id": None, "error": {"code": -32001, "message": message}}
     return Reply(status, {**JSON, **(headers or {})}, orjson.dumps(body))

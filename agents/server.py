@@ -3,6 +3,7 @@
 Stateless: no session is kept, so that any process answers any request. Every answer is whole JSON.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -95,7 +96,11 @@ class AgentServer:
             CALLER: caller,
         }
         answer = _Answer(body)
-        await self._manager.handle_request(scope, answer.receive, answer.send)
+        try:
+            async with asyncio.timeout(settings.AGENT_CALL_SECONDS):
+                await self._manager.handle_request(scope, answer.receive, answer.send)
+        except TimeoutError:
+            return exchange.refusal(504, "the call took too long: ask for less")
         return answer.reply()
 
     # --- handlers ---------------------------------------------------------------------------------
@@ -180,7 +185,8 @@ class _Answer:
         body = self._body
         self._body = None
         if body is None:
-            return {"type": "http.disconnect"}
+            # Nothing follows; whoever waits for the client's end is cancelled with the request.
+            await asyncio.get_running_loop().create_future()
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(self, message: Message) -> None:

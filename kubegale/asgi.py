@@ -16,8 +16,10 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 django.setup()
 
+from django.conf import settings  # noqa: E402
+from django.utils.module_loading import import_string  # noqa: E402
+
 # These need the settings.
-from agents.server import AgentServer  # noqa: E402
 from clusters import stream_clients  # noqa: E402
 from core.errors import DomainError, NotFound  # noqa: E402
 from core.sockets import connections  # noqa: E402
@@ -128,7 +130,9 @@ async def _lifespan(receive: Receive, send: Send) -> None:
                 failure = f"the gateway cannot listen: {error}"
                 await send({"type": "lifespan.startup.failed", "message": failure})
                 return
-            await agents.enter_async_context(AgentServer().running())
+            # By its name: a process that forks this one's fellows loads this module, too.
+            server = import_string(settings.AGENT_SERVER)()
+            await agents.enter_async_context(server.running())
         else:
             await agents.aclose()
             await gateway.stop()
