@@ -10,8 +10,8 @@ from typing import Any
 from access.redaction import SENSITIVE, USERINFO
 from clusters.manifests import LAST_APPLIED, MASK
 
-# These name a Secret or where it is, and contain none.
-_HARMLESS_NAMES = frozenset({"KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"})
+# The values of a change, in the words of the history and of comparisons.
+_SIDES = ("from", "to", "before", "after")
 
 
 def mask(value: Any) -> Any:
@@ -28,7 +28,7 @@ def mask(value: Any) -> Any:
     if _is_sensitive_variable(value):
         masked["value"] = MASK
     if _is_variable_change(value):
-        masked |= {side: MASK for side in ("from", "to") if isinstance(value.get(side), str)}
+        masked |= {side: MASK for side in _SIDES if isinstance(value.get(side), str)}
     return masked
 
 
@@ -37,12 +37,14 @@ def _is_sensitive_variable(value: Mapping[str, Any]) -> bool:
     name = value.get("name")
     if not isinstance(name, str) or not isinstance(value.get("value"), str):
         return False
-    return name not in _HARMLESS_NAMES and bool(SENSITIVE.search(name))
+    return bool(SENSITIVE.search(name))
 
 
 def _is_variable_change(value: Mapping[str, Any]) -> bool:
     """Whether it is a change of one variable's value, or of an annotation with a whole object."""
     path = value.get("path")
+    if isinstance(path, str) and value.keys() & set(_SIDES):
+        return LAST_APPLIED in path or (".env[" in path and path.endswith(".value"))
     if not isinstance(path, list) or not path or "op" not in value:
         return False
     return path[-1] == LAST_APPLIED or ("env" in path and path[-1] == "value")

@@ -20,6 +20,7 @@ from insights import harm
 from insights.harm import Harm
 from storage_api.history import as_of, descriptions
 from storage_api.history.as_of import Version, VersionQuery
+from storage_api.history.attribution import AuditedWrite
 from storage_api.query.problems import PROBLEM_RULES
 from storage_api.services import snapshot
 from storage_api.services.multicluster import ClusterScope
@@ -54,6 +55,13 @@ MOST_VERSIONS = 200
 # Changed paths that one line of the answer names, and characters of one value in it.
 MOST_PATHS = 8
 LONGEST_VALUE = 200
+# Follows from each change of a spec.
+_BOOKKEEPING = frozenset(
+    {
+        ("metadata", "generation"),
+        ("metadata", "annotations", "deployment.kubernetes.io/revision"),
+    }
+)
 # A controller of Kubernetes writes it into every namespace.
 ROOT_CERTIFICATE = "kube-root-ca.crt"
 
@@ -154,7 +162,7 @@ def _add_changes(
     writes = descriptions.audited_writes(cluster, kind, versions)
     troubled = _list_troubled(cluster, kind, versions)
     for version in versions:
-        description = descriptions.describe_version(version, kind, writes)
+        description = describe_intended(version, kind, writes)
         is_troubled = (version.namespace, version.name) in troubled
         rated = harm.rate(kind, version.op, description["changes"] or (), is_troubled=is_troubled)
         report.changes.append(RankedChange(scope, kind, description, rated, is_troubled))
@@ -190,6 +198,21 @@ def _list_troubled(
         for (_, namespace, name), raw in documents.items()
         if rule.holds(orjson.loads(raw))
     }
+
+
+def describe_intended(
+    version: Version, kind: Kind, writes: Sequence[AuditedWrite]
+) -> dict[str, Any]:
+    """A line of /history without changes that the cluster itself makes of others."""
+    described = descriptions.describe_version(version, kind, writes)
+    listed = described["changes"]
+    if listed is not None:
+        described["changes"] = [
+            change
+            for change in listed
+            if change["path"][0] != "status" and tuple(change["path"]) not in _BOOKKEEPING
+        ]
+    return described
 
 
 def shorten_version(described: Mapping[str, Any]) -> dict[str, Any]:

@@ -225,7 +225,7 @@ def _read_changes(found: Diagnosis) -> list[dict[str, Any]]:
             found.unread.append(f"changes of {ref.kind.name} {ref.name}: {error.message}")
             continue
         described += [
-            changes.shorten_version(descriptions.describe_version(version, kind, writes))
+            changes.shorten_version(changes.describe_intended(version, kind, writes))
             for version in versions
         ]
     described.sort(key=lambda version: -int(version["seq"]))
