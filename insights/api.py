@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from clusters import registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from core.api.auth import AccessAttributes, authorise, is_allowed
+from core.api.auth import AccessAttributes, authorise, find_scope, is_allowed
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
 from core.api.parsing import moment
@@ -170,7 +170,8 @@ class WhatChanged(DialectView):
         visible: dict[Kind, list[ClusterScope]] = {}
         for kind in kinds:
             try:
-                visible[kind] = visible_places(self, request, kind, clusters)
+                # No values of Secrets are shown: that one changed is no read of it.
+                visible[kind] = visible_places(self, request, kind, clusters, ask=find_scope)
             except Forbidden:
                 # A kind that the caller may not list has no changes for them.
                 continue

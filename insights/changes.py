@@ -152,10 +152,11 @@ def _add_changes(
     )
     try:
         versions = as_of.versions(cluster, kind, version_query)
+        is_cut = as_of.has_more_than_scanned(cluster, kind, version_query)
     except DomainError as error:
         report.problems.append((scope.cluster, scope.name, error.message))
         return
-    report.is_cut = report.is_cut or len(versions) > MOST_VERSIONS
+    report.is_cut = report.is_cut or is_cut or len(versions) > MOST_VERSIONS
     versions = [version for version in versions[:MOST_VERSIONS] if _is_intended(version, query)]
     if not versions:
         return

@@ -89,6 +89,7 @@ def test_changes_are_ranked_by_likely_harm(admin: Caller, changed: Cluster) -> N
     assert kinds.index(("Service", "web", "delete")) == 1
     assert kinds.count(("Deployment", "web", "change")) == 1
     assert page["total"] == len(kinds)
+    assert not AuditEntry.objects.filter(kind="secrets").exists()
     first = page["items"][0]
     assert "the image changed" in first["reasons"]
     assert first["troubled"] is True
