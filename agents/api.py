@@ -57,6 +57,11 @@ class AgentDoor(DialectView):
 
     schema = None
 
+    @classmethod
+    def is_offered(cls, **values: Any) -> bool:
+        """In no OpenAPI document: the protocol describes itself."""
+        return False
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse pages of other sites before anything else: their visitors never meant the call."""
         origin = request.headers.get("Origin", "").rstrip("/").lower()

@@ -27,6 +27,11 @@ def replicas(apiserver: RunningCluster, space: str, name: str = "web") -> int:
     return int(item["spec"]["replicas"])
 
 
+def node_name(apiserver: RunningCluster) -> str:
+    """One of the nodes."""
+    return str(apiserver.list("nodes")[-1]["metadata"]["name"])
+
+
 def test_a_dry_run_comes_first_and_its_token_works_once(
     agent: Agent, cluster: Cluster, apiserver: RunningCluster, space: str, put: Put
 ) -> None:
@@ -121,7 +126,7 @@ def test_each_acting_tool_does_what_its_dry_run_says(
 def test_nodes_are_cordoned_and_drained(
     agent: Agent, cluster: Cluster, apiserver: RunningCluster, settings: Any
 ) -> None:
-    name = apiserver.list("nodes")[-1]["metadata"]["name"]
+    name = node_name(apiserver)
     node = {"cluster": cluster.name, "name": name}
 
     def is_unschedulable() -> bool:
@@ -155,17 +160,22 @@ def test_without_a_right_to_write_there_are_no_acting_tools(
     assert "unknown tool" in refused.body["error"]
 
 
-def test_presets_are_scopes_that_agents_need(boss: User, agent: Agent, space: str) -> None:
+def test_presets_are_scopes_that_agents_need(
+    boss: User, agent: Agent, cluster: Cluster, apiserver: RunningCluster
+) -> None:
     boss.set_password("a-long-Passphrase-7")
     boss.save()
     entry = {"username": "boss", "password": "a-long-Passphrase-7"}
     script = Caller(Caller().data("POST", "/api/v1/auth/login", entry)["token"])
     made = script.data("POST", "/api/v1/auth/tokens", {"name": "a", "scopes": ["agent-act"]})
-    assert made["scopes"] == ["read", "logs", "write"]
+    assert made["scopes"] == ["read", "logs", "write", "nodes"]
     reading = script.data("POST", "/api/v1/auth/tokens", {"name": "b", "scopes": ["agent-read"]})
     assert reading["scopes"] == ["read", "logs"]
     agent.token = made["token"]
     assert set(agent.tools()) >= ACTING
+    # What is an administrator's of the rest stays out of reach.
+    assert not agent("cordon", cluster=cluster.name, name=node_name(apiserver)).failed
+    assert agent("delete", cluster=cluster.name, kind="nodes", name=node_name(apiserver)).failed
     agent.token = reading["token"]
     assert not set(agent.tools()) & ACTING
 
