@@ -224,17 +224,20 @@ def plan_apply(caller: Caller, arguments: Arguments) -> Plan:
     """A plan to create or change the objects of a manifest."""
     cluster = caller.find_cluster(arguments.get("cluster"))
     body: dict[str, Any] = {"cluster_id": cluster.id, "content": arguments["manifest"]}
-    if "namespace" in arguments:
-        body["namespace"] = arguments["namespace"]
+    for name in ("namespace", "force_conflicts"):
+        if name in arguments:
+            body[name] = arguments[name]
     trial = caller.call("POST", "manifests/apply", body={**body, "dry_run": True}).data["documents"]
-    compared = caller.call("POST", "manifests/diff", body=body).data["documents"]
+    shown = {name: value for name, value in body.items() if name != "force_conflicts"}
+    compared = caller.call("POST", "manifests/diff", body=shown).data["documents"]
     failures = [document for document in trial if document["code"] != 0]
     if failures:
         first = failures[0]
         raise ToolError(
             f"the dry run failed for {len(failures)} of {len(trial)} objects: "
             f"{_document_label(first)}: {first['msg']}",
-            "Correct the manifest; nothing was changed.",
+            "Correct the manifest, or on a conflict take the fields over with force_conflicts; "
+            "nothing was changed.",
         )
     actions: dict[str, list[str]] = {}
     for document in trial:
@@ -243,7 +246,6 @@ def plan_apply(caller: Caller, arguments: Arguments) -> Plan:
     changes = [
         {
             "object": _document_label(document),
-            "action": document.get("action"),
             "changes": document.get("changes"),
         }
         for document in compared
@@ -385,7 +387,7 @@ TOOLS = (
         "Apply a manifest",
         "Create or change objects by server-side apply.",
         required=("manifest",),
-        optional=("cluster", "namespace"),
+        optional=("cluster", "namespace", "force_conflicts"),
     ),
     _tool(
         "delete",

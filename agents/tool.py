@@ -65,6 +65,10 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         "maxLength": 512 * 1024,
         "description": "YAML or JSON of one or more objects.",
     },
+    "force_conflicts": {
+        "type": "boolean",
+        "description": "Take over fields that other managers own.",
+    },
     "uncordon": {"type": "boolean", "description": "Let pods be scheduled on the node again."},
     "delete_emptydir_data": {
         "type": "boolean",

@@ -213,7 +213,9 @@ def _list_causes(found: Diagnosis, happened: Sequence[Object]) -> list[Cause]:
 def _read_changes(found: Diagnosis) -> list[dict[str, Any]]:
     """The last changes of the object and of the workloads above it, newest first."""
     described: list[dict[str, Any]] = []
-    for ref in (found.ref, *found.owners):
+    # A node that owns a pod is not for everybody who may read the pod.
+    workloads = [owner for owner in found.owners if owner.kind.plural in WITH_PODS]
+    for ref in (found.ref, *workloads):
         try:
             kind = collected_version(ref.cluster, ref.kind)
             query = VersionQuery(

@@ -164,6 +164,25 @@ def test_values_of_secrets_reach_no_agent(
     assert "green" in answers[4]
 
 
+def test_changes_of_secret_variables_are_masked(
+    agent: Agent, cluster: Cluster, space: str, put: Put
+) -> None:
+    deployment = workload(name="api")
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [{"name": "DB_PASSWORD", "value": "hunter2-before"}]
+    put("deployments", deployment)
+    container["env"][0]["value"] = "sent-by-the-agent"
+    manifest = json.dumps({"apiVersion": "apps/v1", "kind": "Deployment", **deployment})
+    place = {"cluster": cluster.name, "namespace": space}
+    conflict = agent("apply", **place, manifest=manifest)
+    assert conflict.failed
+    assert "force_conflicts" in conflict.body["try"]
+    planned = agent("apply", **place, manifest=manifest, force_conflicts=True)
+    assert planned.data["changes"][0]["changes"]
+    assert "sent-by-the-agent" not in json.dumps(planned.body)
+    assert "hunter2" not in json.dumps(planned.body)
+
+
 def test_an_instruction_in_a_log_stays_data(
     agent: Agent, cluster: Cluster, apiserver: RunningCluster, space: str, put: Put
 ) -> None:
