@@ -24,11 +24,13 @@ from clusters.manifests import Object, prune
 from core.errors import DomainError
 from core.times import rfc3339
 from insights.api import parse_since
+from insights.causes import failing_container
 
 USUAL_SIZE = 20
 USUAL_LINES = 100
 # Kinds whose Events the API lists together with those of what they own.
 WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"})
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 PLACE = ("cluster", "namespace")
 PAGE = ("limit", "cursor")
 
@@ -277,10 +279,14 @@ def logs(caller: Caller, arguments: Arguments) -> Answer:
     others: list[str] = []
     if kind != KINDS["pods"]:
         name, others = _pod_of(caller, kind, name, query)
+    container = arguments.get("container", "")
+    containers: list[str] = []
+    if not container:
+        container, containers = _container_of(caller, name, query)
     lines = int(arguments.get("limit", USUAL_LINES))
     log_query = {
         **query,
-        "container": arguments.get("container"),
+        "container": container,
         "previous": arguments.get("previous"),
         "tail_lines": lines,
         "limit_bytes": LOG_BYTES * 4,
@@ -294,11 +300,36 @@ def logs(caller: Caller, arguments: Arguments) -> Answer:
     limit = LOG_BYTES if "limit" in arguments else USUAL_BYTES
     cut = _log_end(text, limit)
     return Answer(
-        data={"pod": name, "other_pods": others, "log": cut},
+        data={
+            "pod": name,
+            "container": container,
+            "other_pods": others,
+            "other_containers": containers,
+            "log": cut,
+        },
         source="live",
         truncated=len(cut) < len(text),
         facts={"cluster": cluster.name},
     )
+
+
+def _container_of(caller: Caller, pod: str, query: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """(the container to read: the one that fails, the default one, the first; names of others).
+
+    ("", []) for who may read logs and no pods: the cluster then chooses, where there is one alone.
+    """
+    try:
+        item = caller.call("GET", item_path(KINDS["pods"], pod), query=query).data
+    except ToolError:
+        return "", []
+    spec = item.get("spec") or {}
+    declared = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+    names = [str(container["name"]) for container in declared]
+    annotations = (item.get("metadata") or {}).get("annotations") or {}
+    failing = failing_container(item)
+    preferred = failing[1] if failing else annotations.get(DEFAULT_CONTAINER, "")
+    chosen = preferred if preferred in names else names[0]
+    return chosen, [name for name in names if name != chosen]
 
 
 def _log_end(text: str, limit: int) -> str:

@@ -35,7 +35,10 @@ def test_each_tool_says_what_it_takes_and_does(agent: Agent) -> None:
 def test_a_deployment_from_every_side(
     agent: Agent, cluster: Cluster, apiserver: RunningCluster, space: str, put: Put
 ) -> None:
-    put("deployments", workload(replicas=2))
+    deployment = workload(replicas=2)
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    containers.append({"name": "beside", "image": "nginx:1"})
+    put("deployments", deployment)
     eventually(lambda: len(pods_of(apiserver, space)) == 2)
     place = {"cluster": cluster.name, "namespace": space}
     one = {**place, "kind": "deploy", "name": "web"}
@@ -47,7 +50,7 @@ def test_a_deployment_from_every_side(
 
     (shown,) = agent("list_objects", kind="Deployment", **place).data["items"]
     assert (shown["name"], shown["status"], shown["problem"]) == ("web", "2 of 2 ready", False)
-    assert shown["images"] == ["nginx:1"]
+    assert shown["images"] == ["nginx:1", "nginx:1"]
     found = agent("list_objects", kind="pods", label_selector="app=web", troubled=False, **place)
     assert found.data["total"] == 2
     assert found.body["source"] == "live"
@@ -63,7 +66,9 @@ def test_a_deployment_from_every_side(
     reasons = {event["reason"] for event in agent("events", **one).data["items"]}
     assert "ScalingReplicaSet" in reasons
     assert agent("events", **place, since="1s", query="nothing-like-it").data["items"] == []
-    assert agent("logs", **one).data["pod"].startswith("web-")
+    log = agent("logs", **one).data
+    assert log["pod"].startswith("web-")
+    assert (log["container"], log["other_containers"]) == ("main", ["beside"])
     used = agent("metrics", **place, kind="pods")
     assert {pod["namespace"] for pod in used.data["metrics"]} <= {space}
     assert agent("metrics", cluster=cluster.name).data["metrics"]["nodes"]["total"] > 0
