@@ -187,7 +187,7 @@ def plan_delete(caller: Caller, arguments: Arguments) -> Plan:
     forecast = caller.call("DELETE", target.path, query={**target.query, "dry_run": True}).data
     impact = forecast["impact"]
     pods = target.pods()
-    taken = [
+    consequences = [
         f"{impact[member]} {noun}"
         for member, noun in (
             ("pods", "pods"),
@@ -197,7 +197,11 @@ def plan_delete(caller: Caller, arguments: Arguments) -> Plan:
         if impact.get(member)
     ]
     sentence = f"{target.label} {target.where} is deleted"
-    sentence += f", and with it {' and '.join(taken)}." if taken else "; nothing else goes with it."
+    sentence += (
+        f", and with it {' and '.join(consequences)}."
+        if consequences
+        else "; nothing else goes with it."
+    )
     if forecast["protected"]:
         sentence += f" It is protected: {forecast['protected']}."
     return Plan(
@@ -228,8 +232,8 @@ def plan_apply(caller: Caller, arguments: Arguments) -> Plan:
         if name in arguments:
             body[name] = arguments[name]
     trial = caller.call("POST", "manifests/apply", body={**body, "dry_run": True}).data["documents"]
-    shown = {name: value for name, value in body.items() if name != "force_conflicts"}
-    compared = caller.call("POST", "manifests/diff", body=shown).data["documents"]
+    comparison_body = {name: value for name, value in body.items() if name != "force_conflicts"}
+    compared = caller.call("POST", "manifests/diff", body=comparison_body).data["documents"]
     failures = [document for document in trial if document["code"] != 0]
     if failures:
         first = failures[0]
@@ -354,7 +358,7 @@ def _tool(
     )
 
 
-_ONE = ("kind", "namespace", "name")
+_OBJECT = ("kind", "namespace", "name")
 _NODE = ("name",)
 TOOLS = (
     _tool(
@@ -362,7 +366,7 @@ TOOLS = (
         plan_scale,
         "Scale a workload",
         "Set the replicas of a Deployment or StatefulSet.",
-        required=(*_ONE, "replicas"),
+        required=(*_OBJECT, "replicas"),
         optional=("cluster",),
     ),
     _tool(
@@ -370,7 +374,7 @@ TOOLS = (
         plan_restart,
         "Restart a workload",
         "Restart a Deployment, StatefulSet or DaemonSet pod by pod, or one Pod.",
-        required=_ONE,
+        required=_OBJECT,
         optional=("cluster",),
     ),
     _tool(
@@ -378,7 +382,7 @@ TOOLS = (
         plan_rollback,
         "Roll back a workload",
         "Go back to an earlier revision of a Deployment, StatefulSet or DaemonSet.",
-        required=_ONE,
+        required=_OBJECT,
         optional=("cluster", "revision"),
     ),
     _tool(

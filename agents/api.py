@@ -78,4 +78,4 @@ class AgentDoor(DialectView):
                 "ask at the address of the front, or at the WebSocket port",
                 reason="WrongServer",
             )
-        return TransferResponse(partial(converse, Caller.of(request)))
+        return TransferResponse(partial(converse, Caller.from_request(request)))

@@ -69,7 +69,7 @@ class Caller:
     may_write: bool
 
     @classmethod
-    def of(cls, request: Request) -> "Caller":
+    def from_request(cls, request: Request) -> "Caller":
         """The caller of a request that has signed in."""
         facts = streams.credential(request)
         token = request.auth if isinstance(request.auth, ApiToken) else None

@@ -137,11 +137,11 @@ def search(caller: Caller, arguments: Arguments) -> Answer:
         if arguments.get("namespace", match["namespace"]) == match["namespace"]
     ]
     fields = ("cluster_name", "kind", "group", "namespace", "name", "status", "created_at")
-    shown = matches[position.skip : position.skip + size]
+    visible = matches[position.skip : position.skip + size]
     return Answer(
         data={"partial_errors": data["partial_errors"][:10]},
         source="store",
-        items=[{name: match[name] for name in fields} for match in shown],
+        items=[{name: match[name] for name in fields} for match in visible],
         cursor=lambda count: position.follow(count, fetched=len(matches), has_more=False),
     )
 
@@ -224,10 +224,10 @@ def _member(item: Any, path: str) -> Any:
         elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
             value = value[int(step)]
         else:
-            known = ", ".join(list(value)[:20]) if isinstance(value, dict) else ""
+            names = ", ".join(list(value)[:20]) if isinstance(value, dict) else ""
             raise ToolError(
                 f"the object has nothing at {path[:100]!r}",
-                f"There are: {known}." if known else "Read the object without path first.",
+                f"There are: {names}." if names else "Read the object without path first.",
             )
     return value
 
@@ -336,17 +336,17 @@ def _log_end(text: str, limit: int) -> str:
     """The last whole lines that fit into an answer of so many bytes, as JSON."""
     # Room for what stands beside the log in the answer.
     left = limit - 1024
-    kept: list[str] = []
+    lines_to_answer: list[str] = []
     for line in reversed(text.splitlines(keepends=True)):
         size = len(orjson.dumps(line)) - 2
         if size > left:
             # A single line may be longer than the answer.
-            if not kept:
-                kept.append(line[-(left // 6) :])
+            if not lines_to_answer:
+                lines_to_answer.append(line[-(left // 6) :])
             break
         left -= size
-        kept.append(line)
-    return "".join(reversed(kept))
+        lines_to_answer.append(line)
+    return "".join(reversed(lines_to_answer))
 
 
 def _pod_of(
@@ -387,11 +387,11 @@ def metrics(caller: Caller, arguments: Arguments) -> Answer:
         return Answer(data={"metrics": used}, source="live", facts=facts)
     size = int(arguments.get("limit", USUAL_SIZE))
     position = Position.decode(arguments.get("cursor", ""), size=size)
-    shown = used[position.skip : position.skip + size]
+    visible = used[position.skip : position.skip + size]
     return Answer(
         data={"total": len(used)},
         source="live",
-        items=shown,
+        items=visible,
         member="metrics",
         cursor=lambda count: position.follow(count, fetched=len(used), has_more=False),
         facts=facts,
@@ -407,12 +407,12 @@ def topology(caller: Caller, arguments: Arguments) -> Answer:
     graph = caller.call("GET", "topology", query=query).data
     vertices = []
     for vertex in graph["nodes"]:
-        shown = {name: vertex[name] for name in ("id", "kind", "name", "presence")}
+        visible = {name: vertex[name] for name in ("id", "kind", "name", "presence")}
         kind = KINDS.get(vertex["plural"])
         if kind is not None and vertex.get("object"):
             status = summarise(kind, vertex["object"]).get("status")
-            shown |= {"status": status} if status else {}
-        vertices.append(shown)
+            visible |= {"status": status} if status else {}
+        vertices.append(visible)
     return Answer(
         data={
             "nodes": vertices,
@@ -556,7 +556,7 @@ def list_alerts(caller: Caller, arguments: Arguments) -> Answer:
     return _page_answer(caller, "alerts", query, arguments, source="kubegale")
 
 
-_ONE = ("kind", "name")
+_OBJECT = ("kind", "name")
 TOOLS = (
     Tool(
         name="list_clusters",
@@ -592,7 +592,7 @@ TOOLS = (
         name="get_object",
         title="Read one object",
         description="One object whole, or with path a part of it. Values of Secrets are masked.",
-        required=_ONE,
+        required=_OBJECT,
         optional=(*PLACE, "path"),
         answer=get_object,
         usual_bytes=MOST_BYTES,
@@ -601,7 +601,7 @@ TOOLS = (
         name="events",
         title="List events",
         description="Events, newest first: of a namespace, or of one object and what it owns.",
-        optional=(*PLACE, *_ONE, "query", "since", *PAGE),
+        optional=(*PLACE, *_OBJECT, "query", "since", *PAGE),
         answer=events,
     ),
     Tool(
@@ -619,7 +619,7 @@ TOOLS = (
         name="metrics",
         title="Read usage",
         description="Processor and memory of a cluster, or of its nodes or pods by kind.",
-        optional=(*PLACE, *_ONE, *PAGE),
+        optional=(*PLACE, *_OBJECT, *PAGE),
         answer=metrics,
     ),
     Tool(
@@ -628,7 +628,7 @@ TOOLS = (
         description="Ingresses, services, workloads, pods, configuration and volumes of a "
         "namespace, or around one object, as a graph.",
         required=("namespace",),
-        optional=("cluster", *_ONE),
+        optional=("cluster", *_OBJECT),
         answer=topology,
         most_bytes=MOST_BYTES,
         usual_bytes=MOST_BYTES,
@@ -645,7 +645,7 @@ TOOLS = (
         name="diff",
         title="Compare with the past",
         description="How one object differs between since and until.",
-        required=(*_ONE, "since"),
+        required=(*_OBJECT, "since"),
         optional=(*PLACE, "until"),
         answer=diff,
     ),
@@ -654,7 +654,7 @@ TOOLS = (
         title="What changed",
         description="Changes since a moment (1h ago when absent) in all clusters or one, by whom, "
         "the likely most harmful first. Ask this first in an incident.",
-        optional=(*PLACE, *_ONE, "since", *PAGE),
+        optional=(*PLACE, *_OBJECT, "since", *PAGE),
         answer=what_changed,
     ),
     Tool(
@@ -662,7 +662,7 @@ TOOLS = (
         title="Why something fails",
         description="Causes, conditions, events, owners, last changes and the end of the log of "
         "one object in one answer.",
-        required=_ONE,
+        required=_OBJECT,
         optional=PLACE,
         answer=why_failing,
         usual_bytes=MOST_BYTES,
@@ -671,7 +671,7 @@ TOOLS = (
         name="list_alerts",
         title="List alerts",
         description="Alerts of your rules: firing, pending or acknowledged.",
-        optional=(*PLACE, *_ONE, "query", "state", "severity", *PAGE),
+        optional=(*PLACE, *_OBJECT, "query", "state", "severity", *PAGE),
         schemas={
             "state": {"type": "string", "enum": ["pending", "firing", "resolved"]},
             "severity": {"type": "string", "enum": ["info", "warning", "critical"]},

@@ -116,8 +116,8 @@ class AgentServer:
         caller = _caller(context)
         tool = catalogue.find_tool(caller, params.name)
         if tool is None:
-            known = ", ".join(tool.name for tool in catalogue.tools_for(caller))
-            error = ToolError(f"unknown tool {params.name[:80]!r}", f"There are: {known}.")
+            names = ", ".join(tool.name for tool in catalogue.tools_for(caller))
+            error = ToolError(f"unknown tool {params.name[:80]!r}", f"There are: {names}.")
             return _result(catalogue.describe_error(error), is_error=True)
         call = partial(catalogue.call_tool, caller, tool, params.arguments or {})
         return await self._run(call)

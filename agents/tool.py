@@ -116,17 +116,17 @@ class Tool:
 
     def check(self, arguments: Mapping[str, Any]) -> Arguments:
         """The arguments, those that are null left out; ToolError for what the schema refuses."""
-        given = {name: value for name, value in arguments.items() if value is not None}
+        members = {name: value for name, value in arguments.items() if value is not None}
         names = (*self.required, *self.optional)
-        if unknown := sorted(set(given) - set(names)):
+        if unknown := sorted(set(members) - set(names)):
             raise ToolError(
                 f"unknown argument {unknown[0][:80]!r}",
                 f"{self.name} takes: {', '.join(names) or 'nothing'}.",
             )
         for name in self.required:
-            if name not in given:
+            if name not in members:
                 raise ToolError(f"{name} is required", f"{self.name} takes: {', '.join(names)}.")
-        for error in Draft202012Validator(self.input_schema).iter_errors(given):
+        for error in Draft202012Validator(self.input_schema).iter_errors(members):
             place = ".".join(str(step) for step in error.path)
             # Its own sentence would repeat the value, however long it is.
             raise ToolError(
@@ -134,10 +134,10 @@ class Tool:
                 f"{str(error.validator_value)[:100]})",
                 ADVICE_ON_SCHEMA,
             )
-        for name, value in given.items():
+        for name, value in members.items():
             if isinstance(value, str) and "\0" in value:
                 raise ToolError(f"{name} contains a NUL character", ADVICE_ON_SCHEMA)
-        return given
+        return members
 
 
 ADVICE_ON_SCHEMA = "Check the arguments against the tool's schema."

@@ -152,14 +152,14 @@ class WhatChanged(DialectView):
         by_id = {cluster.pk: cluster for cluster in registered}
         report = changes.list_changes(places, by_id, query)
         problems += [cluster_problem(*problem) for problem in report.problems]
-        shown = report.changes[page.offset : page.offset + page.size]
+        on_page = report.changes[page.offset : page.offset + page.size]
         extra = {
             "since": rfc3339(query.since, digits=3),
             "until": rfc3339(query.until, digits=3),
             "truncated": report.is_cut,
             "partial_errors": problems,
         }
-        items = [change.represent() for change in shown]
+        items = [change.represent() for change in on_page]
         return Page(items, len(report.changes), page.page, page.size, extra)
 
     def _places(
@@ -246,7 +246,8 @@ class WhyFailing(DialectView):
 
     def _readable(self, request: Request, act: AccessAttributes) -> Readable:
         """Which parts the caller may read; reading a log goes to the audit trail."""
-        cluster, namespace = act.cluster, act.namespace
+        cluster = act.cluster
+        namespace = act.namespace
         verbs: Mapping[str, AccessAttributes] = {
             "pods": AccessAttributes("list", "pods", "", cluster, namespace),
             "events": replace(act, verb="events"),

@@ -219,10 +219,10 @@ def describe_intended(
 def shorten_version(described: Mapping[str, Any]) -> dict[str, Any]:
     """A line of /history with at most MOST_PATHS changes, and `more_changes`: how many are left."""
     listed = described["changes"]
-    shown = None if listed is None else [_shorten(change) for change in listed[:MOST_PATHS]]
+    page_items = None if listed is None else [_shorten(change) for change in listed[:MOST_PATHS]]
     return {
         **described,
-        "changes": shown,
+        "changes": page_items,
         "more_changes": max(len(listed or ()) - MOST_PATHS, 0),
     }
 

@@ -51,7 +51,7 @@ class Readable:
 
 
 @dataclass(slots=True)
-class Diagnosis:
+class Evidence:
     """What is gathered on the way; `unread` names what could not be read, and why."""
 
     ref: ObjectRef
@@ -68,13 +68,13 @@ def diagnose(ref: ObjectRef, readable: Readable, *, with_logs: bool = True) -> d
     NotFound without the object.
     """
     item = ref.read()
-    found = Diagnosis(ref, readable, item)
-    _read_pods(found)
-    _read_owners(found)
-    happened = _read_events(found)
-    failing = [pod for pod in found.pods if causes.of_pod(pod)] or found.pods
+    evidence = Evidence(ref, readable, item)
+    _read_pods(evidence)
+    _read_owners(evidence)
+    happened = _read_events(evidence)
+    failing = [pod for pod in evidence.pods if causes.of_pod(pod)] or evidence.pods
     failing = failing[:MOST_PODS]
-    listed = _list_causes(found, happened)
+    listed = _list_causes(evidence, happened)
     metadata = item["metadata"]
     is_healthy = not listed and not _has_problem(ref, item)
     return {
@@ -95,12 +95,12 @@ def diagnose(ref: ObjectRef, readable: Readable, *, with_logs: bool = True) -> d
         "pods": [causes.describe_pod(pod) for pod in failing],
         "owners": [
             {"kind": owner.kind.name, "namespace": owner.namespace, "name": owner.name}
-            for owner in found.owners
+            for owner in evidence.owners
         ],
         "events": [_describe_event(event) for event in happened],
-        "changes": _read_changes(found),
-        "logs": _read_log(found, failing) if with_logs else None,
-        "unread": found.unread,
+        "changes": _read_changes(evidence),
+        "logs": _read_log(evidence, failing) if with_logs else None,
+        "unread": evidence.unread,
     }
 
 
@@ -120,33 +120,33 @@ def _summary(ref: ObjectRef, item: Object, listed: Sequence[Cause], *, is_health
     return f"{subject} is not healthy, and nothing that can be read says why"
 
 
-def _read_pods(found: Diagnosis) -> None:
-    ref = found.ref
+def _read_pods(evidence: Evidence) -> None:
+    ref = evidence.ref
     if ref.kind == KINDS["pods"]:
-        found.pods = [found.item]
+        evidence.pods = [evidence.item]
         return
     if ref.kind.plural not in WITH_PODS or KINDS.get(ref.kind.plural) != ref.kind:
         return
-    if not found.readable.pods:
-        found.unread.append("pods: you may not list pods here")
+    if not evidence.readable.pods:
+        evidence.unread.append("pods: you may not list pods here")
         return
     try:
-        found.pods = ownership.list_pods(ref)
+        evidence.pods = ownership.list_pods(ref)
     except DomainError as error:
-        found.unread.append(f"pods: {error.message}")
+        evidence.unread.append(f"pods: {error.message}")
 
 
-def _read_owners(found: Diagnosis) -> None:
+def _read_owners(evidence: Evidence) -> None:
     """Follow the controllers upwards, as far as their kinds are known."""
-    item = found.item
+    item = evidence.item
     for _ in range(MOST_OWNERS):
         owner = controller_of(item)
         kind = lookup_kind(str(owner.get("kind", "")))
         if not owner or kind is None:
             return
-        namespace = found.ref.namespace if kind.namespaced else ""
-        ref = ObjectRef(found.ref.cluster, kind, namespace, str(owner.get("name", "")))
-        found.owners.append(ref)
+        namespace = evidence.ref.namespace if kind.namespaced else ""
+        ref = ObjectRef(evidence.ref.cluster, kind, namespace, str(owner.get("name", "")))
+        evidence.owners.append(ref)
         # Whoever may read a pod or workload may read the workload above it: both are ordinary.
         if kind.plural not in WITH_PODS:
             return
@@ -156,17 +156,17 @@ def _read_owners(found: Diagnosis) -> None:
             return
 
 
-def _read_events(found: Diagnosis) -> list[Object]:
+def _read_events(evidence: Evidence) -> list[Object]:
     """Events of the object and what it owns: warnings first, each newest first."""
-    if not found.readable.events:
-        found.unread.append("events: you may not read events here")
+    if not evidence.readable.events:
+        evidence.unread.append("events: you may not read events here")
         return []
-    uids = {found.item["metadata"].get("uid", "")}
-    uids |= {pod["metadata"].get("uid", "") for pod in found.pods}
-    ref = found.ref
+    uids = {evidence.item["metadata"].get("uid", "")}
+    uids |= {pod["metadata"].get("uid", "") for pod in evidence.pods}
+    ref = evidence.ref
     query = ListQuery(namespace=ref.namespace, size=events.MAX_EVENTS)
     try:
-        if ref.kind.plural in WITH_PODS and found.pods:
+        if ref.kind.plural in WITH_PODS and evidence.pods:
             uids |= ownership.event_uids(ref)
         if ref.kind.namespaced:
             listing = events.list_events(ref.cluster, query, uids=frozenset(uids))
@@ -176,7 +176,7 @@ def _read_events(found: Diagnosis) -> list[Object]:
                 ref.cluster, query, involved_kind=ref.kind.name, involved_name=ref.name
             )
     except DomainError as error:
-        found.unread.append(f"events: {error.message}")
+        evidence.unread.append(f"events: {error.message}")
         return []
     parsed = [orjson.loads(raw) for raw in listing.items]
     parsed.sort(key=lambda event: event.get("type") != "Warning")
@@ -195,12 +195,12 @@ def _describe_event(event: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _list_causes(found: Diagnosis, happened: Sequence[Object]) -> list[Cause]:
-    listed = list(causes.of_object(found.ref.kind, found.item))
-    for pod in found.pods:
+def _list_causes(evidence: Evidence, happened: Sequence[Object]) -> list[Cause]:
+    listed = list(causes.of_object(evidence.ref.kind, evidence.item))
+    for pod in evidence.pods:
         listed += causes.of_pod(pod)
     # A waiting container says what happened; events say what happens while nothing runs.
-    is_troubled = bool(listed) or _has_problem(found.ref, found.item)
+    is_troubled = bool(listed) or _has_problem(evidence.ref, evidence.item)
     if is_troubled:
         listed += [causes.of_event(event) for event in happened if event.get("type") == "Warning"]
     listed.sort(key=lambda cause: -cause.weight)
@@ -210,12 +210,12 @@ def _list_causes(found: Diagnosis, happened: Sequence[Object]) -> list[Cause]:
     return list(unique.values())[:MOST_CAUSES]
 
 
-def _read_changes(found: Diagnosis) -> list[dict[str, Any]]:
+def _read_changes(evidence: Evidence) -> list[dict[str, Any]]:
     """The last changes of the object and of the workloads above it, newest first."""
     described: list[dict[str, Any]] = []
     # A node that owns a pod is not for everybody who may read the pod.
-    workloads = [owner for owner in found.owners if owner.kind.plural in WITH_PODS]
-    for ref in (found.ref, *workloads):
+    workloads = [owner for owner in evidence.owners if owner.kind.plural in WITH_PODS]
+    for ref in (evidence.ref, *workloads):
         try:
             kind = collected_version(ref.cluster, ref.kind)
             query = VersionQuery(
@@ -224,7 +224,7 @@ def _read_changes(found: Diagnosis) -> list[dict[str, Any]]:
             versions = as_of.versions(ref.cluster, kind, query)
             writes = descriptions.audited_writes(ref.cluster, kind, versions)
         except DomainError as error:
-            found.unread.append(f"changes of {ref.kind.name} {ref.name}: {error.message}")
+            evidence.unread.append(f"changes of {ref.kind.name} {ref.name}: {error.message}")
             continue
         described += [
             changes.shorten_version(changes.describe_intended(version, kind, writes))
@@ -234,23 +234,23 @@ def _read_changes(found: Diagnosis) -> list[dict[str, Any]]:
     return described[:MOST_CHANGES]
 
 
-def _read_log(found: Diagnosis, failing: Sequence[Object]) -> dict[str, Any] | None:
+def _read_log(evidence: Evidence, failing: Sequence[Object]) -> dict[str, Any] | None:
     """The end of the log of the container that fails; of its previous run when it restarts."""
     target = next(filter(None, map(causes.failing_container, failing)), None)
     if target is None:
         return None
-    if not found.readable.logs:
-        found.unread.append("logs: you may not read logs here")
+    if not evidence.readable.logs:
+        evidence.unread.append("logs: you may not read logs here")
         return None
     pod, container, previous = target
-    found.readable.note_log(pod)
+    evidence.readable.note_log(pod)
     options = LogOptions(
         container=container, tail_lines=LOG_LINES, previous=previous, limit_bytes=LOG_BYTES
     )
     try:
-        text = logs.read_log_text(found.ref.cluster, found.ref.namespace, pod, options)
+        text = logs.read_log_text(evidence.ref.cluster, evidence.ref.namespace, pod, options)
     except DomainError as error:
-        found.unread.append(f"the log of {pod}: {error.message}")
+        evidence.unread.append(f"the log of {pod}: {error.message}")
         return None
     return {
         "pod": pod,
