@@ -22,6 +22,7 @@ from core.api.dialect import Dialect, Page
 from core.api.routes import catch_all
 from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, with_title
 from gateway.api import ClusterKubeconfig, FleetKubeconfig
+from insights.api import WhatChanged, WhyFailing
 from manifest_templates import api as templates
 from manifest_templates.api.deployments import (
     DeploymentViewSet,
@@ -398,6 +399,8 @@ def _cluster_routes() -> Iterator[URLPattern]:
     yield _route("store", "store", StoreInventory)
     yield _route("schemas", "schemas", KindSchema)
     yield _route("topology", "topology", TopologyView)
+    yield _route("insights/what-changed", "insights-what-changed", WhatChanged)
+    yield _route("insights/why-failing", "insights-why-failing", WhyFailing)
     yield _route("clusters/<str:pk>/sync", "clusters-sync", SyncView)
     yield _route(
         "clusters/<str:pk>/namespaces",

@@ -98,6 +98,7 @@ API_PREFIXES = (
     "/bcsapi/",
     "/bcsstorage/",
     "/v1/k8sservice/",
+    "/mcp",
     "/k8s/",
     "/liveniess",
     "/liveness",
@@ -450,6 +451,8 @@ METRICS_NETWORKS = env.networks(
 )
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 STREAM_POLICY = "access.streams"
+# Loaded by the event-driven server alone, when it starts: the protocol's library is large.
+AGENT_SERVER = "agents.server.AgentServer"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "access.authentication.BearerAuthentication",

@@ -123,6 +123,7 @@ def summary(request: HttpRequest, location: Location) -> HttpResponse:
     item = context["item"]
     metadata = item.get("metadata") or {}
     context |= {
+        "is_failing": context["severity"] in FAILING and location.plural in DIAGNOSED,
         "facts": facts.for_object(item, location),
         "conditions": [_condition_context(row) for row in rows(get(item, "status", "conditions"))],
         "containers": facts.containers(item),
@@ -135,6 +136,20 @@ def summary(request: HttpRequest, location: Location) -> HttpResponse:
     return render_page(request, "console/object.html", context)
 
 
+# Severities, and kinds of objects, of which the page asks why they fail.
+FAILING = ("bad", "warning")
+DIAGNOSED = frozenset(
+    {
+        "pods",
+        "deployments",
+        "statefulsets",
+        "daemonsets",
+        "replicasets",
+        "jobs",
+        "nodes",
+        "persistentvolumeclaims",
+    }
+)
 # Conditions of which True is bad news.
 BAD_WHEN_TRUE = ("Pressure", "Unavailable", "Failure", "Failed", "Stalled")
 

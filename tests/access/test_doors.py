@@ -81,7 +81,12 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     # One's own operations and recordings, where the token reaches them.
     (READ, "GET", "kubegale:operations-*"),
     (READ, "POST", "kubegale:operations-stream"),
-    (READ | NARROWED, "GET", "kubegale:clusters-list kubegale:multicluster-* kubegale:plans"),
+    (
+        READ | NARROWED,
+        "GET",
+        "kubegale:clusters-list kubegale:multicluster-* kubegale:plans "
+        "kubegale:insights-what-changed",
+    ),
     # What a token of one cluster finds, and which places it may name, is asked next
     # (tests/alerts/test_tokens.py); a rule reaches no further than the token that wrote it.
     (READ, "GET", "kubegale:alerts-list kubegale:alerts-history"),
