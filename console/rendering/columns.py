@@ -90,7 +90,10 @@ def _images(item: Object, context: RenderContext) -> str:
         or get(item, "spec")
     )
     images = [container.get("image", "") for container in rows(get(spec, "containers"))]
-    return html.chips(images, 1)
+    if not images:
+        return html.text(None)
+    more = f'<span class="chip more">+{len(images) - 1}</span>' if len(images) > 1 else ""
+    return html.image(images[0]) + more
 
 
 def _node(item: Object, context: RenderContext) -> str:

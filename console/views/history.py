@@ -103,7 +103,8 @@ def object_history(request: HttpRequest, location: Location) -> HttpResponse:
         listing = {"items": [], "next_cursor": ""}
         problem = refusal.message
     versions = [_version_context(version) for version in listing["items"]]
-    hide_status = request.GET.get("status") == "0"
+    # Controllers write the status all the time: what people look for would drown in it.
+    hide_status = request.GET.get("status") != "1"
     context = {
         **head,
         "hide_status": hide_status,

@@ -266,6 +266,7 @@ def _container_context(
         "name": container.get("name", ""),
         "image": container.get("image", ""),
         "init": is_init,
+        "is_running": kind == "running",
         "word": word,
         "severity": severity,
         "message": state.get("message", ""),

@@ -121,7 +121,9 @@ def test_the_pods_of_a_workload_are_read_together(
     walk = walker(person, size=PHONE)
     page = walk.open(f"/clusters/{cluster.pk}/deployments/{make.space}/chat/logs")
     expect(page.locator("#log .source-1").first).to_be_visible()
-    moments = page.locator("#log .line time").evaluate_all("all => all.map(one => Date.parse(one.dateTime))")
+    moments = page.locator("#log .line time").evaluate_all(
+        "all => all.map(one => Date.parse(one.dateTime))"
+    )
     assert len(moments) > 2
     assert moments == sorted(moments)
     assert not walk.is_wider_than_the_window()

@@ -136,6 +136,7 @@ function showAnswer(answer) {
   showStatus(same ? texts.unchanged : texts.fine, "good");
   showComparison(same ? null : answer);
   byId("editor-apply").disabled = same;
+  byId("editor-compare").scrollIntoView({ block: "nearest" });
 }
 
 let conflict = null;
