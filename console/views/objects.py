@@ -17,7 +17,7 @@ from console.locations import Location, resolve_reference
 from console.page import object_view, render_page, require_sign_in
 from console.rendering import diffs, health, html
 from console.rendering.health import Object, get, rows
-from console.views import related
+from console.views import describe, related
 from console.views import summary as facts
 from console.views.actions import action_buttons, list_revisions
 from console.views.releases import release_link
@@ -126,6 +126,7 @@ def summary(request: HttpRequest, location: Location) -> HttpResponse:
         "facts": facts.for_object(item, location),
         "conditions": [_condition_context(row) for row in rows(get(item, "status", "conditions"))],
         "containers": facts.containers(item),
+        "tables": describe.describe_tables(item, location),
         "labels": sorted((metadata.get("labels") or {}).items()),
         "annotations": sorted((metadata.get("annotations") or {}).items()),
         "release": release_link(location, item),
