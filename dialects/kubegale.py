@@ -66,6 +66,7 @@ from workloads.api.manifests import (
 )
 from workloads.api.releases import ReleaseViewSet
 from workloads.api.schemas import KindSchema
+from workloads.api.secrets import RevealSecret
 from workloads.api.streams import (
     WORKLOADS_WITH_LOGS,
     LogTickets,
@@ -321,6 +322,11 @@ def node_routes() -> Iterator[URLPattern]:
         yield _route(f"nodes/<str:name>/{name}", f"nodes-{name}", view)
 
 
+def secret_routes() -> Iterator[URLPattern]:
+    """What Secrets have besides."""
+    yield _route("secrets/<str:name>/reveal", "secrets-reveal", RevealSecret, kind=KINDS["secrets"])
+
+
 def pod_routes() -> Iterator[URLPattern]:
     """Actions on one pod (contract 1.2)."""
     for name, view in {"restart": PodRestart, "logs": PodLogs, "events": PodEvents}.items():
@@ -545,6 +551,7 @@ def _live_object_routes() -> Iterator[URLPattern]:
     for address, view in METRICS.items():
         yield _route(address, address.replace("/", "-"), view)
     yield from pod_routes()
+    yield from secret_routes()
     yield from node_routes()
     for plural in ACTIONS:
         yield from action_routes(KINDS[plural])
