@@ -247,3 +247,51 @@ def test_keys_of_configmaps_are_set_added_and_removed(
     removed = {"what": "remove", "version": version()}
     assert visitor.post(f"{where}/keys/edit?key=b", removed).status_code == 302
     assert data() == {"a": "line\nnext", "c": "3"}
+
+
+def test_events_name_their_objects_and_lead_to_them(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    about = {"kind": "Pod", "namespace": make.space, "name": "web-1"}
+    event = {
+        "metadata": {"name": "web-1.18ec52ff6617909c"},
+        "involvedObject": about,
+        "type": "Warning",
+        "reason": "BackOff",
+        "message": "Back-off <b>restarting</b> failed container",
+        "count": 7,
+    }
+    make("events", event)
+    answer = visitor.get(f"/clusters/{cluster.pk}/events?namespace={make.space}")
+    text = answer.content.decode()
+    assert f'href="/clusters/{cluster.pk}/pods/{make.space}/web-1">Pod web-1</a>' in text
+    assert "Back-off &lt;b&gt;restarting&lt;/b&gt; failed container" in text
+
+
+def test_a_container_that_ended_has_no_terminal(
+    visitor: Client, cluster: Cluster, make: Make, apiserver: RunningCluster
+) -> None:
+    containers = [{"name": "main", "image": "registry.example.com/a/long/path/app:1.2.3"}]
+    setup = [{"name": "setup", "image": "busybox:1", "command": ["true"]}]
+    spec = {"containers": containers, "initContainers": setup}
+    make("pods", {"metadata": {"name": "two"}, "spec": spec}, running=True)
+    where = f"/clusters/{cluster.pk}/pods/{make.space}/two"
+    page = visitor.get(where).content.decode()
+    assert "/terminal?container=main" in page
+    assert "/terminal?container=setup" not in page
+    assert "Container setup does not run" in page_words(
+        visitor, f"{where}/terminal?container=setup"
+    )
+
+
+def test_every_page_has_its_icon(db: None) -> None:
+    answer = Client().get("/favicon.ico")
+    assert answer.status_code == 302
+    assert answer["Location"].endswith("console/icon.svg")
+
+
+@pytest.mark.parametrize("model", ["resource", "change", "event"])
+def test_the_admin_site_searches_the_store(visitor: Client, model: str) -> None:
+    page = visitor.get(f"/admin/storage_api/{model}/?q=web")
+    assert page.status_code == 200
+    assert b'name="q"' in page.content
