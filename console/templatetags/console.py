@@ -10,7 +10,7 @@ from django.utils.translation import get_language
 
 from clusters.kinds import KINDS
 from console import navigation
-from console.rendering import health, html, state_labels
+from console.rendering import health, html, messages, state_labels
 
 register = template.Library()
 
@@ -77,6 +77,12 @@ def object_address(item: Any, plural: str) -> str:
 def kind_title(plural: str) -> str:
     """What a kind is called in lists."""
     return navigation.kind_title(plural)
+
+
+@register.filter
+def translate_message(text: str) -> str:
+    """What an operation or a drain says, in the viewer's language."""
+    return messages.translate_message(text)
 
 
 @register.filter
