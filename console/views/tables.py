@@ -184,9 +184,9 @@ def _stored_table(
     except ApiRefusal:
         return None
     ages = [
-        copy["age"]
+        _copy_age(copy)
         for copy in copies
-        if (copy["plural"], copy["group"]) == (kind.plural, kind.group) and copy["age"] is not None
+        if (copy["plural"], copy["group"]) == (kind.plural, kind.group) and copy["listed_at"]
     ]
     # What was never collected is not empty: it is unknown.
     if not ages:
@@ -200,6 +200,14 @@ def _stored_table(
         "previous": "",
     }
     return _render_table(request, table_query, context)
+
+
+def _copy_age(copy: Mapping[str, Any]) -> float:
+    """Seconds since the copy was true; since it last changed while nobody can tell."""
+    if copy["age"] is not None:
+        return float(copy["age"])
+    moment = cells.parse_time(copy["changed_at"] or copy["listed_at"])
+    return (datetime.now(UTC) - moment).total_seconds() if moment else 0.0
 
 
 def _api_query(table_query: TableQuery) -> dict[str, Any]:
