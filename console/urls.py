@@ -3,6 +3,7 @@
 from django.urls import path
 
 from console.views import (
+    access,
     actions,
     audit,
     bulk,
@@ -14,6 +15,7 @@ from console.views import (
     files,
     history,
     insights,
+    keys,
     logs,
     manifests,
     metrics,
@@ -69,6 +71,7 @@ urlpatterns = [
         metrics.cluster_data,
         name="console-metrics-data",
     ),
+    path("clusters/<int:cluster>/-/access", access.viewer, name="console-access"),
     path("clusters/<int:cluster>/-/lint", editor.lint, name="console-lint"),
     path("clusters/<int:cluster>/-/create", editor.create, name="console-create"),
     path("clusters/<int:cluster>/-/create/check", editor.check_new, name="console-create-check"),
@@ -111,6 +114,8 @@ urlpatterns = [
     path(f"{OBJECT}/files/mkdir", file_calls.make_directory, name="console-files-mkdir"),
     path(f"{OBJECT}/files/move", file_calls.move, name="console-files-move"),
     path(f"{OBJECT}/files/remove", file_calls.remove, name="console-files-remove"),
+    path(f"{OBJECT}/keys/reveal", keys.reveal, name="console-key-reveal"),
+    path(f"{OBJECT}/keys/edit", keys.edit, name="console-key-edit"),
     path(f"{OBJECT}/revisions", objects.revisions, name="console-revisions"),
     path(f"{OBJECT}/revisions/<int:revision>", actions.rollback, name="console-rollback"),
     path(f"{OBJECT}/template", template_sources.single, name="console-template-of-object"),

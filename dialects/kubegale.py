@@ -71,6 +71,7 @@ from workloads.api.manifests import (
 )
 from workloads.api.releases import ReleaseViewSet
 from workloads.api.schemas import KindSchema
+from workloads.api.secrets import RevealSecret
 from workloads.api.streams import (
     WORKLOADS_WITH_LOGS,
     LogTickets,
@@ -324,6 +325,11 @@ def node_routes() -> Iterator[URLPattern]:
     """Actions on one node (contract 1.8)."""
     for name, view in {"schedule": NodeSchedule, "drain": NodeDrain}.items():
         yield _route(f"nodes/<str:name>/{name}", f"nodes-{name}", view)
+
+
+def secret_routes() -> Iterator[URLPattern]:
+    """What Secrets have besides."""
+    yield _route("secrets/<str:name>/reveal", "secrets-reveal", RevealSecret, kind=KINDS["secrets"])
 
 
 def pod_routes() -> Iterator[URLPattern]:
@@ -600,6 +606,7 @@ def _live_object_routes() -> Iterator[URLPattern]:
     for address, view in METRICS.items():
         yield _route(address, address.replace("/", "-"), view)
     yield from pod_routes()
+    yield from secret_routes()
     yield from node_routes()
     for plural in ACTIONS:
         yield from action_routes(KINDS[plural])

@@ -3,7 +3,8 @@
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerView
@@ -41,7 +42,15 @@ DIALECTS: dict[str, Dialect] = {
 # Here, as the settings leave it out: only who serves addresses needs the admin site's pages.
 admin.autodiscover()
 
+
+def favicon(request: HttpRequest) -> HttpResponseRedirect:
+    """The console's icon, at the address that browsers ask for by themselves."""
+    return HttpResponseRedirect(static("console/icon.svg"))
+
+
 urlpatterns = [
+    # Browsers ask for it on pages that name no icon, as those of the documents.
+    path("favicon.ico", favicon, name="favicon"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),

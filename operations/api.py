@@ -42,6 +42,9 @@ OPERATION_SCHEMA = record(
     kind=TEXT,
     cluster_id=nullable(INTEGER),
     target=record(kind=TEXT, namespace=TEXT, name=TEXT),
+    action=nullable(
+        record(name=TEXT, **{"from": nullable(INTEGER), "to": nullable(INTEGER)}),
+    ),
     state={"type": "string", "enum": list(Operation.State.values)},
     progress=record(done=INTEGER, total=INTEGER),
     steps=array(STEP_SCHEMA),

@@ -138,6 +138,7 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
         "bcs_storage:*/storage/events",
     ),
     (frozenset({"store-write"}), "*", "bcs_storage:*"),
+    (frozenset({"secrets"}), "*", "kubegale:secrets-reveal"),
     # Logs, shells.
     (frozenset({"logs"}), "*", "kubegale:*-log-stream kubegale:*-logs-stream"),
     (frozenset({"logs"}), "*", "kubegale:pods-logs walm:walm-logs"),
