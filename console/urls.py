@@ -34,6 +34,7 @@ from console.views import (
     terminal,
     tokens,
     topology,
+    usage,
 )
 
 RELEASE = "clusters/<int:cluster>/-/releases/<str:namespace>/<str:name>"
@@ -86,6 +87,7 @@ urlpatterns = [
     path("clusters/<int:cluster>/nodes/-/<str:name>/act/drain", nodes.drain, name="console-drain"),
     path(OBJECT, objects.summary, name="console-object"),
     path(f"{OBJECT}/beside", objects.related_fragment, name="console-beside"),
+    path(f"{OBJECT}/usage", usage.show, name="console-usage"),
     path(f"{OBJECT}/events", objects.events, name="console-events"),
     path(f"{OBJECT}/yaml", objects.manifest, name="console-yaml"),
     path(f"{OBJECT}/export", exports.one, name="console-object-export"),

@@ -48,6 +48,7 @@ from workloads.api import (
     PodRestart,
     RawNodeMetrics,
     RawPodMetrics,
+    ResourceUse,
     RevisionViewSet,
     Statistics,
     WorkloadEvents,
@@ -312,6 +313,7 @@ METRICS: dict[str, Any] = {
     "metrics/nodes": NodeMetrics,
     "metrics/pods": PodMetrics,
     "metrics/stats": Statistics,
+    "metrics/usage": ResourceUse,
 }
 
 

@@ -27,7 +27,7 @@ SIZES = (50, 100, 250, 1000)
 DEFAULTS = {"page": 1, "size": SIZES[0], "troubled": False}
 PARAMETERS = ("q", "namespace", "label", "troubled", "sort", "size", "page")
 MAX_LABELS = 200
-DESCENDING_FIRST = ("created", "restarts")
+DESCENDING_FIRST = ("created", "restarts", "cpu", "memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +140,14 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
         )
     items = answer.data["items"]
     total = answer.data["total"]
-    mark = _etag(request, table_query, items, total)
+    usage = _read_usage(request, table_query, items)
+    mark = _etag(request, table_query, items, total, usage)
     if request.headers.get("If-None-Match") == mark:
         return with_security_headers(request, HttpResponse(status=304, headers={"ETag": mark}))
     response = _render_table(
         request,
         table_query,
-        _table_context(request, table_query, items, total),
+        _table_context(request, table_query, items, total, usage),
     )
     response["ETag"] = mark
     return response
@@ -165,11 +166,36 @@ def _api_query(table_query: TableQuery) -> dict[str, Any]:
     }
 
 
+def _read_usage(
+    request: HttpRequest,
+    table_query: TableQuery,
+    items: Sequence[Object],
+) -> dict[str, Any]:
+    """What the page's objects use, by `columns.usage_key`; {} for kinds that use nothing."""
+    plural = table_query.plural
+    if plural not in columns.KINDS_WITH_USAGE or not items:
+        return {}
+    keys = ",".join(columns.usage_key(item) for item in items)
+    query = {
+        "cluster_id": table_query.cluster,
+        "namespace": table_query.namespace,
+        "by": plural,
+        "names": keys,
+    }
+    try:
+        rows = call(request, "GET", "metrics/usage", query=query).data["items"]
+    except ApiRefusal:
+        # The table itself was readable: without usage its cells show dashes.
+        return {}
+    return {f"{row['namespace']}/{row['name']}".lstrip("/"): row for row in rows}
+
+
 def _etag(
     request: HttpRequest,
     table_query: TableQuery,
     items: Sequence[Object],
     total: int,
+    usage: Mapping[str, Any],
 ) -> str:
     """An ETag that changes exactly when a row is added, removed or changed."""
     versions = []
@@ -177,7 +203,8 @@ def _etag(
         metadata = item.get("metadata") or {}
         versions.append(f"{metadata.get('uid')}:{metadata.get('resourceVersion')}")
     # The language is part of it: the same rows look different in another one.
-    fingerprint = "\n".join([str(table_query), str(total), request.LANGUAGE_CODE, *versions])
+    parts = [str(table_query), str(total), request.LANGUAGE_CODE, *versions, repr(usage)]
+    fingerprint = "\n".join(parts)
     return f'"{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}"'
 
 
@@ -206,11 +233,13 @@ def _table_context(
     table_query: TableQuery,
     items: Sequence[Object],
     total: int,
+    usage: Mapping[str, Any],
 ) -> dict[str, Any]:
     context = RenderContext(
         f"/clusters/{table_query.cluster}",
         cells.zone_of(request),
         datetime.now(UTC),
+        usage,
     )
     plural = table_query.plural
     namespaced = is_namespaced(plural, items)
@@ -319,8 +348,14 @@ def _body_row(
     address = f"{base}{parent}/{cells.path_segment(metadata.get('name', ''))}"
     key = f"{space}/{name}" if namespaced else name
     rest = "".join([f"{opening}{cell(item, context)}</td>" for opening, cell in opened])
+    version = cells.escape(metadata.get("resourceVersion", ""))
+    used = context.usage.get(columns.usage_key(item))
+    # Apart from the version: numbers that move do not make a row one that changed.
+    mark = (
+        f' data-used="{used["cpu"]["used_cores"]}/{used["memory"]["used_bytes"]}"' if used else ""
+    )
     return (
-        f'<tr data-row="{key}" data-version="{cells.escape(metadata.get("resourceVersion", ""))}">'
+        f'<tr data-row="{key}" data-version="{version}"{mark}>'
         f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}"></td>'
         f'<th scope="row"><a href="{address}">{name}</a>'
         + (

@@ -14,6 +14,7 @@ from workloads.api.metrics import (
     PodMetrics,
     RawNodeMetrics,
     RawPodMetrics,
+    ResourceUse,
     Statistics,
 )
 from workloads.api.namespaces import NamespaceContents, NamespaceNames
@@ -46,6 +47,7 @@ __all__ = [
     "RawNodeMetrics",
     "RawPodMetrics",
     "RequestTarget",
+    "ResourceUse",
     "RevisionViewSet",
     "Statistics",
     "WorkloadEvents",
