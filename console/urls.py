@@ -22,6 +22,7 @@ from console.views import (
     orders,
     passwords,
     people,
+    preferences,
     releases,
     search,
     sessions,
@@ -44,6 +45,8 @@ urlpatterns = [
     path("", clusters.overview, name="console-overview"),
     path("signin", sessions.sign_in, name="console-signin"),
     path("signout", sessions.sign_out, name="console-signout"),
+    path("preferences/views", preferences.views, name="console-views"),
+    path("preferences/columns", preferences.columns, name="console-columns"),
     path("preferences", sessions.set_preferences, name="console-preferences"),
     path("search", search.search, name="console-search"),
     path("search/quick", search.quick, name="console-search-quick"),
@@ -62,6 +65,11 @@ urlpatterns = [
     path("clusters/<int:cluster>/-/freshness", clusters.freshness, name="console-freshness"),
     path("clusters/<int:cluster>/-/kinds", clusters.custom_kinds, name="console-kinds"),
     path("clusters/<int:cluster>/-/namespaces", tables.namespaces, name="console-namespaces"),
+    path(
+        "clusters/<int:cluster>/-/namespaces/choose",
+        preferences.namespaces,
+        name="console-namespace-choice",
+    ),
     path("clusters/<int:cluster>/-/metrics", metrics.cluster_page, name="console-metrics"),
     path(
         "clusters/<int:cluster>/-/metrics/data",

@@ -3,18 +3,19 @@
 import hashlib
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
+from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
-from console import navigation
-from console.api_client import ApiRefusal, call, require_segment
+from console import navigation, preferences
+from console.api_client import ApiRefusal, ApiResult, call, require_segment
 from console.locations import find_kind
 from console.page import is_fragment, render_page, require_sign_in, with_security_headers
 from console.rendering import columns
@@ -22,6 +23,7 @@ from console.rendering import html as cells
 from console.rendering.columns import Cell, RenderContext, TableColumn
 from console.rendering.health import Object, get
 from console.views import bulk, printer_columns
+from console.views.preferences import set_namespaces
 
 SIZES = (50, 100, 250, 1000)
 DEFAULTS = {"page": 1, "size": SIZES[0], "troubled": False}
@@ -54,10 +56,16 @@ class TableQuery:
         """The query of a request; values that make no sense become the defaults."""
         query = request.GET
         size = _parse_whole(query.get("size"), SIZES[0])
+        chosen = ",".join(preferences.chosen_namespaces(request, cluster))
+        # What the address says wins over what the person chose for the cluster.
+        namespace = query.get("namespace", chosen)
+        if plural in KINDS and not KINDS[plural].namespaced:
+            namespace = ""
         return cls(
             cluster,
             plural,
-            **{name: query.get(name, "").strip() for name in ("q", "namespace", "label", "sort")},
+            **{name: query.get(name, "").strip() for name in ("q", "label", "sort")},
+            namespace=",".join(preferences.split_namespaces(namespace)),
             troubled=query.get("troubled") in ("1", "on", "True", "true"),
             size=size if size in SIZES else SIZES[0],
             page=max(_parse_whole(query.get("page"), 1), 1),
@@ -78,6 +86,11 @@ class TableQuery:
             if value not in ("", None) and (name, value) not in (("page", 1), ("size", 50))
         }
         return self.address + (f"?{urlencode(parameters)}" if parameters else "")
+
+    @property
+    def single_namespace(self) -> str:
+        """The namespace when it is one; "" for all and for several."""
+        return "" if "," in self.namespace else self.namespace
 
     @property
     def filtered(self) -> bool:
@@ -121,7 +134,7 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     """The page of a kind; for htmx the table alone, and 304 while nothing in it changed."""
     table_query = TableQuery.from_request(request, cluster, plural)
     try:
-        answer = call(request, "GET", api_path(plural), query=_api_query(table_query))
+        table_query, answer = _read_table(request, table_query)
     except ApiRefusal as refusal:
         # 403 is the API server's: the cluster's credentials may look into some namespaces only.
         limited = refusal.details.get("status") == 403 and is_namespaced(plural)
@@ -150,13 +163,31 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
         _table_context(request, table_query, items, total, usage),
     )
     response["ETag"] = mark
+    # Who chooses a namespace above one table wants it in the next one too.
+    if request.headers.get("HX-Trigger") == "filters" and "namespace" in request.GET:
+        set_namespaces(response, cluster, table_query.namespace)
     return response
+
+
+def _read_table(request: HttpRequest, table_query: TableQuery) -> tuple[TableQuery, ApiResult]:
+    """(the query that was answered, the API's answer)."""
+    path = api_path(table_query.plural)
+    try:
+        return table_query, call(request, "GET", path, query=_api_query(table_query))
+    except ApiRefusal as refusal:
+        # What another person chose in this browser, or a namespace whose grant has ended.
+        is_kept = bool(table_query.namespace) and "namespace" not in request.GET
+        if not is_kept or refusal.code not in (1003, 1005):
+            raise
+        everywhere = replace(table_query, namespace="")
+        return everywhere, call(request, "GET", path, query=_api_query(everywhere))
 
 
 def _api_query(table_query: TableQuery) -> dict[str, Any]:
     return {
         "cluster_id": table_query.cluster,
-        "namespace": table_query.namespace,
+        "namespace": table_query.single_namespace,
+        "namespaces": "" if table_query.single_namespace else table_query.namespace,
         "keyword": table_query.q,
         "labelSelector": table_query.label,
         "orderby": table_query.sort,
@@ -178,7 +209,7 @@ def _read_usage(
     keys = ",".join(columns.usage_key(item) for item in items)
     query = {
         "cluster_id": table_query.cluster,
-        "namespace": table_query.namespace,
+        "namespace": table_query.single_namespace,
         "by": plural,
         "names": keys,
     }
@@ -203,7 +234,8 @@ def _etag(
         metadata = item.get("metadata") or {}
         versions.append(f"{metadata.get('uid')}:{metadata.get('resourceVersion')}")
     # The language is part of it: the same rows look different in another one.
-    parts = [str(table_query), str(total), request.LANGUAGE_CODE, *versions, repr(usage)]
+    hidden = preferences.read(request)["hidden_columns"].get(table_query.plural)
+    parts = [str(table_query), str(total), request.LANGUAGE_CODE, repr((usage, hidden)), *versions]
     fingerprint = "\n".join(parts)
     return f'"{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}"'
 
@@ -246,6 +278,9 @@ def _table_context(
     table_columns = columns.for_kind(plural)
     if plural not in KINDS:
         table_columns = printer_columns.columns_of_custom_kind(request, table_query.cluster, plural)
+    hidden = set(preferences.read(request)["hidden_columns"].get(plural, ()))
+    choices = [(column, column_key(column)) for column in table_columns]
+    table_columns = [column for column, key in choices if key not in hidden]
     number = table_query.page
     size = table_query.size
     last_page = max((total + size - 1) // size, 1)
@@ -257,6 +292,7 @@ def _table_context(
         "heads": _header_cells(table_query, table_columns, namespaced),
         "rows": _body_rows(plural, items, table_columns, context, namespaced),
         "total": total,
+        "column_choices": [(key, column.title, key not in hidden) for column, key in choices],
         "namespaced": namespaced,
         "first": offset + 1 if items else 0,
         "last": offset + len(items),
@@ -266,6 +302,12 @@ def _table_context(
         "labels": _label_options(items),
         "clear": table_query.address,
     }
+
+
+def column_key(column: TableColumn) -> str:
+    """The name of a column in preferences: its English title, whatever language it is shown in."""
+    with translation.override("en"):
+        return str(column.title)
 
 
 def _label_options(items: Sequence[Object]) -> str:
@@ -380,4 +422,6 @@ def namespaces(request: HttpRequest, cluster: int) -> HttpResponse:
         # Credentials that may not list namespaces offer the one in use alone.
         rows = [{"metadata": {"name": chosen}}] if chosen else []
     names = [row["metadata"]["name"] for row in rows]
-    return render_page(request, "console/parts/namespaces.html", {"names": names, "chosen": chosen})
+    several = preferences.split_namespaces(chosen)
+    context = {"names": names, "chosen": chosen, "several": several if len(several) > 1 else []}
+    return render_page(request, "console/parts/namespaces.html", context)
