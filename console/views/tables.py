@@ -55,7 +55,7 @@ class TableQuery:
     ) -> "TableQuery":
         """The query of a request; values that make no sense become the defaults."""
         query = request.GET
-        size = _parse_whole(query.get("size"), SIZES[0])
+        size = parse_whole(query.get("size"), SIZES[0])
         chosen = ",".join(preferences.chosen_namespaces(request, cluster))
         # What the address says wins over what the person chose for the cluster.
         namespace = query.get("namespace", chosen)
@@ -68,7 +68,7 @@ class TableQuery:
             namespace=",".join(preferences.split_namespaces(namespace)),
             troubled=query.get("troubled") in ("1", "on", "True", "true"),
             size=size if size in SIZES else SIZES[0],
-            page=max(_parse_whole(query.get("page"), 1), 1),
+            page=max(parse_whole(query.get("page"), 1), 1),
         )
 
     @property
@@ -103,7 +103,8 @@ class TableQuery:
         return self.plural in KINDS_WITH_PROBLEMS
 
 
-def _parse_whole(text: str | None, default: int) -> int:
+def parse_whole(text: str | None, default: int) -> int:
+    """The whole number of a parameter; the default for anything else."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else default
 
 
@@ -335,7 +336,7 @@ def _header_cells(
 
 
 def _header_cell(table_query: TableQuery, column: TableColumn) -> str:
-    style = _cell_class(column)
+    style = cell_class(column)
     title = cells.escape(column.title)
     opening = f'<th scope="col" class="{style}"' if style else '<th scope="col"'
     if not column.sort:
@@ -351,7 +352,8 @@ def _header_cell(table_query: TableQuery, column: TableColumn) -> str:
     return f'{opening}{aria_sort}><a href="{link}" hx-get="{link}">{title}</a></th>'
 
 
-def _cell_class(column: TableColumn) -> str:
+def cell_class(column: TableColumn) -> str:
+    """The CSS classes of a column's cells."""
     return " ".join(
         name for name, applies in (("wide", column.wide), ("right", column.right)) if applies
     )
@@ -369,7 +371,7 @@ def _body_rows(
     # Opening tags are made once for all rows: a page has up to a thousand of them.
     opened = []
     for column in table_columns:
-        style = _cell_class(column)
+        style = cell_class(column)
         opened.append((f'<td class="{style}">' if style else "<td>", column.cell))
     return cells.mark_safe(
         "".join(_body_row(base, item, opened, context, namespaced) for item in items)

@@ -21,5 +21,11 @@ document.addEventListener("reset", (event) => {
 // A table's own address has its filters, order and namespaces, also those that are no part of the page's address.
 document.addEventListener("submit", (event) => {
   const here = event.target.querySelector("[data-here]");
-  if (here) here.value = document.getElementById("table")?.dataset.address || location.pathname + location.search;
+  if (here) here.value = (document.getElementById("table") || document.getElementById("fleet"))?.dataset.address || location.pathname + location.search;
 }, true);
+
+// Filters that are chosen and not typed apply at once; the kind is a part of the address.
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
+  else if (event.target.id === "fleet-kind") location.assign(event.target.dataset.address + event.target.value);
+});
