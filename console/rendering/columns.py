@@ -20,13 +20,15 @@ from console.rendering.usage import Usage, render_usage
 class RenderContext:
     """Who looks at a table: where, when, in which zone.
 
-    `usage` is what objects use, by `namespace/name`, or by name of those without a namespace.
+    `usage` is what objects use, by `namespace/name`, or by name of those without a namespace;
+    `actions` is the label of the rows' menus.
     """
 
     base: str
     zone: ZoneInfo
     now: datetime
     usage: Mapping[str, Usage] = field(default_factory=dict)
+    actions: str = ""
 
 
 Cell = Callable[[Object, RenderContext], str]

@@ -273,6 +273,7 @@ def _table_context(
         cells.zone_of(request),
         datetime.now(UTC),
         usage,
+        cells.escape(_("Actions")),
     )
     plural = table_query.plural
     namespaced = is_namespaced(plural, items)
@@ -400,7 +401,9 @@ def _body_row(
     )
     return (
         f'<tr data-row="{key}" data-version="{version}"{mark}>'
-        f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}"></td>'
+        f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}">'
+        f'<button type="button" class="icon" data-menu aria-haspopup="true" '
+        f'aria-label="{context.actions} {key}">⋯</button></td>'
         f'<th scope="row"><a href="{address}">{name}</a>'
         + (
             f'<small class="only-narrow">{space}</small></th><td class="space">{space}</td>'
