@@ -171,7 +171,7 @@ function openHelp() {
 }
 
 // --- keys ---------------------------------------------------------------------------------------------------------------
-const ROW_KEYS = new Set(["l", "s", "i", "e", "y", "r"]);
+const ROW_KEYS = new Set(["c", "l", "s", "i", "e", "y", "r"]);
 
 document.addEventListener("keydown", (event) => {
   if (!palette) return;
