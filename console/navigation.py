@@ -95,6 +95,7 @@ SECTIONS: tuple[tuple[str, Text, str], ...] = (
     ("/templates", _("Templates"), "m"),
     ("/operations", _("Operations"), "p"),
     ("/history", _("History"), "h"),
+    ("/cost", _("Cost"), "n"),
     ("/tenants", _("Tenants"), "t"),
     ("/orders", _("Orders"), "r"),
     ("/audit", _("Audit"), "a"),

@@ -34,6 +34,7 @@ from workloads.api import (
     ActionView,
     AnyObjectViewSet,
     BulkView,
+    ClusterCost,
     ClusterMetrics,
     EventViewSet,
     NamespaceContents,
@@ -314,6 +315,7 @@ METRICS: dict[str, Any] = {
     "metrics/pods": PodMetrics,
     "metrics/stats": Statistics,
     "metrics/usage": ResourceUse,
+    "metrics/cost": ClusterCost,
 }
 
 

@@ -1,7 +1,8 @@
 """How the caller has arranged the console."""
 
-from typing import Any
+from typing import Any, cast
 
+from django.contrib.auth.models import User
 from rest_framework.request import Request
 
 from access import preferences
@@ -34,7 +35,7 @@ class OwnPreferences(DialectView):
         """{"views", "hidden_columns"} of the caller."""
         record_act(request, AccessAttributes("get", "preferences"))
         self.check_input(request)
-        return preferences.read(request.user)
+        return preferences.read(cast("User", request.user))
 
     def put(self, request: Request) -> Any:
         """The document after the change."""
@@ -43,4 +44,4 @@ class OwnPreferences(DialectView):
             event.allowed = False
             raise Forbidden("an API token cannot arrange the console: sign in with your password")
         self.check_input(request)
-        return preferences.write(request.user, json_body(request))
+        return preferences.write(cast("User", request.user), json_body(request))

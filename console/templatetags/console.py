@@ -107,3 +107,9 @@ def amount_title(key: str) -> str:
         "limits.memory": _("Memory limit"),
     }
     return titles[key]
+
+
+@register.simple_tag
+def gibibytes(size: float) -> str:
+    """Bytes as GiB, which is what is paid for."""
+    return f"{size / 2**30:.2f} GiB"

@@ -9,9 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from console import forms
+from console import change_patch, forms
 from console.api_client import ApiRefusal, call
-from console.editing import quick_change
 from console.locations import Location
 from console.page import object_view, redirect, render_page, require_sign_in
 from console.rendering import diffs
@@ -33,8 +32,8 @@ def change(request: HttpRequest, location: Location) -> HttpResponse:
     query = {**location.query, "fresh": True}
     item = call(request, "GET", location.path, query=query).data
     context = objects.head_context(request, location, "change", item)
-    form = quick_change.describe(location.plural, item)
-    seen = quick_change.digest(form)
+    form = change_patch.describe(location.plural, item)
+    seen = change_patch.digest(form)
     context |= {"form": form, "entered": dict(request.POST.items()), "seen": seen}
 
     def act() -> HttpResponse:
@@ -63,8 +62,8 @@ def change(request: HttpRequest, location: Location) -> HttpResponse:
 
 def _build_patch(request: HttpRequest, location: Location, item: Object) -> dict[str, Any]:
     try:
-        return quick_change.build_patch(location.plural, item, request.POST)
-    except quick_change.EntryError as error:
+        return change_patch.build_patch(location.plural, item, request.POST)
+    except change_patch.EntryError as error:
         message = _("%(entry)s cannot be read: lines are NAME=value, numbers are whole.")
         raise ApiRefusal(1001, message % {"entry": error}, {}, 400) from None
 
@@ -72,7 +71,7 @@ def _build_patch(request: HttpRequest, location: Location, item: Object) -> dict
 def _send(
     request: HttpRequest, location: Location, patch: dict[str, Any], *, dry_run: bool
 ) -> Object:
-    kind = MERGE if location.plural not in quick_change.CONTAINER_PATHS else STRATEGIC
+    kind = MERGE if location.plural not in change_patch.CONTAINER_PATHS else STRATEGIC
     answer: Object = call(
         request,
         "PATCH",

@@ -9,6 +9,7 @@ from workloads.api.actions import (
 from workloads.api.bulk import BulkView
 from workloads.api.events import EventViewSet
 from workloads.api.metrics import (
+    ClusterCost,
     ClusterMetrics,
     NodeMetrics,
     PodMetrics,
@@ -31,6 +32,7 @@ __all__ = [
     "ActionView",
     "AnyObjectViewSet",
     "BulkView",
+    "ClusterCost",
     "ClusterMetrics",
     "EventViewSet",
     "NamespaceContents",

@@ -25,7 +25,7 @@ from core.api.schema import (
 from core.errors import Invalid
 from workloads.api.objects import FRESH
 from workloads.api.request_target import RequestTarget
-from workloads.metrics import documents, metrics_sources, pod_resources, usage_history
+from workloads.metrics import cost, documents, metrics_sources, pod_resources, usage_history
 from workloads.metrics.documents import ClusterCounts
 
 LISTED = record(
@@ -244,6 +244,53 @@ class ResourceUse(MetricsView):
                 {"namespace": namespace, "name": name, **pod_resources.describe_sum(total)}
             )
         return {"source": resources.source, "items": items}
+
+
+COST = record(
+    pods=INTEGER,
+    billed_cores=NUMBER,
+    billed_bytes=INTEGER,
+    cpu_per_hour=NUMBER,
+    memory_per_hour=NUMBER,
+    per_hour=NUMBER,
+    per_month=NUMBER,
+)
+
+
+class ClusterCost(MetricsView):
+    """GET /metrics/cost."""
+
+    operations = {
+        "get": OperationSchema(
+            "What the namespaces of a cluster cost, by what is requested or used",
+            record(
+                source=SOURCE,
+                prices=OBJECT,
+                total=COST,
+                items=array(record(namespace=TEXT, **COST["properties"])),
+            ),
+            query=(CLUSTER, NAMESPACE),
+        )
+    }
+
+    def get(self, request: Request) -> Any:
+        """{"source","prices","total","items":[…]}, of the namespaces that the caller may see."""
+        target, scope = self.target(request, "pods", "list")
+        namespaces = scope.namespaces
+        if target.namespace:
+            namespaces = frozenset({target.namespace})
+        resources = pod_resources.read_resources(target.cluster())
+        sums = pod_resources.sum_resources(resources, "namespaces", namespaces)
+        items = [
+            {"namespace": namespace, **cost.describe_cost(total)}
+            for namespace, total in sorted(sums.items())
+        ]
+        return {
+            "source": resources.source,
+            "prices": cost.describe_prices(),
+            "total": cost.add_costs(items),
+            "items": items,
+        }
 
 
 class Statistics(MetricsView):
