@@ -7,7 +7,7 @@ from console.locations import Location
 from console.page import object_view, render_page, require_sign_in
 from console.views import objects
 
-# The keys of `static/console/js/keys.js`, by the end of the address.
+# The keys of `static/console/js/shortcuts.js`, by the end of the address.
 KEYS = {
     "logs": "l",
     "terminal": "s",
