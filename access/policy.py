@@ -171,6 +171,10 @@ TEMPLATES = AccessRule(
 # Texts of many manifests: open to whoever may write anything in the cluster, since the objects in
 # them are asked for one by one.
 MANIFESTS = AccessRule(read_level=ScopeLevel.ANY, write_level=ScopeLevel.ANY)
+# Rules, silences and channels of alerts: open to whoever may write anything, since a rule sees no
+# more than its owner may read and a silence reaches no further; the places that one names are asked
+# for as `alerts`.
+ALERTING = AccessRule(read_level=ScopeLevel.ANY, write_level=ScopeLevel.ANY)
 # Rows of the store have rights of their own, for the programs that fill it.
 STORE = AccessRule(
     read=Right.STORE_READ,
@@ -236,6 +240,10 @@ RULES: Mapping[tuple[str, str], AccessRule] = {
     ("", "tenanttemplates"): ORDINARY,
     ("", "releases"): ORDINARY,
     ("", "templatedeployments"): ORDINARY,
+    ("", "alerts"): ORDINARY,
+    ("", "alertrules"): ALERTING,
+    ("", "alertsilences"): ALERTING,
+    ("", "alertchannels"): ALERTING,
     ("", "storage"): STORE,
 }
 # Kinds that may be listed without naming a cluster: the answer is then narrowed to the clusters
@@ -251,6 +259,7 @@ ACROSS_CLUSTERS = frozenset(
         "members",
         "plans",
         "templatedeployments",
+        "alerts",
     }
 )
 

@@ -15,8 +15,8 @@ from django.conf import settings
 from django.core.cache import cache
 from django.utils.crypto import salted_hmac
 
-from billing.http_client import Outbound, OutboundError
 from billing.images import Image
+from clusters.outbound import Outbound, OutboundError
 from core.errors import Internal, Invalid
 
 ACCEPT = ", ".join(

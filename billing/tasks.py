@@ -5,10 +5,10 @@ import logging
 from celery import group, shared_task
 from kombu.exceptions import OperationalError
 
-from billing.locks import try_lock
 from billing.services import expiry, usage, webhooks
 from clusters import registry
 from clusters.quiet_failures import log_failure
+from core.locks import try_lock
 from operations import lifecycle
 from operations.tasks import enqueue
 

@@ -33,6 +33,7 @@ class ClusterForm(ModelForm[Cluster]):
             "labels",
             "is_default",
             "protected",
+            "maintenance",
             "impersonate",
         )
 

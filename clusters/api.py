@@ -68,6 +68,7 @@ def _represent(cluster: Cluster, warnings: list[str]) -> dict[str, Any]:
         "labels": cluster.labels,
         "is_default": cluster.is_default,
         "protected": cluster.protected,
+        "maintenance": cluster.maintenance,
         "impersonate": cluster.impersonate,
         "prometheus": cluster.prometheus,
         "context": cluster.context,
@@ -92,6 +93,7 @@ CLUSTER_SCHEMA = record(
     labels=OBJECT,
     is_default=BOOLEAN,
     protected=BOOLEAN,
+    maintenance=BOOLEAN,
     impersonate=BOOLEAN,
     prometheus=TEXT,
     context=TEXT,
@@ -111,6 +113,7 @@ FIELDS = {
     "labels": OBJECT,
     "is_default": BOOLEAN,
     "protected": BOOLEAN,
+    "maintenance": BOOLEAN,
     "impersonate": BOOLEAN,
     "prometheus": TEXT,
 }

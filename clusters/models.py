@@ -36,6 +36,10 @@ class Cluster(models.Model):
     protected = models.BooleanField(
         default=False, help_text="Deleting and draining here asks for confirmation."
     )
+    maintenance = models.BooleanField(
+        default=False,
+        help_text="While it is on, alerts of the cluster are recorded and not notified.",
+    )
     impersonate = models.BooleanField(
         default=False,
         help_text="Name the caller to the cluster, so that its own RBAC decides too.",

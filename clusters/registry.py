@@ -27,11 +27,19 @@ from core.row_cache import Topic
 
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_. ]{0,98}[A-Za-z0-9])?\Z")
 FLEET = "fleet"
-EDITABLE = ("description", "labels", "protected", "impersonate", "prometheus", "namespaces")
+EDITABLE = (
+    "description",
+    "labels",
+    "protected",
+    "maintenance",
+    "impersonate",
+    "prometheus",
+    "namespaces",
+)
 UID = re.compile(r"[-A-Za-z0-9._]{1,64}\Z")
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 MAX_NAMESPACES = 200
-FLAGS = {"protected", "impersonate"}
+FLAGS = {"protected", "maintenance", "impersonate"}
 _NO_LABELS: dict[str, str] = {}
 _NO_NAMESPACES: list[str] = []
 # How long before credentials expire a warning is shown.

@@ -8,6 +8,10 @@ from django.urls import URLPattern, path
 from django.utils.translation import get_language
 
 from access import api as access
+from alerts.api.alerts import AlertViewSet, SilenceDetail, Silences
+from alerts.api.channels import ChannelViewSet, Deliveries
+from alerts.api.exchange import AlertmanagerReceiver, RuleExport, RuleImport
+from alerts.api.rules import Presets, RuleTest, RuleViewSet
 from billing.api import sales
 from billing.api.orders import OrderViewSet
 from clusters.api import ClusterViewSet
@@ -406,6 +410,54 @@ def _cluster_routes() -> Iterator[URLPattern]:
     )
 
 
+def _alert_routes() -> Iterator[URLPattern]:
+    """Rules, what they raised, silences."""
+    yield _route("alerts/presets", "alerts-presets", Presets)
+    yield _route("alerts/rules/test", "alerts-rules-test", RuleTest)
+    yield _route("alerts/rules/export", "alerts-rules-export", RuleExport)
+    yield _route("alerts/rules/import", "alerts-rules-import", RuleImport)
+    yield _route("alerts/alertmanager", "alerts-alertmanager", AlertmanagerReceiver)
+    yield _route("alerts/deliveries", "alerts-deliveries", Deliveries)
+    yield _route("alerts/channels", "alerts-channels-list", ChannelViewSet, COLLECTION)
+    yield _route(
+        "alerts/channels/<segment:pk>",
+        "alerts-channels-detail",
+        ChannelViewSet,
+        CLUSTER,
+    )
+    yield _route(
+        "alerts/channels/<segment:pk>/test",
+        "alerts-channels-test",
+        ChannelViewSet,
+        {"post": "test"},
+    )
+    yield _route(
+        "alerts/rules",
+        "alerts-rules-list",
+        RuleViewSet,
+        {"get": "list", "post": "create"},
+    )
+    yield _route(
+        "alerts/rules/<segment:pk>",
+        "alerts-rules-detail",
+        RuleViewSet,
+        {"get": "retrieve", "put": "update", "delete": "destroy"},
+    )
+    for verb in ("enable", "disable"):
+        yield _route(
+            f"alerts/rules/<segment:pk>/{verb}",
+            f"alerts-rules-{verb}",
+            RuleViewSet,
+            {"post": verb},
+        )
+    yield _route("alerts/silences", "alerts-silences", Silences)
+    yield _route("alerts/silences/<segment:pk>", "alerts-silences-detail", SilenceDetail)
+    yield _route("alerts/history", "alerts-history", AlertViewSet, {"get": "history"})
+    yield _route("alerts", "alerts-list", AlertViewSet, {"get": "list"})
+    yield _route("alerts/<int:pk>", "alerts-detail", AlertViewSet, {"get": "retrieve"})
+    yield _route("alerts/<int:pk>/ack", "alerts-ack", AlertViewSet, {"post": "ack"})
+
+
 def _release_routes() -> Iterator[URLPattern]:
     """Helm releases, read only."""
     yield _route("releases", "releases-list", ReleaseViewSet, {"get": "list"})
@@ -601,6 +653,7 @@ def _routes() -> Iterator[URLPattern]:
     yield from _manifest_routes()
     yield from _deployment_routes()
     yield from _template_routes()
+    yield from _alert_routes()
     yield from _release_routes()
     yield from _operation_routes()
     yield from _order_routes()

@@ -66,6 +66,7 @@ INSTALLED_APPS = [
     "tenants",
     "billing",
     "manifest_templates",
+    "alerts",
     "gateway",
     "console",
 ]
@@ -248,6 +249,24 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "task": "storage_api.keep_retention",
         "schedule": 3600.0,
     },
+    "evaluate-alerts": {
+        "task": "alerts.evaluate",
+        "schedule": ALERT_INTERVAL_SECONDS,
+        # A turn that could not start is worth nothing: the next one reads on from the same place.
+        "options": {"expires": 10.0},
+    },
+    "dispatch-alerts": {
+        "task": "alerts.dispatch",
+        "schedule": ALERT_DISPATCH_SECONDS,
+        "options": {"expires": 10.0},
+    },
+    "query-alerts": {
+        "task": "alerts.query_prometheus",
+        "schedule": ALERT_PROMQL_SECONDS,
+        "options": {"expires": 15.0},
+    },
+    "forget-deliveries": {"task": "alerts.forget_deliveries", "schedule": 3600.0},
+    "forget-alerts": {"task": "alerts.forget_alerts", "schedule": 3600.0},
     "expire-orders": {
         "task": "billing.expire_orders",
         "schedule": env.number("VKUBE_EXPIRE_INTERVAL_SECONDS", 10.0),
@@ -496,6 +515,12 @@ CLUSTER_CONCURRENCY = env.integer(
 if CLUSTER_CONCURRENCY < 1:
     raise env.SettingError("CLUSTER_CONCURRENCY must be at least 1.")
 WS_BASE_URL = env.text("WS_BASE_URL")
+# Where people open the console; notifications link to it. The sockets are at the same address.
+CONSOLE_URL = (
+    env.http_address("CONSOLE_URL")
+    or re.sub(r"^ws", "http", WS_BASE_URL)
+    or f"http://127.0.0.1:{env.integer('KUBEGALE_PORT', 8000)}"
+).rstrip("/")
 KUBEGALE_WS_PORT = env.integer("KUBEGALE_WS_PORT", env.integer("KUBEGALE_PORT", 8000) + 1)
 
 # --- The gateway for kubectl ----------------------------------------------------------------------
@@ -574,6 +599,17 @@ IMAGE_REGISTRIES = env.words("IMAGE_REGISTRIES")
 IMAGE_TOKEN_HOSTS = frozenset(env.words("IMAGE_TOKEN_HOSTS", "auth.docker.io"))
 IMAGE_ADDRESS_POLICY = env.text("IMAGE_ADDRESS_POLICY", "private")
 WEBHOOK_ADDRESS_POLICY = env.text("WEBHOOK_ADDRESS_POLICY", "public")
+
+# --- Mail of alerts -------------------------------------------------------------------------------
+EMAIL_HOST = env.text("EMAIL_HOST")
+EMAIL_PORT = env.integer("EMAIL_PORT", 25)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = env.boolean("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = env.boolean("EMAIL_USE_SSL", False)
+if EMAIL_USE_TLS and EMAIL_USE_SSL:
+    raise env.SettingError("EMAIL_USE_TLS and EMAIL_USE_SSL exclude each other.")
+DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "kubegale@localhost")
 
 # --- Collector ------------------------------------------------------------------------------------
 LISTS_FROM_STORE = env.boolean("LISTS_FROM_STORE", True)

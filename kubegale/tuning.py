@@ -77,6 +77,37 @@ STORAGE_WATCH_HEARTBEAT: float = 15.0
 STORAGE_WATCH_POLL: float = 0.5
 STORAGE_WATCH_SECONDS: float = 3600.0
 
+# Alerts: how often rules are evaluated, how much a turn takes, and when a copy counts as stale
+ALERT_INTERVAL_SECONDS: float = 3.0
+ALERT_TURN_SECONDS: float = 20.0
+ALERT_BATCH: int = 2000
+ALERT_LIMIT_PER_RULE: int = 10_000
+ALERT_STATEMENT_SECONDS: float = 10.0
+ALERT_STALE_SECONDS: float = 30.0
+ALERT_METRIC_SECONDS: float = 15.0
+ALERT_CONTEXTS_PER_TURN: int = 50
+ALERT_RETENTION_DAYS: int = 90
+# Notifications: how often groups are looked at, how long changes may gather (since the latest and
+# since the first), the shortest time between two, and the waits of deliveries that failed
+ALERT_DISPATCH_SECONDS: float = 1.0
+ALERT_GROUP_WAIT_SECONDS: float = 1.5
+ALERT_GROUP_WAIT_LONGEST_SECONDS: float = 4.0
+ALERT_GROUP_INTERVAL_SECONDS: float = 10.0
+ALERT_QUIET_RECHECK_SECONDS: float = 15.0
+ALERT_BACKOFF_SECONDS: tuple[int, ...] = (
+    2,
+    10,
+    30,
+    120,
+    600,
+    1800,
+    3600,
+)
+ALERT_DELIVERY_RETENTION_DAYS: int = 30
+# Queries of rules to the clusters' Prometheus: how often, how long, how many, and their answers
+ALERT_PROMQL_SECONDS: float = 15.0
+ALERT_PROMQL_SERIES: int = 1000
+
 # Orders and webhooks (billing)
 IMAGE_CACHE_SECONDS: int = 60
 IMAGE_REGISTRY_TIMEOUT: float = 5.0

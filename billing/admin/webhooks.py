@@ -8,10 +8,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing import clock
 from billing.admin.pages import secret_page
 from billing.models import Delivery, Webhook
 from billing.services import webhooks
+from core import clock, outbox
 from core.api.admin import ModelAdmin, ModelForm, ReadOnly
 from core.errors import DomainError
 
@@ -97,7 +97,7 @@ class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
     def send_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
         """Make the selected deliveries due now, with all their attempts left."""
         count = queryset.update(
-            state=Delivery.State.PENDING,
+            state=outbox.State.PENDING,
             attempts=0,
             due_at=clock.now(),
             finished_at=None,

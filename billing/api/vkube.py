@@ -11,13 +11,14 @@ from django.utils.module_loading import import_string
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import clock, containers, images, registry, tasks
+from billing import containers, images, registry, tasks
 from billing.containers import EMPTY
 from billing.logstreams import OrderLogStream
 from billing.models import Deployment, Order
 from billing.registry import ImageChecker
 from billing.services import deployments, expiry, orders, pods, regions
 from billing.throttles import PublicThrottle, WrongSecretThrottle
+from core import clock
 from core.api import audit, long_lived
 from core.api.auth import AccessAttributes
 from core.api.dialect import DialectView

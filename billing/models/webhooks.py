@@ -3,6 +3,7 @@
 from django.db import models
 
 from billing.models.orders import Order, new_id
+from core import outbox
 from core.crypto import EncryptedTextField
 
 
@@ -29,13 +30,6 @@ class Webhook(models.Model):
 class Delivery(models.Model):
     """One event on its way to one address; written in the transaction that made it true."""
 
-    class State(models.TextChoices):
-        """Pending, delivered, or abandoned."""
-
-        PENDING = "pending"
-        DELIVERED = "delivered"
-        FAILED = "failed"
-
     id = models.CharField(
         primary_key=True,
         max_length=24,
@@ -56,8 +50,8 @@ class Delivery(models.Model):
     payload = models.TextField(help_text="The exact bytes that are signed and sent.")
     state = models.CharField(
         max_length=10,
-        choices=State.choices,
-        default=State.PENDING,
+        choices=outbox.State.choices,
+        default=outbox.State.PENDING,
     )
     attempts = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField()

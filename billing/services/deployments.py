@@ -9,15 +9,16 @@ from django.conf import settings
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import QuerySet
 
-from billing import clock, manifests
+from billing import manifests
 from billing.containers import DeployRequest, PortRequest
-from billing.locks import try_lock
 from billing.models import Deployment, Order, PortClaim
 from billing.services import objects, orders, regions, rollout_watch, webhooks
 from billing.services.regions import ClusterSurvey, Site
 from clusters import registry
 from clusters.manifests import Object
+from core import clock
 from core.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, Invalid
+from core.locks import try_lock
 
 State = Deployment.State
 Service = Order.Service

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from billing import clock
 from billing.models import Order, Payment
 from billing.services import deployments, ledger, orders, usage, webhooks
+from core import clock
 from core.errors import Conflict
 
 Service = Order.Service

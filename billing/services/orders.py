@@ -8,9 +8,10 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import OperationalError, connection, transaction
 
-from billing import clock, credentials, pricing
+from billing import credentials, pricing
 from billing.models import Order, Payment, Plan
 from billing.services import ledger, webhooks
+from core import clock
 from core.errors import Conflict, Invalid, NotFound, Unauthenticated
 
 Status = Order.Status

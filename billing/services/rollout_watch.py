@@ -6,12 +6,12 @@ import msgspec
 from django.conf import settings
 from django.db import transaction
 
-from billing import clock
 from billing.kubernetes_structs import KubernetesDeployment, Pod
 from billing.models import Deployment
 from billing.services import inventory, webhooks
 from clusters import registry
 from clusters.kinds import KINDS
+from core import clock
 from core.errors import ClusterUnavailable, NotFound, Rejected
 from operations import lifecycle
 from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step

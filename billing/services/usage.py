@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import DecimalField, F, Max, Sum
 from django.db.models.functions import Cast, Trunc
 
-from billing import clock, pricing
+from billing import pricing
 from billing.kubernetes_structs import LabelledObject, Pod
 from billing.manifests import LABEL
 from billing.models import Deployment, Order, Posting, UsageSample
@@ -19,6 +19,7 @@ from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from clusters.quantities import parse
+from core import clock
 from core.errors import DomainError
 from storage_api.models import Change
 

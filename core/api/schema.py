@@ -445,7 +445,8 @@ TEXT_ANSWERS: Mapping[str, Schema] = {
     },
     "text/yaml": {
         "schema": {
-            "type": "string",
+            # Readers of YAML see the document itself where there is one.
+            "oneOf": [{"type": "string"}, {"type": "object"}],
             "description": "YAML documents, each after a line `---`.",
         },
         "example": "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\n",

@@ -128,6 +128,11 @@ TABLE: list[tuple[set[str], str, str]] = [
         "bcs_storage:*/events bcs_storage:*/multicluster_resources/*",
     ),
     (ADMIN, "*", "bcs_storage:*"),
+    # Rules, silences: open to who may write anything, as they reach no further than their owner's rights.
+    # An alert that is not there is not found by whoever may see alerts.
+    (VIEWER, "POST", "kubegale:alerts-ack"),
+    (VIEWER, "GET", "kubegale:alerts-*"),
+    (EVERYBODY - {"viewer"}, "POST PUT DELETE", "kubegale:alerts-*"),
     # Which objects a text holds is asked next; that somebody may write something there comes first.
     (EVERYBODY - {"viewer"}, "POST", "kubegale:manifests-*"),
     # Terminals and files count as writes, whatever their method.

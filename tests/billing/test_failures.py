@@ -16,12 +16,12 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from billing import clock
 from billing.models import Delivery, Deployment, Order, PortClaim, Posting
 from billing.services import deployments, expiry, orders, webhooks
 from billing.tasks import expire_orders, sample_cluster
 from clusters import registry
 from clusters.models import Cluster
+from core import clock
 from core.errors import Conflict
 from operations.models import Operation
 from tests.vkube import Buyer, container, eventually, follow, label_nodes, patch_node, running

@@ -12,7 +12,7 @@ from django.contrib.auth import get_user_model
 from pytest_django import Settings
 
 from access.tokens import create_api_token
-from billing import clock, pricing
+from billing import pricing
 from billing.kubernetes_structs import (
     Container,
     ContainerState,
@@ -27,6 +27,7 @@ from billing.models import Order, Posting, UsageSample
 from billing.services import expiry, ledger, orders, usage
 from billing.tasks import sample_cluster
 from clusters import registry
+from core import clock
 from storage_api.models import Change
 from tests.caller import Caller
 from tests.vkube import Buyer, container, eventually, running

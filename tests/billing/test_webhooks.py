@@ -4,10 +4,8 @@ import base64
 import hashlib
 import hmac
 import json
-import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -15,53 +13,21 @@ from django.core.management import CommandError
 from django.db import connection
 from pytest_django import Settings
 
-from billing import clock
 from billing.models import Delivery, Webhook
 from billing.tasks import deliver_webhooks
+from core import clock
+from tests.receiver import Receiver, running_receiver
 
 pytestmark = pytest.mark.django_db
 Run = Callable[..., Any]
-
-
-class Receiver:
-    """A receiver over HTTP: what came, and what it answers."""
-
-    def __init__(self) -> None:
-        self.came: list[tuple[dict[str, str], bytes]] = []
-        self.answers: list[int] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: Any) -> None:
-                """Silence."""
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.came.append(
-                    ({name.lower(): value for name, value in self.headers.items()}, body)
-                )
-                self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
-                self.send_header("Location", "http://169.254.169.254/")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
 
 
 @pytest.fixture
 def receiver(settings: Settings) -> Iterator[Receiver]:
     """A receiver on loopback, where webhooks may go in this test."""
     settings.WEBHOOK_ADDRESS_POLICY = "private"
-    found = Receiver()
-    thread = threading.Thread(
-        target=found.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-    )
-    thread.start()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
-    thread.join()
+    with running_receiver() as receiver:
+        yield receiver
 
 
 def make_due() -> None:

@@ -8,6 +8,7 @@ from core.api.dialect import DialectView
 ROOT = Path(__file__).parents[2]
 APPS = (
     "access",
+    "alerts",
     "billing",
     "clusters",
     "console",

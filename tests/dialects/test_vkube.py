@@ -11,12 +11,12 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from billing import clock
 from billing.models import Deployment, Order, PortClaim
 from billing.services import orders
 from billing.tasks import expire_orders
 from clusters import registry
 from clusters.models import Cluster
+from core import clock
 from simcluster.testing import running_cluster
 from tests.dialects.vkube_document import ORDER_KEYS, POD
 from tests.vkube import Buyer, container, eventually, follow, label_nodes, patch_node, running

@@ -13,9 +13,11 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, parse_url
 
+from clusters.address_policy import check_host
 from clusters.guarded_pools import pool_classes
 from clusters.network_causes import network_cause
-from core.errors import DomainError
+from core import standard_webhooks
+from core.errors import DomainError, Invalid
 
 MAX_ANSWER = 1 << 20
 
@@ -39,7 +41,12 @@ class Outbound:
     `policy` says which addresses may be called; `timeout` is the seconds for a whole exchange.
     """
 
-    def __init__(self, *, policy: str, timeout: float) -> None:
+    def __init__(
+        self,
+        *,
+        policy: str,
+        timeout: float,
+    ) -> None:
         self.timeout = timeout
         self._pool = urllib3.PoolManager(
             num_pools=4,
@@ -90,7 +97,11 @@ class Outbound:
                 timeout=urllib3.Timeout(total=self.timeout),
                 preload_content=False,
             )
-            return OutboundResponse(response.status, response.headers, self._read(response))
+            return OutboundResponse(
+                response.status,
+                response.headers,
+                self._read(response),
+            )
         except DomainError as error:
             raise OutboundError(error.message) from None
         except HTTPError as error:
@@ -98,7 +109,10 @@ class Outbound:
         except (UnicodeError, ValueError):
             raise OutboundError("its address cannot be used") from None
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _read(
+        self,
+        response: urllib3.BaseHTTPResponse,
+    ) -> bytes:
         # urllib3's time-out is for each read: a server could send one byte a second for ever.
         deadline = time.monotonic() + self.timeout
         parts: list[bytes] = []
@@ -112,3 +126,80 @@ class Outbound:
             if time.monotonic() > deadline:
                 raise OutboundError("it cannot be reached: no answer in time")
         return b"".join(parts)
+
+
+def check_url(url: str, policy: str, *, field: str) -> None:
+    """Invalid, naming `field`, for an address that cannot be called.
+
+    It must be http(s), without credentials, and no literal address that the policy refuses. A name
+    is checked when it is connected to.
+    """
+    parts = Outbound.parse(url)
+    if parts is None:
+        raise Invalid(
+            "the address must be http:// or https:// with a host and without credentials",
+            field=field,
+        )
+    host = (parts.host or "").lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        # RFC 6761: these are always this machine.
+        host = "127.0.0.1"
+    try:
+        check_host(host, policy)
+    except Invalid as error:
+        raise Invalid(
+            error.message,
+            **{**error.details, "field": field},
+        ) from None
+
+
+def post(
+    url: str,
+    body: bytes,
+    *,
+    policy: str,
+    timeout: float,
+    headers: Mapping[str, str],
+) -> OutboundResponse:
+    """The answer to a POST of JSON, with any status; OutboundError when there is none in time."""
+    with Outbound(policy=policy, timeout=timeout) as outbound:
+        return outbound.request(
+            "POST",
+            url,
+            headers={
+                "Content-Type": "application/json",
+                "User-Agent": "kubegale-webhooks",
+                **headers,
+            },
+            body=body,
+        )
+
+
+def post_signed(
+    url: str,
+    body: bytes,
+    *,
+    key: str,
+    delivery: str,
+    policy: str,
+    timeout: float,
+) -> OutboundResponse:
+    """The answer to a delivery that is signed as Standard Webhooks; as `post` otherwise."""
+    headers = standard_webhooks.signed_headers(
+        key,
+        delivery=delivery,
+        timestamp=int(time.time()),
+        payload=body,
+    )
+    return post(
+        url,
+        body,
+        policy=policy,
+        timeout=timeout,
+        headers=headers,
+    )
+
+
+def problem_of(answer: OutboundResponse) -> str:
+    """ "" when a receiver accepted a delivery, else its status; redirects are not followed."""
+    return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"

@@ -1,4 +1,4 @@
-"""One clock for money and expiry: the database's, the same for every process."""
+"""One clock for money, expiry and deliveries: the database's, the same for every process."""
 
 from datetime import datetime
 

@@ -1,0 +1,1 @@
+"""Alerts: rules over every cluster, what they find, and whom it concerns."""

@@ -1,0 +1,1 @@
+"""Telling people: channels, what they are told of which alerts, and every delivery."""
