@@ -88,3 +88,17 @@ def test_a_form_shows_the_difference_and_patches_only_what_was_changed(
     late = visitor.post(address, entered | {"act": "apply"})
     assert late.status_code == 409
     assert "changed meanwhile" in late.content.decode()
+
+
+def test_ports_have_commands_that_go_through_the_gateway(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    ports = [{"port": 80, "name": "http"}, {"port": 53, "name": "dns", "protocol": "UDP"}]
+    make("services", {"metadata": {"name": "web"}, "spec": {"ports": ports}})
+    base = f"/clusters/{cluster.pk}/services/{make.space}/web"
+    page = visitor.get(f"{base}/forward").content.decode()
+    flags = f"--kubeconfig {cluster.name}.kubeconfig -n {make.space}"
+    assert f"kubectl {flags} port-forward service/web 8080:80" in page
+    assert f"/namespaces/{make.space}/services/web:80/proxy/" in page
+    assert ":53" not in page
+    assert visitor.get(f"/clusters/{cluster.pk}/configmaps/x/y/forward").status_code == 404
