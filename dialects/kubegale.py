@@ -39,6 +39,7 @@ from workloads.api import (
     ActionView,
     AnyObjectViewSet,
     BulkView,
+    ClusterCost,
     ClusterMetrics,
     EventViewSet,
     NamespaceContents,
@@ -53,6 +54,7 @@ from workloads.api import (
     PodRestart,
     RawNodeMetrics,
     RawPodMetrics,
+    ResourceUse,
     RevisionViewSet,
     Statistics,
     WorkloadEvents,
@@ -318,6 +320,8 @@ METRICS: dict[str, Any] = {
     "metrics/nodes": NodeMetrics,
     "metrics/pods": PodMetrics,
     "metrics/stats": Statistics,
+    "metrics/usage": ResourceUse,
+    "metrics/cost": ClusterCost,
 }
 
 
@@ -676,6 +680,7 @@ auth_urlpatterns = [
     _route("logout", "logout", access.Logout),
     _route("me", "me", access.Me),
     _route("password", "password", access.Password),
+    _route("preferences", "preferences", access.OwnPreferences),
     _route("tokens", "tokens", access.Tokens),
     _route("tokens/<str:pk>", "tokens-detail", access.TokenDetail),
     catch_all(DIALECT),

@@ -207,6 +207,10 @@ ROLLOUT_DEADLINE_SECONDS = env.integer("ROLLOUT_DEADLINE_SECONDS", 600)
 CELERY_TASK_DEFAULT_QUEUE = "default"
 # A worker started without -Q serves them all.
 CELERY_TASK_QUEUES = [Queue(name) for name in ("default", *OPERATION_LIMITS)]
+# Of one core and one GiB in an hour; the defaults are those of OpenCost.
+COST_CPU_HOUR = env.decimal("COST_CPU_HOUR", "0.031611")
+COST_GIB_HOUR = env.decimal("COST_GIB_HOUR", "0.004237")
+COST_CURRENCY = env.text("COST_CURRENCY", "USD")
 METRIC_RETENTION_DAYS = env.integer("METRIC_RETENTION_DAYS", 7)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "sample-clusters": {

@@ -47,6 +47,8 @@ TASK_TIME_LIMIT: int = 3600
 # Periodic samples
 METRIC_INTERVAL: float = 60.0
 TENANT_USAGE_INTERVAL: float = 300.0
+# How long what the pods of a cluster request and use counts before it is computed again.
+USAGE_CACHE_SECONDS: float = 15.0
 
 # Sockets and followed logs
 STREAM_PING_SECONDS: float = 20.0

@@ -246,11 +246,11 @@ class _PagePart:
         self.size = query.size
         self.in_namespace = bool(query.namespace)
         self.reads_documents = query.troubled
-        self._columns: tuple[str, ...] = (sorting.KEY_ORDER,)
+        self._columns: tuple[str | sql.Composable, ...] = (sorting.KEY_ORDER,)
         self._descending = False
         self.by_type_key = False
         if query.order:
-            order, self._descending = sorting.parse_order(query.order)
+            order, self._descending = sorting.parse_order(query.order, query.ranks)
             self._columns = order.columns
             self.by_type_key = order.by_type_key
             self.reads_documents = query.troubled or order.reads_documents

@@ -47,7 +47,7 @@ TABLE: list[tuple[set[str], str, str]] = [
     (
         EVERYBODY,
         "*",
-        "kubegale:logout kubegale:me kubegale:password kubegale:tokens* kubegale:orders-* kubegale:operations-*",
+        "kubegale:logout kubegale:me kubegale:password kubegale:preferences kubegale:tokens* kubegale:orders-* kubegale:operations-*",
     ),
     # Clusters, namespaces and tenants that hold something of one's own.
     (
