@@ -67,6 +67,7 @@ INSTALLED_APPS = [
     "billing",
     "manifest_templates",
     "alerts",
+    "automation",
     "gateway",
     "console",
 ]
