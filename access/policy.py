@@ -248,8 +248,8 @@ RULES: Mapping[tuple[str, str], AccessRule] = {
     ("", "alertsilences"): ALERTING,
     ("", "alertchannels"): ALERTING,
     ("", "tasks"): AUTOMATION,
-    # The work of a run, as an operation; and where one may change what others automate.
-    ("", "taskruns"): ORDINARY,
+    # What others automate in a place is seen by who may write there, and changed by its admins.
+    ("", "taskruns"): AccessRule(read=Right.WRITE),
     ("", "foreigntasks"): GRANTS,
     ("", "storage"): STORE,
 }
@@ -267,6 +267,7 @@ ACROSS_CLUSTERS = frozenset(
         "plans",
         "templatedeployments",
         "alerts",
+        "taskruns",
         "foreigntasks",
     }
 )
