@@ -102,6 +102,8 @@ ALERT_BACKOFF_SECONDS: tuple[int, ...] = (
     3600,
 )
 ALERT_DELIVERY_RETENTION_DAYS: int = 30
+# A notification that is so long overdue is sent by nobody (in /metrics)
+ALERT_LATE_SECONDS: float = 120.0
 # Queries of rules to the clusters' Prometheus: how often, how long, how many, and their answers
 ALERT_PROMQL_SECONDS: float = 15.0
 ALERT_PROMQL_SERIES: int = 1000
