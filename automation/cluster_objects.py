@@ -11,6 +11,7 @@ import orjson
 from django.conf import settings
 from django.db import connection
 
+from automation.context import RunContext, Targets
 from clusters import registry
 from clusters.kinds import Kind
 from clusters.manifests import Object
@@ -18,7 +19,8 @@ from clusters.models import Cluster
 from clusters.resource_types import SECRETS, resource_type
 from clusters.wire import CHUNK_SIZE
 from core.api.attributes import AccessAttributes, Scope
-from core.errors import Expired, Forbidden
+from core.errors import Expired, Forbidden, Invalid
+from storage_api.query.selectors import parse_labels
 from storage_api.services import sync
 
 # Asks the policy for an act; Forbidden when the caller lacks the right.
@@ -143,6 +145,41 @@ class ClusterObjects:
             except Expired:
                 if limit == 0:
                     raise
+
+
+def authoriser(context: RunContext) -> Authorise:
+    """Asks for the rights that the run's owner has now, as ClusterObjects does it."""
+
+    def authorise(act: AccessAttributes) -> Scope:
+        scope = context.scope(act)
+        if scope is None:
+            raise Forbidden(f"{context.owner_name} may not {act.verb} {act.kind} here")
+        return scope
+
+    return authorise
+
+
+def choice_of(targets: Targets) -> Callable[[Object], bool]:
+    """Whether a task's targets choose an object, by its name and labels.
+
+    Invalid for a label selector that is none.
+    """
+    names = frozenset(targets.names)
+    terms = parse_labels(targets.label_selector)
+    if terms is None:
+        raise Invalid(
+            "label_selector is not a label selector such as app=web,tier!=db",
+            field="targets.label_selector",
+        )
+
+    def is_chosen(obj: Object) -> bool:
+        metadata = obj["metadata"]
+        if names and metadata["name"] not in names:
+            return False
+        labels = metadata.get("labels") or {}
+        return all(term.matches(labels.get(term.key)) for term in terms)
+
+    return is_chosen
 
 
 def object_key(obj: Object) -> str:

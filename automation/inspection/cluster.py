@@ -72,6 +72,8 @@ class InspectionScope:
     system: bool = False
     thresholds: Thresholds = field(default_factory=Thresholds)
     categories: frozenset[str] | None = None
+    # Whether a namespaced object is one of those that the task is about.
+    is_chosen: Callable[[Object], bool] = lambda obj: True
 
 
 def inspect_cluster(
@@ -132,7 +134,11 @@ class _Inspection:
             self._skipped.append({"kind": kind.plural, "reason": error.message})
 
     def _is_inspected(self, kind: Kind, obj: Object) -> bool:
-        if not kind.namespaced or self._scope.system or self._scope.namespaces is not None:
+        if not kind.namespaced:
+            return True
+        if not self._scope.is_chosen(obj):
+            return False
+        if self._scope.system or self._scope.namespaces is not None:
             return True
         return obj["metadata"].get("namespace") not in SYSTEM_NAMESPACES
 

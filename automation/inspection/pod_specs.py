@@ -171,9 +171,7 @@ def _is_non_root(context: Mapping[str, Any], pod_context: Mapping[str, Any]) -> 
 
 
 def _check_host(spec: Mapping[str, Any]) -> Iterator[Hit]:
-    namespaces = [
-        name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name) is True
-    ]
+    namespaces = [name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name) is True]
     if namespaces:
         yield Hit("host-namespaces", f"uses {join_names(namespaces)}")
     paths = [

@@ -37,7 +37,8 @@ def build_report(
     {"summary","clusters","checks","findings","gone","truncated"}. `previous` are the findings of
     the last run, None without one: then every finding is new, and nothing is gone.
     """
-    findings = sorted((finding for part in parts for finding in part["findings"]), key=finding_order)
+    unsorted = [finding for part in parts for finding in part["findings"]]
+    findings = sorted(unsorted, key=finding_order)
     earlier = {finding["id"]: finding for finding in previous or ()}
     current = {finding["id"] for finding in findings}
     rows = [
