@@ -77,7 +77,7 @@ VERBS: Mapping[str, Right] = {
     **_verbs(Right.WRITE, "scale rollback restart pause resume suspend trigger rerun"),
     **_verbs(Right.WRITE, "evict drain cordon uncordon label annotate"),
     # … or work is started, repeated or confirmed that changes objects.
-    **_verbs(Right.WRITE, "bulk cancel retry schedule check test confirm"),
+    **_verbs(Right.WRITE, "bulk cancel retry schedule check test confirm run approve reject"),
     # Templates: what they make in clusters. Each object is asked for besides.
     **_verbs(Right.WRITE, "deploy upgrade undeploy"),
     # An ephemeral container (debug) and a forwarded port reach as far as a shell does.
@@ -175,6 +175,9 @@ MANIFESTS = AccessRule(read_level=ScopeLevel.ANY, write_level=ScopeLevel.ANY)
 # more than its owner may read and a silence reaches no further; the places that one names are asked
 # for as `alerts`.
 ALERTING = AccessRule(read_level=ScopeLevel.ANY, write_level=ScopeLevel.ANY)
+# Tasks: open to whoever may write anything, since a task acts with its owner's rights; the places
+# that one names are asked for each of its acts.
+AUTOMATION = AccessRule(read_level=ScopeLevel.ANY, write_level=ScopeLevel.ANY)
 # Rows of the store have rights of their own, for the programs that fill it.
 STORE = AccessRule(
     read=Right.STORE_READ,
@@ -244,6 +247,10 @@ RULES: Mapping[tuple[str, str], AccessRule] = {
     ("", "alertrules"): ALERTING,
     ("", "alertsilences"): ALERTING,
     ("", "alertchannels"): ALERTING,
+    ("", "tasks"): AUTOMATION,
+    # The work of a run, as an operation; and where one may change what others automate.
+    ("", "taskruns"): ORDINARY,
+    ("", "foreigntasks"): GRANTS,
     ("", "storage"): STORE,
 }
 # Kinds that may be listed without naming a cluster: the answer is then narrowed to the clusters
@@ -260,6 +267,7 @@ ACROSS_CLUSTERS = frozenset(
         "plans",
         "templatedeployments",
         "alerts",
+        "foreigntasks",
     }
 )
 

@@ -4,14 +4,15 @@ The rights are asked of the same policy as everything else, with the API token t
 if one did: a task never reaches further than who made it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import User
 
-from access import streams
-from automation.models import Memory, Run
+from access import audit_sink, streams
+from automation.models import Memory, Run, Task
 from clusters import registry
 from clusters.client import ClusterClient
 from clusters.kinds import Kind
@@ -19,7 +20,15 @@ from clusters.lists import list_all
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.api.attributes import AccessAttributes, Scope
-from core.errors import ClusterNotFound, ClusterUnavailable, Forbidden, Unauthenticated
+from core.api.audit import AuditEvent
+from core.errors import (
+    ClusterNotFound,
+    ClusterUnavailable,
+    DomainError,
+    Forbidden,
+    Invalid,
+    Unauthenticated,
+)
 
 # Objects that one run may choose.
 MAX_OBJECTS = 5000
@@ -65,7 +74,7 @@ class RunContext:
     run: int | None
     params: Mapping[str, Any]
     targets: Targets
-    owner: AbstractUser
+    owner: User
     credential: Mapping[str, Any]
     dry_run: bool = False
     on_failure: str = "stop"
@@ -119,6 +128,40 @@ class RunContext:
                 reason="RightLost",
             )
         return scope
+
+    @contextmanager
+    def acting(
+        self,
+        verb: str,
+        kind: Kind,
+        cluster: Cluster | None,
+        namespace: str = "",
+        name: str = "",
+    ) -> Iterator[dict[str, Any]]:
+        """Do something in the owner's name: the right is asked first, the audit trail told after.
+
+        Yields the facts of the audit line; `before` and `after` are JSON of an object. A call that
+        concerns no cluster asks for no right. Forbidden as `require` raises it.
+        """
+        if cluster is None:
+            act = AccessAttributes(verb, kind.plural, kind.group, name=name)
+        else:
+            act = attributes(verb, kind, cluster, namespace, name)
+        event = AuditEvent(act)
+        event.facts["details"] = {"via": "task", "task": self.task, "run": self.run}
+        try:
+            if cluster is not None:
+                self.require(verb, kind, cluster, namespace, name)
+            yield event.facts
+        except DomainError as error:
+            event.allowed = not isinstance(error, Forbidden)
+            self._write_audit(event, error)
+            raise
+        self._write_audit(event, None)
+
+    def _write_audit(self, event: AuditEvent, error: DomainError | None) -> None:
+        if not self.dry_run:
+            audit_sink.write_entry_of(self.credential, "kubegale", event, error)
 
     # --- choosing ---------------------------------------------------------------------------------
     def clusters(self) -> list[Cluster]:
@@ -197,7 +240,7 @@ class RunContext:
         """The objects of a kind that the targets choose and the owner may do this to.
 
         By cluster, namespace and name. A cluster that cannot be asked stands in `problems`. Raises
-        as `places`, and Forbidden for more than MAX_OBJECTS.
+        as `places`, and Invalid for more than MAX_OBJECTS.
         """
         chosen: list[tuple[Cluster, Object]] = []
         for place in self.places(verb, kind):
@@ -209,7 +252,7 @@ class RunContext:
                 continue
             chosen += [(place.cluster, item) for item in items]
             if len(chosen) > MAX_OBJECTS:
-                raise Forbidden(f"the targets choose more than {MAX_OBJECTS} {kind.plural}")
+                raise Invalid(f"the targets choose more than {MAX_OBJECTS} {kind.plural}")
         return chosen
 
     def _list(self, place: Place, kind: Kind) -> list[Object]:
@@ -275,4 +318,51 @@ def attributes(
         namespace,
         name,
         cluster_scoped=not kind.namespaced,
+    )
+
+
+def targets_of(value: Mapping[str, Any]) -> Targets:
+    """The targets as a task or a run stores them."""
+    clusters = value.get("clusters")
+    namespaces = value.get("namespaces")
+    return Targets(
+        clusters=tuple(clusters) if clusters else None,
+        namespaces=tuple(namespaces) if namespaces else None,
+        label_selector=value.get("label_selector", ""),
+        names=tuple(value.get("names", ())),
+    )
+
+
+def of_task(
+    task: Task,
+    params: Mapping[str, Any],
+    *,
+    credential: Mapping[str, Any] | None = None,
+) -> RunContext:
+    """What a dry run of the task knows; with a `credential`, what its holder may do."""
+    return RunContext(
+        task=task.pk,
+        task_name=task.name,
+        run=None,
+        params=params,
+        targets=targets_of(task.targets),
+        owner=task.owner,
+        credential=task.credential if credential is None else credential,
+        dry_run=True,
+        on_failure=task.on_failure,
+    )
+
+
+def of_run(run: Run, params: Mapping[str, Any], beat: Callable[[], None]) -> RunContext:
+    """What a run knows: its own definition, with the rights that the owner has now."""
+    return RunContext(
+        task=run.task_id,
+        task_name=run.task.name,
+        run=run.pk,
+        params=params,
+        targets=targets_of(run.definition["targets"]),
+        owner=run.task.owner,
+        credential=run.task.credential,
+        on_failure=run.definition["on_failure"],
+        beat=beat,
     )

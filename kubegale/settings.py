@@ -182,6 +182,11 @@ OPERATIONS: dict[str, dict[str, str]] = {
     "template_deploy": {"run": "manifest_templates.runner.run", "queue": "bulk"},
     "template_undeploy": {"run": "manifest_templates.runner.run", "queue": "bulk"},
     "drain": {"run": "workloads.actions.drain.run", "queue": "drain"},
+    "task": {
+        "run": "automation.runner.run",
+        "clean_up": "automation.runner.clean_up",
+        "queue": "tasks",
+    },
     "file_digest": {"run": "workloads.files.operation.run_digest", "queue": "bulk"},
     "file_upload": {
         "run": "workloads.files.operation.run_upload",
@@ -201,6 +206,7 @@ OPERATION_LIMITS = {
     "drain": env.integer("OPERATION_LIMIT_DRAIN", 4),
     "rollout": env.integer("OPERATION_LIMIT_ROLLOUT", 50),
     "bulk": env.integer("OPERATION_LIMIT_BULK", 4),
+    "tasks": env.integer("OPERATION_LIMIT_TASKS", 20),
 }
 OPERATION_RETENTION_DAYS = env.integer("OPERATION_RETENTION_DAYS", 30)
 ROLLOUT_DEADLINE_SECONDS = env.integer("ROLLOUT_DEADLINE_SECONDS", 600)
@@ -263,6 +269,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "options": {"expires": 15.0},
     },
     "forget-deliveries": {"task": "alerts.forget_deliveries", "schedule": 3600.0},
+    "start-tasks": {
+        "task": "automation.tick",
+        "schedule": TASK_TICK_SECONDS,
+        "options": {"expires": 10.0},
+    },
+    "forget-runs": {"task": "automation.forget_runs", "schedule": 3600.0},
     "forget-alerts": {"task": "alerts.forget_alerts", "schedule": 3600.0},
     "expire-orders": {
         "task": "billing.expire_orders",

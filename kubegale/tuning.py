@@ -106,6 +106,17 @@ ALERT_DELIVERY_RETENTION_DAYS: int = 30
 ALERT_PROMQL_SECONDS: float = 15.0
 ALERT_PROMQL_SERIES: int = 1000
 
+# Tasks: how often the clock is looked at, the wait before a step's second attempt (it doubles, up to
+# the longest), how long an approval is waited for, how long runs are kept, and what exec and http
+# may take and answer
+TASK_TICK_SECONDS: float = 2.0
+TASK_RETRY_SECONDS: float = 5.0
+TASK_RETRY_LONGEST_SECONDS: float = 300.0
+TASK_APPROVAL_DAYS: int = 7
+TASK_RUN_RETENTION_DAYS: int = 90
+TASK_CALL_SECONDS: int = 120
+TASK_OUTPUT_BYTES: int = 64 * 1024
+
 # Orders and webhooks (billing)
 IMAGE_CACHE_SECONDS: int = 60
 IMAGE_REGISTRY_TIMEOUT: float = 5.0

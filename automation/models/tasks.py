@@ -1,8 +1,11 @@
 """Tasks, and their runs."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 
+from core.crypto import EncryptedTextField
 from operations.models import Operation
 
 
@@ -30,7 +33,7 @@ class Task(models.Model):
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True, default="")
     type = models.CharField(max_length=40)
-    params = models.TextField(help_text="Encrypted JSON: it may hold Secrets.")
+    params = EncryptedTextField(help_text="JSON; it may hold Secrets.")
     targets = models.JSONField(
         default=dict,
         blank=True,
@@ -100,6 +103,15 @@ class Task(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def credential(self) -> dict[str, Any]:
+        """With what its runs sign in: the owner, cut down by the API token that it was saved with.
+
+        In the form in which operations keep what their requester signed in with.
+        """
+        token = {"api_token": self.api_token_id} if self.api_token_id else {}
+        return {"user": self.owner_id, "username": self.owner.get_username(), **token}
+
 
 class Run(models.Model):
     """One run of a task; its work is an operation.
@@ -146,23 +158,23 @@ class Run(models.Model):
         blank=True,
         help_text="The id of the alert that started it.",
     )
-    attempt = models.PositiveSmallIntegerField(default=1)
     retry_of = models.ForeignKey(
         "self",
         null=True,
         blank=True,
         on_delete=models.SET_NULL,
-        related_name="retries",
+        related_name="retried_by",
+        help_text="The run that somebody repeated with this one.",
     )
     scheduled_at = models.DateTimeField(help_text="When it was due.")
-    start_at = models.DateTimeField(help_text="When it may begin: later than due for a retry.")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     # What was to be done when it was made: a change of the task meanwhile changes no run.
     definition = models.JSONField(
         default=dict,
-        help_text="type, params (encrypted), targets, on_failure, timeout_seconds.",
+        help_text="type, targets, on_failure, retries, timeout_seconds.",
     )
+    params = EncryptedTextField(default="{}", help_text="JSON; it may hold Secrets.")
     steps = models.JSONField(default=list, blank=True)
     result = models.JSONField(null=True, blank=True)
     message = models.TextField(blank=True, default="", help_text="Why it ended as it did.")
@@ -177,7 +189,6 @@ class Run(models.Model):
     )
     decided_at = models.DateTimeField(null=True, blank=True)
     comment = models.TextField(blank=True, default="", help_text="What they said.")
-    notified_at = models.DateTimeField(null=True, blank=True)
     operation = models.OneToOneField(
         Operation,
         null=True,
@@ -193,14 +204,14 @@ class Run(models.Model):
             # Two beats or workers that find the same moment due make one run of it.
             models.UniqueConstraint(
                 fields=["task", "scheduled_at"],
-                condition=models.Q(trigger="schedule", attempt=1),
+                condition=models.Q(trigger="schedule"),
                 name="automation_run_moment",
             ),
         ]
         indexes = [
             models.Index(fields=["task", "-id"], name="automation_run_task"),
             models.Index(
-                fields=["state", "start_at"],
+                fields=["state"],
                 condition=models.Q(state__in=["waiting_approval", "pending", "running"]),
                 name="automation_run_open",
             ),

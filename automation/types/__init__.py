@@ -1,9 +1,24 @@
 """The types of tasks by name."""
 
 from automation.types.base import TaskType
+from automation.types.calls import Http
+from automation.types.commands import Exec
+from automation.types.nodes import Cordon, Drain, Uncordon
+from automation.types.scaling import Scale
+from automation.types.workloads import Restart, SetImage
 from core.errors import Invalid
 
-TYPES: dict[str, TaskType] = {kind.name: kind for kind in ()}
+_ALL: tuple[TaskType, ...] = (
+    Scale(),
+    Restart(),
+    SetImage(),
+    Cordon(),
+    Uncordon(),
+    Drain(),
+    Exec(),
+    Http(),
+)
+TYPES: dict[str, TaskType] = {kind.name: kind for kind in _ALL}
 
 
 def find(name: str) -> TaskType:

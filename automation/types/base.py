@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from automation.context import RunContext
+from clusters.manifests import MASK
 from core.api.attributes import AccessAttributes
 from core.errors import Rejected
+from manifest_templates import values
 
 # What stands in an answer in place of a secret.
-HIDDEN = "******"
+HIDDEN = MASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """How a step ended: "succeeded" or "skipped", a sentence, and data (JSON) to keep with it."""
+    """How a step ended: a sentence, and data (JSON) to keep with it.
+
+    "succeeded" or "skipped"; "failed" is as raising a DomainError, with data.
+    """
 
     message: str
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -84,6 +89,9 @@ class TaskType(ABC):
     supports_rollback: ClassVar[bool] = False
     # Whether `targets` means something for the type; an `http` call has none.
     has_targets: ClassVar[bool] = True
+    # Whether a step may be done again when the worker died in the middle of it. Where it may not,
+    # such a step fails: its outcome is unknown.
+    repeatable: ClassVar[bool] = True
 
     def check(self, params: Mapping[str, Any]) -> None:  # noqa: B027  # nothing more by default
         """Invalid, with `field`, for parameters that fit the schema and still make no sense.
@@ -104,11 +112,8 @@ class TaskType(ABC):
         A type whose text may hold Secrets replaces them here, too. A change that sends HIDDEN back
         leaves the member as it is.
         """
-        properties = self.params_schema.get("properties", {})
-        return {
-            name: HIDDEN if properties.get(name, {}).get("writeOnly") else value
-            for name, value in params.items()
-        }
+        masked: dict[str, Any] = values.without_secrets(dict(self.params_schema), dict(params))
+        return masked
 
     def is_dangerous(self, params: Mapping[str, Any]) -> bool:
         """Whether it deletes or evicts: then REST's confirmation is asked for when it is saved."""
