@@ -118,6 +118,8 @@ def collect(
             _note(references, obj)
     for plural in CLUSTER_WIDE:
         for obj in reader.read(KINDS[plural]):
+            # A volume names the claim that it is bound to, which is no use of the claim.
+            mapping(obj, "spec").pop("claimRef", None)
             references.elsewhere.update(_words(obj))
             _require_bounded(references.elsewhere)
     # Custom objects may name those of other namespaces, so that all of them are read.
