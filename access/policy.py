@@ -8,6 +8,7 @@ verb that stands in no table is for admins only.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
+from typing import Any
 
 from clusters.kinds import KINDS
 from clusters.resource_types import is_access_type, words_of
@@ -248,8 +249,8 @@ RULES: Mapping[tuple[str, str], AccessRule] = {
     ("", "alertsilences"): ALERTING,
     ("", "alertchannels"): ALERTING,
     ("", "tasks"): AUTOMATION,
-    # The work of a run, as an operation; and where one may change what others automate.
-    ("", "taskruns"): ORDINARY,
+    # What others automate in a place is seen by who may write there, and changed by its admins.
+    ("", "taskruns"): AccessRule(read=Right.WRITE),
     ("", "foreigntasks"): GRANTS,
     ("", "storage"): STORE,
 }
@@ -267,6 +268,7 @@ ACROSS_CLUSTERS = frozenset(
         "plans",
         "templatedeployments",
         "alerts",
+        "taskruns",
         "foreigntasks",
     }
 )
@@ -424,6 +426,19 @@ def narrow(
                 for cluster in sorted(clusters)
             ]
     return [grant for grant in narrowed if grant.rights]
+
+
+def narrow_by_limits(
+    grants: list[EffectiveGrant], limits: Mapping[str, Any]
+) -> list[EffectiveGrant]:
+    """The grants cut down to limits in the shape of `access.authorization.limits_of`."""
+    if not limits:
+        return grants
+    rights = None
+    if "rights" in limits:
+        rights = frozenset(Right(name) for name in limits["rights"] if name in list(Right))
+    clusters = frozenset(limits["clusters"]) if "clusters" in limits else None
+    return narrow(grants, rights=rights, clusters=clusters)
 
 
 def _sufficient(grants: Iterable[EffectiveGrant], requirement: Requirement) -> list[EffectiveGrant]:

@@ -171,7 +171,7 @@ class RunContext:
         """
         scope = self.scope(AccessAttributes("list", "clusters"))
         if scope is None:
-            raise Forbidden(f"{self.owner_name} may see no cluster", reason="RightLost")
+            raise Forbidden(f"{self.owner_name} may not see any cluster", reason="RightLost")
         visible = scope.clusters
         if self.targets.clusters is None:
             rows = registry.clusters().order_by("pk")
@@ -184,7 +184,7 @@ class RunContext:
             except ClusterNotFound:
                 cluster = None
             if cluster is None or (visible is not None and pk not in visible):
-                raise Forbidden(f"{self.owner_name} sees no cluster {pk}", reason="RightLost")
+                raise Forbidden(f"{self.owner_name} may not see a cluster {pk}", reason="RightLost")
             chosen.append(cluster)
         return chosen
 
@@ -362,7 +362,7 @@ def of_run(run: Run, params: Mapping[str, Any], beat: Callable[[], None]) -> Run
         params=params,
         targets=targets_of(run.definition["targets"]),
         owner=run.task.owner,
-        credential=run.task.credential,
+        credential=run.credential,
         on_failure=run.definition["on_failure"],
         beat=beat,
     )

@@ -6,6 +6,7 @@ killed is followed by another one that goes on at the same step.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -24,6 +25,7 @@ from core.errors import ClusterUnavailable, DomainError, Forbidden, Rejected
 from operations import lifecycle, tasks
 from operations.lifecycle import RequeueAfter, Result
 from operations.models import Operation, OperationStep
+from workloads.actions import protection
 
 # How long one turn may go on before it lets other operations run.
 TURN_SECONDS = 20.0
@@ -314,12 +316,35 @@ def _is_in_trouble(row: OperationStep) -> bool:
 def plan(kind: TaskType, context: RunContext) -> list[Step]:
     """The steps of a run, with a failed one for each cluster that could not be asked."""
     steps = kind.plan(context)
+    if kind.is_dangerous(context.params) and settings.CONFIRMATION_LEVEL != "off":
+        steps = [_without_protected(context, step) for step in steps]
     for pk, message in context.problems.items():
         cluster = registry.find(pk)
         steps.append(
             Step(pk, "", cluster.name, "Cluster", message, key=f"problem/{pk}", state="failed")
         )
     return steps
+
+
+def _without_protected(context: RunContext, step: Step) -> Step:
+    """The step; skipped in a protected place that the targets do not name.
+
+    Nobody can confirm anything when a run is due: what the targets name was confirmed when the task
+    was saved.
+    """
+    if step.state != "pending" or step.cluster_id is None:
+        return step
+    targets = context.targets
+    cluster = context.cluster(step.cluster_id)
+    reason = ""
+    if targets.clusters is None:
+        reason = protection.cluster_protection(cluster)
+    if not reason and step.namespace not in (targets.namespaces or ()):
+        reason = protection.system_protection(step.namespace)
+    if not reason:
+        return step
+    message = f"{reason}: name it in the targets to include it"
+    return replace(step, message=message, state="skipped")
 
 
 def _operation_step(place: int, step: Step) -> lifecycle.Step:

@@ -72,6 +72,7 @@ def create(
     *,
     scheduled_at: datetime | None = None,
     requested_by: User | None = None,
+    token: int | None = None,
     alert: int | None = None,
     retry_of: Run | None = None,
 ) -> Run:
@@ -86,6 +87,7 @@ def create(
         going = list(_going_on(task))
         run = _build(task, trigger, scheduled_at or timezone.now())
         run.requested_by = requested_by
+        run.token = token
         run.alert = alert
         run.retry_of = retry_of
         if going and task.concurrency == Task.Concurrency.FORBID:
@@ -184,7 +186,7 @@ def _operation(run: Run) -> Operation:
         parameters={"run": run.pk, "task": task.pk},
     )
     # Not the rights of who asked for the run: those of the owner, with the token of the task.
-    operation.authority = {"credential": task.credential, "acts": []}
+    operation.authority = {"credential": run.credential, "acts": []}
     operation.save(update_fields=["authority"])
     return operation
 

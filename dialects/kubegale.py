@@ -12,6 +12,8 @@ from alerts.api.alerts import AlertViewSet, SilenceDetail, Silences
 from alerts.api.channels import ChannelViewSet, Deliveries
 from alerts.api.exchange import AlertmanagerReceiver, RuleExport, RuleImport
 from alerts.api.rules import Presets, RuleTest, RuleViewSet
+from automation.api.runs import RunViewSet
+from automation.api.tasks import TaskCalendar, TaskTypes, TaskViewSet
 from billing.api import sales
 from billing.api.orders import OrderViewSet
 from clusters.api import ClusterViewSet
@@ -454,6 +456,30 @@ def _alert_routes() -> Iterator[URLPattern]:
     yield _route("alerts/<int:pk>/ack", "alerts-ack", AlertViewSet, {"post": "ack"})
 
 
+def _task_routes() -> Iterator[URLPattern]:
+    """Tasks and their runs."""
+    yield _route("tasks/types", "tasks-types", TaskTypes)
+    yield _route("tasks/calendar", "tasks-calendar", TaskCalendar)
+    yield _route("tasks", "tasks-list", TaskViewSet, {"get": "list", "post": "create"})
+    yield _route(
+        "tasks/<segment:pk>",
+        "tasks-detail",
+        TaskViewSet,
+        {"get": "retrieve", "put": "update", "delete": "destroy"},
+    )
+    yield _route("tasks/<segment:pk>/run", "tasks-run", TaskViewSet, {"post": "run"})
+    yield _route("tasks/<segment:pk>/runs", "tasks-runs", TaskViewSet, {"get": "runs"})
+    yield _route("task-runs", "task-runs-list", RunViewSet, {"get": "list"})
+    yield _route("task-runs/<segment:pk>", "task-runs-detail", RunViewSet, {"get": "retrieve"})
+    for verb in ("cancel", "retry", "approve", "reject"):
+        yield _route(
+            f"task-runs/<segment:pk>/{verb}",
+            f"task-runs-{verb}",
+            RunViewSet,
+            {"post": verb},
+        )
+
+
 def _release_routes() -> Iterator[URLPattern]:
     """Helm releases, read only."""
     yield _route("releases", "releases-list", ReleaseViewSet, {"get": "list"})
@@ -650,6 +676,7 @@ def _routes() -> Iterator[URLPattern]:
     yield from _deployment_routes()
     yield from _template_routes()
     yield from _alert_routes()
+    yield from _task_routes()
     yield from _release_routes()
     yield from _operation_routes()
     yield from _order_routes()

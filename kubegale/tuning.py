@@ -102,19 +102,20 @@ ALERT_BACKOFF_SECONDS: tuple[int, ...] = (
     3600,
 )
 ALERT_DELIVERY_RETENTION_DAYS: int = 30
+# A notification that is so long overdue is sent by nobody (in /metrics)
+ALERT_LATE_SECONDS: float = 120.0
 # Queries of rules to the clusters' Prometheus: how often, how long, how many, and their answers
 ALERT_PROMQL_SECONDS: float = 15.0
 ALERT_PROMQL_SERIES: int = 1000
 
-# Tasks: how often the clock is looked at, the wait before a step's second attempt (it doubles, up to
-# the longest), how long an approval is waited for, how long runs are kept, and what exec and http
-# may take and answer
+# Tasks: how often the clock is looked at, the wait before a step's second attempt (it doubles, up
+# to the longest), how long an approval is waited for, how long runs are kept, and how much output
+# of exec and http
 TASK_TICK_SECONDS: float = 2.0
 TASK_RETRY_SECONDS: float = 5.0
 TASK_RETRY_LONGEST_SECONDS: float = 300.0
 TASK_APPROVAL_DAYS: int = 7
 TASK_RUN_RETENTION_DAYS: int = 90
-TASK_CALL_SECONDS: int = 120
 TASK_OUTPUT_BYTES: int = 64 * 1024
 
 # Orders and webhooks (billing)

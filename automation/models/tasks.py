@@ -72,13 +72,12 @@ class Task(models.Model):
         on_delete=models.CASCADE,
         related_name="tasks",
     )
-    api_token = models.ForeignKey(
-        "access.ApiToken",
+    # No foreign key: a token that is gone has to stop the task, neither delete nor widen it.
+    token = models.BigIntegerField(
         null=True,
         blank=True,
-        on_delete=models.CASCADE,
-        related_name="tasks",
-        help_text="The token that the owner saved it with: its runs reach no further.",
+        help_text="The id of the API token, cut down in scopes or clusters, that it was saved "
+        "with: its runs reach no further.",
     )
     stopped_reason = models.CharField(
         max_length=300,
@@ -109,7 +108,7 @@ class Task(models.Model):
 
         In the form in which operations keep what their requester signed in with.
         """
-        token = {"api_token": self.api_token_id} if self.api_token_id else {}
+        token = {"api_token": self.token} if self.token else {}
         return {"user": self.owner_id, "username": self.owner.get_username(), **token}
 
 
@@ -152,6 +151,11 @@ class Run(models.Model):
         on_delete=models.SET_NULL,
         related_name="requested_runs",
         help_text="Who asked for it; none for a schedule or an alert.",
+    )
+    token = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="The id of such a token that somebody started it with.",
     )
     alert = models.BigIntegerField(
         null=True,
@@ -219,6 +223,12 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task} {self.scheduled_at:%Y-%m-%d %H:%M} ({self.state})"
+
+    @property
+    def credential(self) -> dict[str, Any]:
+        """With what it signs in: as its task does, or cut down by the token that started it."""
+        token = {"api_token": self.token} if self.token else {}
+        return {**self.task.credential, **token}
 
     @property
     def is_over(self) -> bool:

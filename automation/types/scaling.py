@@ -73,7 +73,9 @@ class Scale(WorkloadType):
 
     def check(self, params: Mapping[str, Any]) -> None:
         """Exactly one of the ways."""
-        given = [name for name in WAYS if params.get(name) not in (None, False)]
+        given = [name for name in WAYS if params.get(name) is not None]
+        if not params.get("restore"):
+            given = [name for name in given if name != "restore"]
         if len(given) != 1:
             raise Invalid("give one of replicas, percent or restore", field="replicas")
 

@@ -133,6 +133,9 @@ TABLE: list[tuple[set[str], str, str]] = [
     (VIEWER, "POST", "kubegale:alerts-ack"),
     (VIEWER, "GET", "kubegale:alerts-*"),
     (EVERYBODY - {"viewer"}, "POST PUT DELETE", "kubegale:alerts-*"),
+    # Tasks are open to who may write anything: what each does, and where, is asked next.
+    (EVERYBODY, "GET", "kubegale:tasks-* kubegale:task-runs-*"),
+    (EVERYBODY - {"viewer"}, "POST PUT DELETE", "kubegale:tasks-* kubegale:task-runs-*"),
     # Which objects a text holds is asked next; that somebody may write something there comes first.
     (EVERYBODY - {"viewer"}, "POST", "kubegale:manifests-*"),
     # Terminals and files count as writes, whatever their method.
