@@ -112,7 +112,7 @@ def represent(archive: NamespaceArchive) -> dict[str, Any]:
 def drop_old(task: int, cluster: Cluster, namespace: str, keep: int) -> int:
     """Delete all but the newest `keep` archives of a namespace that the task took; how many."""
     rows = NamespaceArchive.objects.filter(run__task=task, cluster=cluster, namespace=namespace)
-    old = list(rows.order_by("-run", "-pk").values_list("pk", flat=True)[keep:])
+    old = list(rows.order_by("-run_id", "-pk").values_list("pk", flat=True)[keep:])
     NamespaceArchive.objects.filter(pk__in=old).delete()
     return len(old)
 

@@ -1,9 +1,7 @@
 """A report over several clusters: what was found, by severity, and what changed since the last."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from io import StringIO
 from typing import Any
 
 from automation.inspection.catalogue import CHECKS, SEVERITY_ORDER, Severity
@@ -25,8 +23,6 @@ COLUMNS = (
     "fix",
     "link",
 )
-# A spreadsheet takes a cell that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def build_report(
@@ -107,20 +103,9 @@ def _check_rows(counts: Mapping[str, int]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (SEVERITY_ORDER[row["severity"]], -row["count"]))
 
 
-def to_csv(report: Mapping[str, Any]) -> Iterator[str]:
-    """The findings as CSV (RFC 4180) with a head, those that are gone last."""
-    yield _csv_line(COLUMNS)
+def csv_rows(report: Mapping[str, Any]) -> Iterator[list[object]]:
+    """The findings as rows of a table with a head, those that are gone last."""
+    yield list(COLUMNS)
     for finding in [*report["findings"], *report["gone"]]:
         target = finding["object"]
-        yield _csv_line([str(finding.get(name, target.get(name, ""))) for name in COLUMNS])
-
-
-def _csv_line(cells: Iterable[str]) -> str:
-    line = StringIO()
-    csv.writer(line).writerow([_guard(cell) for cell in cells])
-    return line.getvalue()
-
-
-def _guard(cell: str) -> str:
-    """The cell as text that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+        yield [finding.get(name, target.get(name, "")) for name in COLUMNS]

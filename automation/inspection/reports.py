@@ -1,6 +1,7 @@
 """Reports as they are kept: a part for each cluster of a run, put together when it is read."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from automation.inspection.catalogue import CHECKS
@@ -9,6 +10,9 @@ from automation.models import InspectionPart, Run
 from clusters.models import Cluster
 from core.errors import NotFound
 from core.times import rfc3339
+
+# Whether a reader may see the object of a finding.
+Visible = Callable[[Mapping[str, Any]], bool]
 
 
 def save_part(run: int, cluster: Cluster, part: Mapping[str, Any]) -> None:
@@ -51,19 +55,26 @@ def previous_run(run: Run) -> Run | None:
     return rows.order_by("-pk").first()
 
 
-def report_of(run: Run) -> dict[str, Any]:
+def report_of(run: Run, is_visible: Visible | None = None) -> dict[str, Any]:
     """The report of a run, compared with the one before; NotFound when the run has none.
 
+    `is_visible` leaves out the findings about objects that a reader may not see; `hidden` says how
+    many these are.
+
     {"run_id","task_id","task","generated_at","previous":{"run_id","at"} or None,"summary",
-    "clusters","checks","findings","gone","truncated"}.
+    "clusters","checks","findings","gone","truncated","hidden"}.
     """
     parts = _parts(run.pk)
     if not parts:
         raise NotFound(f"run {run.pk} has no report")
+    hidden = sum(_hide(part, is_visible) for part in parts)
     previous = previous_run(run)
     earlier = None
     if previous is not None:
-        earlier = [finding for part in _parts(previous.pk) for finding in part["findings"]]
+        older = _parts(previous.pk)
+        for part in older:
+            _hide(part, is_visible)
+        earlier = [finding for part in older for finding in part["findings"]]
     return {
         "run_id": run.pk,
         "task_id": run.task_id,
@@ -75,7 +86,23 @@ def report_of(run: Run) -> dict[str, Any]:
             "at": rfc3339(previous.started_at or previous.created_at),
         },
         **build_report(parts, earlier),
+        "hidden": hidden,
     }
+
+
+def _hide(part: dict[str, Any], is_visible: Visible | None) -> int:
+    """Drop the findings that a reader may not see; how many."""
+    if is_visible is None:
+        return 0
+    visible = [finding for finding in part["findings"] if is_visible(finding["object"])]
+    counts = Counter(part["counts"])
+    counts.subtract(finding["check"] for finding in part["findings"])
+    counts.update(finding["check"] for finding in visible)
+    hidden = len(part["findings"]) - len(visible)
+    # Of findings beyond the limit nobody knows whose they are.
+    part["counts"] = {name: count for name, count in counts.items() if count > 0}
+    part["findings"] = visible
+    return hidden
 
 
 def summary_of(run: int) -> dict[str, Any]:
