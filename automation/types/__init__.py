@@ -9,6 +9,7 @@ from automation.types.commands import Exec
 from automation.types.inspections import Inspect
 from automation.types.nodes import Cordon, Drain, Uncordon
 from automation.types.scaling import Scale
+from automation.types.templates import ApplyTemplate
 from automation.types.workloads import Restart, SetImage
 from core.errors import Invalid
 
@@ -22,6 +23,7 @@ _ALL: tuple[TaskType, ...] = (
     Cleanup(),
     Inspect(),
     Backup(),
+    ApplyTemplate(),
     ApplyManifests(),
     Exec(),
     Http(),

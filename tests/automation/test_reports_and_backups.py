@@ -10,8 +10,10 @@ from automation.models import NamespaceArchive
 from clusters import registry
 from clusters.kinds import KINDS
 from core.errors import NotFound
+from manifest_templates.models import TemplateDeployment
 from tests.access.conftest import Person
 from tests.automation.conftest import Script
+from tests.turning import finish, take_turn
 
 DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "apps/v1",
@@ -243,3 +245,44 @@ def test_a_text_with_secrets_is_not_shown(script: Script) -> None:
     assert read(script, "secrets", "keys") is not None
     body = script.body("apply_manifests", {"content": "a: [1"})
     assert script.caller("POST", "tasks", body)["data"]["field"] == "params.content"
+
+
+# --- apply_template -------------------------------------------------------------------------------
+BODY = """
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: of-template
+data:
+  colour: {{ colour }}
+"""
+
+
+def test_a_template_is_deployed_and_later_upgraded(script: Script) -> None:
+    schema = {"type": "object", "properties": {"colour": {"type": "string", "writeOnly": True}}}
+    template = script.caller.data(
+        "POST",
+        "templates",
+        {"name": f"t-{script.space}", "version": "1.0.0", "body": BODY, "schema": schema},
+    )
+    params = {"template_id": template["id"], "name": "paint", "values": {"colour": "blueish"}}
+    task = script.make("apply_template", params)
+    assert "blueish" not in str(task)
+    planned = script.rehearse(task)
+    assert "create ConfigMap of-template" in planned["steps"][0]["message"]
+    for colour, actions in (("blueish", "1 created"), ("reddish", "1 configured")):
+        changed = {"params": {**params, "values": {"colour": colour}}}
+        script.caller.data("PUT", f"tasks/{task['id']}", changed)
+        run = script.start(task)
+        take_turn(run["operation_id"])
+        finish(TemplateDeployment.objects.get(name="paint").operation_id or 0)
+        run = script.finish(run)
+        assert run["state"] == "succeeded", run
+        assert actions in run["steps"][0]["message"]
+        assert colour not in str(run)
+        painted = read(script, "configmaps", "of-template")
+        assert painted is not None
+        assert painted["data"] == {"colour": colour}
+    assert script.caller.data("GET", "template-deployments")["total"] == 1
+    unknown = script.body("apply_template", {**params, "template_id": 10**9})
+    assert script.caller("POST", "tasks", unknown)["data"]["field"] == "params.template_id"
