@@ -1,7 +1,7 @@
 """`apply_manifests`: a text of manifests applied to targets, and undone where a run is."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -45,7 +45,7 @@ class ApplyManifests(TaskType):
     title = "Apply manifests"
     description = "A text of manifests, applied to every cluster and namespace of the targets."
     supports_rollback = True
-    params_schema: Mapping[str, Any] = {
+    params_schema: ClassVar[Mapping[str, Any]] = {
         "type": "object",
         "additionalProperties": False,
         "required": ["content"],

@@ -1,7 +1,7 @@
 """`backup`: the manifests of namespaces, kept in the database with retention."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from automation.backups import archives
 from automation.context import Place, RunContext
@@ -28,7 +28,7 @@ class Backup(TaskType):
         "The manifests of namespaces, in the order in which they are applied, kept encrypted in the"
         " database. Secrets are in them only with secrets: true."
     )
-    params_schema: Mapping[str, Any] = {
+    params_schema: ClassVar[Mapping[str, Any]] = {
         "type": "object",
         "additionalProperties": False,
         "properties": {

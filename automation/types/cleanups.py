@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.utils import timezone
 
@@ -38,7 +38,7 @@ class Cleanup(TaskType):
         " PersistentVolumeClaims that nothing refers to. They are reported, and deleted only with"
         " delete: true. System namespaces are left alone unless they are named."
     )
-    params_schema: Mapping[str, Any] = {
+    params_schema: ClassVar[Mapping[str, Any]] = {
         "type": "object",
         "additionalProperties": False,
         "properties": {

@@ -1,7 +1,7 @@
 """`inspect`: a report of what is amiss in clusters."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from automation.cluster_objects import authoriser, choice_of
 from automation.context import RunContext
@@ -27,7 +27,7 @@ class Inspect(TaskType):
         " versions: findings by severity, what to do about each, and what changed since the last"
         " run."
     )
-    params_schema: Mapping[str, Any] = {
+    params_schema: ClassVar[Mapping[str, Any]] = {
         "type": "object",
         "additionalProperties": False,
         "properties": {

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import transaction
 
@@ -42,7 +42,7 @@ class ApplyTemplate(TaskType):
         " targets. A deployment of that name is upgraded, and what it no longer has is pruned."
     )
     supports_rollback = True
-    params_schema: Mapping[str, Any] = {
+    params_schema: ClassVar[Mapping[str, Any]] = {
         "type": "object",
         "additionalProperties": False,
         "required": ["template_id", "name"],
