@@ -39,7 +39,8 @@ def usable_by(owner: AbstractUser) -> Q:
     """The channels that a user may send to: their own, their tenants', all for an admin."""
     fleet = scopes.Fleet.read()
     if fleet.is_admin(owner):
-        return Q()
+        # An empty Q() would vanish when another condition is joined to it by "or".
+        return Q(pk__isnull=False)
     usable = Q(owner=owner)
     visible = policy.visible_across_clusters(
         fleet.grants_of(owner), policy.requirement_for("list", "alerts")

@@ -65,6 +65,24 @@ def current(run: Run) -> Run:
     return run
 
 
+def covers(
+    clusters: Mapping[int, frozenset[str] | None] | None,
+    targets: Mapping[str, Any],
+) -> bool:
+    """Whether all places of these targets are inside; `clusters` None is everything.
+
+    A cluster's None is all of its namespaces.
+    """
+    if clusters is None:
+        return True
+    chosen = targets.get("clusters") or []
+    if not chosen or not set(chosen) <= clusters.keys():
+        return False
+    namespaces = set(targets.get("namespaces") or [])
+    visible = [clusters[pk] for pk in chosen]
+    return all(places is None or (bool(namespaces) and namespaces <= places) for places in visible)
+
+
 # --- making ---------------------------------------------------------------------------------------
 def create(
     task: Task,
@@ -219,7 +237,9 @@ def settle(run: Run) -> bool:
     result = operation.result or {}
     if state == State.SUCCEEDED and result.get("state") in State.values:
         state = result["state"]
-    message = operation.error or str(result.get("message") or "")
+    # Why it was stopped stands there already.
+    noted = Run.objects.filter(pk=run.pk).values_list("message", flat=True).first()
+    message = operation.error or str(result.get("message") or "") or noted or ""
     steps = represent_steps(operation.steps.order_by("pk"))
     with transaction.atomic():
         if not _finish(

@@ -4,7 +4,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from automation import runs
+from automation import runs, triggers
 
 
 @shared_task(name="automation.tick", soft_time_limit=50, time_limit=60)
@@ -15,6 +15,7 @@ def tick() -> None:
     """
     runs.settle_all()
     runs.make_due(timezone.now())
+    triggers.start_triggered()
     runs.start_waiting()
 
 

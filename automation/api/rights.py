@@ -59,18 +59,9 @@ def covers(scope: Scope | None, targets: Mapping[str, Any]) -> bool:
     """Whether all places of these targets are inside the scope."""
     if scope is None:
         return False
-    if scope.clusters is None and scope.namespaces is None:
-        return True
-    visible = scope.clusters or {}
-    clusters = targets.get("clusters") or []
-    if not clusters or not set(clusters) <= visible.keys():
+    if scope.clusters is None and scope.namespaces is not None:
         return False
-    namespaces = set(targets.get("namespaces") or [])
-    for pk in clusters:
-        places = visible[pk]
-        if places is not None and not (namespaces and namespaces <= places):
-            return False
-    return True
+    return runs.covers(scope.clusters, targets)
 
 
 def viewer_of(view: DialectView, request: Request) -> Viewer:

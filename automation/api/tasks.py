@@ -11,6 +11,7 @@ from rest_framework.viewsets import ViewSetMixin
 
 from access.impersonation import identity_by_id
 from alerts import rules
+from alerts.api import rights as channel_rights
 from automation import context as contexts
 from automation import definitions, notifications, runner, runs, schedules, types
 from automation.api import rights
@@ -139,7 +140,7 @@ class TaskViewSet(ViewSetMixin, DialectView):
         body = json_body(request)
         annotate(request, name=str(body.get("name") or "")[:200])
         task = Task(owner=viewer.user, token=viewer.cut_token)
-        return _save(request, task, body)
+        return _save(self, request, task, body)
 
     def retrieve(self, request: Request, pk: str) -> Any:
         """One task."""
@@ -162,7 +163,7 @@ class TaskViewSet(ViewSetMixin, DialectView):
             # It acts with its owner's rights: who says what it does answers for it from here on.
             task.owner = viewer.user
             task.token = viewer.cut_token
-        return _save(request, task, body)
+        return _save(self, request, task, body)
 
     def destroy(self, request: Request, pk: str) -> Any:
         """{}."""
@@ -225,14 +226,17 @@ def _rehearse(viewer: rights.Viewer, task: Task, token: int | None) -> dict[str,
     return runs.represent(runs.find(run.pk))
 
 
-def _save(request: Request, task: Task, body: dict[str, Any]) -> dict[str, Any]:
+def _save(view: DialectView, request: Request, task: Task, body: dict[str, Any]) -> dict[str, Any]:
     task = definitions.apply_body(task, body, timezone.now())
     rights.require_places(request, task)
     channels = None
     if "notify" in body:
         # A channel that is there already may stay, whoever has put it there.
         pks = set(task.notify.values_list("pk", flat=True)) if task.pk else set()
-        usable = notifications.usable_by(task.owner)
+        # Those that who saves it may use, and that its owner, as whom it acts, may use too.
+        usable = notifications.usable_by(task.owner) & channel_rights.usable_channels(
+            channel_rights.viewer_of(view, request)
+        )
         channels = rules.channels_of(body["notify"], usable | Q(pk__in=pks), "notify")
     _confirm(request, task)
     task.stopped_reason = ""

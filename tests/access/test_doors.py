@@ -90,6 +90,10 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     (WRITE, "POST", "kubegale:alerts-silences kubegale:alerts-channels-list"),
     (WRITE, "POST", "kubegale:alerts-alertmanager"),
     (WRITE | NARROWED, "POST PUT DELETE", "kubegale:alerts-*"),
+    # Which tasks a token finds, and what it may let them do, is asked next; a task reaches no
+    # further than the token that saved it (tests/automation/test_tasks.py).
+    (READ | NARROWED, "GET", "kubegale:tasks-* kubegale:task-runs-*"),
+    (WRITE | NARROWED, "POST PUT DELETE", "kubegale:tasks-* kubegale:task-runs-*"),
     (READ | NARROWED, "GET", "kubegale:templates-* kubegale:template-deployments-*"),
     (WRITE, "POST", "kubegale:templates-deploy"),
     (WRITE | NARROWED, "POST", "kubegale:template-deployments-*"),
@@ -364,6 +368,9 @@ TASKS: Mapping[str, str] = {
     "alerts.deliver": PLATFORM,
     "alerts.forget_alerts": PLATFORM,
     "alerts.forget_deliveries": PLATFORM,
+    # What it starts is an operation, with the rights of the task's owner.
+    "automation.tick": PLATFORM,
+    "automation.forget_runs": PLATFORM,
 }
 
 
