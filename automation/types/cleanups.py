@@ -127,7 +127,9 @@ class Cleanup(TaskType):
             return StepResult(f"{step.data['reason']}: {WOULD_DELETE}")
         cluster = context.cluster(step.cluster_id)
         kind = KINDS[step.data["category"]]
-        if reason := cluster_protection(cluster):
+        # A protected cluster that the task names was confirmed when it was saved.
+        reason = cluster_protection(cluster) if context.targets.clusters is None else ""
+        if reason:
             return StepResult(f"left alone: it {reason}", state="skipped")
         if kind.plural in UNUSED and self._is_used_now(context, cluster, kind, step):
             return StepResult("left alone: something refers to it by now", state="skipped")
