@@ -18,7 +18,7 @@ from clusters import registry
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
 from core.api.attributes import AccessAttributes
-from core.errors import ClusterUnavailable, Conflict, Forbidden, Invalid, NotFound
+from core.errors import ClusterUnavailable, Conflict, DomainError, Forbidden, Invalid, NotFound
 from workloads.actions.protection import SYSTEM_NAMESPACES, cluster_protection
 
 # How long what is referred to in a namespace counts as looked at, while its objects are deleted.
@@ -89,23 +89,22 @@ class Cleanup(TaskType):
         for kind in _kinds(context.params):
             verb = "delete" if context.params.get("delete") else "list"
             for place in context.places(verb, kind):
-                if place.cluster.pk in context.problems:
+                cluster = place.cluster
+                if cluster.pk in context.problems:
                     continue
                 context.beat()
+                if kind.plural in UNUSED and cluster.pk not in references:
+                    try:
+                        references[cluster.pk] = _references(context, place)
+                    except DomainError as error:
+                        # Nobody knows what is used there; pods and jobs can be judged all the same.
+                        steps.append(_not_judged(cluster, kind, error))
+                        continue
+                known = references.get(cluster.pk, ClusterReferences())
                 try:
-                    if place.cluster.pk not in references:
-                        references[place.cluster.pk] = _references(context, place)
-                    chosen = list(
-                        _leftovers(
-                            context,
-                            place,
-                            kind,
-                            references[place.cluster.pk],
-                            judgement,
-                        )
-                    )
+                    chosen = list(_leftovers(context, place, kind, known, judgement))
                 except (ClusterUnavailable, Forbidden) as error:
-                    context.problems[place.cluster.pk] = error.message
+                    context.problems[cluster.pk] = error.message
                     continue
                 steps += [_step(context, place.cluster, kind, each) for each in chosen]
                 if len(steps) > MAX_OBJECTS:
@@ -166,21 +165,24 @@ class _CheckedReferences:
     """What is referred to in the namespace that a run is at, looked at again every few seconds."""
 
     def __init__(self) -> None:
-        self._key: tuple[int | None, int, str] | None = None
-        self._read_at = 0.0
-        self._references = ClusterReferences()
+        # (run, cluster, namespace), when they were read, and they themselves: always replaced as
+        # one, since other threads may clean up elsewhere.
+        self._latest: tuple[tuple[int | None, int, str], float, ClusterReferences] | None = None
 
     def get(self, context: RunContext, cluster: Cluster, namespace: str) -> ClusterReferences:
         """The references as of at most CHECKED_SECONDS ago, read from the cluster itself."""
         key = (context.run, cluster.pk, namespace)
-        if key != self._key or time.monotonic() - self._read_at > CHECKED_SECONDS:
-            self._read_at = time.monotonic()
-            self._references = collect(cluster, frozenset([namespace]), live=True)
-            self._key = key
-        return self._references
+        latest = self._latest
+        if latest is not None:
+            known_key, read_at, references = latest
+            if known_key == key and time.monotonic() - read_at <= CHECKED_SECONDS:
+                return references
+        read_at = time.monotonic()
+        references = collect(cluster, frozenset([namespace]), live=True)
+        self._latest = (key, read_at, references)
+        return references
 
 
-# A worker's thread does one operation at a time, in one process.
 _CHECKED = _CheckedReferences()
 
 
@@ -194,9 +196,7 @@ def _kinds(params: Mapping[str, Any]) -> list[Kind]:
 
 
 def _references(context: RunContext, place: Place) -> ClusterReferences:
-    """What is referred to where a place's objects are; nothing is read where no kind needs it."""
-    if not UNUSED.intersection(kind.plural for kind in _kinds(context.params)):
-        return ClusterReferences()
+    """What is referred to where a place's objects are; raises as `references.collect`."""
     named = context.targets.namespaces
     namespaces = None
     if named is not None and len(named) <= FEW_NAMESPACES:
@@ -232,6 +232,18 @@ def _leftovers(
         judged = leftover(kind.plural, obj, references, judgement)
         if judged is not None:
             yield judged
+
+
+def _not_judged(cluster: Cluster, kind: Kind, error: DomainError) -> Step:
+    return Step(
+        cluster.pk,
+        "",
+        kind.plural,
+        kind.name,
+        f"{kind.plural} are left alone: what is used is not clear: {error.message}",
+        data={"category": kind.plural},
+        state="skipped",
+    )
 
 
 def _step(context: RunContext, cluster: Cluster, kind: Kind, chosen: Leftover) -> Step:

@@ -1,5 +1,6 @@
 """What a cleanup counts as left over, and that it deletes exactly what it reported."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -16,6 +17,7 @@ from clusters import registry
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from core.errors import NotFound
+from simcluster.testing import RunningCluster
 from tests.automation.running import messages, run_task, save_task
 from tests.caller import Caller
 
@@ -68,9 +70,11 @@ def owner(admin: Caller) -> User:
 
 
 @pytest.fixture
-def namespace(cluster: Cluster) -> Namespace:
-    """An empty namespace."""
-    return Namespace(cluster)
+def namespace(cluster: Cluster) -> Iterator[Namespace]:
+    """An empty namespace, which goes with all that is in it."""
+    made = Namespace(cluster)
+    yield made
+    made.client.delete(KINDS["namespaces"], made.name)
 
 
 def pod_spec(**members: Any) -> dict[str, Any]:
@@ -300,3 +304,25 @@ def test_the_owner_needs_the_right_to_delete(namespace: Namespace) -> None:
     run = run_task(task)
     assert (run.state, run.reason) == ("failed", "RightLost")
     assert namespace.exists("configmaps", "orphan")
+
+
+def test_without_a_view_of_what_is_used_only_finished_work_goes(
+    owner: User, namespace: Namespace, apiserver: RunningCluster
+) -> None:
+    namespace.add("configmaps", "orphan")
+    namespace.add("pods", "done", spec=pod_spec(), status={"phase": "Succeeded"})
+    task = save_task(
+        owner,
+        type="cleanup",
+        params={"min_age": "0s", "delete": True, "kinds": ["pods", "configmaps"]},
+        targets={"clusters": [namespace.cluster.pk], "namespaces": [namespace.name]},
+    )
+    apiserver.faults.add(path=KINDS["storageclasses"].path(), action="status", code=403)
+    try:
+        run = run_task(task)
+    finally:
+        apiserver.faults.clear()
+    assert run.state == "succeeded", run.message
+    assert "not clear" in messages(run)["configmaps"]
+    assert namespace.exists("configmaps", "orphan")
+    assert not namespace.exists("pods", "done")
