@@ -212,9 +212,7 @@ def _finish_with_children(script: Script, run: dict[str, Any]) -> dict[str, Any]
 
 def test_exec_in_pods(script: Script, put: Put, apiserver: RunningCluster) -> None:
     put("deployments", workload(replicas=1))
-    for _ in range(600):
-        if pods_of(apiserver, script.space):
-            break
+    apiserver.wait(lambda: pods_of(apiserver, script.space), seconds=60)
     task = script.make("exec", {"command": ["echo", "a b", "$HOME"], "max_bytes": 5})
     assert (
         '["echo","a b","$HOME"] is run in container main'
