@@ -209,7 +209,7 @@ def _stored_table(
     # What was never collected is not empty: it is unknown.
     if not ages:
         return None
-    context = _table_context(request, table_query, data["items"], data["total"])
+    context = _table_context(request, table_query, data["items"], data["total"], {})
     # The store pages by cursors: its first page is shown, and filters narrow it.
     context |= {
         "copy_age": cells.short_age(max(ages)),
