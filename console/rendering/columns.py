@@ -10,8 +10,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from clusters import event_series
-from console.locations import Location, resolve_reference
 from clusters.quantities import number
+from console.locations import Location, resolve_reference
 from console.rendering import health, html
 from console.rendering.health import Object, get, rows
 from console.rendering.usage import Usage, render_usage
