@@ -12,6 +12,8 @@ from alerts.api.alerts import AlertViewSet, SilenceDetail, Silences
 from alerts.api.channels import ChannelViewSet, Deliveries
 from alerts.api.exchange import AlertmanagerReceiver, RuleExport, RuleImport
 from alerts.api.rules import Presets, RuleTest, RuleViewSet
+from automation.api.archives import RestoreRun, RunArchives
+from automation.api.reports import RunReport
 from automation.api.runs import RunViewSet
 from automation.api.tasks import TaskCalendar, TaskTypes, TaskViewSet
 from billing.api import sales
@@ -491,6 +493,9 @@ def _task_routes() -> Iterator[URLPattern]:
             RunViewSet,
             {"post": verb},
         )
+    yield _route("task-runs/<segment:pk>/report", "task-runs-report", RunReport)
+    yield _route("task-runs/<segment:pk>/archives", "task-runs-archives", RunArchives)
+    yield _route("task-runs/<segment:pk>/restore", "task-runs-restore", RestoreRun)
 
 
 def _release_routes() -> Iterator[URLPattern]:

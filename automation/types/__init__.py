@@ -1,10 +1,15 @@
 """The types of tasks by name."""
 
+from automation.types.applying import ApplyManifests
+from automation.types.backups import Backup
 from automation.types.base import TaskType
 from automation.types.calls import Http
+from automation.types.cleanups import Cleanup
 from automation.types.commands import Exec
+from automation.types.inspections import Inspect
 from automation.types.nodes import Cordon, Drain, Uncordon
 from automation.types.scaling import Scale
+from automation.types.templates import ApplyTemplate
 from automation.types.workloads import Restart, SetImage
 from core.errors import Invalid
 
@@ -15,6 +20,11 @@ _ALL: tuple[TaskType, ...] = (
     Cordon(),
     Uncordon(),
     Drain(),
+    Cleanup(),
+    Inspect(),
+    Backup(),
+    ApplyTemplate(),
+    ApplyManifests(),
     Exec(),
     Http(),
 )

@@ -220,7 +220,7 @@ def _apply_target(operation: Operation, step: OperationStep) -> None:
             documents=rows,
         )
     elif parameters["wait"] and not options.dry_run:
-        pending = _to_wait_for(results)
+        pending = objects_to_wait_for(results)
         lifecycle.move(
             step,
             "running",
@@ -253,7 +253,8 @@ def _count_actions(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 # --- waiting --------------------------------------------------------------------------------------
-def _to_wait_for(results: Sequence[ApplyResult]) -> list[dict[str, Any]]:
+def objects_to_wait_for(results: Sequence[ApplyResult]) -> list[dict[str, Any]]:
+    """Addresses (JSON) of the applied workloads and jobs, for `pending_sentence`."""
     pending = []
     for result in results:
         kind = result.planned.kind
@@ -280,7 +281,7 @@ def _wait(operation: Operation, step: OperationStep) -> RequeueAfter | None:
     pending = []
     for address in step.data["pending"]:
         lifecycle.heartbeat(operation)
-        sentence = _pending_sentence(client, address)
+        sentence = pending_sentence(client, address)
         if sentence:
             pending.append(address)
             sentences.append(f"{address['name']}: {sentence}")
@@ -313,7 +314,7 @@ def _wait(operation: Operation, step: OperationStep) -> RequeueAfter | None:
     return RequeueAfter(settings.ROLLOUT_POLL_SECONDS)
 
 
-def _pending_sentence(client: ClusterClient, address: Mapping[str, Any]) -> str:
+def pending_sentence(client: ClusterClient, address: Mapping[str, Any]) -> str:
     """What the object is waiting for, "" when it is ready; Rejected when it never will be."""
     kind = Kind(*address["kind"])
     try:

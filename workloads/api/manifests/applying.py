@@ -103,7 +103,7 @@ class ApplyView(ManifestView):
         allowed, options = self.admit(request, manifests, targets, options)
         details: dict[str, Any] = {"dry_run": True} if options.dry_run else {}
         if len(targets) == 1 and not wait:
-            return self._apply_now(*allowed[0], options, details)
+            return self.apply_now(*allowed[0], options, details)
         _require_storable_names(allowed)
         row = operation.create(
             text,
@@ -167,13 +167,14 @@ class ApplyView(ManifestView):
                 options = replace(options, prune_confirmed=True)
         return allowed, options
 
-    def _apply_now(
+    def apply_now(
         self,
         target: ApplyTarget,
         rows: Sequence[AuthorisedObject],
         options: ApplyOptions,
         details: Mapping[str, Any],
-    ) -> Any:
+    ) -> dict[str, Any]:
+        """{"documents"} of an admitted target; `details` go into the audit lines."""
         events = {row.planned.manifest.index: row.event for row in rows}
         options = replace(options, unbounded=target.unbounded)
         documents = []
