@@ -246,7 +246,7 @@ def _api_query(table_query: TableQuery) -> dict[str, Any]:
     return {
         "cluster_id": table_query.cluster,
         "namespace": table_query.single_namespace,
-        "namespaces": "" if table_query.single_namespace else table_query.namespace,
+        "namespace_in": "" if table_query.single_namespace else table_query.namespace,
         "keyword": table_query.q,
         "labelSelector": table_query.label,
         "orderby": table_query.sort,

@@ -76,7 +76,7 @@ def test_lists_narrow_to_namespaces_and_sort_by_what_objects_use(
         return used if None not in used.values() else None
 
     apiserver.wait(measured)
-    query = {"cluster_id": cluster.pk, "namespaces": f"{space},no-such", "orderby": "-memory"}
+    query = {"cluster_id": cluster.pk, "namespace_in": f"{space},no-such", "orderby": "-memory"}
     before = measured()
     items = admin.data("GET", "pods", **query)["items"]
     after = measured()
@@ -88,5 +88,5 @@ def test_lists_narrow_to_namespaces_and_sort_by_what_objects_use(
         assert after
         assert max(before[first], after[first]) >= min(before[second], after[second])
     assert admin.code("GET", "configmaps", cluster_id=cluster.pk, orderby="cpu") == 1001
-    both = {"namespace": space, "namespaces": space}
+    both = {"namespace": space, "namespace_in": space}
     assert admin.code("GET", "pods", cluster_id=cluster.pk, **both) == 1001

@@ -164,7 +164,7 @@ AT = QueryParameter(
     description="The cluster as it was then, out of the store: RFC 3339 or unix seconds.",
 )
 NAMESPACES = QueryParameter(
-    "namespaces",
+    "namespace_in",
     TEXT,
     description="Several namespaces, as a comma list; excludes namespace.",
 )
@@ -304,14 +304,14 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
 
     def _chosen_namespaces(self, target: RequestTarget, scope: Scope) -> frozenset[str] | None:
         """The namespaces that the caller chose, as far as they may see them; None is all."""
-        chosen = target.option("namespaces")
+        chosen = target.option("namespace_in")
         if not chosen or not self.kind.namespaced:
             return scope.namespaces
         if target.namespace:
-            raise Invalid("namespace and namespaces are mutually exclusive", field="namespaces")
+            raise Invalid("namespace and namespace_in are mutually exclusive", field="namespace_in")
         names = frozenset(name.strip() for name in chosen.split(",")) - {""}
         if len(names) > MAX_NAMESPACES:
-            raise Invalid(f"more than {MAX_NAMESPACES} namespaces", field="namespaces")
+            raise Invalid(f"more than {MAX_NAMESPACES} namespaces", field="namespace_in")
         return names if scope.namespaces is None else names & scope.namespaces
 
     def retrieve(self, request: Request, name: str, namespace: str = "") -> Any:

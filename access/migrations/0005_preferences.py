@@ -8,8 +8,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('access', '0003_announce_changes'),
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ('access', '0004_scope_for_nodes'),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
