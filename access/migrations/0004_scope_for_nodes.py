@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('access', '0004_preferences'),
+        ('access', '0003_announce_changes'),
     ]
 
     operations = [
