@@ -9,6 +9,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerView
 
+from agents import api as agents
 from console import page
 from console.views import sessions
 from core import errors
@@ -35,6 +36,7 @@ DIALECTS: dict[str, Dialect] = {
     "/v1/k8sservice": k8s_service.DIALECT,
     **dict.fromkeys(walm.PREFIXES, walm.DIALECT),
     "/api/": kubegale.DIALECT,
+    "/mcp": agents.DIALECT,
 }
 
 # Here, as the settings leave it out: only who serves addresses needs the admin site's pages.
@@ -72,6 +74,7 @@ urlpatterns = [
     ),
     table("v1/k8sservice/", k8s_service.urlpatterns),
     path("", include(walm.urlpatterns)),
+    path("mcp", agents.AgentDoor.as_view(dialect=agents.DIALECT), name="mcp"),
     # The console's pages for signing in and out and for passwords serve the admin site, too.
     path("admin/login/", sessions.enter_admin),
     path("admin/logout/", sessions.sign_out),

@@ -1,7 +1,7 @@
 """Which columns the table of each kind has: one row per column, out of the object alone."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,18 +10,26 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from clusters import event_series
+from clusters.quantities import number
 from console.locations import Location, resolve_reference
 from console.rendering import health, html
 from console.rendering.health import Object, get, rows
+from console.rendering.usage import Usage, render_usage
 
 
 @dataclass(frozen=True, slots=True)
 class RenderContext:
-    """Who looks at a table: where, when, in which zone."""
+    """Who looks at a table: where, when, in which zone.
+
+    `usage` is what objects use, by `namespace/name`, or by name of those without a namespace;
+    `actions` is the label of the rows' menus.
+    """
 
     base: str
     zone: ZoneInfo
     now: datetime
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+    actions: str = ""
 
 
 Cell = Callable[[Object, RenderContext], str]
@@ -238,6 +246,30 @@ def _occurrences(item: Object, context: RenderContext) -> str:
     return html.text(event_series.count(item))
 
 
+def usage_key(item: Object) -> str:
+    """The key of an object in what /metrics/usage says."""
+    metadata = item.get("metadata") or {}
+    name = str(metadata.get("name", ""))
+    return f"{metadata['namespace']}/{name}" if metadata.get("namespace") else name
+
+
+def _usage_cell(resource: str) -> Cell:
+    return lambda item, context: render_usage(context.usage.get(usage_key(item), {}), resource)
+
+
+def _node_usage_cell(resource: str) -> Cell:
+    def render(item: Object, context: RenderContext) -> str:
+        allocatable = number(get(item, "status", "allocatable", resource))
+        return render_usage(context.usage.get(usage_key(item), {}), resource, allocatable)
+
+    return render
+
+
+KINDS_WITH_USAGE = frozenset(
+    {"pods", "nodes", "deployments", "statefulsets", "daemonsets", "replicasets", "jobs"}
+)
+CPU = TableColumn(_("CPU"), _usage_cell("cpu"), right=True, wide=True, sort="cpu")
+MEMORY = TableColumn(_("Memory"), _usage_cell("memory"), right=True, wide=True, sort="memory")
 KINDS_WITH_PHASE = ("pods", "persistentvolumeclaims", "persistentvolumes", "namespaces")
 AGE = TableColumn(_("Age"), age_cell("metadata", "creationTimestamp"), right=True, sort="created")
 IMAGES = TableColumn(_("Image"), _images, wide=True)
@@ -254,6 +286,8 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
             right=True,
             sort="restarts",
         ),
+        CPU,
+        MEMORY,
         TableColumn(_("Node"), _node, wide=True, sort="node"),
         TableColumn(_("Address"), text_cell("status", "podIP"), wide=True),
     ),
@@ -267,12 +301,16 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
             right=True,
             wide=True,
         ),
+        CPU,
+        MEMORY,
         IMAGES,
     ),
     "statefulsets": (
         _state_column("statefulsets"),
         READY,
         TableColumn(_("Service"), text_cell("spec", "serviceName"), wide=True),
+        CPU,
+        MEMORY,
         IMAGES,
     ),
     "daemonsets": (
@@ -284,12 +322,16 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
             right=True,
             wide=True,
         ),
+        CPU,
+        MEMORY,
         IMAGES,
     ),
-    "replicasets": (_state_column("replicasets"), READY, IMAGES),
+    "replicasets": (_state_column("replicasets"), READY, CPU, MEMORY, IMAGES),
     "jobs": (
         _state_column("jobs"),
         TableColumn(_("Completions"), _completions, right=True),
+        CPU,
+        MEMORY,
         IMAGES,
     ),
     "cronjobs": (
@@ -373,8 +415,8 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         _state_column("nodes"),
         TableColumn(_("Roles"), _roles, wide=True),
         TableColumn(_("Address"), _node_address, wide=True),
-        TableColumn(_("CPU"), text_cell("status", "allocatable", "cpu"), right=True),
-        TableColumn(_("Memory"), text_cell("status", "allocatable", "memory"), right=True),
+        TableColumn(_("CPU"), _node_usage_cell("cpu"), right=True, sort="cpu"),
+        TableColumn(_("Memory"), _node_usage_cell("memory"), right=True, sort="memory"),
         TableColumn(_("Version"), text_cell("status", "nodeInfo", "kubeletVersion"), wide=True),
     ),
     "namespaces": (_state_column("namespaces"),),

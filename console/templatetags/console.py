@@ -7,6 +7,7 @@ from django import template
 from django.template import Context
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 
 from clusters.kinds import KINDS
 from console import navigation
@@ -115,3 +116,27 @@ def unlocalised(value: object) -> str:
 def field(values: Any, name: str) -> str:
     """What was entered under a name that no template could spell."""
     return str(values.get(name, "")) if values else ""
+
+
+@register.simple_tag
+def entry(entered: dict[str, str], name: str, current: str) -> str:
+    """What was entered under a name; before anything was, the current value."""
+    return html.clean(entered.get(name, current))
+
+
+@register.simple_tag
+def amount_title(key: str) -> str:
+    """The title of `requests.cpu` and the like."""
+    titles = {
+        "requests.cpu": _("CPU request"),
+        "limits.cpu": _("CPU limit"),
+        "requests.memory": _("Memory request"),
+        "limits.memory": _("Memory limit"),
+    }
+    return titles[key]
+
+
+@register.simple_tag
+def gibibytes(size: float) -> str:
+    """Bytes as GiB, which is what is paid for."""
+    return f"{size / 2**30:.2f} GiB"

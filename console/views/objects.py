@@ -44,8 +44,9 @@ KINDS_WITH_TOPOLOGY = frozenset(
 )
 KINDS_WITH_TERMINAL = frozenset({"pods", "nodes"})
 KINDS_WITH_FILES = KINDS_WITH_LOGS
+KINDS_WITH_PORTS = frozenset({"pods", "services", "deployments", "statefulsets"})
 # What only who may change the object may open.
-OPERATOR_TABS = frozenset({"terminal", "files"})
+OPERATOR_TABS = frozenset({"terminal", "files", "forward"})
 MAX_EVENTS = 100
 # The status that ends htmx's polling.
 STOP_POLLING = 286
@@ -69,6 +70,7 @@ TABS = (
     Tab("revisions", gettext_lazy("Revisions"), KINDS_WITH_REVISIONS),
     Tab("topology", gettext_lazy("Topology"), KINDS_WITH_TOPOLOGY),
     Tab("metrics", gettext_lazy("Metrics"), KINDS_WITH_METRICS),
+    Tab("forward", gettext_lazy("Port-forward"), KINDS_WITH_PORTS),
     Tab("yaml", gettext_lazy("YAML")),
     Tab("history", gettext_lazy("History")),
 )
@@ -124,6 +126,7 @@ def summary(request: HttpRequest, location: Location) -> HttpResponse:
     item = context["item"]
     metadata = item.get("metadata") or {}
     context |= {
+        "is_failing": context["severity"] in FAILING and location.plural in DIAGNOSED,
         "facts": facts.for_object(item, location),
         "conditions": [_condition_context(row) for row in rows(get(item, "status", "conditions"))],
         "containers": facts.containers(item),
@@ -138,6 +141,20 @@ def summary(request: HttpRequest, location: Location) -> HttpResponse:
     return render_page(request, "console/object.html", context)
 
 
+# Severities, and kinds of objects, of which the page asks why they fail.
+FAILING = ("bad", "warning")
+DIAGNOSED = frozenset(
+    {
+        "pods",
+        "deployments",
+        "statefulsets",
+        "daemonsets",
+        "replicasets",
+        "jobs",
+        "nodes",
+        "persistentvolumeclaims",
+    }
+)
 # Conditions of which True is bad news.
 BAD_WHEN_TRUE = ("Pressure", "Unavailable", "Failure", "Failed", "Stalled")
 

@@ -54,6 +54,8 @@ def test_a_change_is_checked_compared_and_applied(
     expect(page.locator("#editor-diff")).to_contain_text("replicas: 3")
     assert (apiserver.get("deployments.apps", "web", make.space) or {})["spec"]["replicas"] == 2
     assert walk.axe() == []
+    walk.page.emulate_media(color_scheme="dark")
+    assert walk.axe() == []
     walk.picture("compared", full=True)
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_text("web was changed.")).to_be_visible()
