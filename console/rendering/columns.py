@@ -1,7 +1,7 @@
 """Which columns the table of each kind has: one row per column, out of the object alone."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,17 +10,26 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from clusters import event_series
+from clusters.quantities import number
+from console.locations import Location, resolve_reference
 from console.rendering import health, html
 from console.rendering.health import Object, get, rows
+from console.rendering.usage import Usage, render_usage
 
 
 @dataclass(frozen=True, slots=True)
 class RenderContext:
-    """Who looks at a table: where, when, in which zone."""
+    """Who looks at a table: where, when, in which zone.
+
+    `usage` is what objects use, by `namespace/name`, or by name of those without a namespace;
+    `actions` is the label of the rows' menus.
+    """
 
     base: str
     zone: ZoneInfo
     now: datetime
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+    actions: str = ""
 
 
 Cell = Callable[[Object, RenderContext], str]
@@ -90,7 +99,10 @@ def _images(item: Object, context: RenderContext) -> str:
         or get(item, "spec")
     )
     images = [container.get("image", "") for container in rows(get(spec, "containers"))]
-    return html.chips(images, 1)
+    if not images:
+        return html.text(None)
+    more = f'<span class="chip more">+{len(images) - 1}</span>' if len(images) > 1 else ""
+    return html.image(images[0]) + more
 
 
 def _node(item: Object, context: RenderContext) -> str:
@@ -214,7 +226,16 @@ def _event_type(item: Object, context: RenderContext) -> str:
 def _involved_object(item: Object, context: RenderContext) -> str:
     # core/v1 and events.k8s.io/v1 name the same member differently.
     about = item.get("involvedObject") or item.get("regarding") or {}
-    return html.code(f"{about.get('kind', '')} {about.get('name', '')}")
+    words = f"{about.get('kind', '')} {about.get('name', '')}".strip()
+    cluster = int(context.base.rpartition("/")[2])
+    target = resolve_reference(Location(cluster, "", "", ""), about)
+    if target is None:
+        return html.code(words)
+    return f'<span class="clip">{html.link(target.address, words)}</span>'
+
+
+def _message(item: Object, context: RenderContext) -> str:
+    return f'<span class="message">{html.text(item.get("message") or item.get("note"))}</span>'
 
 
 def _event_age(item: Object, context: RenderContext) -> str:
@@ -225,6 +246,30 @@ def _occurrences(item: Object, context: RenderContext) -> str:
     return html.text(event_series.count(item))
 
 
+def usage_key(item: Object) -> str:
+    """The key of an object in what /metrics/usage says."""
+    metadata = item.get("metadata") or {}
+    name = str(metadata.get("name", ""))
+    return f"{metadata['namespace']}/{name}" if metadata.get("namespace") else name
+
+
+def _usage_cell(resource: str) -> Cell:
+    return lambda item, context: render_usage(context.usage.get(usage_key(item), {}), resource)
+
+
+def _node_usage_cell(resource: str) -> Cell:
+    def render(item: Object, context: RenderContext) -> str:
+        allocatable = number(get(item, "status", "allocatable", resource))
+        return render_usage(context.usage.get(usage_key(item), {}), resource, allocatable)
+
+    return render
+
+
+KINDS_WITH_USAGE = frozenset(
+    {"pods", "nodes", "deployments", "statefulsets", "daemonsets", "replicasets", "jobs"}
+)
+CPU = TableColumn(_("CPU"), _usage_cell("cpu"), right=True, wide=True, sort="cpu")
+MEMORY = TableColumn(_("Memory"), _usage_cell("memory"), right=True, wide=True, sort="memory")
 KINDS_WITH_PHASE = ("pods", "persistentvolumeclaims", "persistentvolumes", "namespaces")
 AGE = TableColumn(_("Age"), age_cell("metadata", "creationTimestamp"), right=True, sort="created")
 IMAGES = TableColumn(_("Image"), _images, wide=True)
@@ -241,6 +286,8 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
             right=True,
             sort="restarts",
         ),
+        CPU,
+        MEMORY,
         TableColumn(_("Node"), _node, wide=True, sort="node"),
         TableColumn(_("Address"), text_cell("status", "podIP"), wide=True),
     ),
@@ -254,12 +301,16 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
             right=True,
             wide=True,
         ),
+        CPU,
+        MEMORY,
         IMAGES,
     ),
     "statefulsets": (
         _state_column("statefulsets"),
         READY,
         TableColumn(_("Service"), text_cell("spec", "serviceName"), wide=True),
+        CPU,
+        MEMORY,
         IMAGES,
     ),
     "daemonsets": (
@@ -271,12 +322,16 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
             right=True,
             wide=True,
         ),
+        CPU,
+        MEMORY,
         IMAGES,
     ),
-    "replicasets": (_state_column("replicasets"), READY, IMAGES),
+    "replicasets": (_state_column("replicasets"), READY, CPU, MEMORY, IMAGES),
     "jobs": (
         _state_column("jobs"),
         TableColumn(_("Completions"), _completions, right=True),
+        CPU,
+        MEMORY,
         IMAGES,
     ),
     "cronjobs": (
@@ -360,8 +415,8 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         _state_column("nodes"),
         TableColumn(_("Roles"), _roles, wide=True),
         TableColumn(_("Address"), _node_address, wide=True),
-        TableColumn(_("CPU"), text_cell("status", "allocatable", "cpu"), right=True),
-        TableColumn(_("Memory"), text_cell("status", "allocatable", "memory"), right=True),
+        TableColumn(_("CPU"), _node_usage_cell("cpu"), right=True, sort="cpu"),
+        TableColumn(_("Memory"), _node_usage_cell("memory"), right=True, sort="memory"),
         TableColumn(_("Version"), text_cell("status", "nodeInfo", "kubeletVersion"), wide=True),
     ),
     "namespaces": (_state_column("namespaces"),),
@@ -369,8 +424,8 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         TableColumn(_("Type"), _event_type),
         TableColumn(_("Reason"), text_cell("reason")),
         TableColumn(_("Object"), _involved_object),
-        TableColumn(_("Message"), code_cell("message")),
-        TableColumn(_("Count"), _occurrences, right=True, wide=True),
+        TableColumn(_("Count"), _occurrences, right=True),
+        TableColumn(_("Message"), _message),
     ),
     "leases": (
         TableColumn(_("Holder"), code_cell("spec", "holderIdentity")),
@@ -388,6 +443,7 @@ LAST_SEEN = TableColumn(_("Last seen"), _event_age, right=True)
 
 def for_kind(plural: str) -> Sequence[TableColumn]:
     """The columns after name and namespace."""
+    # The message comes last, as in kubectl: it is the one that may be long.
     if plural == "events":
-        return (*COLUMNS["events"], LAST_SEEN)
+        return (LAST_SEEN, *COLUMNS["events"])
     return (*COLUMNS.get(plural, (_state_column(plural),)), AGE)

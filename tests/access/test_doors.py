@@ -81,7 +81,12 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     # One's own operations and recordings, where the token reaches them.
     (READ, "GET", "kubegale:operations-*"),
     (READ, "POST", "kubegale:operations-stream"),
-    (READ | NARROWED, "GET", "kubegale:clusters-list kubegale:multicluster-* kubegale:plans"),
+    (
+        READ | NARROWED,
+        "GET",
+        "kubegale:clusters-list kubegale:multicluster-* kubegale:plans "
+        "kubegale:insights-what-changed",
+    ),
     # What a token of one cluster finds, and which places it may name, is asked next
     # (tests/alerts/test_tokens.py); a rule reaches no further than the token that wrote it.
     (READ, "GET", "kubegale:alerts-list kubegale:alerts-history"),
@@ -90,6 +95,10 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     (WRITE, "POST", "kubegale:alerts-silences kubegale:alerts-channels-list"),
     (WRITE, "POST", "kubegale:alerts-alertmanager"),
     (WRITE | NARROWED, "POST PUT DELETE", "kubegale:alerts-*"),
+    # Which tasks a token finds, and what it may let them do, is asked next; a task reaches no
+    # further than the token that saved it (tests/automation/test_tasks.py).
+    (READ | NARROWED, "GET", "kubegale:tasks-* kubegale:task-runs-*"),
+    (WRITE | NARROWED, "POST PUT DELETE", "kubegale:tasks-* kubegale:task-runs-*"),
     (READ | NARROWED, "GET", "kubegale:templates-* kubegale:template-deployments-*"),
     (WRITE, "POST", "kubegale:templates-deploy"),
     (WRITE | NARROWED, "POST", "kubegale:template-deployments-*"),
@@ -133,6 +142,7 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
         "bcs_storage:*/storage/events",
     ),
     (frozenset({"store-write"}), "*", "bcs_storage:*"),
+    (frozenset({"secrets"}), "*", "kubegale:secrets-reveal"),
     # Logs, shells.
     (frozenset({"logs"}), "*", "kubegale:*-log-stream kubegale:*-logs-stream"),
     (frozenset({"logs"}), "*", "kubegale:pods-logs walm:walm-logs"),
@@ -364,6 +374,9 @@ TASKS: Mapping[str, str] = {
     "alerts.deliver": PLATFORM,
     "alerts.forget_alerts": PLATFORM,
     "alerts.forget_deliveries": PLATFORM,
+    # What it starts is an operation, with the rights of the task's owner.
+    "automation.tick": PLATFORM,
+    "automation.forget_runs": PLATFORM,
 }
 
 
