@@ -15,10 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-
 from bench.processes import environment, manage, until
-from bench.storage import SCALE
+from bench.storage import SCALE, session
 
 RULES = 200
 PODS = int(os.environ.get("BENCH_PODS", "100000"))
@@ -139,9 +137,7 @@ def run() -> None:
         manage(environ, "migrate", "--verbosity", "0")
         setup = [sys.executable, "-c", SETUP, receiver.url, str(CLUSTERS), str(RULES)]
         subprocess.run(setup, env=environ, check=True)
-        with psycopg2.connect(environ["DATABASE_URL"]) as database:
-            database.autocommit = True
-            cursor = database.cursor()
+        with session(environ) as cursor:
             each = PODS // CLUSTERS * 10 // 9
             cursor.execute(SCALE, {"first": 1, "last": CLUSTERS, "each": each})
             cursor.execute("VACUUM ANALYZE storage_resource")
@@ -150,9 +146,9 @@ def run() -> None:
             )
             try:
                 assert worker.stdout is not None
-                session = int(worker.stdout.readline())
+                backend = int(worker.stdout.readline())
                 until(lambda: _scanned(cursor) == RULES)
-                _measure_load(cursor, receiver, worker.pid, session)
+                _measure_load(cursor, receiver, worker.pid, backend)
                 _measure_burst(cursor, receiver)
             finally:
                 worker.kill()
@@ -164,10 +160,10 @@ def _scanned(cursor: Any) -> int:
     return int(cursor.fetchone()[0])
 
 
-def _measure_load(cursor: Any, receiver: Receiver, worker: int, session: int) -> None:
+def _measure_load(cursor: Any, receiver: Receiver, worker: int, backend: int) -> None:
     """Change pods at a steady pace; each second one of them fails by a rule of its own."""
     names = pods(1, CHANGES_A_SECOND * SECONDS)
-    began = processor_seconds(worker), processor_seconds(session)
+    began = processor_seconds(worker), processor_seconds(backend)
     started = time.time()
     failed: dict[str, float] = {}
     for second in range(SECONDS):
@@ -178,7 +174,7 @@ def _measure_load(cursor: Any, receiver: Receiver, worker: int, session: int) ->
         time.sleep(max(0.0, started + second + 1 - time.time()))
     elapsed = time.time() - started
     python = (processor_seconds(worker) - began[0]) / elapsed
-    postgres = (processor_seconds(session) - began[1]) / elapsed
+    postgres = (processor_seconds(backend) - began[1]) / elapsed
     until(lambda: all(receiver.firing(name) for name in failed), 60)
     delays = sorted(receiver.firing(name)[0][0] - at for name, at in failed.items())
     print(

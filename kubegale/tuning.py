@@ -90,7 +90,7 @@ ALERT_RETENTION_DAYS: int = 90
 # Notifications: how often groups are looked at, how long changes may gather (since the latest and
 # since the first), the shortest time between two, and the waits of deliveries that failed
 ALERT_DISPATCH_SECONDS: float = 1.0
-ALERT_GROUP_WAIT_SECONDS: float = 1.5
+ALERT_GROUP_WAIT_SECONDS: float = 0.8
 ALERT_GROUP_WAIT_LONGEST_SECONDS: float = 4.0
 ALERT_GROUP_INTERVAL_SECONDS: float = 10.0
 ALERT_QUIET_RECHECK_SECONDS: float = 15.0
