@@ -169,8 +169,11 @@ def token_rights(token: ApiToken) -> frozenset[Right] | None:
     if not token.scopes:
         return None
     rights = frozenset(Right(scope) for scope in token.scopes if scope in list(Right))
-    # A scope only narrows: "read" leaves all the reading that the token's user may do.
-    return rights | {Right.READ_CLUSTER} if Right.READ in rights else rights
+    # A scope only narrows: "read" leaves all the reading that the token's user may do, and
+    # "admin" what its user may do with nodes.
+    if Right.READ in rights:
+        rights |= {Right.READ_CLUSTER}
+    return rights | {Right.NODES} if Right.MANAGE in rights else rights
 
 
 def _without_stale(

@@ -33,6 +33,7 @@ class Right(StrEnum):
     TERMINAL = "terminal"
     FILES = "files"
     SECRETS = "secrets"
+    NODES = "nodes"
     MANAGE = "admin"
     STORE_WRITE = "storage:write"
 
@@ -59,6 +60,15 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.OPERATOR: _OPERATOR,
     Role.ADMIN: frozenset(Right),
 }
+
+# Names that stand for several scopes when a token is made.
+SCOPE_PRESETS: Mapping[str, tuple[Right, ...]] = {
+    "agent-read": (Right.READ, Right.LOGS),
+    "agent-act": (Right.READ, Right.LOGS, Right.WRITE, Right.NODES),
+}
+# What remains of any role by the way of agents: a model gets no values of Secrets, no shell and no
+# files, whoever its person is.
+AGENT_RIGHTS = frozenset(Right) - {Right.SECRETS, Right.TERMINAL, Right.FILES}
 
 
 # --- verbs ----------------------------------------------------------------------------------------
@@ -87,6 +97,9 @@ VERBS: Mapping[str, Right] = {
     **_verbs(Right.SECRETS, "reveal"),
     **_verbs(Right.FILES, "files files.read files.write files.delete"),
 }
+# What an admin of the cluster does with nodes without changing them otherwise: a right of its own,
+# so that a token may have it without anything else of an admin's.
+NODE_VERBS = frozenset({"schedule", "cordon", "uncordon", "drain"})
 # Verbs on many objects: with grants on some namespaces only, the answer is narrowed to those.
 COLLECTIONS = frozenset({"list", "watch", "search"})
 
@@ -385,7 +398,9 @@ def requirement_for(
     if right in {Right.LOGS, Right.SECRETS}:
         return Requirement(frozenset({right, rule.read}), rule.read_level)
     if right is Right.WRITE:
-        return Requirement(frozenset({rule.write}), rule.write_level)
+        is_for_nodes = rule is CLUSTER_WIDE and kind == "nodes" and verb in NODE_VERBS
+        required = Right.NODES if is_for_nodes else rule.write
+        return Requirement(frozenset({required}), rule.write_level)
     return Requirement(frozenset({right, rule.write}), rule.write_level)
 
 

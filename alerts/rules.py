@@ -57,7 +57,7 @@ def apply_body(rule: Rule, body: Mapping[str, Any]) -> Rule:
     Members that the body leaves out stay as they are.
     """
     readers: dict[str, Callable[[Any], Any]] = {
-        "name": lambda value: _text(value, "name", 200, required=True),
+        "name": _name,
         "description": lambda value: _text(value, "description", MAX_TEXT),
         "severity": lambda value: _choice(value, "severity", Severity.values),
         "source": lambda value: _choice(value, "source", Rule.Source.values),
@@ -270,6 +270,13 @@ def _text(
     if len(value) > longest:
         raise Invalid(f"{field} must be at most {longest} characters", field=field)
     return value
+
+
+def _name(value: object) -> str:
+    name = _text(value, "name", 200, required=True)
+    if not name.isprintable():
+        raise Invalid("name must be one line of text", field="name")
+    return name
 
 
 def _choice(

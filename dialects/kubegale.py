@@ -26,6 +26,7 @@ from core.api.dialect import Dialect, Page
 from core.api.routes import catch_all
 from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, with_title
 from gateway.api import ClusterKubeconfig, FleetKubeconfig
+from insights.api import WhatChanged, WhyFailing
 from manifest_templates import api as templates
 from manifest_templates.api.deployments import (
     DeploymentViewSet,
@@ -74,6 +75,7 @@ from workloads.api.manifests import (
 )
 from workloads.api.releases import ReleaseViewSet
 from workloads.api.schemas import KindSchema
+from workloads.api.secrets import RevealSecret
 from workloads.api.streams import (
     WORKLOADS_WITH_LOGS,
     LogTickets,
@@ -329,6 +331,11 @@ def node_routes() -> Iterator[URLPattern]:
         yield _route(f"nodes/<str:name>/{name}", f"nodes-{name}", view)
 
 
+def secret_routes() -> Iterator[URLPattern]:
+    """What Secrets have besides."""
+    yield _route("secrets/<str:name>/reveal", "secrets-reveal", RevealSecret, kind=KINDS["secrets"])
+
+
 def pod_routes() -> Iterator[URLPattern]:
     """Actions on one pod (contract 1.2)."""
     for name, view in {"restart": PodRestart, "logs": PodLogs, "events": PodEvents}.items():
@@ -402,6 +409,8 @@ def _cluster_routes() -> Iterator[URLPattern]:
     yield _route("store", "store", StoreInventory)
     yield _route("schemas", "schemas", KindSchema)
     yield _route("topology", "topology", TopologyView)
+    yield _route("insights/what-changed", "insights-what-changed", WhatChanged)
+    yield _route("insights/why-failing", "insights-why-failing", WhyFailing)
     yield _route("clusters/<str:pk>/sync", "clusters-sync", SyncView)
     yield _route(
         "clusters/<str:pk>/namespaces",
@@ -628,6 +637,7 @@ def _live_object_routes() -> Iterator[URLPattern]:
     for address, view in METRICS.items():
         yield _route(address, address.replace("/", "-"), view)
     yield from pod_routes()
+    yield from secret_routes()
     yield from node_routes()
     for plural in ACTIONS:
         yield from action_routes(KINDS[plural])

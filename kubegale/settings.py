@@ -99,6 +99,7 @@ API_PREFIXES = (
     "/bcsapi/",
     "/bcsstorage/",
     "/v1/k8sservice/",
+    "/mcp",
     "/k8s/",
     "/liveniess",
     "/liveness",
@@ -463,6 +464,8 @@ METRICS_NETWORKS = env.networks(
 )
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 STREAM_POLICY = "access.streams"
+# Loaded by the event-driven server alone, when it starts: the protocol's library is large.
+AGENT_SERVER = "agents.server.AgentServer"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "access.authentication.BearerAuthentication",

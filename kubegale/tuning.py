@@ -155,3 +155,13 @@ FILES_COMMAND_SECONDS: float = 30.0
 FILES_DIGEST_SECONDS: float = 200.0
 FILES_DEBUG_SECONDS: int = 3600
 FILES_DEBUG_START_SECONDS: float = 60.0
+
+# --- Agents ---------------------------------------------------------------------------------------
+# The body of one request: its bytes, and the seconds in which it must have come.
+AGENT_BODY_BYTES: int = 1 << 20
+AGENT_BODY_SECONDS: float = 30.0
+# How long one call may take.
+AGENT_CALL_SECONDS: float = 120.0
+# Tools that one process answers at once, and of these for one person.
+AGENT_THREADS: int = 8
+AGENT_CALLS_PER_USER: int = 16

@@ -322,10 +322,9 @@ class Silences(DialectView):
 
     def post(self, request: Request) -> Any:
         """The silence; it reaches the alerts that its maker may see, and no others."""
-        viewer = rights.viewer_of(self, request)
-        if viewer.is_token_of_clusters:
-            raise Forbidden("a token of some clusters may not make silences")
+        rights.refuse_token_of_clusters(request, "silences")
         authorise(self, request, AccessAttributes("create", "alertsilences"))
+        viewer = rights.viewer_of(self, request)
         body = json_body(request)
         now = database_now()
         matchers = silences.parse_matchers(body.get("matchers"))

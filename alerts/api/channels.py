@@ -148,16 +148,15 @@ class ChannelViewSet(ViewSetMixin, DialectView):
 
     def create(self, request: Request) -> Any:
         """The channel; with `secret` when a signing key was made for it."""
-        viewer = rights.viewer_of(self, request)
-        if viewer.is_token_of_clusters:
-            raise Forbidden("a token of some clusters may not make channels")
+        rights.refuse_token_of_clusters(request, "channels")
         authorise(self, request, AccessAttributes("create", "alertchannels"))
         body = self._body(request)
         annotate(
             request,
             name=str(body.get("name") or "")[:200],
         )
-        channel = Channel(owner=viewer.user)
+        owner: Any = request.user
+        channel = Channel(owner=owner)
         self._set_tenant(request, channel, body)
         channels.apply_body(channel, body)
         channel.save()

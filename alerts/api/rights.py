@@ -73,6 +73,12 @@ def viewer_of(view: DialectView, request: Request) -> Viewer:
     return Viewer(cast(User, request.user), scope, authorization.limits_of(token))
 
 
+def refuse_token_of_clusters(request: Request, things: str) -> None:
+    """Forbidden for a token of some clusters: channels and silences are not of a cluster."""
+    if isinstance(request.auth, ApiToken) and request.auth.clusters:
+        raise Forbidden(f"a token of some clusters may not make {things}")
+
+
 def visible_rule(viewer: Viewer, rule: Rule) -> Rule:
     """The rule; NotFound when the caller may not see it."""
     if not viewer.sees(rule):

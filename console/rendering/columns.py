@@ -10,6 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from clusters import event_series
+from console.locations import Location, resolve_reference
 from console.rendering import health, html
 from console.rendering.health import Object, get, rows
 
@@ -90,7 +91,10 @@ def _images(item: Object, context: RenderContext) -> str:
         or get(item, "spec")
     )
     images = [container.get("image", "") for container in rows(get(spec, "containers"))]
-    return html.chips(images, 1)
+    if not images:
+        return html.text(None)
+    more = f'<span class="chip more">+{len(images) - 1}</span>' if len(images) > 1 else ""
+    return html.image(images[0]) + more
 
 
 def _node(item: Object, context: RenderContext) -> str:
@@ -214,7 +218,16 @@ def _event_type(item: Object, context: RenderContext) -> str:
 def _involved_object(item: Object, context: RenderContext) -> str:
     # core/v1 and events.k8s.io/v1 name the same member differently.
     about = item.get("involvedObject") or item.get("regarding") or {}
-    return html.code(f"{about.get('kind', '')} {about.get('name', '')}")
+    words = f"{about.get('kind', '')} {about.get('name', '')}".strip()
+    cluster = int(context.base.rpartition("/")[2])
+    target = resolve_reference(Location(cluster, "", "", ""), about)
+    if target is None:
+        return html.code(words)
+    return f'<span class="clip">{html.link(target.address, words)}</span>'
+
+
+def _message(item: Object, context: RenderContext) -> str:
+    return f'<span class="message">{html.text(item.get("message") or item.get("note"))}</span>'
 
 
 def _event_age(item: Object, context: RenderContext) -> str:
@@ -369,8 +382,8 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         TableColumn(_("Type"), _event_type),
         TableColumn(_("Reason"), text_cell("reason")),
         TableColumn(_("Object"), _involved_object),
-        TableColumn(_("Message"), code_cell("message")),
-        TableColumn(_("Count"), _occurrences, right=True, wide=True),
+        TableColumn(_("Count"), _occurrences, right=True),
+        TableColumn(_("Message"), _message),
     ),
     "leases": (
         TableColumn(_("Holder"), code_cell("spec", "holderIdentity")),
@@ -388,6 +401,7 @@ LAST_SEEN = TableColumn(_("Last seen"), _event_age, right=True)
 
 def for_kind(plural: str) -> Sequence[TableColumn]:
     """The columns after name and namespace."""
+    # The message comes last, as in kubectl: it is the one that may be long.
     if plural == "events":
-        return (*COLUMNS["events"], LAST_SEEN)
+        return (LAST_SEEN, *COLUMNS["events"])
     return (*COLUMNS.get(plural, (_state_column(plural),)), AGE)

@@ -169,6 +169,32 @@ def path_segment(name: object) -> str:
     return quote(str(name), safe=":@~-._")
 
 
+def binary_size(count: object) -> str:
+    """A number of bytes in the largest unit below it, as `1.5 GiB`; "" for what is no number."""
+    if isinstance(count, bool) or not isinstance(count, int | float):
+        return ""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(size) < 1024:
+            return f"{size:.1f}".removesuffix(".0") + f" {unit}"
+        size /= 1024
+    return f"{size:.1f}".removesuffix(".0") + " PiB"
+
+
+def image(reference: object) -> str:
+    """An image: its registry and path may be cut, its name and tag never are."""
+    whole = str(reference)
+    front, slash, name = whole.rpartition("/")
+    # A digest is told apart by its first digits.
+    tail, at, digest = name.partition("@")
+    shown = f"{tail}@{digest[:15]}…" if at else name
+    title = escape(whole)
+    return (
+        f'<span class="chip image" title="{title}"><span class="front">{escape(front + slash)}'
+        f'</span><span class="tail">{escape(shown)}</span></span>'
+    )
+
+
 def mark_safe(piece: str) -> SafeString:
     """A piece made by this module, for a template."""
     return SafeString(piece)

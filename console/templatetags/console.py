@@ -6,10 +6,11 @@ from typing import Any
 from django import template
 from django.template import Context
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language
 
 from clusters.kinds import KINDS
 from console import navigation
-from console.rendering import health, html, state_labels
+from console.rendering import health, html, messages, state_labels
 
 register = template.Library()
 
@@ -76,6 +77,32 @@ def object_address(item: Any, plural: str) -> str:
 def kind_title(plural: str) -> str:
     """What a kind is called in lists."""
     return navigation.kind_title(plural)
+
+
+@register.filter
+def translate_message(text: str) -> str:
+    """What an operation or a drain says, in the viewer's language."""
+    return messages.translate_message(text)
+
+
+@register.filter
+def count_of(plural: str, count: int) -> str:
+    """`1 Job`, `2 Jobs`: so many objects of a kind."""
+    # Chinese has one form for both.
+    singular = count == 1 and not (get_language() or "").startswith("zh")
+    return f"{count} {navigation.kind_name(plural) if singular else navigation.kind_title(plural)}"
+
+
+@register.filter
+def binary_size(count: object) -> str:
+    """Bytes in Kubernetes' units: 103079215104 is `96 GiB`."""
+    return html.binary_size(count)
+
+
+@register.filter
+def image_chip(reference: object) -> SafeString:
+    """An image whose name and tag are never cut."""
+    return SafeString(html.image(reference))
 
 
 @register.filter

@@ -27,6 +27,8 @@ SIZES = (50, 100, 250, 1000)
 DEFAULTS = {"page": 1, "size": SIZES[0], "troubled": False}
 PARAMETERS = ("q", "namespace", "label", "troubled", "sort", "size", "page")
 MAX_LABELS = 200
+# The API's code for a cluster that does not answer.
+UNREACHABLE = 1006
 DESCENDING_FIRST = ("created", "restarts")
 
 
@@ -123,6 +125,10 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     try:
         answer = call(request, "GET", api_path(plural), query=_api_query(table_query))
     except ApiRefusal as refusal:
+        if refusal.code == UNREACHABLE:
+            stored = _stored_table(request, table_query, refusal)
+            if stored:
+                return stored
         # 403 is the API server's: the cluster's credentials may look into some namespaces only.
         limited = refusal.details.get("status") == 403 and is_namespaced(plural)
         if refusal.code != 1001 and not limited:
@@ -150,6 +156,58 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     )
     response["ETag"] = mark
     return response
+
+
+def _stored_table(
+    request: HttpRequest,
+    table_query: TableQuery,
+    refusal: ApiRefusal,
+) -> HttpResponse | None:
+    """The store's copy of a table, with its age, while the cluster does not answer.
+
+    None when there is no copy.
+    """
+    kind = find_kind(table_query.plural)
+    reference = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+    query = {
+        "clusters": table_query.cluster,
+        "namespaces": table_query.namespace,
+        "keyword": table_query.q,
+        "labelSelector": table_query.label,
+        "troubled": table_query.troubled or None,
+        "pageSize": table_query.size,
+        "total": True,
+    }
+    try:
+        data = call(request, "GET", f"multicluster/resources/{reference}", query=query).data
+        copies = call(request, "GET", f"clusters/{table_query.cluster}/sync").data["kinds"]
+    except ApiRefusal:
+        return None
+    ages = [
+        _copy_age(copy)
+        for copy in copies
+        if (copy["plural"], copy["group"]) == (kind.plural, kind.group) and copy["listed_at"]
+    ]
+    # What was never collected is not empty: it is unknown.
+    if not ages:
+        return None
+    context = _table_context(request, table_query, data["items"], data["total"])
+    # The store pages by cursors: its first page is shown, and filters narrow it.
+    context |= {
+        "copy_age": cells.short_age(max(ages)),
+        "problem": refusal.message,
+        "next": "",
+        "previous": "",
+    }
+    return _render_table(request, table_query, context)
+
+
+def _copy_age(copy: Mapping[str, Any]) -> float:
+    """Seconds since the copy was true; since it last changed while nobody can tell."""
+    if copy["age"] is not None:
+        return float(copy["age"])
+    moment = cells.parse_time(copy["changed_at"] or copy["listed_at"])
+    return (datetime.now(UTC) - moment).total_seconds() if moment else 0.0
 
 
 def _api_query(table_query: TableQuery) -> dict[str, Any]:

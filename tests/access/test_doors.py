@@ -81,7 +81,12 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     # One's own operations and recordings, where the token reaches them.
     (READ, "GET", "kubegale:operations-*"),
     (READ, "POST", "kubegale:operations-stream"),
-    (READ | NARROWED, "GET", "kubegale:clusters-list kubegale:multicluster-* kubegale:plans"),
+    (
+        READ | NARROWED,
+        "GET",
+        "kubegale:clusters-list kubegale:multicluster-* kubegale:plans "
+        "kubegale:insights-what-changed",
+    ),
     # What a token of one cluster finds, and which places it may name, is asked next
     # (tests/alerts/test_tokens.py); a rule reaches no further than the token that wrote it.
     (READ, "GET", "kubegale:alerts-list kubegale:alerts-history"),
@@ -137,6 +142,7 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
         "bcs_storage:*/storage/events",
     ),
     (frozenset({"store-write"}), "*", "bcs_storage:*"),
+    (frozenset({"secrets"}), "*", "kubegale:secrets-reveal"),
     # Logs, shells.
     (frozenset({"logs"}), "*", "kubegale:*-log-stream kubegale:*-logs-stream"),
     (frozenset({"logs"}), "*", "kubegale:pods-logs walm:walm-logs"),

@@ -71,7 +71,7 @@ TABLE: list[tuple[set[str], str, str]] = [
         EVERYBODY,
         "GET",
         "kubegale:multicluster-* kubegale:history* kubegale:clusters-sync kubegale:recordings-detail kubegale:recordings-replay "
-        "kubegale:store kubegale:manifests-export",
+        "kubegale:store kubegale:manifests-export kubegale:insights-*",
     ),
     (EVERYBODY, "POST", "kubegale:history-restore"),
     (OPERATOR, "GET", "kubegale:recordings-list"),

@@ -39,7 +39,8 @@ class ApplyTarget:
     """A cluster, the namespace for objects that name none, and a merge patch over each object.
 
     `places` are looked at by pruning besides those of the text. A target with a reason to `skip`
-    is only named by the operation.
+    is only named by the operation. `namespaces` are those of the objects, "" for what is in none:
+    who may read there sees the operation.
     """
 
     cluster: Cluster
@@ -48,6 +49,7 @@ class ApplyTarget:
     unbounded: bool = False
     places: Sequence[Place] = ()
     skip: str = ""
+    namespaces: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +111,15 @@ def _step(place: int, target: ApplyTarget) -> Step:
     name = target.cluster.name
     if target.namespace:
         name = f"{name}/{target.namespace}"
+    namespaces = list(target.namespaces or [target.namespace])
     return Step(
         str(place),
         name,
         OperationStep.State.SKIPPED if target.skip else OperationStep.State.PENDING,
         target.skip,
         data={
+            # A cluster that was removed is nobody's any more.
+            **({} if target.skip else {"namespaces": namespaces}),
             "cluster": target.cluster.pk,
             "namespace": target.namespace,
             "patch": crypto.encrypt(orjson.dumps(dict(target.patch)).decode()),
