@@ -90,7 +90,11 @@ class ClusterObjects:
             return None
         return _both(self.namespaces, scope.namespaces)
 
-    def _read_stored(self, kind: Kind, namespaces: Namespaces) -> Iterator[Object]:
+    def _read_stored(
+        self,
+        kind: Kind,
+        namespaces: Namespaces,
+    ) -> Iterator[Object]:
         names = None if namespaces is None else sorted(namespaces)
         last = ("", "")
         while True:
@@ -109,7 +113,11 @@ class ClusterObjects:
             if len(rows) < CHUNK_SIZE:
                 return
 
-    def _read_live(self, kind: Kind, namespaces: Namespaces) -> Iterator[Object]:
+    def _read_live(
+        self,
+        kind: Kind,
+        namespaces: Namespaces,
+    ) -> Iterator[Object]:
         if namespaces is not None:
             for namespace in sorted(namespaces):
                 yield from self._read_namespace(kind, namespace)
@@ -123,13 +131,21 @@ class ClusterObjects:
             for namespace in self.cluster.namespaces:
                 yield from self._read_namespace(kind, namespace)
 
-    def _read_namespace(self, kind: Kind, namespace: str) -> Iterator[Object]:
+    def _read_namespace(
+        self,
+        kind: Kind,
+        namespace: str,
+    ) -> Iterator[Object]:
         client = registry.client(self.cluster)
         last = ""
         # A list that expires between two chunks is read again in one answer, which cannot expire.
         for limit in (CHUNK_SIZE, 0):
             try:
-                for chunk in client.chunks(kind, namespace=namespace or None, limit=limit):
+                for chunk in client.chunks(
+                    kind,
+                    namespace=namespace or None,
+                    limit=limit,
+                ):
                     for raw in chunk.items or []:
                         obj: Object = orjson.loads(bytes(raw))
                         # The API server lists by "namespace/name": what was read is passed over.

@@ -97,15 +97,27 @@ class RestoreRun(ApplyView):
 
     def post(self, request: Request, pk: str) -> Any:
         """{"dry_run","documents"}: as in a diff for a dry run, else as applying answers."""
-        authorise(self, request, AccessAttributes("apply", "tasks", name=pk[:100]))
+        authorise(
+            self,
+            request,
+            AccessAttributes("apply", "tasks", name=pk[:100]),
+        )
         _, run = rights.visible_run(self, request, pk)
         self.check_input(request)
         body = json_body(request)
         is_dry = dry_run(body.get("dry_run", False))
-        rows = restoring.choose(archives.archives_of(run), _namespace(body), _cluster(body))
+        rows = restoring.choose(
+            archives.archives_of(run),
+            _namespace(body),
+            _cluster(body),
+        )
         for row, namespace in rows:
             self._require_secrets(request, row, namespace)
-        annotate(request, name=run.task.name, details={"run": run.pk, "dry_run": is_dry})
+        annotate(
+            request,
+            name=run.task.name,
+            details={"run": run.pk, "dry_run": is_dry},
+        )
         # An archive is read whole here, so that a damaged one stops everything at the start.
         restores = [restoring.prepare(row, namespace) for row, namespace in rows]
         options = ApplyOptions(
@@ -114,19 +126,46 @@ class RestoreRun(ApplyView):
             force_conflicts=True,
             stop_at_failure=False,
         )
-        admitted = [each for restore in restores for each in self._admit(request, restore, options)]
+        admitted = [
+            each
+            for restore in restores
+            for each in self._admit(
+                request,
+                restore,
+                options,
+            )
+        ]
         if is_dry:
-            documents = self._compare(request, admitted, options)
+            documents = self._compare(
+                request,
+                admitted,
+                options,
+            )
         else:
-            documents = self._apply(admitted, options, {"restored_from_run": run.pk})
+            documents = self._apply(
+                admitted,
+                options,
+                {"restored_from_run": run.pk},
+            )
         return {"dry_run": is_dry, "documents": documents}
 
-    def _require_secrets(self, request: Request, row: Any, namespace: str) -> None:
+    def _require_secrets(
+        self,
+        request: Request,
+        row: Any,
+        namespace: str,
+    ) -> None:
         """Who restores Secrets could read them: that is a right of its own, at both ends."""
         if not row.has_secrets:
             return
         for place in dict.fromkeys((row.namespace, namespace)):
-            act = AccessAttributes("reveal", "secrets", "", str(row.cluster_id), place)
+            act = AccessAttributes(
+                "reveal",
+                "secrets",
+                "",
+                str(row.cluster_id),
+                place,
+            )
             authorise(self, request, act)
 
     def _admit(
@@ -137,7 +176,12 @@ class RestoreRun(ApplyView):
         for text in restore.texts:
             manifests = read_manifests(text)
             require_readable(manifests)
-            allowed, _ = self.admit(request, manifests, [target], options)
+            allowed, _ = self.admit(
+                request,
+                manifests,
+                [target],
+                options,
+            )
             admitted += allowed
         return admitted
 
@@ -148,7 +192,12 @@ class RestoreRun(ApplyView):
         for target, rows in admitted:
             planned = [row.planned for row in rows]
             # Both sides of a diff may have values of Secrets.
-            compared = preview.compare_with_cluster(target.cluster, planned, options, reveals=False)
+            compared = preview.compare_with_cluster(
+                target.cluster,
+                planned,
+                options,
+                reveals=False,
+            )
             documents += [{"cluster_id": target.cluster.pk, **row} for row in compared]
         return documents
 
@@ -160,7 +209,12 @@ class RestoreRun(ApplyView):
     ) -> list[dict[str, Any]]:
         documents = []
         for target, rows in admitted:
-            answer = self.apply_now(target, rows, options, details)
+            answer = self.apply_now(
+                target,
+                rows,
+                options,
+                details,
+            )
             documents += [{"cluster_id": target.cluster.pk, **row} for row in answer["documents"]]
         return documents
 
@@ -174,4 +228,12 @@ def _namespace(body: Mapping[str, Any]) -> str:
 
 def _cluster(body: Mapping[str, Any]) -> int | None:
     value = body.get("cluster_id")
-    return None if value is None else integer(value, "cluster_id", minimum=0)
+    return (
+        None
+        if value is None
+        else integer(
+            value,
+            "cluster_id",
+            minimum=0,
+        )
+    )

@@ -122,7 +122,11 @@ class RunReport(DialectView):
 class _Reader:
     """Which objects the caller may read now, asked once for each kind and namespace."""
 
-    def __init__(self, view: DialectView, request: Request) -> None:
+    def __init__(
+        self,
+        view: DialectView,
+        request: Request,
+    ) -> None:
         self._view = view
         self._request = request
         self._answers: dict[tuple[int, str, str], bool] = {}
@@ -142,5 +146,9 @@ class _Reader:
                 str(target["name"]),
                 cluster_scoped=kind is not None and not kind.namespaced,
             )
-            self._answers[place] = is_allowed(self._view, self._request, act)
+            self._answers[place] = is_allowed(
+                self._view,
+                self._request,
+                act,
+            )
         return self._answers[place]

@@ -41,14 +41,23 @@ def take(
     missing = [dict(row) for row in left_out]
     objects: list[Object] = []
     try:
-        objects += read_named(cluster, NAMESPACE, "", [namespace])
+        objects += read_named(
+            cluster,
+            NAMESPACE,
+            "",
+            [namespace],
+        )
     except Forbidden as error:
         missing.append({"kind": NAMESPACE.plural, "reason": error.message})
     chosen = frozenset(names)
     kinds = tuple(kinds)
     for kind in kinds:
         try:
-            listed = read_objects(cluster, [(kind, namespace)], selector=selector)
+            listed = read_objects(
+                cluster,
+                [(kind, namespace)],
+                selector=selector,
+            )
         except (Forbidden, NotFound) as error:
             missing.append({"kind": kind.plural, "reason": error.message})
             continue
@@ -109,9 +118,18 @@ def represent(archive: NamespaceArchive) -> dict[str, Any]:
     }
 
 
-def drop_old(task: int, cluster: Cluster, namespace: str, keep: int) -> int:
+def drop_old(
+    task: int,
+    cluster: Cluster,
+    namespace: str,
+    keep: int,
+) -> int:
     """Delete all but the newest `keep` archives of a namespace that the task took; how many."""
-    rows = NamespaceArchive.objects.filter(run__task=task, cluster=cluster, namespace=namespace)
+    rows = NamespaceArchive.objects.filter(
+        run__task=task,
+        cluster=cluster,
+        namespace=namespace,
+    )
     old = list(rows.order_by("-run_id", "-pk").values_list("pk", flat=True)[keep:])
     NamespaceArchive.objects.filter(pk__in=old).delete()
     return len(old)

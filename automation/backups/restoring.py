@@ -90,7 +90,11 @@ def _exists(archive: NamespaceArchive, namespace: str) -> bool:
     return True
 
 
-def _move_subjects(obj: Object, source: str, namespace: str) -> None:
+def _move_subjects(
+    obj: Object,
+    source: str,
+    namespace: str,
+) -> None:
     """ServiceAccounts that a binding names in its own namespace are those of the new one."""
     if obj["kind"] != "RoleBinding":
         return

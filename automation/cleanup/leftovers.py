@@ -194,7 +194,11 @@ def _judge_unused(category: str) -> Callable[[Object, ClusterReferences], Reason
             return
         if category == "secrets" and obj.get("type") in _SYSTEM_SECRETS:
             return
-        if not references.is_used(category, namespace, str(metadata["name"])):
+        if not references.is_used(
+            category,
+            namespace,
+            str(metadata["name"]),
+        ):
             yield "nothing refers to it, it exists", created_at(obj)
 
     return judge

@@ -84,7 +84,12 @@ class ClusterReferences:
         """Those of one namespace, which may be empty."""
         return self.by_namespace.setdefault(namespace, References())
 
-    def is_used(self, kind: str, namespace: str, name: str) -> bool:
+    def is_used(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+    ) -> bool:
         """Whether something may need the object."""
         return name in self.elsewhere or self.of(namespace).is_used(kind, name)
 
@@ -123,7 +128,11 @@ def collect(
             references.elsewhere.update(_words(obj))
             _require_bounded(references.elsewhere)
     # Custom objects may name those of other namespaces, so that all of them are read.
-    everywhere = ClusterObjects(cluster, _as_platform, live=live)
+    everywhere = ClusterObjects(
+        cluster,
+        _as_platform,
+        live=live,
+    )
     for kind in custom_kinds(cluster):
         for obj in everywhere.read(kind):
             references.elsewhere.update(_words(obj))
@@ -153,7 +162,11 @@ def custom_kinds(cluster: Cluster) -> list[Kind]:
     return kinds
 
 
-def _kinds_of_group(cluster: Cluster, group: str, version: str) -> Iterator[Kind]:
+def _kinds_of_group(
+    cluster: Cluster,
+    group: str,
+    version: str,
+) -> Iterator[Kind]:
     try:
         resources = served_resources(cluster, group, version)
     except NotFound:

@@ -42,7 +42,11 @@ def check_role(role: Object, facts: Facts) -> Iterator[Hit]:
         if len(stars) == 3 and role["kind"] == "ClusterRole":
             severity = Severity.CRITICAL
     if wide:
-        yield Hit("rbac-wildcard", join_names(wide, 3), severity)
+        yield Hit(
+            "rbac-wildcard",
+            join_names(wide, 3),
+            severity,
+        )
 
 
 def _list(rule: Mapping[str, Any], name: str) -> list[str]:
@@ -71,7 +75,11 @@ def check_binding(binding: Object, facts: Facts) -> Iterator[Hit]:
     if people:
         # In one namespace it is as much as the namespace's admin has.
         severity = None if binding["kind"] == "ClusterRoleBinding" else Severity.WARNING
-        yield Hit("cluster-admin", f"cluster-admin for {join_names(people)}", severity)
+        yield Hit(
+            "cluster-admin",
+            f"cluster-admin for {join_names(people)}",
+            severity,
+        )
 
 
 def _subject(subject: Mapping[str, Any]) -> str:

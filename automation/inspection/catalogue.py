@@ -28,7 +28,16 @@ class Check:
 
 
 def _checks(category: str, *rows: tuple[str, Severity, str, str]) -> list[Check]:
-    return [Check(name, category, severity, title, fix) for name, severity, title, fix in rows]
+    return [
+        Check(
+            name,
+            category,
+            severity,
+            title,
+            fix,
+        )
+        for name, severity, title, fix in rows
+    ]
 
 
 _CRITICAL = Severity.CRITICAL

@@ -28,7 +28,11 @@ def check_secret(secret: Object, facts: Facts) -> Iterator[Hit]:
         yield from check_end("certificate-expires", end, facts)
 
 
-def check_end(check: str, end: datetime, facts: Facts) -> Iterator[Hit]:
+def check_end(
+    check: str,
+    end: datetime,
+    facts: Facts,
+) -> Iterator[Hit]:
     """A finding of the check when something ends within the threshold."""
     left = end - facts.now
     if left > timedelta(days=facts.thresholds.certificate_days):
@@ -37,7 +41,11 @@ def check_end(check: str, end: datetime, facts: Facts) -> Iterator[Hit]:
     if left <= timedelta(0):
         yield Hit(check, f"ended at {rfc3339(end)}", severity)
     else:
-        yield Hit(check, f"ends at {rfc3339(end)}, in {left.days} days", severity)
+        yield Hit(
+            check,
+            f"ends at {rfc3339(end)}, in {left.days} days",
+            severity,
+        )
 
 
 def _certificate_end(value: object) -> datetime | None:

@@ -94,11 +94,23 @@ def inspect_cluster(
 
 
 class _Inspection:
-    def __init__(self, cluster: Cluster, scope: InspectionScope) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        scope: InspectionScope,
+    ) -> None:
         self._cluster = cluster
         self._scope = scope
-        self._facts = Facts(timezone.now(), cluster.version, scope.thresholds)
-        self._reader = ClusterObjects(cluster, scope.authorise, scope.namespaces)
+        self._facts = Facts(
+            timezone.now(),
+            cluster.version,
+            scope.thresholds,
+        )
+        self._reader = ClusterObjects(
+            cluster,
+            scope.authorise,
+            scope.namespaces,
+        )
         self._objects: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._findings: list[dict[str, Any]] = []
@@ -109,15 +121,27 @@ class _Inspection:
         end = self._cluster.credentials_expire_at
         if end is None:
             return
-        act = AccessAttributes("get", "clusters", cluster=str(self._cluster.pk))
+        act = AccessAttributes(
+            "get",
+            "clusters",
+            cluster=str(self._cluster.pk),
+        )
         try:
             self._scope.authorise(act)
         except Forbidden:
             return
-        for hit in certificates.check_end("credentials-expire", end, self._facts):
+        for hit in certificates.check_end(
+            "credentials-expire",
+            end,
+            self._facts,
+        ):
             self._add(hit, None, None)
 
-    def read(self, kind: Kind, beat: Callable[[], None]) -> None:
+    def read(
+        self,
+        kind: Kind,
+        beat: Callable[[], None],
+    ) -> None:
         """Look at every object of a kind."""
         try:
             for number, obj in enumerate(self._reader.read(kind)):
@@ -133,7 +157,11 @@ class _Inspection:
         except DomainError as error:
             self._skipped.append({"kind": kind.plural, "reason": error.message})
 
-    def _is_inspected(self, kind: Kind, obj: Object) -> bool:
+    def _is_inspected(
+        self,
+        kind: Kind,
+        obj: Object,
+    ) -> bool:
         if not kind.namespaced:
             return True
         if not self._scope.is_chosen(obj):
@@ -146,7 +174,11 @@ class _Inspection:
         for hit in self._hits(kind, obj):
             self._add(hit, kind, obj)
 
-    def _hits(self, kind: Kind, obj: Object) -> Iterator[Hit]:
+    def _hits(
+        self,
+        kind: Kind,
+        obj: Object,
+    ) -> Iterator[Hit]:
         checker = BY_KIND.get(kind.plural)
         if checker is not None:
             yield from checker(obj, self._facts)
@@ -154,7 +186,12 @@ class _Inspection:
         if not obj["metadata"].get("ownerReferences"):
             yield from objects.check_api_versions(obj, self._facts)
 
-    def _add(self, hit: Hit, kind: Kind | None, obj: Object | None) -> None:
+    def _add(
+        self,
+        hit: Hit,
+        kind: Kind | None,
+        obj: Object | None,
+    ) -> None:
         check = CHECKS[hit.check]
         if self._scope.categories is not None and check.category not in self._scope.categories:
             return
@@ -175,7 +212,11 @@ class _Inspection:
             }
         )
 
-    def _target(self, kind: Kind | None, obj: Object | None) -> dict[str, Any]:
+    def _target(
+        self,
+        kind: Kind | None,
+        obj: Object | None,
+    ) -> dict[str, Any]:
         pk = self._cluster.pk
         if kind is None or obj is None:
             return {

@@ -55,7 +55,11 @@ class Facts:
                 key = (namespace, str(target.get("kind")), str(target.get("name")))
                 self.autoscaled[key] = whole(spec.get("minReplicas"), 1)
 
-    def _note_limits(self, namespace: str, limits: Sequence[Mapping[str, Any]]) -> None:
+    def _note_limits(
+        self,
+        namespace: str,
+        limits: Sequence[Mapping[str, Any]],
+    ) -> None:
         defaults = self.defaults.setdefault(namespace, {"requests": set(), "limits": set()})
         for limit in limits:
             if limit.get("type") != "Container":
@@ -65,11 +69,20 @@ class Facts:
             defaults["requests"] |= mapping(limit, "default").keys()
             defaults["requests"] |= mapping(limit, "defaultRequest").keys()
 
-    def has_default(self, namespace: str, member: str, resource: str) -> bool:
+    def has_default(
+        self,
+        namespace: str,
+        member: str,
+        resource: str,
+    ) -> bool:
         """Whether a LimitRange gives containers of the namespace the request or limit."""
         return resource in self.defaults.get(namespace, {}).get(member, ())
 
-    def has_budget(self, namespace: str, labels: Mapping[str, str]) -> bool:
+    def has_budget(
+        self,
+        namespace: str,
+        labels: Mapping[str, str],
+    ) -> bool:
         """Whether a PodDisruptionBudget selects pods with the labels."""
         selectors = self.budgets.get(namespace, ())
         return any(selector_matches(labels, selector) for selector in selectors)
@@ -101,7 +114,11 @@ def whole(value: object, default: int = 0) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
-def has_condition(obj: Mapping[str, Any], name: str, status: str) -> bool:
+def has_condition(
+    obj: Mapping[str, Any],
+    name: str,
+    status: str,
+) -> bool:
     """Whether status.conditions has the condition with that status."""
     return condition(obj, name).get("status") == status
 

@@ -42,7 +42,11 @@ def created_at(obj: Object) -> datetime | None:
         return None
 
 
-def is_older(obj: Object, age: timedelta, now: datetime) -> bool:
+def is_older(
+    obj: Object,
+    age: timedelta,
+    now: datetime,
+) -> bool:
     """Whether the object has been there for that long."""
     created = created_at(obj)
     return created is not None and created.tzinfo is not None and now - created >= age
@@ -55,7 +59,15 @@ def check_node(node: Object, facts: Facts) -> Iterator[Hit]:
     if ready.get("status") != "True":
         reason = ready.get("message") or ready.get("reason") or "no status"
         yield Hit("node-not-ready", _shorten(f"not ready: {reason}"))
-    pressures = [name for name in _PRESSURES if has_condition(node, name, "True")]
+    pressures = [
+        name
+        for name in _PRESSURES
+        if has_condition(
+            node,
+            name,
+            "True",
+        )
+    ]
     if pressures:
         yield Hit("node-pressure", join_names(pressures))
     if mapping(node, "spec").get("unschedulable") is True:
@@ -123,7 +135,11 @@ def _check_availability(obj: Object) -> Iterator[Hit]:
     # A workload that its controller has not looked at yet has no status to speak of.
     if ready < desired and "observedGeneration" in status:
         severity = None if ready == 0 else Severity.WARNING
-        yield Hit("workload-unavailable", f"{ready} of {desired} replicas are ready", severity)
+        yield Hit(
+            "workload-unavailable",
+            f"{ready} of {desired} replicas are ready",
+            severity,
+        )
 
 
 def check_job(job: Object, facts: Facts) -> Iterator[Hit]:
@@ -132,7 +148,11 @@ def check_job(job: Object, facts: Facts) -> Iterator[Hit]:
         failed = condition(job, "Failed")
         reason = failed.get("message") or failed.get("reason") or "it failed"
         yield Hit("job-failed", _shorten(str(reason)))
-    finished = has_condition(job, "Complete", "True") or has_condition(job, "Failed", "True")
+    finished = has_condition(job, "Complete", "True") or has_condition(
+        job,
+        "Failed",
+        "True",
+    )
     if not _is_controlled(job) and not finished:
         yield from check_pod_spec(job, facts)
 
@@ -157,7 +177,11 @@ _FINISHED = ("Succeeded", "Failed")
 _POD_RULE = problem_rule(KINDS["pods"])
 
 
-def _check_failure(pod: Object, status: Mapping[str, Any], facts: Facts) -> Iterator[Hit]:
+def _check_failure(
+    pod: Object,
+    status: Mapping[str, Any],
+    facts: Facts,
+) -> Iterator[Hit]:
     if not _POD_RULE.holds(pod):
         return
     for container in _container_statuses(status):
@@ -171,7 +195,11 @@ def _check_failure(pod: Object, status: Mapping[str, Any], facts: Facts) -> Iter
         reason = status.get("message") or status.get("reason") or "phase Failed"
         # A job's pod fails for its job, which is a finding of its own.
         severity = Severity.INFO if controller_of(pod).get("kind") == "Job" else None
-        yield Hit("pod-failing", _shorten(str(reason)), severity)
+        yield Hit(
+            "pod-failing",
+            _shorten(str(reason)),
+            severity,
+        )
     elif status.get("phase") == "Unknown":
         yield Hit("pod-failing", "the node of the pod does not answer")
     elif not is_older(pod, GRACE, facts.now):
@@ -244,7 +272,11 @@ def check_quota(quota: Object, facts: Facts) -> Iterator[Hit]:
     if near:
         near.sort(reverse=True)
         severity = Severity.CRITICAL if near[0][0] >= 100 else None
-        yield Hit("quota-near-limit", join_names([text for _, text in near]), severity)
+        yield Hit(
+            "quota-near-limit",
+            join_names([text for _, text in near]),
+            severity,
+        )
 
 
 def check_claim(claim: Object, facts: Facts) -> Iterator[Hit]:
@@ -255,8 +287,20 @@ def check_claim(claim: Object, facts: Facts) -> Iterator[Hit]:
     elif phase == "Pending":
         storage = mapping(claim, "spec").get("storageClassName") or "the default"
         # Many classes bind a claim only when a pod uses it.
-        severity = None if is_older(claim, GRACE, facts.now) else Severity.INFO
-        yield Hit("claim-pending", f"pending, storage class {storage}", severity)
+        severity = (
+            None
+            if is_older(
+                claim,
+                GRACE,
+                facts.now,
+            )
+            else Severity.INFO
+        )
+        yield Hit(
+            "claim-pending",
+            f"pending, storage class {storage}",
+            severity,
+        )
 
 
 def check_volume(volume: Object, facts: Facts) -> Iterator[Hit]:
@@ -265,7 +309,11 @@ def check_volume(volume: Object, facts: Facts) -> Iterator[Hit]:
     if status.get("phase") == "Failed":
         yield Hit("volume-failed", _shorten(str(status.get("message") or "phase Failed")))
     elif status.get("phase") == "Released":
-        yield Hit("volume-failed", "released by its claim, not reclaimed", Severity.INFO)
+        yield Hit(
+            "volume-failed",
+            "released by its claim, not reclaimed",
+            Severity.INFO,
+        )
 
 
 # --- API versions ---------------------------------------------------------------------------------

@@ -83,8 +83,16 @@ def _check_resources(
             lacking = [
                 resource
                 for resource in _RESOURCES
-                if not _has_resource(container, member, resource)
-                and not facts.has_default(namespace, member, resource)
+                if not _has_resource(
+                    container,
+                    member,
+                    resource,
+                )
+                and not facts.has_default(
+                    namespace,
+                    member,
+                    resource,
+                )
             ]
             if lacking:
                 missing.setdefault(" and ".join(lacking), []).append(str(container.get("name")))
@@ -96,7 +104,11 @@ def _check_resources(
             yield Hit(check, "; ".join(parts))
 
 
-def _has_resource(container: Mapping[str, Any], member: str, resource: str) -> bool:
+def _has_resource(
+    container: Mapping[str, Any],
+    member: str,
+    resource: str,
+) -> bool:
     resources = mapping(container, "resources")
     if resource in mapping(resources, member):
         return True
@@ -182,4 +194,8 @@ def _check_host(spec: Mapping[str, Any]) -> Iterator[Hit]:
     if paths:
         dangerous = [path for path in paths if (path.rstrip("/") or "/") in _DANGEROUS_PATHS]
         severity = Severity.CRITICAL if dangerous else None
-        yield Hit("host-path", f"mounts {join_names(dangerous or paths)} of the node", severity)
+        yield Hit(
+            "host-path",
+            f"mounts {join_names(dangerous or paths)} of the node",
+            severity,
+        )

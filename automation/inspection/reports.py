@@ -15,7 +15,11 @@ from core.times import rfc3339
 Visible = Callable[[Mapping[str, Any]], bool]
 
 
-def save_part(run: int, cluster: Cluster, part: Mapping[str, Any]) -> None:
+def save_part(
+    run: int,
+    cluster: Cluster,
+    part: Mapping[str, Any],
+) -> None:
     """Keep what was found in a cluster; a part that is there already is replaced."""
     # What the catalogue says of a check stands in no row.
     findings = [
@@ -51,7 +55,11 @@ def _complete(part: dict[str, Any]) -> dict[str, Any]:
 
 def previous_run(run: Run) -> Run | None:
     """The last run of the task before this one that has a report; None when there is none."""
-    rows = Run.objects.filter(task=run.task_id, pk__lt=run.pk, inspection_parts__isnull=False)
+    rows = Run.objects.filter(
+        task=run.task_id,
+        pk__lt=run.pk,
+        inspection_parts__isnull=False,
+    )
     return rows.order_by("-pk").first()
 
 

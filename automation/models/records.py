@@ -10,8 +10,16 @@ from core.crypto import EncryptedTextField
 class InspectionPart(models.Model):
     """What an inspection found in one cluster, as `inspection.cluster.inspect_cluster` gives it."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="inspection_parts")
-    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="+")
+    run = models.ForeignKey(
+        Run,
+        on_delete=models.CASCADE,
+        related_name="inspection_parts",
+    )
+    cluster = models.ForeignKey(
+        Cluster,
+        on_delete=models.CASCADE,
+        related_name="+",
+    )
     data = models.JSONField()
 
     class Meta:
@@ -26,8 +34,16 @@ class InspectionPart(models.Model):
 class NamespaceArchive(models.Model):
     """The manifests of one namespace as a run exported them."""
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="archives")
-    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="+")
+    run = models.ForeignKey(
+        Run,
+        on_delete=models.CASCADE,
+        related_name="archives",
+    )
+    cluster = models.ForeignKey(
+        Cluster,
+        on_delete=models.CASCADE,
+        related_name="+",
+    )
     namespace = models.CharField(max_length=253)
     content = EncryptedTextField(help_text="YAML documents in apply order, packed by zlib, base64.")
     objects_listed = models.JSONField(default=list, help_text='[{"kind", "name"}] in that order.')

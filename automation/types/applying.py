@@ -97,7 +97,12 @@ class ApplyManifests(TaskType):
         for cluster, namespace in targets_of(context):
             context.beat()
             try:
-                planned = _planned(context, cluster, namespace, manifests)
+                planned = _planned(
+                    context,
+                    cluster,
+                    namespace,
+                    manifests,
+                )
                 rows = preview.compare_with_cluster(
                     cluster, planned, _options(context), reveals=False
                 )
@@ -116,7 +121,11 @@ class ApplyManifests(TaskType):
             )
         return steps
 
-    def execute(self, context: RunContext, step: Step) -> StepResult | Again:
+    def execute(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult | Again:
         """First what is there is kept, then all is applied, then it is waited for."""
         cluster = context.cluster(step.cluster_id)
         if "before" not in step.data:
@@ -127,7 +136,11 @@ class ApplyManifests(TaskType):
                 _manifests(context.params),
             )
             text = orjson.dumps(_present_objects(cluster, planned)).decode()
-            return Again(0, "what is there now is kept", {"before": crypto.encrypt(text)})
+            return Again(
+                0,
+                "what is there now is kept",
+                {"before": crypto.encrypt(text)},
+            )
         if "pending" not in step.data:
             planned = _planned(
                 context,
@@ -135,15 +148,28 @@ class ApplyManifests(TaskType):
                 step.namespace,
                 _manifests(context.params),
             )
-            results = apply_planned(context, cluster, planned, _options(context))
+            results = apply_planned(
+                context,
+                cluster,
+                planned,
+                _options(context),
+            )
             done = describe_results(results)
             if not context.params.get("wait"):
                 return StepResult(done)
             pending = objects_to_wait_for(results)
-            return Again(0, "waiting", {"pending": pending, "done": done})
+            return Again(
+                0,
+                "waiting",
+                {"pending": pending, "done": done},
+            )
         return wait_for(context, cluster, step)
 
-    def rollback(self, context: RunContext, step: Step) -> StepResult:
+    def rollback(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult:
         """Objects that were not there are deleted, the others replaced by what they were."""
         if "before" not in step.data:
             return StepResult("nothing was applied")
@@ -191,13 +217,29 @@ def require_objects(
     """Forbidden unless the owner may apply every object, before the first is sent."""
     for item in planned:
         if item.kind is not None:
-            context.require("apply", item.kind, cluster, item.namespace, item.name)
+            context.require(
+                "apply",
+                item.kind,
+                cluster,
+                item.namespace,
+                item.name,
+            )
 
 
-def is_unbounded(context: RunContext, cluster: Cluster, planned: Sequence[PlannedObject]) -> bool:
+def is_unbounded(
+    context: RunContext,
+    cluster: Cluster,
+    planned: Sequence[PlannedObject],
+) -> bool:
     """Whether the owner may give rights beyond those of a namespace's administrator."""
     return all(
-        context.require("apply", item.kind, cluster, item.namespace, item.name).unbounded
+        context.require(
+            "apply",
+            item.kind,
+            cluster,
+            item.namespace,
+            item.name,
+        ).unbounded
         for item in planned
         if item.kind is not None
     )
@@ -216,7 +258,12 @@ def apply_planned(
         unbounded=is_unbounded(context, cluster, planned),
     )
     results = []
-    for result in apply_objects(cluster, planned, options, beat=context.beat):
+    for result in apply_objects(
+        cluster,
+        planned,
+        options,
+        beat=context.beat,
+    ):
         if isinstance(result.error, ClusterUnavailable):
             # All of it is tried again: what was applied stays unchanged then.
             raise result.error
@@ -232,12 +279,22 @@ def apply_planned(
     return results
 
 
-def _audit(context: RunContext, cluster: Cluster, result: ApplyResult) -> None:
+def _audit(
+    context: RunContext,
+    cluster: Cluster,
+    result: ApplyResult,
+) -> None:
     item = result.planned
     if item.kind is None or result.action == "skipped":
         return
     try:
-        with context.acting("apply", item.kind, cluster, item.namespace, item.name) as facts:
+        with context.acting(
+            "apply",
+            item.kind,
+            cluster,
+            item.namespace,
+            item.name,
+        ) as facts:
             facts["details"] = {**facts.get("details", {}), "action": result.action}
             if result.error is not None:
                 raise result.error
@@ -281,7 +338,11 @@ def _without_values(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{name: row[name] for name in members} for row in rows]
 
 
-def wait_for(context: RunContext, cluster: Cluster, step: Step) -> StepResult | Again:
+def wait_for(
+    context: RunContext,
+    cluster: Cluster,
+    step: Step,
+) -> StepResult | Again:
     """Look once at what the step waits for; Rejected for what will never be ready."""
     client = context.client(cluster.pk)
     pending = []
@@ -293,7 +354,11 @@ def wait_for(context: RunContext, cluster: Cluster, step: Step) -> StepResult | 
             sentences.append(f"{address['name']}: {sentence}")
     if not pending:
         return StepResult(str(step.data["done"]))
-    return Again(POLL_SECONDS, "; ".join(sentences), {"pending": pending})
+    return Again(
+        POLL_SECONDS,
+        "; ".join(sentences),
+        {"pending": pending},
+    )
 
 
 # --- rolling back ---------------------------------------------------------------------------------
@@ -303,7 +368,12 @@ def _present_objects(cluster: Cluster, planned: Sequence[PlannedObject]) -> list
     for item in planned:
         if item.kind is None:
             continue
-        raw = lists.peek(cluster, item.kind, item.name, namespace=item.namespace)
+        raw = lists.peek(
+            cluster,
+            item.kind,
+            item.name,
+            namespace=item.namespace,
+        )
         kind = item.kind
         rows.append(
             {
@@ -316,29 +386,69 @@ def _present_objects(cluster: Cluster, planned: Sequence[PlannedObject]) -> list
     return rows
 
 
-def _put_back(context: RunContext, cluster: Cluster, row: Mapping[str, Any]) -> str:
+def _put_back(
+    context: RunContext,
+    cluster: Cluster,
+    row: Mapping[str, Any],
+) -> str:
     """What was done: "deleted", "put back" or "unchanged"."""
     kind = Kind(*row["kind"])
     name = str(row["name"])
     namespace = str(row["namespace"])
-    current = lists.peek(cluster, kind, name, namespace=namespace)
+    current = lists.peek(
+        cluster,
+        kind,
+        name,
+        namespace=namespace,
+    )
     earlier: Object | None = row["object"]
     if earlier is None:
         if current is None:
             return "unchanged"
         uid = orjson.loads(current)["metadata"]["uid"]
-        with context.acting("delete", kind, cluster, namespace, name) as facts:
+        with context.acting(
+            "delete",
+            kind,
+            cluster,
+            namespace,
+            name,
+        ) as facts:
             facts["before"] = current
-            _delete(context, cluster, kind, namespace, name, uid)
+            _delete(
+                context,
+                cluster,
+                kind,
+                namespace,
+                name,
+                uid,
+            )
         return "deleted"
     if current is not None and has_same_content(orjson.loads(current), earlier):
         return "unchanged"
     earlier["metadata"].pop("managedFields", None)
     earlier["metadata"].pop("resourceVersion", None)
-    with context.acting("update", kind, cluster, namespace, name) as facts:
-        scope = context.require("update", kind, cluster, namespace, name)
+    with context.acting(
+        "update",
+        kind,
+        cluster,
+        namespace,
+        name,
+    ) as facts:
+        scope = context.require(
+            "update",
+            kind,
+            cluster,
+            namespace,
+            name,
+        )
         facts["before"] = current
-        facts["after"] = _write_back(cluster, kind, earlier, current, scope.unbounded)
+        facts["after"] = _write_back(
+            cluster,
+            kind,
+            earlier,
+            current,
+            scope.unbounded,
+        )
     return "put back"
 
 
@@ -367,6 +477,11 @@ def _delete(
         "preconditions": {"uid": uid},
     }
     try:
-        context.client(cluster.pk).delete(kind, name, namespace=namespace or None, options=options)
+        context.client(cluster.pk).delete(
+            kind,
+            name,
+            namespace=namespace or None,
+            options=options,
+        )
     except NotFound:
         return

@@ -104,7 +104,11 @@ class Backup(TaskType):
             ]
         return steps
 
-    def execute(self, context: RunContext, step: Step) -> StepResult:
+    def execute(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult:
         """Export the namespace, keep it, and drop the oldest archives of it."""
         cluster = context.cluster(step.cluster_id)
         kinds: list[Kind] = []
@@ -112,16 +116,31 @@ class Backup(TaskType):
         for kind in _kinds(cluster, context.params):
             if kind == SECRETS:
                 # Its values are written down, so that this is a read of them.
-                with context.acting("reveal", kind, cluster, step.namespace):
+                with context.acting(
+                    "reveal",
+                    kind,
+                    cluster,
+                    step.namespace,
+                ):
                     kinds.append(kind)
-            elif context.may("list", kind, cluster, step.namespace):
+            elif context.may(
+                "list",
+                kind,
+                cluster,
+                step.namespace,
+            ):
                 kinds.append(kind)
             else:
                 reason = f"{context.owner_name} may not list {kind.plural} here"
                 left_out.append({"kind": kind.plural, "reason": reason})
         if context.run is None:
             return StepResult("a dry run keeps nothing", state="skipped")
-        with context.acting("list", CONFIGMAPS, cluster, step.namespace):
+        with context.acting(
+            "list",
+            CONFIGMAPS,
+            cluster,
+            step.namespace,
+        ):
             row = archives.take(
                 context.run,
                 cluster,
@@ -131,10 +150,19 @@ class Backup(TaskType):
                 names=context.targets.names,
                 left_out=left_out,
             )
-        dropped = archives.drop_old(context.task, cluster, step.namespace, _keep(context.params))
+        dropped = archives.drop_old(
+            context.task,
+            cluster,
+            step.namespace,
+            _keep(context.params),
+        )
         return StepResult(_sentence(row, dropped), data={"archive": row.pk})
 
-    def result(self, context: RunContext, steps: Sequence[FinishedStep]) -> dict[str, Any]:
+    def result(
+        self,
+        context: RunContext,
+        steps: Sequence[FinishedStep],
+    ) -> dict[str, Any]:
         """{"steps", …, "archives": [what answers say of each]}."""
         counts = super().result(context, steps)
         if context.run is None:

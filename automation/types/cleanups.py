@@ -98,15 +98,37 @@ class Cleanup(TaskType):
                         references[cluster.pk] = _references(context, place)
                     except DomainError as error:
                         # Nobody knows what is used there; pods and jobs can be judged all the same.
-                        steps.append(_not_judged(cluster, kind, error))
+                        steps.append(
+                            _not_judged(
+                                cluster,
+                                kind,
+                                error,
+                            )
+                        )
                         continue
                 known = references.get(cluster.pk, ClusterReferences())
                 try:
-                    chosen = list(_leftovers(context, place, kind, known, judgement))
+                    chosen = list(
+                        _leftovers(
+                            context,
+                            place,
+                            kind,
+                            known,
+                            judgement,
+                        )
+                    )
                 except (ClusterUnavailable, Forbidden) as error:
                     context.problems[cluster.pk] = error.message
                     continue
-                steps += [_step(context, place.cluster, kind, each) for each in chosen]
+                steps += [
+                    _step(
+                        context,
+                        place.cluster,
+                        kind,
+                        each,
+                    )
+                    for each in chosen
+                ]
                 if len(steps) > MAX_OBJECTS:
                     raise Invalid(f"more than {MAX_OBJECTS} objects; name namespaces or kinds")
         order = {name: place for place, name in enumerate(CATEGORIES)}
@@ -120,7 +142,11 @@ class Cleanup(TaskType):
             ),
         )
 
-    def execute(self, context: RunContext, step: Step) -> StepResult:
+    def execute(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult:
         """Delete the object unless it has changed since it was chosen; without `delete` nothing."""
         if not context.params.get("delete"):
             return StepResult(f"{step.data['reason']}: {WOULD_DELETE}")
@@ -130,9 +156,20 @@ class Cleanup(TaskType):
         reason = cluster_protection(cluster) if context.targets.clusters is None else ""
         if reason:
             return StepResult(f"left alone: it {reason}", state="skipped")
-        if kind.plural in UNUSED and self._is_used_now(context, cluster, kind, step):
+        if kind.plural in UNUSED and self._is_used_now(
+            context,
+            cluster,
+            kind,
+            step,
+        ):
             return StepResult("left alone: something refers to it by now", state="skipped")
-        with context.acting("delete", kind, cluster, step.namespace, step.name):
+        with context.acting(
+            "delete",
+            kind,
+            cluster,
+            step.namespace,
+            step.name,
+        ):
             return _delete(cluster, kind, step)
 
     def _is_used_now(
@@ -143,10 +180,22 @@ class Cleanup(TaskType):
         step: Step,
     ) -> bool:
         """Looked at again just before: between plan and deletion may lie an approval."""
-        references = _CHECKED.get(context, cluster, step.namespace)
-        return references.is_used(kind.plural, step.namespace, step.name)
+        references = _CHECKED.get(
+            context,
+            cluster,
+            step.namespace,
+        )
+        return references.is_used(
+            kind.plural,
+            step.namespace,
+            step.name,
+        )
 
-    def result(self, context: RunContext, steps: Sequence[FinishedStep]) -> dict[str, Any]:
+    def result(
+        self,
+        context: RunContext,
+        steps: Sequence[FinishedStep],
+    ) -> dict[str, Any]:
         """{"steps", …, "deleted": bool, "objects": number by kind}."""
         objects: dict[str, int] = {}
         for finished in steps:
@@ -169,7 +218,12 @@ class _CheckedReferences:
         # one, since other threads may clean up elsewhere.
         self._latest: tuple[tuple[int | None, int, str], float, ClusterReferences] | None = None
 
-    def get(self, context: RunContext, cluster: Cluster, namespace: str) -> ClusterReferences:
+    def get(
+        self,
+        context: RunContext,
+        cluster: Cluster,
+        namespace: str,
+    ) -> ClusterReferences:
         """The references as of at most CHECKED_SECONDS ago, read from the cluster itself."""
         key = (context.run, cluster.pk, namespace)
         latest = self._latest
@@ -178,7 +232,11 @@ class _CheckedReferences:
             if known_key == key and time.monotonic() - read_at <= CHECKED_SECONDS:
                 return references
         read_at = time.monotonic()
-        references = collect(cluster, frozenset([namespace]), live=True)
+        references = collect(
+            cluster,
+            frozenset([namespace]),
+            live=True,
+        )
         self._latest = (key, read_at, references)
         return references
 
@@ -229,12 +287,21 @@ def _leftovers(
             continue
         if not is_chosen(obj):
             continue
-        judged = leftover(kind.plural, obj, references, judgement)
+        judged = leftover(
+            kind.plural,
+            obj,
+            references,
+            judgement,
+        )
         if judged is not None:
             yield judged
 
 
-def _not_judged(cluster: Cluster, kind: Kind, error: DomainError) -> Step:
+def _not_judged(
+    cluster: Cluster,
+    kind: Kind,
+    error: DomainError,
+) -> Step:
     return Step(
         cluster.pk,
         "",
@@ -246,7 +313,12 @@ def _not_judged(cluster: Cluster, kind: Kind, error: DomainError) -> Step:
     )
 
 
-def _step(context: RunContext, cluster: Cluster, kind: Kind, chosen: Leftover) -> Step:
+def _step(
+    context: RunContext,
+    cluster: Cluster,
+    kind: Kind,
+    chosen: Leftover,
+) -> Step:
     verb = "delete" if context.params.get("delete") else "report"
     return Step(
         cluster.pk,
@@ -258,7 +330,11 @@ def _step(context: RunContext, cluster: Cluster, kind: Kind, chosen: Leftover) -
     )
 
 
-def _delete(cluster: Cluster, kind: Kind, step: Step) -> StepResult:
+def _delete(
+    cluster: Cluster,
+    kind: Kind,
+    step: Step,
+) -> StepResult:
     options = {
         "kind": "DeleteOptions",
         "apiVersion": "v1",

@@ -91,7 +91,11 @@ class Inspect(TaskType):
             )
         return steps
 
-    def execute(self, context: RunContext, step: Step) -> StepResult:
+    def execute(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult:
         """Inspect the cluster and keep its part of the report."""
         cluster = context.cluster(step.cluster_id)
         namespaces = step.data["namespaces"]
@@ -103,7 +107,11 @@ class Inspect(TaskType):
             frozenset(context.params["categories"]) if "categories" in context.params else None,
             choice_of(context.targets),
         )
-        part = inspect_cluster(cluster, scope, beat=context.beat)
+        part = inspect_cluster(
+            cluster,
+            scope,
+            beat=context.beat,
+        )
         if part["skipped"] and not part["objects"]:
             # Nothing at all could be read: that is no report.
             raise ClusterUnavailable(part["skipped"][0]["reason"])
@@ -111,7 +119,11 @@ class Inspect(TaskType):
             reports.save_part(context.run, cluster, part)
         return StepResult(_sentence(part))
 
-    def result(self, context: RunContext, steps: Sequence[FinishedStep]) -> dict[str, Any]:
+    def result(
+        self,
+        context: RunContext,
+        steps: Sequence[FinishedStep],
+    ) -> dict[str, Any]:
         """{"steps", …, "summary", "report"}: the report itself has a route of its own."""
         counts = super().result(context, steps)
         if context.run is None:

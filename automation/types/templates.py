@@ -28,7 +28,13 @@ from workloads.manifests.operation import ApplyTarget
 
 POLL_SECONDS = 1.0
 # As the policy knows deployments of templates.
-DEPLOYMENT = Kind("TemplateDeployment", deployments.RESOURCE, "", "", True)
+DEPLOYMENT = Kind(
+    "TemplateDeployment",
+    deployments.RESOURCE,
+    "",
+    "",
+    True,
+)
 _HIDDEN = "***"
 
 
@@ -96,7 +102,12 @@ class ApplyTemplate(TaskType):
         targets = _targets(context, row)
         options = _options(row, deployments.new_label("dry-run") if row is None else row.label)
         texts = []
-        for admitted in _admit(context, prepared, targets, options):
+        for admitted in _admit(
+            context,
+            prepared,
+            targets,
+            options,
+        ):
             context.beat()
             compared = preview.compare_with_cluster(
                 admitted.target.cluster,
@@ -121,7 +132,11 @@ class ApplyTemplate(TaskType):
             )
         ]
 
-    def execute(self, context: RunContext, step: Step) -> StepResult | Again:
+    def execute(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult | Again:
         """Start the deployment's operation once, then look at it until it is over."""
         if "operation" not in step.data:
             return _start(context)
@@ -133,7 +148,11 @@ class ApplyTemplate(TaskType):
             raise Rejected(operation.error or f"operation {operation.pk} is {operation.state}")
         return StepResult(_sentence(operation))
 
-    def rollback(self, context: RunContext, step: Step) -> StepResult:
+    def rollback(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult:
         """Start the way back: to the revision before, or away with a deployment that is new."""
         if "deployment" not in step.data:
             return StepResult("nothing was deployed")
@@ -149,16 +168,34 @@ class ApplyTemplate(TaskType):
                 revision = row.revisions.select_related("version").get(number=before)
                 prepared = prepare_revision(revision.version, deployments.values_of(revision))
                 options = _options(row, row.label)
-                admitted = _admit(context, prepared, targets, options)
-                deployments.upgrade(row, prepared, admitted, _action(context, options))
+                admitted = _admit(
+                    context,
+                    prepared,
+                    targets,
+                    options,
+                )
+                deployments.upgrade(
+                    row,
+                    prepared,
+                    admitted,
+                    _action(context, options),
+                )
             else:
                 _require_undeploy(context, row, targets)
                 # The run itself is the confirmation: what goes is what it made.
                 options = replace(
-                    deployments.options_for(row.label, forces=True, prunes=True),
+                    deployments.options_for(
+                        row.label,
+                        forces=True,
+                        prunes=True,
+                    ),
                     prune_confirmed=True,
                 )
-                deployments.undeploy(row, targets, _action(context, options))
+                deployments.undeploy(
+                    row,
+                    targets,
+                    _action(context, options),
+                )
             operation = _hand_over(context, row)
         return StepResult(f"the way back is operation {operation.pk}")
 
@@ -215,7 +252,13 @@ def _targets(context: RunContext, row: TemplateDeployment | None) -> list[ApplyT
     ]
     verb = "deploy" if row is None else "upgrade"
     for cluster, namespace in places:
-        context.require(verb, DEPLOYMENT, cluster, namespace, str(context.params["name"]))
+        context.require(
+            verb,
+            DEPLOYMENT,
+            cluster,
+            namespace,
+            str(context.params["name"]),
+        )
     if row is None:
         return [ApplyTarget(cluster, namespace) for cluster, namespace in places]
     rows = [target for target in row.targets.all() if not target.cluster.deleted_at]
@@ -256,8 +299,18 @@ def _admit(
         require_objects(context, target.cluster, planned)
         if options.prune_selector:
             for kind, namespace in pruned_places(planned, target.places):
-                context.require("list", kind, target.cluster, namespace)
-                context.require("delete", kind, target.cluster, namespace)
+                context.require(
+                    "list",
+                    kind,
+                    target.cluster,
+                    namespace,
+                )
+                context.require(
+                    "delete",
+                    kind,
+                    target.cluster,
+                    namespace,
+                )
         unbounded = all(
             context.require(
                 "apply",
@@ -269,7 +322,16 @@ def _admit(
             for item in planned
             if item.kind is not None
         )
-        admitted.append(Admitted(replace(target, patch=patch, unbounded=unbounded), planned))
+        admitted.append(
+            Admitted(
+                replace(
+                    target,
+                    patch=patch,
+                    unbounded=unbounded,
+                ),
+                planned,
+            )
+        )
     return admitted
 
 
@@ -277,9 +339,20 @@ def _require_undeploy(
     context: RunContext, row: TemplateDeployment, targets: Sequence[ApplyTarget]
 ) -> None:
     for target in targets:
-        context.require("undeploy", DEPLOYMENT, target.cluster, target.namespace, row.name)
+        context.require(
+            "undeploy",
+            DEPLOYMENT,
+            target.cluster,
+            target.namespace,
+            row.name,
+        )
         for kind, namespace in target.places:
-            context.require("delete", kind, target.cluster, namespace)
+            context.require(
+                "delete",
+                kind,
+                target.cluster,
+                namespace,
+            )
 
 
 def _action(context: RunContext, options: ApplyOptions) -> Action:
@@ -293,7 +366,11 @@ def _start(context: RunContext) -> Again:
         kind=deployments.DEPLOY, parameters__task_run=context.run
     ).first()
     if begun is not None:
-        return Again(0, "deploying", dict(begun.parameters["task_step"]))
+        return Again(
+            0,
+            "deploying",
+            dict(begun.parameters["task_step"]),
+        )
     _require_visible(context, _template(context.params))
     prepared = _prepare(context.params)
     row = _existing(context.params)
@@ -311,11 +388,22 @@ def _start(context: RunContext) -> Again:
     with transaction.atomic():
         if row is None:
             name = str(context.params["name"])
-            row = deployments.create(name, label, prepared, admitted, action)
+            row = deployments.create(
+                name,
+                label,
+                prepared,
+                admitted,
+                action,
+            )
         else:
             deployments.upgrade(row, prepared, admitted, action)
         data = {"deployment": row.pk, "before": before, "operation": row.operation_id}
-        _hand_over(context, row, task_run=context.run, task_step=data)
+        _hand_over(
+            context,
+            row,
+            task_run=context.run,
+            task_step=data,
+        )
     for target in targets:
         place = (target.cluster, target.namespace, row.name)
         with context.acting(verb, DEPLOYMENT, *place) as facts:
