@@ -20,7 +20,12 @@ MOST_PODS = 1000
 class _Target:
     """The object of a call: read from the cluster itself, for the plan must not rest on a copy."""
 
-    def __init__(self, caller: Caller, arguments: Arguments, kinds: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        arguments: Arguments,
+        kinds: tuple[str, ...] = (),
+    ) -> None:
         self.caller = caller
         self.cluster: ClusterChoice = caller.find_cluster(arguments.get("cluster"))
         kind = find_kind(arguments["kind"], self.cluster)
@@ -30,9 +35,21 @@ class _Target:
             )
         self.kind: Kind = kind
         self.name = str(arguments["name"])
-        self.namespace = str(arguments.get("namespace", "")) if kind.namespaced else ""
+        self.namespace = (
+            str(
+                arguments.get(
+                    "namespace",
+                    "",
+                )
+            )
+            if kind.namespaced
+            else ""
+        )
         if kind.namespaced and not self.namespace:
-            raise ToolError("namespace is required", "Name the namespace of the object.")
+            raise ToolError(
+                "namespace is required",
+                "Name the namespace of the object.",
+            )
         self.path = item_path(kind, self.name)
         self.query = {"cluster_id": self.cluster.id, "namespace": self.namespace}
         self.body = {
@@ -53,7 +70,11 @@ class _Target:
 
     def read(self) -> Object:
         """The object as the cluster has it."""
-        item: Object = self.caller.call("GET", self.path, query={**self.query, "fresh": True}).data
+        item: Object = self.caller.call(
+            "GET",
+            self.path,
+            query={**self.query, "fresh": True},
+        ).data
         return item
 
     def pods(self) -> list[str]:
@@ -63,7 +84,11 @@ class _Target:
         if self.kind.plural not in RESTARTED:
             return []
         query = {**self.query, "pageSize": MOST_PODS}
-        listed = self.caller.call("GET", f"{self.path}/pods", query=query).data["items"]
+        listed = self.caller.call(
+            "GET",
+            f"{self.path}/pods",
+            query=query,
+        ).data["items"]
         return [f"Pod {self.namespace}/{pod['metadata']['name']}" for pod in listed]
 
     def act(self, verb: str, **body: Any) -> Mapping[str, Any]:
@@ -120,7 +145,11 @@ def plan_scale(caller: Caller, arguments: Arguments) -> Plan:
         sentence=sentence,
         objects=[target.label],
         state=steady_state(item),
-        execute=lambda: target.act("scale", replicas=replicas, current_replicas=before),
+        execute=lambda: target.act(
+            "scale",
+            replicas=replicas,
+            current_replicas=before,
+        ),
         cluster=target.cluster.name,
         details={"warnings": trial["warnings"]},
     )
@@ -184,7 +213,11 @@ def plan_delete(caller: Caller, arguments: Arguments) -> Plan:
     """A plan to delete one object."""
     target = _Target(caller, arguments)
     item = target.read()
-    forecast = caller.call("DELETE", target.path, query={**target.query, "dry_run": True}).data
+    forecast = caller.call(
+        "DELETE",
+        target.path,
+        query={**target.query, "dry_run": True},
+    ).data
     impact = forecast["impact"]
     pods = target.pods()
     consequences = [
@@ -221,7 +254,14 @@ def _delete(target: _Target, item: Object) -> Mapping[str, Any]:
         query={**target.query, "confirm": True},
         confirmed=target.name,
     ).data
-    return {"deleted": target.label, "uid": item["metadata"].get("uid", ""), "answer": data}
+    return {
+        "deleted": target.label,
+        "uid": item["metadata"].get(
+            "uid",
+            "",
+        ),
+        "answer": data,
+    }
 
 
 def plan_apply(caller: Caller, arguments: Arguments) -> Plan:
@@ -231,9 +271,17 @@ def plan_apply(caller: Caller, arguments: Arguments) -> Plan:
     for name in ("namespace", "force_conflicts"):
         if name in arguments:
             body[name] = arguments[name]
-    trial = caller.call("POST", "manifests/apply", body={**body, "dry_run": True}).data["documents"]
+    trial = caller.call(
+        "POST",
+        "manifests/apply",
+        body={**body, "dry_run": True},
+    ).data["documents"]
     comparison_body = {name: value for name, value in body.items() if name != "force_conflicts"}
-    compared = caller.call("POST", "manifests/diff", body=comparison_body).data["documents"]
+    compared = caller.call(
+        "POST",
+        "manifests/diff",
+        body=comparison_body,
+    ).data["documents"]
     failures = [document for document in trial if document["code"] != 0]
     if failures:
         first = failures[0]
@@ -245,7 +293,10 @@ def plan_apply(caller: Caller, arguments: Arguments) -> Plan:
         )
     actions: dict[str, list[str]] = {}
     for document in trial:
-        actions.setdefault(str(document["action"]), []).append(_document_label(document))
+        actions.setdefault(
+            str(document["action"]),
+            [],
+        ).append(_document_label(document))
     parts = [f"{', '.join(labels[:10])} {action}" for action, labels in actions.items()]
     changes = [
         {
@@ -262,7 +313,12 @@ def plan_apply(caller: Caller, arguments: Arguments) -> Plan:
             for document in compared
         ],
         execute=lambda: (
-            caller.call("POST", "manifests/apply", query={"confirm": True}, body=body).data
+            caller.call(
+                "POST",
+                "manifests/apply",
+                query={"confirm": True},
+                body=body,
+            ).data
         ),
         cluster=cluster.name,
         details={"changes": changes},

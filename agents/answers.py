@@ -64,7 +64,18 @@ def build(answer: Answer, limit: int) -> dict[str, Any]:
         # At least one fewer each time, and about as many as their share of the size says.
         count = max(1, min(count - 1, count * limit // size))
     for longest, most in _CUTS:
-        cut_items = None if items is None else [_cut(item, longest, most) for item in items[:1]]
+        cut_items = (
+            None
+            if items is None
+            else [
+                _cut(
+                    item,
+                    longest,
+                    most,
+                )
+                for item in items[:1]
+            ]
+        )
         body = _assemble(answer, _cut(data, longest, most), cut_items, min(count, 1))
         body["truncated"] = True
         if len(orjson.dumps(body)) <= limit:
@@ -75,7 +86,10 @@ def build(answer: Answer, limit: int) -> dict[str, Any]:
 
 
 def _assemble(
-    answer: Answer, data: Mapping[str, Any], items: Sequence[Any] | None, count: int
+    answer: Answer,
+    data: Mapping[str, Any],
+    items: Sequence[Any] | None,
+    count: int,
 ) -> dict[str, Any]:
     body: dict[str, Any] = {"source": answer.source}
     if answer.age is not None:
@@ -106,7 +120,12 @@ def _cut(value: Any, longest: int, most: int) -> Any:
         return cut
     if isinstance(value, dict):
         cut_members = {
-            name[:253]: _cut(member, longest, most) for name, member in list(value.items())[:most]
+            name[:253]: _cut(
+                member,
+                longest,
+                most,
+            )
+            for name, member in list(value.items())[:most]
         }
         if len(value) > most:
             cut_members["…"] = f"{len(value) - most} more members"
@@ -149,9 +168,18 @@ class Position:
                 return cls(page, stored_size, skip, mark)
         except (ValueError, TypeError):
             pass
-        raise ToolError("cursor is not valid", "Use next_cursor of the answer before, or none.")
+        raise ToolError(
+            "cursor is not valid",
+            "Use next_cursor of the answer before, or none.",
+        )
 
-    def follow(self, count: int, *, fetched: int, has_more: bool) -> str | None:
+    def follow(
+        self,
+        count: int,
+        *,
+        fetched: int,
+        has_more: bool,
+    ) -> str | None:
         """The cursor after `count` of the page's `fetched` elements behind `skip`; None at the end.
 
         `has_more` says whether the API has another page.
@@ -159,4 +187,13 @@ class Position:
         done = self.skip + count
         if done < fetched:
             return Position(self.page, self.size, done, self.mark).encode()
-        return Position(self.page + 1, self.size, 0, "").encode() if has_more else None
+        return (
+            Position(
+                self.page + 1,
+                self.size,
+                0,
+                "",
+            ).encode()
+            if has_more
+            else None
+        )

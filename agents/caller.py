@@ -126,7 +126,10 @@ class Caller:
             return choices[0]
         names = ", ".join(choice.name for choice in choices[:MOST_NAMED]) or "none"
         if not text:
-            raise ToolError("cluster is required", f"You may see these clusters: {names}.")
+            raise ToolError(
+                "cluster is required",
+                f"You may see these clusters: {names}.",
+            )
         # A name may look like an id: names count first.
         for choice in choices:
             if choice.name.lower() == text.lower():
@@ -149,9 +152,15 @@ def _tool_error(refusal: ApiRefusal) -> ToolError:
 def find_kind(text: str, cluster: ClusterChoice | None = None) -> Kind:
     """The kind of a plural, singular, short name or name; ToolError for an unknown one."""
     try:
-        return multicluster.find_kind(text, cluster=str(cluster.id) if cluster else "")
+        return multicluster.find_kind(
+            text,
+            cluster=str(cluster.id) if cluster else "",
+        )
     except DomainError as error:
-        raise ToolError(error.message, "Name a kind as kubectl does, e.g. deployments.") from None
+        raise ToolError(
+            error.message,
+            "Name a kind as kubectl does, e.g. deployments.",
+        ) from None
 
 
 def collection_path(kind: Kind) -> str:

@@ -24,7 +24,11 @@ def find_tool(caller: Caller, name: str) -> Tool | None:
     return None if tool is None or (tool.acts and not caller.may_write) else tool
 
 
-def call_tool(caller: Caller, tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def call_tool(
+    caller: Caller,
+    tool: Tool,
+    arguments: Mapping[str, Any],
+) -> dict[str, Any]:
     """The answer as JSON data; ToolError when there is none."""
     checked = tool.check(arguments)
     limit = tool.most_bytes if "limit" in checked else tool.usual_bytes

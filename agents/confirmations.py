@@ -65,7 +65,12 @@ def confirmed(tool: str, planner: Planner) -> Callable[[Caller, Arguments], Answ
     return answer
 
 
-def _describe(tool: str, caller: Caller, plan: Plan, digest: str) -> Answer:
+def _describe(
+    tool: str,
+    caller: Caller,
+    plan: Plan,
+    digest: str,
+) -> Answer:
     facts = {
         "status": "dry_run",
         "cluster": plan.cluster,
@@ -86,7 +91,12 @@ def _describe(tool: str, caller: Caller, plan: Plan, digest: str) -> Answer:
     )
 
 
-def _fingerprint(tool: str, caller: Caller, arguments: Arguments, plan: Plan) -> str:
+def _fingerprint(
+    tool: str,
+    caller: Caller,
+    arguments: Arguments,
+    plan: Plan,
+) -> str:
     """The SHA-256 (hexadecimal) of who asks for what, and on what it rests."""
     members = {name: value for name, value in arguments.items() if name != CONFIRMATION}
     parts = [
@@ -97,4 +107,9 @@ def _fingerprint(tool: str, caller: Caller, arguments: Arguments, plan: Plan) ->
         plan.cluster,
         plan.state,
     ]
-    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(
+        orjson.dumps(
+            parts,
+            option=orjson.OPT_SORT_KEYS,
+        )
+    ).hexdigest()

@@ -73,7 +73,10 @@ async def _reply(caller: Caller, exchange: Exchange) -> Reply:
     except (TimeoutError, Invalid):
         return refusal(408, "the body came too slowly")
     if not _servers:
-        return refusal(503, "the server is starting or stopping: try again in a moment")
+        return refusal(
+            503,
+            "the server is starting or stopping: try again in a moment",
+        )
     if _running.get(caller.user, 0) >= settings.AGENT_CALLS_PER_USER:
         return refusal(429, "too many calls at once", {"retry-after": "1"})
     _running[caller.user] = _running.get(caller.user, 0) + 1
@@ -85,7 +88,11 @@ async def _reply(caller: Caller, exchange: Exchange) -> Reply:
             del _running[caller.user]
 
 
-def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> Reply:
+def refusal(
+    status: int,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
     """A refusal over HTTP, in JSON-RPC's shape."""
     body = {"jsonrpc": "2.0", "id": None, "error": {"code": -32001, "message": message}}
     return Reply(status, {**JSON, **(headers or {})}, orjson.dumps(body))

@@ -49,7 +49,10 @@ def _since(arguments: Arguments) -> datetime | None:
     try:
         return parse_since(text, timezone.now())
     except DomainError as error:
-        raise ToolError(error.message, "Give RFC 3339, unix seconds, or 30m.") from None
+        raise ToolError(
+            error.message,
+            "Give RFC 3339, unix seconds, or 30m.",
+        ) from None
 
 
 def _page_answer(
@@ -79,7 +82,11 @@ def _page_answer(
         source=source or own_source,
         age=age,
         items=[represent(item) for item in fetched[position.skip :]],
-        cursor=lambda count: position.follow(count, fetched=len(fetched), has_more=has_more),
+        cursor=lambda count: position.follow(
+            count,
+            fetched=len(fetched),
+            has_more=has_more,
+        ),
         facts=facts or {},
     )
 
@@ -113,7 +120,11 @@ def overview(caller: Caller, arguments: Arguments) -> Answer:
     troubled: list[Any] = []
     for plural in ("nodes", "deployments", "statefulsets", "daemonsets", "pods"):
         try:
-            listed = caller.call("GET", f"multicluster/resources/{plural}", query=query).data
+            listed = caller.call(
+                "GET",
+                f"multicluster/resources/{plural}",
+                query=query,
+            ).data
         except ToolError:
             # A viewer of one namespace may not list nodes; the rest is still worth an answer.
             continue
@@ -142,14 +153,25 @@ def search(caller: Caller, arguments: Arguments) -> Answer:
         data={"partial_errors": data["partial_errors"][:10]},
         source="store",
         items=[{name: match[name] for name in fields} for match in visible],
-        cursor=lambda count: position.follow(count, fetched=len(matches), has_more=False),
+        cursor=lambda count: position.follow(
+            count,
+            fetched=len(matches),
+            has_more=False,
+        ),
     )
 
 
 # --- objects --------------------------------------------------------------------------------------
 def _stored_item(kind: Kind, item: Mapping[str, Any]) -> dict[str, Any]:
     """An object of a list over many clusters, in few words."""
-    return {"cluster": item.get("cluster_name", ""), "kind": kind.name, **summarise(kind, item)}
+    return {
+        "cluster": item.get(
+            "cluster_name",
+            "",
+        ),
+        "kind": kind.name,
+        **summarise(kind, item),
+    }
 
 
 def list_objects(caller: Caller, arguments: Arguments) -> Answer:
@@ -170,7 +192,12 @@ def list_objects(caller: Caller, arguments: Arguments) -> Answer:
         query,
         arguments,
         represent=lambda item: (
-            summarise_event(item) if kind == KINDS["events"] else summarise(kind, item)
+            summarise_event(item)
+            if kind == KINDS["events"]
+            else summarise(
+                kind,
+                item,
+            )
         ),
         facts={"cluster": cluster.name, "kind": kind.name},
     )
@@ -238,7 +265,10 @@ def events(caller: Caller, arguments: Arguments) -> Answer:
     path = "events"
     if "name" in arguments:
         if "kind" not in arguments:
-            raise ToolError("kind is required with name", "Name the kind of the object too.")
+            raise ToolError(
+                "kind is required with name",
+                "Name the kind of the object too.",
+            )
         kind = find_kind(arguments["kind"], cluster)
         if kind.plural in WORKLOADS or kind == KINDS["pods"]:
             path = f"{item_path(kind, arguments['name'])}/events"
@@ -294,9 +324,11 @@ def logs(caller: Caller, arguments: Arguments) -> Answer:
     }
     if since := _since(arguments):
         log_query["since_time"] = rfc3339(since)
-    text = caller.call("GET", f"{item_path(KINDS['pods'], name)}/logs", query=log_query).data[
-        "logs"
-    ]
+    text = caller.call(
+        "GET",
+        f"{item_path(KINDS['pods'], name)}/logs",
+        query=log_query,
+    ).data["logs"]
     limit = LOG_BYTES if "limit" in arguments else USUAL_BYTES
     cut = _log_end(text, limit)
     return Answer(
@@ -313,7 +345,11 @@ def logs(caller: Caller, arguments: Arguments) -> Answer:
     )
 
 
-def _container_of(caller: Caller, pod: str, query: Mapping[str, Any]) -> tuple[str, list[str]]:
+def _container_of(
+    caller: Caller,
+    pod: str,
+    query: Mapping[str, Any],
+) -> tuple[str, list[str]]:
     """(the container to read: the one that fails, the default one, the first; names of others).
 
     ("", []) for who may read logs and no pods: the cluster then chooses, where there is one alone.
@@ -350,7 +386,10 @@ def _log_end(text: str, limit: int) -> str:
 
 
 def _pod_of(
-    caller: Caller, kind: Kind, name: str, query: Mapping[str, Any]
+    caller: Caller,
+    kind: Kind,
+    name: str,
+    query: Mapping[str, Any],
 ) -> tuple[str, list[str]]:
     """(a pod of a workload, one with a problem first; names of others)."""
     if kind.plural not in WORKLOADS:
@@ -360,7 +399,10 @@ def _pod_of(
     path = f"{item_path(kind, name)}/pods"
     pods = caller.call("GET", path, query={**query, "pageSize": 50}).data["items"]
     if not pods:
-        raise ToolError(f"{kind.name} {name} has no pods", "why_failing says what hinders it.")
+        raise ToolError(
+            f"{kind.name} {name} has no pods",
+            "why_failing says what hinders it.",
+        )
     pods.sort(key=lambda pod: not summarise(KINDS["pods"], pod)["problem"])
     names = [pod["metadata"]["name"] for pod in pods]
     return names[0], names[1:10]
@@ -380,7 +422,10 @@ def metrics(caller: Caller, arguments: Arguments) -> Answer:
     elif kind is None:
         result = caller.call("GET", "metrics/cluster", query=query)
     else:
-        raise ToolError(f"there are no metrics of {kind.name}", "Ask for nodes, pods or neither.")
+        raise ToolError(
+            f"there are no metrics of {kind.name}",
+            "Ask for nodes, pods or neither.",
+        )
     used = result.data["metrics"]
     facts["measured_by"] = result.data.get("source", "")
     if not isinstance(used, list):
@@ -393,7 +438,11 @@ def metrics(caller: Caller, arguments: Arguments) -> Answer:
         source="live",
         items=visible,
         member="metrics",
-        cursor=lambda count: position.follow(count, fetched=len(used), has_more=False),
+        cursor=lambda count: position.follow(
+            count,
+            fetched=len(used),
+            has_more=False,
+        ),
         facts=facts,
     )
 
@@ -467,7 +516,10 @@ def diff(caller: Caller, arguments: Arguments) -> Answer:
     kind = find_kind(arguments["kind"], cluster)
     since = _since(arguments)
     if since is None:
-        raise ToolError("since is required", "Say from when: RFC 3339, unix seconds or 30m.")
+        raise ToolError(
+            "since is required",
+            "Say from when: RFC 3339, unix seconds or 30m.",
+        )
     query |= {
         "kind": f"{kind.plural}.{kind.group}" if kind.group else kind.plural,
         "name": arguments["name"],

@@ -98,7 +98,11 @@ class AgentServer:
         answer = _Answer(body)
         try:
             async with asyncio.timeout(settings.AGENT_CALL_SECONDS):
-                await self._manager.handle_request(scope, answer.receive, answer.send)
+                await self._manager.handle_request(
+                    scope,
+                    answer.receive,
+                    answer.send,
+                )
         except TimeoutError:
             return exchange.refusal(504, "the call took too long: ask for less")
         return answer.reply()
@@ -117,7 +121,10 @@ class AgentServer:
         tool = catalogue.find_tool(caller, params.name)
         if tool is None:
             names = ", ".join(tool.name for tool in catalogue.tools_for(caller))
-            error = ToolError(f"unknown tool {params.name[:80]!r}", f"There are: {names}.")
+            error = ToolError(
+                f"unknown tool {params.name[:80]!r}",
+                f"There are: {names}.",
+            )
             return _result(catalogue.describe_error(error), is_error=True)
         call = partial(catalogue.call_tool, caller, tool, params.arguments or {})
         return await self._run(call)
@@ -130,7 +137,10 @@ class AgentServer:
         except Exception:
             # The API logs its own faults; this is one of a tool, and the caller can try others.
             catalogue.log.exception("a tool failed")
-            failure = ToolError("internal error", "Try again later, or ask another way.")
+            failure = ToolError(
+                "internal error",
+                "Try again later, or ask another way.",
+            )
             return _result(catalogue.describe_error(failure), is_error=True)
 
     async def _list_resources(
@@ -230,4 +240,8 @@ def _describe(tool: Tool) -> types.Tool:
 def _result(body: dict[str, Any], *, is_error: bool) -> types.CallToolResult:
     """The data as structured content, and as text for clients that read nothing else."""
     text = types.TextContent(type="text", text=orjson.dumps(body).decode())
-    return types.CallToolResult(content=[text], structured_content=body, is_error=is_error)
+    return types.CallToolResult(
+        content=[text],
+        structured_content=body,
+        is_error=is_error,
+    )

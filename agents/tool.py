@@ -125,7 +125,10 @@ class Tool:
             )
         for name in self.required:
             if name not in members:
-                raise ToolError(f"{name} is required", f"{self.name} takes: {', '.join(names)}.")
+                raise ToolError(
+                    f"{name} is required",
+                    f"{self.name} takes: {', '.join(names)}.",
+                )
         for error in Draft202012Validator(self.input_schema).iter_errors(members):
             place = ".".join(str(step) for step in error.path)
             # Its own sentence would repeat the value, however long it is.

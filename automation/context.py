@@ -103,7 +103,18 @@ class RunContext:
         name: str = "",
     ) -> bool:
         """Whether the owner may do this now; namespace "" asks for the whole cluster."""
-        return self.scope(attributes(verb, kind, cluster, namespace, name)) is not None
+        return (
+            self.scope(
+                attributes(
+                    verb,
+                    kind,
+                    cluster,
+                    namespace,
+                    name,
+                )
+            )
+            is not None
+        )
 
     def require(
         self,
@@ -159,7 +170,11 @@ class RunContext:
             raise
         self._write_audit(event, None)
 
-    def _write_audit(self, event: AuditEvent, error: DomainError | None) -> None:
+    def _write_audit(
+        self,
+        event: AuditEvent,
+        error: DomainError | None,
+    ) -> None:
         if not self.dry_run:
             audit_sink.write_entry_of(self.credential, "kubegale", event, error)
 
@@ -171,7 +186,10 @@ class RunContext:
         """
         scope = self.scope(AccessAttributes("list", "clusters"))
         if scope is None:
-            raise Forbidden(f"{self.owner_name} may not see any cluster", reason="RightLost")
+            raise Forbidden(
+                f"{self.owner_name} may not see any cluster",
+                reason="RightLost",
+            )
         visible = scope.clusters
         if self.targets.clusters is None:
             rows = registry.clusters().order_by("pk")
@@ -184,7 +202,10 @@ class RunContext:
             except ClusterNotFound:
                 cluster = None
             if cluster is None or (visible is not None and pk not in visible):
-                raise Forbidden(f"{self.owner_name} may not see a cluster {pk}", reason="RightLost")
+                raise Forbidden(
+                    f"{self.owner_name} may not see a cluster {pk}",
+                    reason="RightLost",
+                )
             chosen.append(cluster)
         return chosen
 
@@ -205,7 +226,12 @@ class RunContext:
                 found.append(place)
         return found
 
-    def _place(self, verb: str, kind: Kind, cluster: Cluster) -> Place | None:
+    def _place(
+        self,
+        verb: str,
+        kind: Kind,
+        cluster: Cluster,
+    ) -> Place | None:
         is_named = self.targets.clusters is not None
         if not kind.namespaced:
             if is_named:
@@ -229,14 +255,29 @@ class RunContext:
         return place
 
     def _allowed(
-        self, verb: str, kind: Kind, cluster: Cluster, namespaces: Iterable[str]
+        self,
+        verb: str,
+        kind: Kind,
+        cluster: Cluster,
+        namespaces: Iterable[str],
     ) -> Place | None:
         allowed = tuple(
-            namespace for namespace in namespaces if self.may(verb, kind, cluster, namespace)
+            namespace
+            for namespace in namespaces
+            if self.may(
+                verb,
+                kind,
+                cluster,
+                namespace,
+            )
         )
         return Place(cluster, allowed) if allowed else None
 
-    def objects(self, verb: str, kind: Kind) -> list[tuple[Cluster, Object]]:
+    def objects(
+        self,
+        verb: str,
+        kind: Kind,
+    ) -> list[tuple[Cluster, Object]]:
         """The objects of a kind that the targets choose and the owner may do this to.
 
         By cluster, namespace and name. A cluster that cannot be asked stands in `problems`. Raises
@@ -260,12 +301,23 @@ class RunContext:
         client = registry.client(place.cluster)
         items: list[Object] = []
         for namespace in namespaces:
-            items += list_all(client, kind, namespace, labelSelector=self.targets.label_selector)
+            items += list_all(
+                client,
+                kind,
+                namespace,
+                labelSelector=self.targets.label_selector,
+            )
         names = frozenset(self.targets.names)
         items = [item for item in items if not names or item["metadata"]["name"] in names]
         return sorted(
             items,
-            key=lambda item: (item["metadata"].get("namespace", ""), item["metadata"]["name"]),
+            key=lambda item: (
+                item["metadata"].get(
+                    "namespace",
+                    "",
+                ),
+                item["metadata"]["name"],
+            ),
         )
 
     # --- what the task remembers ------------------------------------------------------------------
@@ -281,11 +333,19 @@ class RunContext:
         if value is None:
             Memory.objects.filter(task=self.task, key=key).delete()
         else:
-            Memory.objects.update_or_create(task_id=self.task, key=key, defaults={"value": value})
+            Memory.objects.update_or_create(
+                task_id=self.task,
+                key=key,
+                defaults={"value": value},
+            )
 
     def last_result(self) -> dict[str, Any] | None:
         """The result of the task's last run before this one that succeeded; None without one."""
-        rows = Run.objects.filter(task=self.task, state=Run.State.SUCCEEDED, dry_run=False)
+        rows = Run.objects.filter(
+            task=self.task,
+            state=Run.State.SUCCEEDED,
+            dry_run=False,
+        )
         if self.run is not None:
             rows = rows.filter(pk__lt=self.run)
         row = rows.order_by("-pk").first()
@@ -353,7 +413,11 @@ def of_task(
     )
 
 
-def of_run(run: Run, params: Mapping[str, Any], beat: Callable[[], None]) -> RunContext:
+def of_run(
+    run: Run,
+    params: Mapping[str, Any],
+    beat: Callable[[], None],
+) -> RunContext:
     """What a run knows: its own definition, with the rights that the owner has now."""
     return RunContext(
         task=run.task_id,

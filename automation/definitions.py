@@ -68,7 +68,11 @@ def params_of(row: Task | Run) -> dict[str, Any]:
     return params
 
 
-def apply_body(task: Task, body: Mapping[str, Any], now: datetime) -> Task:
+def apply_body(
+    task: Task,
+    body: Mapping[str, Any],
+    now: datetime,
+) -> Task:
     """The task with the body's members, not saved; Invalid with `field` for what is wrong.
 
     Members that the body leaves out stay as they are. `notify` is read elsewhere, as it depends on
@@ -80,8 +84,16 @@ def apply_body(task: Task, body: Mapping[str, Any], now: datetime) -> Task:
         "description": lambda value: _text(value, "description", MAX_DESCRIPTION),
         "type": lambda value: types.find(value if isinstance(value, str) else "").name,
         "targets": parse_targets,
-        "concurrency": lambda value: _choice(value, "concurrency", Task.Concurrency.values),
-        "on_failure": lambda value: _choice(value, "on_failure", Task.OnFailure.values),
+        "concurrency": lambda value: _choice(
+            value,
+            "concurrency",
+            Task.Concurrency.values,
+        ),
+        "on_failure": lambda value: _choice(
+            value,
+            "on_failure",
+            Task.OnFailure.values,
+        ),
         "approval": lambda value: _flag(value, "approval"),
         "enabled": lambda value: _flag(value, "enabled"),
         "retries": _retries,
@@ -94,7 +106,12 @@ def apply_body(task: Task, body: Mapping[str, Any], now: datetime) -> Task:
     if "deadline" in body:
         task.deadline_seconds = _seconds(body["deadline"], "deadline", MAX_DEADLINE)
     if "timeout" in body:
-        task.timeout_seconds = _seconds(body["timeout"], "timeout", MAX_SECONDS, smallest=1)
+        task.timeout_seconds = _seconds(
+            body["timeout"],
+            "timeout",
+            MAX_SECONDS,
+            smallest=1,
+        )
     for member in ("name", "type"):
         if not getattr(task, member):
             raise Invalid(f"{member} is required", field=member)
@@ -144,7 +161,13 @@ def _with_hidden(value: Any, before: Any) -> Any:
         return before if before not in ({}, None) else value
     if isinstance(value, dict):
         old = before if isinstance(before, dict) else {}
-        return {name: _with_hidden(member, old.get(name)) for name, member in value.items()}
+        return {
+            name: _with_hidden(
+                member,
+                old.get(name),
+            )
+            for name, member in value.items()
+        }
     if isinstance(value, list):
         earlier = before if isinstance(before, list) and len(before) == len(value) else []
         return [
@@ -186,7 +209,10 @@ def parse_targets(value: object) -> dict[str, Any]:
 def _cluster_ids(value: object) -> list[int]:
     field = "targets.clusters"
     if not isinstance(value, list) or len(value) > MAX_NAMES:
-        raise Invalid(f"{field} must be a list of at most {MAX_NAMES} ids", field=field)
+        raise Invalid(
+            f"{field} must be a list of at most {MAX_NAMES} ids",
+            field=field,
+        )
     ids = []
     for element in value:
         if isinstance(element, bool) or not isinstance(element, int | str):
@@ -197,7 +223,10 @@ def _cluster_ids(value: object) -> list[int]:
 
 def _names(value: object, field: str) -> list[str]:
     if not isinstance(value, list) or len(value) > MAX_NAMES:
-        raise Invalid(f"{field} must be a list of at most {MAX_NAMES} names", field=field)
+        raise Invalid(
+            f"{field} must be a list of at most {MAX_NAMES} names",
+            field=field,
+        )
     for name in value:
         if not isinstance(name, str) or not name or len(name) > 253:
             raise Invalid(f"{field} must hold names", field=field)
@@ -205,7 +234,13 @@ def _names(value: object, field: str) -> list[str]:
     return list(dict.fromkeys(value))
 
 
-def _seconds(value: object, field: str, largest: int, *, smallest: int = 0) -> int:
+def _seconds(
+    value: object,
+    field: str,
+    largest: int,
+    *,
+    smallest: int = 0,
+) -> int:
     seconds = parse_duration(value, field)
     if not smallest <= seconds <= largest:
         raise Invalid(
@@ -217,11 +252,20 @@ def _seconds(value: object, field: str, largest: int, *, smallest: int = 0) -> i
 
 def _retries(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_RETRIES:
-        raise Invalid(f"retries must be a number from 0 to {MAX_RETRIES}", field="retries")
+        raise Invalid(
+            f"retries must be a number from 0 to {MAX_RETRIES}",
+            field="retries",
+        )
     return value
 
 
-def _text(value: object, field: str, longest: int, *, required: bool = False) -> str:
+def _text(
+    value: object,
+    field: str,
+    longest: int,
+    *,
+    required: bool = False,
+) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise Invalid(f"{field} must be text", field=field)
     if required and not value.strip():
@@ -231,7 +275,11 @@ def _text(value: object, field: str, longest: int, *, required: bool = False) ->
     return value
 
 
-def _choice(value: object, field: str, choices: Iterable[str]) -> str:
+def _choice(
+    value: object,
+    field: str,
+    choices: Iterable[str],
+) -> str:
     if not isinstance(value, str) or value not in set(choices):
         raise Invalid(f"{field} must be one of {', '.join(choices)}", field=field)
     return value

@@ -62,7 +62,12 @@ def _delivery(channel: Channel, run: Run) -> Delivery:
         channel=channel,
         group_key=f"task-{run.task_id}",
         idempotency_key=f"task-run-{run.pk}-{run.state}-{channel.pk}",
-        payload=messages.write(channel.kind, channel.name, language, _notification(run)),
+        payload=messages.write(
+            channel.kind,
+            channel.name,
+            language,
+            _notification(run),
+        ),
         due_at=clock.now(),
     )
 

@@ -46,7 +46,10 @@ def run(operation: Operation) -> RequeueAfter | Result:
 
     Rejected when a step failed; the run has its result then, too.
     """
-    row = Run.objects.select_related("task", "task__owner").get(pk=operation.parameters["run"])
+    row = Run.objects.select_related(
+        "task",
+        "task__owner",
+    ).get(pk=operation.parameters["run"])
     runs.begin(row)
     kind = types.find(row.definition["type"])
     context = contexts.of_run(
@@ -75,7 +78,10 @@ def _is_late(row: Run) -> bool:
 
 def _timeout(row: Run) -> Rejected:
     seconds = row.definition["timeout_seconds"]
-    return Rejected(f"not finished within its timeout of {seconds} s", reason="timeout")
+    return Rejected(
+        f"not finished within its timeout of {seconds} s",
+        reason="timeout",
+    )
 
 
 class _Work:
@@ -107,7 +113,11 @@ class _Work:
             self._close("not done: the run was over its timeout")
             if self.context.on_failure != "rollback":
                 raise
-            lifecycle.remember(self.operation, rolling_back=True, error=stop.error.message)
+            lifecycle.remember(
+                self.operation,
+                rolling_back=True,
+                error=stop.error.message,
+            )
         if self._must_roll_back() and (again := self._roll_back()):
             return again
         return self._finish()
@@ -118,7 +128,10 @@ class _Work:
             self.kind.check(self.context.params)
             steps = plan(self.kind, self.context)
         except ClusterUnavailable as error:
-            since = lifecycle.outage_start(self.operation.parameters.get("away_since"), error)
+            since = lifecycle.outage_start(
+                self.operation.parameters.get("away_since"),
+                error,
+            )
             lifecycle.remember(self.operation, away_since=since)
             return RequeueAfter(settings.TASK_RETRY_SECONDS)
         with transaction.atomic():
@@ -190,10 +203,19 @@ class _Work:
             return outcome.seconds
         if outcome.state == "failed":
             return self._fail(row, Rejected(outcome.message), outcome.data)
-        lifecycle.move(row, outcome.state, outcome.message[:MAX_MESSAGE], **outcome.data)
+        lifecycle.move(
+            row,
+            outcome.state,
+            outcome.message[:MAX_MESSAGE],
+            **outcome.data,
+        )
         return None
 
-    def _try_later(self, row: OperationStep, error: ClusterUnavailable) -> float | None:
+    def _try_later(
+        self,
+        row: OperationStep,
+        error: ClusterUnavailable,
+    ) -> float | None:
         """A cluster that is away takes no attempt, until it has been away for too long."""
         try:
             since = lifecycle.outage_start(row.data.get("away_since"), error)
@@ -201,7 +223,13 @@ class _Work:
             return self._fail(row, error)
         if not self.kind.repeatable:
             return self._fail(row, error)
-        lifecycle.move(row, "running", error.message[:MAX_MESSAGE], away_since=since, begun=False)
+        lifecycle.move(
+            row,
+            "running",
+            error.message[:MAX_MESSAGE],
+            away_since=since,
+            begun=False,
+        )
         return float(settings.TASK_RETRY_SECONDS)
 
     def _fail(
@@ -321,7 +349,15 @@ def plan(kind: TaskType, context: RunContext) -> list[Step]:
     for pk, message in context.problems.items():
         cluster = registry.find(pk)
         steps.append(
-            Step(pk, "", cluster.name, "Cluster", message, key=f"problem/{pk}", state="failed")
+            Step(
+                pk,
+                "",
+                cluster.name,
+                "Cluster",
+                message,
+                key=f"problem/{pk}",
+                state="failed",
+            )
         )
     return steps
 

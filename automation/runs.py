@@ -52,7 +52,10 @@ def find(pk: object) -> Run:
 
 def rows() -> QuerySet[Run]:
     """Runs with what `represent` shows of them."""
-    steps = Prefetch("operation__steps", queryset=OperationStep.objects.order_by("pk"))
+    steps = Prefetch(
+        "operation__steps",
+        queryset=OperationStep.objects.order_by("pk"),
+    )
     related = ("task", "task__owner", "operation", "requested_by", "decided_by")
     return Run.objects.select_related(*related).prefetch_related(steps)
 
@@ -145,7 +148,11 @@ def _build(task: Task, trigger: str, scheduled_at: datetime) -> Run:
 
 
 def _going_on(task: Task) -> QuerySet[Run]:
-    return Run.objects.filter(task=task, state__in=Run.OPEN, dry_run=False).order_by("pk")
+    return Run.objects.filter(
+        task=task,
+        state__in=Run.OPEN,
+        dry_run=False,
+    ).order_by("pk")
 
 
 def keep_plan(
@@ -212,7 +219,10 @@ def _operation(run: Run) -> Operation:
 def begin(run: Run) -> None:
     """pending -> running."""
     now = timezone.now()
-    Run.objects.filter(pk=run.pk, state=State.PENDING).update(state=State.RUNNING, started_at=now)
+    Run.objects.filter(pk=run.pk, state=State.PENDING).update(
+        state=State.RUNNING,
+        started_at=now,
+    )
     run.refresh_from_db(fields=["state", "started_at"])
 
 
@@ -315,14 +325,23 @@ def cancel_open(task: Task) -> None:
             _cancel_operation(run.operation)
 
 
-def decide(run: Run, by: User, *, approved: bool, comment: str) -> Run:
+def decide(
+    run: Run,
+    by: User,
+    *,
+    approved: bool,
+    comment: str,
+) -> Run:
     """Approve or reject a run that waits for it; Conflict when it does not."""
     with transaction.atomic():
         noted = Run.objects.filter(pk=run.pk, state=State.WAITING_APPROVAL).update(
             decided_by=by, decided_at=timezone.now(), comment=comment
         )
         if not noted:
-            raise Conflict(f"run {run.pk} is {find(run.pk).state} already", reason="NotWaiting")
+            raise Conflict(
+                f"run {run.pk} is {find(run.pk).state} already",
+                reason="NotWaiting",
+            )
         if approved:
             Run.objects.filter(pk=run.pk).update(state=State.PENDING)
             run.refresh_from_db()
@@ -369,9 +388,10 @@ def make_due(now: datetime, limit: int = 500) -> int:
     count = 0
     while count < limit:
         with transaction.atomic():
-            due = Task.objects.select_for_update(skip_locked=True, of=("self",)).filter(
-                enabled=True, stopped_reason="", next_run_at__lte=now
-            )
+            due = Task.objects.select_for_update(
+                skip_locked=True,
+                of=("self",),
+            ).filter(enabled=True, stopped_reason="", next_run_at__lte=now)
             task = due.select_related("owner").order_by("next_run_at", "pk").first()
             if task is None:
                 return count
@@ -405,7 +425,13 @@ def _make_due(task: Task, now: datetime) -> None:
         return
 
 
-def _record(task: Task, moment: datetime, state: str, message: str, reason: str) -> None:
+def _record(
+    task: Task,
+    moment: datetime,
+    state: str,
+    message: str,
+    reason: str,
+) -> None:
     """A run of the schedule that is over before it began."""
     run = _build(task, Run.Trigger.SCHEDULE, moment)
     run.state = state

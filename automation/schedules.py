@@ -35,7 +35,10 @@ def parse(value: object, now: datetime) -> dict[str, str] | None:
         raise Invalid("schedule must be {cron, timezone}, {at} or null", field=FIELD)
     for name in value:
         if name not in ("cron", "timezone", "at"):
-            raise Invalid(f"unknown member {f'schedule.{name}'[:200]!r}", field=f"{FIELD}.{name}")
+            raise Invalid(
+                f"unknown member {f'schedule.{name}'[:200]!r}",
+                field=f"{FIELD}.{name}",
+            )
     if "at" in value and ("cron" in value or "timezone" in value):
         raise Invalid("a schedule has cron or at, not both", field=f"{FIELD}.at")
     if "at" in value:
@@ -65,7 +68,10 @@ def _moment(value: object, now: datetime) -> datetime:
     except (ValueError, OverflowError):
         moment = None
     if moment is None:
-        raise Invalid("schedule.at must be a time in RFC 3339 with its offset", field=field)
+        raise Invalid(
+            "schedule.at must be a time in RFC 3339 with its offset",
+            field=field,
+        )
     if moment <= now:
         raise Invalid("schedule.at is in the past", field=field)
     return moment
@@ -88,7 +94,10 @@ def _zone(value: object) -> ZoneInfo:
 def _cron(value: object) -> str:
     field = f"{FIELD}.cron"
     if not isinstance(value, str) or not value.isascii() or len(value) > MAX_CRON:
-        raise Invalid(f"{field} must be text of at most {MAX_CRON} characters", field=field)
+        raise Invalid(
+            f"{field} must be text of at most {MAX_CRON} characters",
+            field=field,
+        )
     # With six fields cronsim would take the first as seconds.
     if len(value.split()) != 5:
         raise Invalid(
@@ -126,7 +135,11 @@ def last_until(
     local = now.astimezone(ZoneInfo(schedule["timezone"]))
     latest = first
     # Backwards a due moment at `now` itself does not count, so this begins a second later.
-    for moment in CronSim(schedule["cron"], local.replace(microsecond=0), reverse=True):
+    for moment in CronSim(
+        schedule["cron"],
+        local.replace(microsecond=0),
+        reverse=True,
+    ):
         latest = moment.astimezone(UTC)
         break
     whole = now.replace(microsecond=0)

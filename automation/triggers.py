@@ -21,18 +21,29 @@ from core.errors import Invalid
 _CHANGE = Requirement(frozenset({Right.MANAGE}), ScopeLevel.NAMESPACE)
 
 
-def check_tasks(user: AbstractUser, limits: Mapping[str, Any], ids: Sequence[int]) -> None:
+def check_tasks(
+    user: AbstractUser,
+    limits: Mapping[str, Any],
+    ids: Sequence[int],
+) -> None:
     """Invalid, with the field `tasks`, for a task that the user may not let an alert start."""
     if limits:
         # The run would have its owner's rights, and not those that are left to the token.
-        raise Invalid("with a token that is cut down no alert can start tasks", field="tasks")
+        raise Invalid(
+            "with a token that is cut down no alert can start tasks",
+            field="tasks",
+        )
     found = {task.pk: task for task in Task.objects.select_related("owner").filter(pk__in=ids)}
     for pk in ids:
         if pk not in found or not may_start(user, limits, found[pk]):
             raise Invalid(f"there is no task {pk}", field="tasks")
 
 
-def may_start(user: AbstractUser, limits: Mapping[str, Any], task: Task) -> bool:
+def may_start(
+    user: AbstractUser,
+    limits: Mapping[str, Any],
+    task: Task,
+) -> bool:
     """Whether the task is the user's own, or they administer all of its places."""
     if not user.is_active:
         return False
@@ -51,12 +62,23 @@ def start_triggered(limit: int = 500) -> int:
     """
     for count in range(limit):
         with transaction.atomic():
-            rows = TaskTrigger.objects.select_for_update(skip_locked=True, of=("self",))
+            rows = TaskTrigger.objects.select_for_update(
+                skip_locked=True,
+                of=("self",),
+            )
             row = rows.select_related("rule__owner").order_by("pk").first()
             if row is None:
                 return count
             task = Task.objects.select_related("owner").filter(pk=row.task_id).first()
-            if task is not None and _is_ready(task) and may_start(row.rule.owner, {}, task):
+            if (
+                task is not None
+                and _is_ready(task)
+                and may_start(
+                    row.rule.owner,
+                    {},
+                    task,
+                )
+            ):
                 runs.create(task, Run.Trigger.ALERT, alert=row.alert_id)
             row.delete()
     return limit

@@ -118,14 +118,26 @@ class WhatChanged(DialectView):
                     "absent. `cluster_id` names a single one.",
                 ),
                 NAMESPACE,
-                QueryParameter("kind", TEXT, description="Only objects of this kind."),
-                QueryParameter("name", TEXT, description="Only objects of this name."),
+                QueryParameter(
+                    "kind",
+                    TEXT,
+                    description="Only objects of this kind.",
+                ),
+                QueryParameter(
+                    "name",
+                    TEXT,
+                    description="Only objects of this name.",
+                ),
                 QueryParameter(
                     "since",
                     TEXT,
                     description="RFC 3339, unix seconds, or how long ago, as 30m; 1h when absent.",
                 ),
-                QueryParameter("before", TEXT, description="RFC 3339 or unix seconds."),
+                QueryParameter(
+                    "before",
+                    TEXT,
+                    description="RFC 3339 or unix seconds.",
+                ),
                 *PAGING[:2],
             ),
             also_query=("cluster_id",),
@@ -148,7 +160,11 @@ class WhatChanged(DialectView):
         )
         page = page_request(parameters, maximum=100)
         registered = list(registry.clusters())
-        places, problems = self._places(request, _kinds(parameters.get("kind", "")), registered)
+        places, problems = self._places(
+            request,
+            _kinds(parameters.get("kind", "")),
+            registered,
+        )
         by_id = {cluster.pk: cluster for cluster in registered}
         report = changes.list_changes(places, by_id, query)
         problems += [cluster_problem(*problem) for problem in report.problems]
@@ -163,7 +179,10 @@ class WhatChanged(DialectView):
         return Page(items, len(report.changes), page.page, page.size, extra)
 
     def _places(
-        self, request: Request, kinds: Sequence[Kind], clusters: Sequence[Cluster]
+        self,
+        request: Request,
+        kinds: Sequence[Kind],
+        clusters: Sequence[Cluster],
     ) -> tuple[dict[Kind, Sequence[ClusterScope]], list[dict[str, Any]]]:
         """(where the caller may list each kind, problems of clusters that were named)."""
         references = list_parameter(request, "clusters")
@@ -171,7 +190,13 @@ class WhatChanged(DialectView):
         for kind in kinds:
             try:
                 # No values of Secrets are shown: that one changed is no read of it.
-                visible[kind] = visible_places(self, request, kind, clusters, ask=find_scope)
+                visible[kind] = visible_places(
+                    self,
+                    request,
+                    kind,
+                    clusters,
+                    ask=find_scope,
+                )
             except Forbidden:
                 # A kind that the caller may not list has no changes for them.
                 continue
@@ -215,7 +240,11 @@ class WhyFailing(DialectView):
         target = RequestTarget(self, request)
         # No cluster has the id 0: the right is checked even when the parameter is missing.
         reference = target.cluster_text or "0"
-        authorise(self, request, AccessAttributes("get", "clusters", cluster=reference))
+        authorise(
+            self,
+            request,
+            AccessAttributes("get", "clusters", cluster=reference),
+        )
         target.check()
         name = target.option("name")
         kind = self._kind(target.option("kind"), reference)
@@ -244,7 +273,11 @@ class WhyFailing(DialectView):
             raise Invalid("kind is required", field="kind")
         return multicluster.find_kind(text, cluster=cluster)
 
-    def _readable(self, request: Request, act: AccessAttributes) -> Readable:
+    def _readable(
+        self,
+        request: Request,
+        act: AccessAttributes,
+    ) -> Readable:
         """Which parts the caller may read; reading a log goes to the audit trail."""
         cluster = act.cluster
         namespace = act.namespace
@@ -253,9 +286,20 @@ class WhyFailing(DialectView):
             "events": replace(act, verb="events"),
             "logs": AccessAttributes("logs", "pods", "", cluster, namespace),
         }
-        allowed = {part: is_allowed(self, request, needed) for part, needed in verbs.items()}
+        allowed = {
+            part: is_allowed(
+                self,
+                request,
+                needed,
+            )
+            for part, needed in verbs.items()
+        }
 
         def note_log(pod: str) -> None:
-            authorise(self, request, AccessAttributes("logs", "pods", "", cluster, namespace, pod))
+            authorise(
+                self,
+                request,
+                AccessAttributes("logs", "pods", "", cluster, namespace, pod),
+            )
 
         return Readable(**allowed, note_log=note_log)

@@ -121,7 +121,13 @@ def status_line(kind: Kind, item: Mapping[str, Any]) -> str:
             failed = status.get("failed", 0)
             return f"{succeeded} of {spec.get('completions', 1)} succeeded, {failed} failed"
         case "nodes":
-            conditions = {entry.get("type"): entry for entry in _entries(item, "conditions")}
+            conditions = {
+                entry.get("type"): entry
+                for entry in _entries(
+                    item,
+                    "conditions",
+                )
+            }
             is_ready = conditions.get("Ready", {}).get("status") == "True"
             cordoned = ", unschedulable" if spec.get("unschedulable") else ""
             return ("ready" if is_ready else "not ready") + cordoned
@@ -158,15 +164,31 @@ def of_pod(pod: Object) -> list[Cause]:
     for condition in _entries(pod, "conditions"):
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             reason = str(condition.get("reason") or "Unschedulable")
-            listed.append(Cause(85, reason, str(condition.get("message") or reason), name))
+            listed.append(
+                Cause(
+                    85,
+                    reason,
+                    str(condition.get("message") or reason),
+                    name,
+                )
+            )
     if "deletionTimestamp" in pod["metadata"]:
         return listed
     for container in _entries(pod, "initContainerStatuses", "containerStatuses"):
-        listed += _of_container(container, name, is_running=status.get("phase") == "Running")
+        listed += _of_container(
+            container,
+            name,
+            is_running=status.get("phase") == "Running",
+        )
     return listed
 
 
-def _of_container(container: Mapping[str, Any], pod: str, *, is_running: bool) -> list[Cause]:
+def _of_container(
+    container: Mapping[str, Any],
+    pod: str,
+    *,
+    is_running: bool,
+) -> list[Cause]:
     label = f"container {container.get('name', '')}"
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
@@ -242,7 +264,10 @@ def failing_container(pod: Object) -> tuple[str, str, bool] | None:
         is_waiting = bool((state.get("waiting") or {}).get("reason"))
         if entry.get("restartCount") and is_waiting:
             return name, str(entry.get("name", "")), True
-        has_ended = (state.get("terminated") or {}).get("exitCode", OK_EXIT) != OK_EXIT
+        has_ended = (state.get("terminated") or {}).get(
+            "exitCode",
+            OK_EXIT,
+        ) != OK_EXIT
         is_unready = bool(state.get("running")) and entry.get("ready") is False
         if has_ended or is_unready:
             return name, str(entry.get("name", "")), False

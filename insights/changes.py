@@ -131,14 +131,21 @@ def list_changes(
             continue
         for scope in scopes:
             _add_changes(report, clusters[scope.cluster], scope, kind, query)
-    report.changes.sort(key=lambda change: int(change.description["seq"]), reverse=True)
+    report.changes.sort(
+        key=lambda change: int(change.description["seq"]),
+        reverse=True,
+    )
     # Equally harmful changes stay in this order, the newest first.
     report.changes.sort(key=lambda change: -change.harm.score)
     return report
 
 
 def _add_changes(
-    report: ChangeReport, cluster: Cluster, scope: ClusterScope, kind: Kind, query: ChangeQuery
+    report: ChangeReport,
+    cluster: Cluster,
+    scope: ClusterScope,
+    kind: Kind,
+    query: ChangeQuery,
 ) -> None:
     is_namespace = kind == KINDS["namespaces"]
     version_query = VersionQuery(
@@ -157,7 +164,14 @@ def _add_changes(
         report.problems.append((scope.cluster, scope.name, error.message))
         return
     report.is_cut = report.is_cut or is_cut or len(versions) > MOST_VERSIONS
-    versions = [version for version in versions[:MOST_VERSIONS] if _is_intended(version, query)]
+    versions = [
+        version
+        for version in versions[:MOST_VERSIONS]
+        if _is_intended(
+            version,
+            query,
+        )
+    ]
     if not versions:
         return
     writes = descriptions.audited_writes(cluster, kind, versions)
@@ -165,8 +179,21 @@ def _add_changes(
     for version in versions:
         description = describe_intended(version, kind, writes)
         is_troubled = (version.namespace, version.name) in troubled
-        rated = harm.rate(kind, version.op, description["changes"] or (), is_troubled=is_troubled)
-        report.changes.append(RankedChange(scope, kind, description, rated, is_troubled))
+        rated = harm.rate(
+            kind,
+            version.op,
+            description["changes"] or (),
+            is_troubled=is_troubled,
+        )
+        report.changes.append(
+            RankedChange(
+                scope,
+                kind,
+                description,
+                rated,
+                is_troubled,
+            )
+        )
 
 
 def _is_intended(version: Version, query: ChangeQuery) -> bool:
@@ -185,7 +212,9 @@ def _is_intended(version: Version, query: ChangeQuery) -> bool:
 
 
 def _list_troubled(
-    cluster: Cluster, kind: Kind, versions: Sequence[Version]
+    cluster: Cluster,
+    kind: Kind,
+    versions: Sequence[Version],
 ) -> set[tuple[str, str]]:
     """(namespace, name) of the objects that have a problem now, as far as the store knows."""
     rule = PROBLEM_RULES.get(kind.plural)
@@ -202,7 +231,9 @@ def _list_troubled(
 
 
 def describe_intended(
-    version: Version, kind: Kind, writes: Sequence[AuditedWrite]
+    version: Version,
+    kind: Kind,
+    writes: Sequence[AuditedWrite],
 ) -> dict[str, Any]:
     """A line of /history without changes that the cluster itself makes of others."""
     described = descriptions.describe_version(version, kind, writes)

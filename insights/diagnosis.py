@@ -62,7 +62,12 @@ class Evidence:
     unread: list[str] = field(default_factory=list)
 
 
-def diagnose(ref: ObjectRef, readable: Readable, *, with_logs: bool = True) -> dict[str, Any]:
+def diagnose(
+    ref: ObjectRef,
+    readable: Readable,
+    *,
+    with_logs: bool = True,
+) -> dict[str, Any]:
     """{"object","healthy","summary","causes","conditions","pods","owners","events","changes",…}.
 
     NotFound without the object.
@@ -109,7 +114,13 @@ def _has_problem(ref: ObjectRef, item: Object) -> bool:
     return rule is not None and rule.holds(item)
 
 
-def _summary(ref: ObjectRef, item: Object, listed: Sequence[Cause], *, is_healthy: bool) -> str:
+def _summary(
+    ref: ObjectRef,
+    item: Object,
+    listed: Sequence[Cause],
+    *,
+    is_healthy: bool,
+) -> str:
     place = f"{ref.namespace}/{ref.name}" if ref.namespace else ref.name
     status = causes.status_line(ref.kind, item)
     subject = f"{ref.kind.name} {place}" + (f" ({status})" if status else "")
@@ -145,7 +156,12 @@ def _read_owners(evidence: Evidence) -> None:
         if not owner or kind is None:
             return
         namespace = evidence.ref.namespace if kind.namespaced else ""
-        ref = ObjectRef(evidence.ref.cluster, kind, namespace, str(owner.get("name", "")))
+        ref = ObjectRef(
+            evidence.ref.cluster,
+            kind,
+            namespace,
+            str(owner.get("name", "")),
+        )
         evidence.owners.append(ref)
         # Whoever may read a pod or workload may read the workload above it: both are ordinary.
         if kind.plural not in WITH_PODS:
@@ -248,7 +264,12 @@ def _read_log(evidence: Evidence, failing: Sequence[Object]) -> dict[str, Any] |
         container=container, tail_lines=LOG_LINES, previous=previous, limit_bytes=LOG_BYTES
     )
     try:
-        text = logs.read_log_text(evidence.ref.cluster, evidence.ref.namespace, pod, options)
+        text = logs.read_log_text(
+            evidence.ref.cluster,
+            evidence.ref.namespace,
+            pod,
+            options,
+        )
     except DomainError as error:
         evidence.unread.append(f"the log of {pod}: {error.message}")
         return None

@@ -74,12 +74,24 @@ def _begins_with(*steps: str) -> Callable[[Path], bool]:
 _POD_RULES = (
     HarmRule(80, "the image changed", _ends_with("image")),
     HarmRule(72, "the command or its arguments changed", _holds("command", "args")),
-    HarmRule(70, "a probe changed", _holds("livenessProbe", "readinessProbe", "startupProbe")),
+    HarmRule(
+        70,
+        "a probe changed",
+        _holds("livenessProbe", "readinessProbe", "startupProbe"),
+    ),
     HarmRule(68, "the environment changed", _holds("env", "envFrom")),
     HarmRule(68, "volumes changed", _holds("volumes", "volumeMounts")),
     HarmRule(66, "resource requests or limits changed", _holds("resources")),
-    HarmRule(64, "where pods may run changed", _holds("nodeSelector", "affinity", "tolerations")),
-    HarmRule(62, "the identity of pods changed", _holds("serviceAccountName", "securityContext")),
+    HarmRule(
+        64,
+        "where pods may run changed",
+        _holds("nodeSelector", "affinity", "tolerations"),
+    ),
+    HarmRule(
+        62,
+        "the identity of pods changed",
+        _holds("serviceAccountName", "securityContext"),
+    ),
     HarmRule(60, "ports changed", _holds("ports")),
 )
 # By plural; the first of a path that matches counts.
@@ -89,36 +101,90 @@ _RULES: Mapping[str, Sequence[HarmRule]] = {
         (
             *_POD_RULES,
             HarmRule(58, "the selector changed", _begins_with("spec", "selector")),
-            HarmRule(50, "the rollout strategy changed", _holds("strategy", "updateStrategy")),
-            HarmRule(56, "it was suspended or paused, or resumed", _ends_with("suspend", "paused")),
-            HarmRule(45, "the pod template changed", _begins_with("spec", "template")),
+            HarmRule(
+                50,
+                "the rollout strategy changed",
+                _holds("strategy", "updateStrategy"),
+            ),
+            HarmRule(
+                56,
+                "it was suspended or paused, or resumed",
+                _ends_with("suspend", "paused"),
+            ),
+            HarmRule(
+                45,
+                "the pod template changed",
+                _begins_with("spec", "template"),
+            ),
         ),
     ),
     "services": (
-        HarmRule(74, "which pods it selects changed", _begins_with("spec", "selector")),
+        HarmRule(
+            74,
+            "which pods it selects changed",
+            _begins_with("spec", "selector"),
+        ),
         HarmRule(70, "its ports changed", _holds("ports")),
         HarmRule(55, "how it is reached changed", _begins_with("spec")),
     ),
     "ingresses": (HarmRule(66, "where it routes changed", _begins_with("spec")),),
     "configmaps": (HarmRule(64, "its data changed", _holds("data", "binaryData")),),
     "secrets": (HarmRule(66, "its data changed", _holds("data", "stringData")),),
-    "networkpolicies": (HarmRule(65, "which traffic is allowed changed", _begins_with("spec")),),
+    "networkpolicies": (
+        HarmRule(
+            65,
+            "which traffic is allowed changed",
+            _begins_with("spec"),
+        ),
+    ),
     "nodes": (
-        HarmRule(70, "whether pods are scheduled on it changed", _ends_with("unschedulable")),
+        HarmRule(
+            70,
+            "whether pods are scheduled on it changed",
+            _ends_with("unschedulable"),
+        ),
         HarmRule(66, "its taints changed", _holds("taints")),
         HarmRule(30, "its labels changed", _begins_with("metadata", "labels")),
     ),
     "resourcequotas": (HarmRule(55, "its limits changed", _begins_with("spec")),),
     "limitranges": (HarmRule(50, "its limits changed", _begins_with("spec")),),
-    "horizontalpodautoscalers": (HarmRule(48, "how it scales changed", _begins_with("spec")),),
-    "persistentvolumeclaims": (HarmRule(45, "its claim changed", _begins_with("spec")),),
-    "rolebindings": (HarmRule(55, "who has which rights changed", _holds("subjects", "roleRef")),),
+    "horizontalpodautoscalers": (
+        HarmRule(
+            48,
+            "how it scales changed",
+            _begins_with("spec"),
+        ),
+    ),
+    "persistentvolumeclaims": (
+        HarmRule(
+            45,
+            "its claim changed",
+            _begins_with("spec"),
+        ),
+    ),
+    "rolebindings": (
+        HarmRule(
+            55,
+            "who has which rights changed",
+            _holds("subjects", "roleRef"),
+        ),
+    ),
     "roles": (HarmRule(55, "which rights it gives changed", _holds("rules")),),
 }
-_DELETION_REQUEST = HarmRule(75, "its deletion was requested", _ends_with("deletionTimestamp"))
+_DELETION_REQUEST = HarmRule(
+    75,
+    "its deletion was requested",
+    _ends_with("deletionTimestamp"),
+)
 
 
-def rate(kind: Kind, op: str, changes: Sequence[Change], *, is_troubled: bool) -> Harm:
+def rate(
+    kind: Kind,
+    op: str,
+    changes: Sequence[Change],
+    *,
+    is_troubled: bool,
+) -> Harm:
     """The harm of one change; `op` is add, change or delete, `changes` as `differences` has them.
 
     `is_troubled` says that the object has a problem now.
@@ -133,7 +199,10 @@ def rate(kind: Kind, op: str, changes: Sequence[Change], *, is_troubled: bool) -
         harm = _rate_changes(kind, changes)
     if not is_troubled:
         return harm
-    return Harm(min(harm.score + TROUBLE, HIGHEST), (*harm.reasons, "it is in trouble now"))
+    return Harm(
+        min(harm.score + TROUBLE, HIGHEST),
+        (*harm.reasons, "it is in trouble now"),
+    )
 
 
 def _rate_changes(kind: Kind, changes: Sequence[Change]) -> Harm:

@@ -169,7 +169,10 @@ class RestoreRun(ApplyView):
             authorise(self, request, act)
 
     def _admit(
-        self, request: Request, restore: Restore, options: ApplyOptions
+        self,
+        request: Request,
+        restore: Restore,
+        options: ApplyOptions,
     ) -> list[AdmittedTarget]:
         target = ApplyTarget(restore.archive.cluster, restore.namespace)
         admitted: list[AdmittedTarget] = []
@@ -186,7 +189,10 @@ class RestoreRun(ApplyView):
         return admitted
 
     def _compare(
-        self, request: Request, admitted: Sequence[AdmittedTarget], options: ApplyOptions
+        self,
+        request: Request,
+        admitted: Sequence[AdmittedTarget],
+        options: ApplyOptions,
     ) -> list[dict[str, Any]]:
         documents = []
         for target, rows in admitted:

@@ -101,7 +101,12 @@ class RunReport(DialectView):
         "get": OperationSchema(
             "The report of an inspection, compared with the one before",
             REPORT,
-            query=(QueryParameter("format", {"type": "string", "enum": list(FORMATS)}),),
+            query=(
+                QueryParameter(
+                    "format",
+                    {"type": "string", "enum": list(FORMATS)},
+                ),
+            ),
             answer_name="InspectionReport",
             answer_types=("application/json", "text/csv"),
         )

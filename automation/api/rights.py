@@ -76,14 +76,22 @@ def viewer_of(view: DialectView, request: Request) -> Viewer:
     )
 
 
-def _scope(view: DialectView, request: Request, kind: str) -> Scope | None:
+def _scope(
+    view: DialectView,
+    request: Request,
+    kind: str,
+) -> Scope | None:
     try:
         return authorise(view, request, AccessAttributes("list", kind))
     except Forbidden:
         return None
 
 
-def visible_task(view: DialectView, request: Request, pk: str) -> tuple[Viewer, Task]:
+def visible_task(
+    view: DialectView,
+    request: Request,
+    pk: str,
+) -> tuple[Viewer, Task]:
     """The task; NotFound when the caller may not see it."""
     viewer = viewer_of(view, request)
     task = definitions.find(pk)
@@ -106,7 +114,11 @@ def changeable_task(
     return viewer, task
 
 
-def visible_run(view: DialectView, request: Request, pk: str) -> tuple[Viewer, Run]:
+def visible_run(
+    view: DialectView,
+    request: Request,
+    pk: str,
+) -> tuple[Viewer, Run]:
     """The run; NotFound when the caller may not see its task."""
     viewer = viewer_of(view, request)
     run = runs.find(pk)

@@ -47,7 +47,11 @@ class RunViewSet(ViewSetMixin, DialectView):
         "retrieve": OperationSchema(
             "One run with its steps and result", RUN, answer_name="TaskRun"
         ),
-        "cancel": OperationSchema("Stop a run before its next step", RUN, answer_name="TaskRun"),
+        "cancel": OperationSchema(
+            "Stop a run before its next step",
+            RUN,
+            answer_name="TaskRun",
+        ),
         "retry": OperationSchema(
             "Run the task of a run that is over once more", RUN, answer_name="TaskRun"
         ),
@@ -71,7 +75,14 @@ class RunViewSet(ViewSetMixin, DialectView):
         tasks = Task.objects.select_related("owner")
         query = request.query_params
         if task := query.get("task_id", ""):
-            tasks = tasks.filter(pk=integer(task, "task_id", minimum=0, maximum=2**63 - 1))
+            tasks = tasks.filter(
+                pk=integer(
+                    task,
+                    "task_id",
+                    minimum=0,
+                    maximum=2**63 - 1,
+                )
+            )
         visible = [row.pk for row in tasks if viewer.sees(row)]
         rows = Run.objects.filter(task__in=visible)
         if kind := query.get("type", ""):
@@ -88,16 +99,27 @@ class RunViewSet(ViewSetMixin, DialectView):
         viewer, run = rights.changeable_run(self, request, pk, "cancel")
         self.check_input(request)
         annotate(request, name=run.task.name, details={"run": run.pk})
-        return runs.represent(runs.cancel(run, f"cancelled by {viewer.user.get_username()}"))
+        return runs.represent(
+            runs.cancel(
+                run,
+                f"cancelled by {viewer.user.get_username()}",
+            )
+        )
 
     def retry(self, request: Request, pk: str) -> Any:
         """A new run of the task as it is now; Conflict while the run goes on."""
         viewer, run = rights.changeable_run(self, request, pk, "retry")
         self.check_input(request)
         if not run.is_over:
-            raise Conflict(f"run {run.pk} is {run.state}: it is not over", reason="RunNotOver")
+            raise Conflict(
+                f"run {run.pk} is {run.state}: it is not over",
+                reason="RunNotOver",
+            )
         if run.dry_run:
-            raise Conflict("a dry run is repeated with POST /tasks/{id}/run", reason="DryRun")
+            raise Conflict(
+                "a dry run is repeated with POST /tasks/{id}/run",
+                reason="DryRun",
+            )
         annotate(request, name=run.task.name, details={"run": run.pk})
         again = runs.create(
             run.task,
@@ -123,6 +145,15 @@ class RunViewSet(ViewSetMixin, DialectView):
             raise Invalid(
                 f"comment must be text of at most {MAX_COMMENT} characters", field="comment"
             )
-        annotate(request, name=run.task.name, details={"run": run.pk, "comment": comment})
-        decided = runs.decide(run, viewer.user, approved=verb == "approve", comment=comment)
+        annotate(
+            request,
+            name=run.task.name,
+            details={"run": run.pk, "comment": comment},
+        )
+        decided = runs.decide(
+            run,
+            viewer.user,
+            approved=verb == "approve",
+            comment=comment,
+        )
         return runs.represent(decided)

@@ -59,7 +59,12 @@ TASK = record(
     stopped=BOOLEAN,
     stopped_reason=nullable(TEXT),
     last_run=nullable(
-        record(id=INTEGER, state=STATE, scheduled_at=TEXT, finished_at=nullable(TEXT))
+        record(
+            id=INTEGER,
+            state=STATE,
+            scheduled_at=TEXT,
+            finished_at=nullable(TEXT),
+        )
     ),
     created_at=TEXT,
     updated_at=TEXT,

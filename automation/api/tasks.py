@@ -88,7 +88,10 @@ class TaskViewSet(ViewSetMixin, DialectView):
             guarded=True,
             answer_name="AutomationTask",
         ),
-        "destroy": OperationSchema("Delete a task and its runs; what goes on is stopped", OBJECT),
+        "destroy": OperationSchema(
+            "Delete a task and its runs; what goes on is stopped",
+            OBJECT,
+        ),
         "run": OperationSchema(
             "Run a task now, or say what it would do",
             RUN,
@@ -205,15 +208,34 @@ def run_page(request: Request, rows: Any) -> Page:
     for name, choices in (("state", Run.State.values), ("trigger", Run.Trigger.values)):
         if value := query.get(name, ""):
             if value not in choices:
-                raise Invalid(f"{name} must be one of {', '.join(choices)}", field=name)
+                raise Invalid(
+                    f"{name} must be one of {', '.join(choices)}",
+                    field=name,
+                )
             rows = rows.filter(**{name: value})
-    pks = list(rows.order_by("-pk").values_list("pk", flat=True)[page.offset :][: page.size])
+    pks = list(
+        rows.order_by("-pk").values_list(
+            "pk",
+            flat=True,
+        )[page.offset :][: page.size]
+    )
     found = {row.pk: row for row in runs.rows().filter(pk__in=pks)}
-    items = [runs.represent(runs.current(found[pk]), brief=True) for pk in pks if pk in found]
+    items = [
+        runs.represent(
+            runs.current(found[pk]),
+            brief=True,
+        )
+        for pk in pks
+        if pk in found
+    ]
     return Page(items, rows.count(), page.page, page.size)
 
 
-def _rehearse(viewer: rights.Viewer, task: Task, token: int | None) -> dict[str, Any]:
+def _rehearse(
+    viewer: rights.Viewer,
+    task: Task,
+    token: int | None,
+) -> dict[str, Any]:
     params = definitions.params_of(task)
     kind = types.find(task.type)
     kind.check(params)
@@ -226,7 +248,12 @@ def _rehearse(viewer: rights.Viewer, task: Task, token: int | None) -> dict[str,
     return runs.represent(runs.find(run.pk))
 
 
-def _save(view: DialectView, request: Request, task: Task, body: dict[str, Any]) -> dict[str, Any]:
+def _save(
+    view: DialectView,
+    request: Request,
+    task: Task,
+    body: dict[str, Any],
+) -> dict[str, Any]:
     task = definitions.apply_body(task, body, timezone.now())
     rights.require_places(request, task)
     channels = None
@@ -237,7 +264,11 @@ def _save(view: DialectView, request: Request, task: Task, body: dict[str, Any])
         usable = notifications.usable_by(task.owner) & channel_rights.usable_channels(
             channel_rights.viewer_of(view, request)
         )
-        channels = rules.channels_of(body["notify"], usable | Q(pk__in=pks), "notify")
+        channels = rules.channels_of(
+            body["notify"],
+            usable | Q(pk__in=pks),
+            "notify",
+        )
     _confirm(request, task)
     task.stopped_reason = ""
     task.next_run_at = runs.plan_next(task, timezone.now())
@@ -253,9 +284,19 @@ def _confirm(request: Request, task: Task) -> None:
     if not kind.is_dangerous(definitions.params_of(task)) or settings.CONFIRMATION_LEVEL == "off":
         return
     reasons = [
-        protection.cluster_protection(registry.find(pk)) for pk in task.targets.get("clusters", [])
+        protection.cluster_protection(registry.find(pk))
+        for pk in task.targets.get(
+            "clusters",
+            [],
+        )
     ]
-    reasons += [protection.system_protection(name) for name in task.targets.get("namespaces", [])]
+    reasons += [
+        protection.system_protection(name)
+        for name in task.targets.get(
+            "namespaces",
+            [],
+        )
+    ]
     require_confirmation(
         request,
         ConfirmationRequest(
@@ -311,7 +352,12 @@ class TaskTypes(DialectView):
             }
             for kind in types.TYPES.values()
         ]
-        return Page(items[page.offset : page.offset + page.size], len(items), page.page, page.size)
+        return Page(
+            items[page.offset : page.offset + page.size],
+            len(items),
+            page.page,
+            page.size,
+        )
 
 
 class TaskCalendar(DialectView):
@@ -341,14 +387,23 @@ class TaskCalendar(DialectView):
         days = integer(query.get("days") or 7, "days", minimum=1, maximum=MAX_DAYS)
         now = timezone.now()
         moments = []
-        rows = Task.objects.filter(enabled=True, stopped_reason="", next_run_at__isnull=False)
+        rows = Task.objects.filter(
+            enabled=True,
+            stopped_reason="",
+            next_run_at__isnull=False,
+        )
         for task in rows.select_related("owner"):
             if not task.owner.is_active or not viewer.sees(task):
                 continue
             until = now + timedelta(days=days)
             moments += [
                 (moment, task)
-                for moment in schedules.upcoming(task.schedule, now, until, MAX_MOMENTS)
+                for moment in schedules.upcoming(
+                    task.schedule,
+                    now,
+                    until,
+                    MAX_MOMENTS,
+                )
             ]
         moments.sort(key=lambda entry: (entry[0], entry[1].pk))
         items = [

@@ -24,7 +24,9 @@ class Restore:
 
 
 def choose(
-    archives: Sequence[NamespaceArchive], namespace: str, cluster: int | None
+    archives: Sequence[NamespaceArchive],
+    namespace: str,
+    cluster: int | None,
 ) -> list[tuple[NamespaceArchive, str]]:
     """The archives to restore with the namespace of each.
 
@@ -74,7 +76,14 @@ def prepare(archive: NamespaceArchive, namespace: str) -> Restore:
 def _objects(archive: NamespaceArchive) -> Iterator[Object]:
     text = read_text(archive)
     # The archive is our own writing: it may have more documents than a caller may send.
-    for piece in documents(text, most=len(archive.objects_listed) + 1) if text else ():
+    for piece in (
+        documents(
+            text,
+            most=len(archive.objects_listed) + 1,
+        )
+        if text
+        else ()
+    ):
         if piece.obj is not None:
             yield piece.obj
 

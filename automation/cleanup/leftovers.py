@@ -100,7 +100,10 @@ class Judgement:
 
 
 def leftover(
-    category: str, obj: Object, references: ClusterReferences, judgement: Judgement
+    category: str,
+    obj: Object,
+    references: ClusterReferences,
+    judgement: Judgement,
 ) -> Leftover | None:
     """The object as something that may go; None when it is needed, or young, or in doubt."""
     metadata = obj["metadata"]
@@ -147,7 +150,12 @@ def _pod_end(pod: Object) -> datetime | None:
     """When the last container ended; the creation where no container says so."""
     ends: list[datetime] = []
     for container in mapping(pod, "status").get("containerStatuses") or []:
-        end = _moment(mapping(mapping(container, "state"), "terminated").get("finishedAt"))
+        end = _moment(
+            mapping(
+                mapping(container, "state"),
+                "terminated",
+            ).get("finishedAt")
+        )
         if end is not None:
             ends.append(end)
     return max(ends) if ends else created_at(pod)
@@ -180,7 +188,12 @@ def _judge_replica_set(replica_set: Object, _references: ClusterReferences) -> R
     if replica_set["metadata"].get("ownerReferences"):
         return
     spec = mapping(replica_set, "spec")
-    if spec.get("replicas") == 0 and not whole(mapping(replica_set, "status").get("replicas")):
+    if spec.get("replicas") == 0 and not whole(
+        mapping(
+            replica_set,
+            "status",
+        ).get("replicas")
+    ):
         yield "no replicas", created_at(replica_set)
 
 
@@ -213,7 +226,10 @@ def _is_system_configmap(obj: Object) -> bool:
     metadata = obj["metadata"]
     if str(metadata["name"]).startswith(HELM_RECORD):
         return True
-    return metadata["name"] in _CONTROLLER_CONFIGMAPS or _LEADER in mapping(metadata, "annotations")
+    return metadata["name"] in _CONTROLLER_CONFIGMAPS or _LEADER in mapping(
+        metadata,
+        "annotations",
+    )
 
 
 _JUDGES: Mapping[str, Callable[[Object, ClusterReferences], Reasons]] = {

@@ -100,7 +100,10 @@ def _as_platform(_act: AccessAttributes) -> Scope:
 
 
 def collect(
-    cluster: Cluster, namespaces: Namespaces = None, *, live: bool = False
+    cluster: Cluster,
+    namespaces: Namespaces = None,
+    *,
+    live: bool = False,
 ) -> ClusterReferences:
     """Everything that is referred to in the namespaces, None being all.
 
@@ -234,7 +237,14 @@ def _note_source(place: References, spec: Mapping[str, Any]) -> None:
 
 
 def _note_template(place: References, template: Mapping[str, Any]) -> None:
-    place.mentions.update(_words(mapping(mapping(template, "metadata"), "annotations")))
+    place.mentions.update(
+        _words(
+            mapping(
+                mapping(template, "metadata"),
+                "annotations",
+            )
+        )
+    )
     spec = mapping(template, "spec")
     for reference in elements(spec, "imagePullSecrets"):
         place.add("secrets", reference.get("name"))
@@ -248,7 +258,10 @@ def _note_template(place: References, template: Mapping[str, Any]) -> None:
 def _note_volume(place: References, volume: Mapping[str, Any]) -> None:
     place.add("configmaps", mapping(volume, "configMap").get("name"))
     place.add("secrets", mapping(volume, "secret").get("secretName"))
-    place.add("persistentvolumeclaims", mapping(volume, "persistentVolumeClaim").get("claimName"))
+    place.add(
+        "persistentvolumeclaims",
+        mapping(volume, "persistentVolumeClaim").get("claimName"),
+    )
     for source in elements(mapping(volume, "projected"), "sources"):
         place.add("configmaps", mapping(source, "configMap").get("name"))
         place.add("secrets", mapping(source, "secret").get("name"))

@@ -25,7 +25,10 @@ def is_built_in(obj: Object) -> bool:
     """Whether Kubernetes made the role or binding itself."""
     metadata = obj["metadata"]
     name = str(metadata["name"])
-    return _BOOTSTRAPPING in mapping(metadata, "labels") or name.startswith("system:")
+    return _BOOTSTRAPPING in mapping(
+        metadata,
+        "labels",
+    ) or name.startswith("system:")
 
 
 def check_role(role: Object, facts: Facts) -> Iterator[Hit]:
@@ -35,7 +38,15 @@ def check_role(role: Object, facts: Facts) -> Iterator[Hit]:
     wide: list[str] = []
     severity = None
     for rule in elements(role, "rules"):
-        stars = [name for name in ("apiGroups", "resources", "verbs") if "*" in _list(rule, name)]
+        stars = [
+            name
+            for name in ("apiGroups", "resources", "verbs")
+            if "*"
+            in _list(
+                rule,
+                name,
+            )
+        ]
         # "*" in apiGroups alone names the resources and verbs still.
         if "resources" in stars or "verbs" in stars:
             wide.append(_rule_text(rule))
@@ -56,7 +67,12 @@ def _list(rule: Mapping[str, Any], name: str) -> list[str]:
 
 def _rule_text(rule: Mapping[str, Any]) -> str:
     verbs = ", ".join(_list(rule, "verbs"))
-    resources = ", ".join(_list(rule, "resources")) or ", ".join(_list(rule, "nonResourceURLs"))
+    resources = ", ".join(
+        _list(
+            rule,
+            "resources",
+        )
+    ) or ", ".join(_list(rule, "nonResourceURLs"))
     return f"{verbs} on {resources}"
 
 
@@ -69,7 +85,14 @@ def check_binding(binding: Object, facts: Facts) -> Iterator[Hit]:
     ]
     if anonymous and role not in _PUBLIC_ROLES:
         yield Hit("anonymous-access", f"{join_names(anonymous)} has {role}")
-    if role != "cluster-admin" or mapping(binding, "roleRef").get("kind") != "ClusterRole":
+    if (
+        role != "cluster-admin"
+        or mapping(
+            binding,
+            "roleRef",
+        ).get("kind")
+        != "ClusterRole"
+    ):
         return
     people = [_subject(each) for each in subjects if each.get("name") != _MASTERS]
     if people:

@@ -77,7 +77,10 @@ class InspectionScope:
 
 
 def inspect_cluster(
-    cluster: Cluster, scope: InspectionScope, *, beat: Callable[[], None] = lambda: None
+    cluster: Cluster,
+    scope: InspectionScope,
+    *,
+    beat: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """What the checks find in a cluster, as JSON data.
 

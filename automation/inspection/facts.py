@@ -60,7 +60,10 @@ class Facts:
         namespace: str,
         limits: Sequence[Mapping[str, Any]],
     ) -> None:
-        defaults = self.defaults.setdefault(namespace, {"requests": set(), "limits": set()})
+        defaults = self.defaults.setdefault(
+            namespace,
+            {"requests": set(), "limits": set()},
+        )
         for limit in limits:
             if limit.get("type") != "Container":
                 continue

@@ -116,7 +116,10 @@ def _check_replicas(obj: Object, facts: Facts) -> Iterator[Hit]:
         return
     labels = mapping(mapping(template_of(obj), "metadata"), "labels")
     if not facts.has_budget(namespace, labels):
-        yield Hit("no-disruption-budget", f"{replicas} replicas without a PodDisruptionBudget")
+        yield Hit(
+            "no-disruption-budget",
+            f"{replicas} replicas without a PodDisruptionBudget",
+        )
 
 
 def _check_availability(obj: Object) -> Iterator[Hit]:
@@ -124,7 +127,10 @@ def _check_availability(obj: Object) -> Iterator[Hit]:
     status = mapping(obj, "status")
     progress = condition(obj, "Progressing")
     if progress.get("status") == "False":
-        yield Hit("rollout-stuck", _shorten(str(progress.get("message") or "no progress")))
+        yield Hit(
+            "rollout-stuck",
+            _shorten(str(progress.get("message") or "no progress")),
+        )
         return
     if obj["kind"] == "DaemonSet":
         desired = whole(status.get("desiredNumberScheduled"))
@@ -216,7 +222,13 @@ def _check_failure(
 
 
 def _container_statuses(status: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [*elements(status, "containerStatuses"), *elements(status, "initContainerStatuses")]
+    return [
+        *elements(
+            status,
+            "containerStatuses",
+        ),
+        *elements(status, "initContainerStatuses"),
+    ]
 
 
 def _check_restarts(status: Mapping[str, Any], facts: Facts) -> Iterator[Hit]:
@@ -244,7 +256,10 @@ def check_budget(budget: Object, facts: Facts) -> Iterator[Hit]:
     expected = whole(status.get("expectedPods"))
     allowed = whole(status.get("disruptionsAllowed"), 1)
     if expected and allowed == 0 and whole(status.get("currentHealthy")) >= expected:
-        yield Hit("disruption-budget-blocks", f"none of {expected} pods may be disrupted")
+        yield Hit(
+            "disruption-budget-blocks",
+            f"none of {expected} pods may be disrupted",
+        )
 
 
 def check_autoscaler(autoscaler: Object, facts: Facts) -> Iterator[Hit]:
@@ -307,7 +322,10 @@ def check_volume(volume: Object, facts: Facts) -> Iterator[Hit]:
     """A volume that nobody can use."""
     status = mapping(volume, "status")
     if status.get("phase") == "Failed":
-        yield Hit("volume-failed", _shorten(str(status.get("message") or "phase Failed")))
+        yield Hit(
+            "volume-failed",
+            _shorten(str(status.get("message") or "phase Failed")),
+        )
     elif status.get("phase") == "Released":
         yield Hit(
             "volume-failed",

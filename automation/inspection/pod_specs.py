@@ -74,7 +74,9 @@ def _names(containers: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _check_resources(
-    obj: Object, containers: Sequence[Mapping[str, Any]], facts: Facts
+    obj: Object,
+    containers: Sequence[Mapping[str, Any]],
+    facts: Facts,
 ) -> Iterator[Hit]:
     namespace = str(obj["metadata"].get("namespace") or "")
     for member, check in (("requests", "no-requests"), ("limits", "no-limits")):
@@ -95,7 +97,10 @@ def _check_resources(
                 )
             ]
             if lacking:
-                missing.setdefault(" and ".join(lacking), []).append(str(container.get("name")))
+                missing.setdefault(
+                    " and ".join(lacking),
+                    [],
+                ).append(str(container.get("name")))
         if missing:
             parts = [
                 f"no {resources} {member}: {join_names(names)}"
@@ -155,12 +160,20 @@ def _check_rights(
     possible = [
         each
         for each, context in contexts
-        if _user(context, pod_context) is None and not _is_non_root(context, pod_context)
+        if _user(
+            context,
+            pod_context,
+        )
+        is None
+        and not _is_non_root(context, pod_context)
     ]
     if roots:
         yield Hit("runs-as-root", f"{_names(roots)} with runAsUser 0")
     elif possible:
-        yield Hit("runs-as-root", f"{_names(possible)} without runAsNonRoot and runAsUser")
+        yield Hit(
+            "runs-as-root",
+            f"{_names(possible)} without runAsNonRoot and runAsUser",
+        )
     added: dict[str, None] = {}
     for _each, context in contexts:
         capabilities = mapping(context, "capabilities").get("add")

@@ -100,7 +100,10 @@ def _check_rows(counts: Mapping[str, int]) -> list[dict[str, Any]]:
         }
         for check in CHECKS.values()
     ]
-    return sorted(rows, key=lambda row: (SEVERITY_ORDER[row["severity"]], -row["count"]))
+    return sorted(
+        rows,
+        key=lambda row: (SEVERITY_ORDER[row["severity"]], -row["count"]),
+    )
 
 
 def csv_rows(report: Mapping[str, Any]) -> Iterator[list[object]]:

@@ -24,7 +24,10 @@ class InspectionPart(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["run", "cluster"], name="automation_part_unique")
+            models.UniqueConstraint(
+                fields=["run", "cluster"],
+                name="automation_part_unique",
+            )
         ]
 
     def __str__(self) -> str:
@@ -46,7 +49,10 @@ class NamespaceArchive(models.Model):
     )
     namespace = models.CharField(max_length=253)
     content = EncryptedTextField(help_text="YAML documents in apply order, packed by zlib, base64.")
-    objects_listed = models.JSONField(default=list, help_text='[{"kind", "name"}] in that order.')
+    objects_listed = models.JSONField(
+        default=list,
+        help_text='[{"kind", "name"}] in that order.',
+    )
     left_out = models.JSONField(
         default=list, help_text='[{"kind", "reason"}] of what could not be exported.'
     )

@@ -65,7 +65,11 @@ class Task(models.Model):
         choices=OnFailure.choices,
         default=OnFailure.STOP,
     )
-    notify = models.ManyToManyField("alerts.Channel", blank=True, related_name="tasks")
+    notify = models.ManyToManyField(
+        "alerts.Channel",
+        blank=True,
+        related_name="tasks",
+    )
     enabled = models.BooleanField(default=True)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -141,7 +145,11 @@ class Run(models.Model):
     ACTIVE = (State.PENDING, State.RUNNING)
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="runs")
-    state = models.CharField(max_length=16, choices=State.choices, default=State.PENDING)
+    state = models.CharField(
+        max_length=16,
+        choices=State.choices,
+        default=State.PENDING,
+    )
     trigger = models.CharField(max_length=8, choices=Trigger.choices)
     dry_run = models.BooleanField(default=False)
     requested_by = models.ForeignKey(
@@ -181,7 +189,11 @@ class Run(models.Model):
     params = EncryptedTextField(default="{}", help_text="JSON; it may hold Secrets.")
     steps = models.JSONField(default=list, blank=True)
     result = models.JSONField(null=True, blank=True)
-    message = models.TextField(blank=True, default="", help_text="Why it ended as it did.")
+    message = models.TextField(
+        blank=True,
+        default="",
+        help_text="Why it ended as it did.",
+    )
     reason = models.CharField(max_length=60, blank=True, default="")
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -246,7 +258,10 @@ class Memory(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["task", "key"], name="automation_memory_unique")
+            models.UniqueConstraint(
+                fields=["task", "key"],
+                name="automation_memory_unique",
+            )
         ]
 
     def __str__(self) -> str:

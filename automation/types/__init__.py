@@ -36,4 +36,7 @@ def find(name: str) -> TaskType:
     try:
         return TYPES[name]
     except KeyError:
-        raise Invalid(f"type must be one of {', '.join(TYPES)}", field="type") from None
+        raise Invalid(
+            f"type must be one of {', '.join(TYPES)}",
+            field="type",
+        ) from None

@@ -204,7 +204,10 @@ def _options(context: RunContext) -> ApplyOptions:
 
 
 def _planned(
-    context: RunContext, cluster: Cluster, namespace: str, manifests: Sequence[Manifest]
+    context: RunContext,
+    cluster: Cluster,
+    namespace: str,
+    manifests: Sequence[Manifest],
 ) -> list[PlannedObject]:
     planned = plan(cluster, manifests, namespace=namespace)
     require_objects(context, cluster, planned)
@@ -212,7 +215,9 @@ def _planned(
 
 
 def require_objects(
-    context: RunContext, cluster: Cluster, planned: Sequence[PlannedObject]
+    context: RunContext,
+    cluster: Cluster,
+    planned: Sequence[PlannedObject],
 ) -> None:
     """Forbidden unless the owner may apply every object, before the first is sent."""
     for item in planned:
@@ -453,7 +458,11 @@ def _put_back(
 
 
 def _write_back(
-    cluster: Cluster, kind: Kind, earlier: Object, current: bytes | None, unbounded: bool
+    cluster: Cluster,
+    kind: Kind,
+    earlier: Object,
+    current: bytes | None,
+    unbounded: bool,
 ) -> bytes:
     namespace = str(earlier["metadata"].get("namespace") or "")
     name = str(earlier["metadata"]["name"])
@@ -468,7 +477,12 @@ def _write_back(
 
 
 def _delete(
-    context: RunContext, cluster: Cluster, kind: Kind, namespace: str, name: str, uid: str
+    context: RunContext,
+    cluster: Cluster,
+    kind: Kind,
+    namespace: str,
+    name: str,
+    uid: str,
 ) -> None:
     options = {
         "kind": "DeleteOptions",

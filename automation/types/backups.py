@@ -67,7 +67,10 @@ class Backup(TaskType):
                     field=f"params.kinds[{place}]",
                 )
             if kind is not None and not kind.namespaced:
-                raise Invalid(f"{kind.plural} are in no namespace", field=f"params.kinds[{place}]")
+                raise Invalid(
+                    f"{kind.plural} are in no namespace",
+                    field=f"params.kinds[{place}]",
+                )
             if kind == SECRETS and not params.get("secrets"):
                 raise Invalid(
                     "secrets are backed up only with secrets: true",

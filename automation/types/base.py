@@ -112,7 +112,10 @@ class TaskType(ABC):
         A type whose text may hold Secrets replaces them here, too. A change that sends HIDDEN back
         leaves the member as it is.
         """
-        masked: dict[str, Any] = values.without_secrets(dict(self.params_schema), dict(params))
+        masked: dict[str, Any] = values.without_secrets(
+            dict(self.params_schema),
+            dict(params),
+        )
         return masked
 
     def is_dangerous(self, params: Mapping[str, Any]) -> bool:
@@ -128,14 +131,26 @@ class TaskType(ABC):
         """
 
     @abstractmethod
-    def execute(self, context: RunContext, step: Step) -> StepResult | Again:
+    def execute(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult | Again:
         """Do one step. DomainError fails the step; ClusterUnavailable is tried again for a time."""
 
-    def rollback(self, context: RunContext, step: Step) -> StepResult:
+    def rollback(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult:
         """Undo a step that succeeded, or that failed half way; `step.data` has what it kept."""
         raise Rejected(f"{self.name} cannot be rolled back")
 
-    def result(self, context: RunContext, steps: Sequence[FinishedStep]) -> dict[str, Any]:
+    def result(
+        self,
+        context: RunContext,
+        steps: Sequence[FinishedStep],
+    ) -> dict[str, Any]:
         """What the run shows as its result when it is over (JSON, no secrets), also a dry run's."""
         counts: dict[str, int] = {}
         for finished in steps:

@@ -86,9 +86,15 @@ class Http(TaskType):
         for name, value in params["headers"].items():
             # Never the value: it may be a credential.
             if not _HEADER.match(name) or name.lower() in _OWN_HEADERS:
-                raise Invalid(f"headers: {name[:100]!r} cannot be set", field="headers")
+                raise Invalid(
+                    f"headers: {name[:100]!r} cannot be set",
+                    field="headers",
+                )
             if not value.isprintable() or not value.isascii():
-                raise Invalid(f"headers: the value of {name} cannot be sent", field="headers")
+                raise Invalid(
+                    f"headers: the value of {name} cannot be sent",
+                    field="headers",
+                )
         if len(_body(params["body"])) > MAX_BODY:
             raise Invalid(f"body must be at most {MAX_BODY} bytes", field="body")
 
@@ -102,9 +108,21 @@ class Http(TaskType):
         size = len(_body(context.params["body"]))
         what = f" with a body of {size} bytes" if size else ""
         address = _without_query(context.params["url"])
-        return [Step(None, "", address, CALL.name, f"{method} {address} is called{what}")]
+        return [
+            Step(
+                None,
+                "",
+                address,
+                CALL.name,
+                f"{method} {address} is called{what}",
+            )
+        ]
 
-    def execute(self, context: RunContext, step: Step) -> StepResult | Again:
+    def execute(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult | Again:
         """Send it; the address is checked again, and the peer that its name leads to."""
         params = context.params
         self.check(params)
@@ -130,7 +148,11 @@ class Http(TaskType):
                     body=body or None,
                 )
             except OutboundError as error:
-                return StepResult(f"{params['method']} {step.name}: {error}", {}, "failed")
+                return StepResult(
+                    f"{params['method']} {step.name}: {error}",
+                    {},
+                    "failed",
+                )
         text = answer.body[: settings.TASK_OUTPUT_BYTES].decode(errors="replace")
         data = {
             "status": answer.status,
@@ -142,7 +164,11 @@ class Http(TaskType):
         message = f"{params['method']} {step.name}: HTTP {answer.status}"
         return StepResult(message, data, "succeeded" if is_good else "failed")
 
-    def result(self, context: RunContext, steps: Sequence[FinishedStep]) -> dict[str, Any]:
+    def result(
+        self,
+        context: RunContext,
+        steps: Sequence[FinishedStep],
+    ) -> dict[str, Any]:
         """The status, and the beginning of the answer."""
         counts = super().result(context, steps)
         for finished in steps:

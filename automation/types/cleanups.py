@@ -162,7 +162,10 @@ class Cleanup(TaskType):
             kind,
             step,
         ):
-            return StepResult("left alone: something refers to it by now", state="skipped")
+            return StepResult(
+                "left alone: something refers to it by now",
+                state="skipped",
+            )
         with context.acting(
             "delete",
             kind,
@@ -245,7 +248,12 @@ _CHECKED = _CheckedReferences()
 
 
 def _min_age(params: Mapping[str, Any]) -> timedelta:
-    return timedelta(seconds=parse_duration(params.get("min_age", "24h"), "params.min_age"))
+    return timedelta(
+        seconds=parse_duration(
+            params.get("min_age", "24h"),
+            "params.min_age",
+        )
+    )
 
 
 def _kinds(params: Mapping[str, Any]) -> list[Kind]:
@@ -355,5 +363,8 @@ def _delete(
     except NotFound:
         return StepResult("deleted already")
     except Conflict:
-        return StepResult("left alone: it has changed since it was reported", state="skipped")
+        return StepResult(
+            "left alone: it has changed since it was reported",
+            state="skipped",
+        )
     return StepResult(f"deleted: {step.data['reason']}")

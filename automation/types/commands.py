@@ -75,7 +75,10 @@ class Exec(TaskType):
     def check(self, params: Mapping[str, Any]) -> None:
         """No NUL, which no argument can have."""
         if not params["command"][0] or any("\0" in text for text in params["command"]):
-            raise Invalid("command must be a program and its arguments", field="command")
+            raise Invalid(
+                "command must be a program and its arguments",
+                field="command",
+            )
 
     def acts(self, params: Mapping[str, Any]) -> list[AccessAttributes]:
         """exec."""
@@ -98,26 +101,47 @@ class Exec(TaskType):
             steps.append(_planned(step, pod, context.params["container"], command))
         return steps
 
-    def execute(self, context: RunContext, step: Step) -> StepResult | Again:
+    def execute(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult | Again:
         """Run it once; an exit code other than 0 is a failure."""
         cluster = context.cluster(step.cluster_id)
         pod = ObjectRef(cluster, PODS, step.namespace, step.name).read()
         if pod["metadata"]["uid"] != step.data["uid"]:
             raise Conflict("another pod has its name now", reason="Replaced")
-        with context.acting("exec", PODS, cluster, step.namespace, step.name) as facts:
+        with context.acting(
+            "exec",
+            PODS,
+            cluster,
+            step.namespace,
+            step.name,
+        ) as facts:
             facts["details"]["command"] = context.params["command"]
             facts["details"]["container"] = step.data["container"]
             outcome = _run(context, cluster, step)
         data = {
             "exit_code": outcome.code,
-            "output": outcome.output.decode(errors="replace").replace("\0", "\ufffd"),
+            "output": outcome.output.decode(errors="replace").replace(
+                "\0",
+                "\ufffd",
+            ),
             "truncated": outcome.is_cut,
         }
         if outcome.code == 0:
             return StepResult(f"ended with 0, {outcome.size} bytes of output", data)
-        return StepResult(outcome.problem or f"ended with {outcome.code}", data, "failed")
+        return StepResult(
+            outcome.problem or f"ended with {outcome.code}",
+            data,
+            "failed",
+        )
 
-    def result(self, context: RunContext, steps: Sequence[FinishedStep]) -> dict[str, Any]:
+    def result(
+        self,
+        context: RunContext,
+        steps: Sequence[FinishedStep],
+    ) -> dict[str, Any]:
         """What each pod printed."""
         outputs = []
         size = 0
@@ -140,7 +164,12 @@ class Exec(TaskType):
         return {**super().result(context, steps), "outputs": outputs}
 
 
-def _planned(step: Step, pod: Object, container: str, command: str) -> Step:
+def _planned(
+    step: Step,
+    pod: Object,
+    container: str,
+    command: str,
+) -> Step:
     phase = (pod.get("status") or {}).get("phase")
     if phase != "Running" or pod["metadata"].get("deletionTimestamp"):
         return replace(step, message=f"does not run ({phase})", state="skipped")
@@ -176,7 +205,11 @@ class _Outcome:
         self.output += data[: max(self.limit - len(self.output), 0)]
 
 
-def _run(context: RunContext, cluster: Cluster, step: Step) -> _Outcome:
+def _run(
+    context: RunContext,
+    cluster: Cluster,
+    step: Step,
+) -> _Outcome:
     """The command's outcome, within its time; what it printed until then is kept."""
     params = context.params
     limit = min(int(params["max_bytes"]), settings.TASK_OUTPUT_BYTES)

@@ -30,7 +30,14 @@ class NodeType(TaskType):
 
     def acts(self, params: Mapping[str, Any]) -> list[AccessAttributes]:
         """The verb on nodes."""
-        return [AccessAttributes(self.verb, NODES.plural, NODES.group, cluster_scoped=True)]
+        return [
+            AccessAttributes(
+                self.verb,
+                NODES.plural,
+                NODES.group,
+                cluster_scoped=True,
+            )
+        ]
 
     def plan(self, context: RunContext) -> list[Step]:
         """A step for each chosen node."""
@@ -74,17 +81,31 @@ class _Schedulable(NodeType):
             return replace(step, message=f"is {word} already", state="skipped")
         return replace(step, message=f"becomes {word}")
 
-    def execute(self, context: RunContext, step: Step) -> StepResult | Again:
+    def execute(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult | Again:
         """Set or remove `spec.unschedulable`."""
         self._set(context, step, schedulable=self.schedulable)
         return StepResult("uncordoned" if self.schedulable else "cordoned")
 
-    def rollback(self, context: RunContext, step: Step) -> StepResult:
+    def rollback(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult:
         """As it was before."""
         self._set(context, step, schedulable=not self.schedulable)
         return StepResult("rolled back")
 
-    def _set(self, context: RunContext, step: Step, *, schedulable: bool) -> None:
+    def _set(
+        self,
+        context: RunContext,
+        step: Step,
+        *,
+        schedulable: bool,
+    ) -> None:
         ref = _ref(context, step)
         with context.acting(self.verb, NODES, ref.cluster, "", ref.name) as facts:
             nodes.set_schedulable(ref, schedulable=schedulable)
@@ -157,7 +178,11 @@ class Drain(NodeType):
             message += f": {', '.join(evicted[:MOST_NAMES])}{more}"
         return replace(step, message=message)
 
-    def execute(self, context: RunContext, step: Step) -> StepResult | Again:
+    def execute(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult | Again:
         """Start the drain, which is an operation of its own, and wait for its end."""
         if not step.data.get("operation_id"):
             return self._start(context, step)

@@ -77,7 +77,10 @@ class Scale(WorkloadType):
         if not params.get("restore"):
             given = [name for name in given if name != "restore"]
         if len(given) != 1:
-            raise Invalid("give one of replicas, percent or restore", field="replicas")
+            raise Invalid(
+                "give one of replicas, percent or restore",
+                field="replicas",
+            )
 
     # --- planning ---------------------------------------------------------------------------------
     def plan(self, context: RunContext) -> list[Step]:
@@ -93,12 +96,22 @@ class Scale(WorkloadType):
             planned.append(self._plan(context, step, autoscalers[place]))
         return planned
 
-    def plan_object(self, context: RunContext, step: Step, item: Object) -> Step:
+    def plan_object(
+        self,
+        context: RunContext,
+        step: Step,
+        item: Object,
+    ) -> Step:
         """With the replicas that the workload has now."""
         replicas = (item.get("spec") or {}).get("replicas", 1)
         return replace(step, data={**step.data, "current": replicas})
 
-    def _plan(self, context: RunContext, step: Step, autoscalers: list[Object]) -> Step:
+    def _plan(
+        self,
+        context: RunContext,
+        step: Step,
+        autoscalers: list[Object],
+    ) -> Step:
         current = step.data["current"]
         memory = recall(context, step) if context.params["restore"] else None
         if context.params["restore"] and memory is None:
@@ -125,14 +138,23 @@ class Scale(WorkloadType):
             return _plan_minimum(context, step, hpa, target)
         data = {**step.data, "from": current, "to": target, "hpa": ""}
         if current == target:
-            return replace(step, message=f"has {count(target)} already", state="skipped", data=data)
+            return replace(
+                step,
+                message=f"has {count(target)} already",
+                state="skipped",
+                data=data,
+            )
         message = f"scaled from {current} to {count(target)}"
         if hpa is not None and target == 0:
             message += f"; HorizontalPodAutoscaler {hpa['metadata']['name']} rests meanwhile"
         return replace(step, message=message, data=data)
 
     # --- doing ------------------------------------------------------------------------------------
-    def execute(self, context: RunContext, step: Step) -> StepResult | Again:
+    def execute(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult | Again:
         """Scale; what was before is kept first, so that a worker that dies loses nothing."""
         ref = ref_of(context, step)
         item = read_same(ref, step)
@@ -153,7 +175,11 @@ class Scale(WorkloadType):
             {"previous": data["from"] if previous == data["to"] else previous},
         )
 
-    def rollback(self, context: RunContext, step: Step) -> StepResult:
+    def rollback(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult:
         """The number that was there before."""
         previous = int(step.data.get("previous", step.data["from"]))
         read_same(ref_of(context, step), step)
@@ -164,21 +190,42 @@ class Scale(WorkloadType):
             forget(context, step)
         return StepResult(f"rolled back to {count(previous)}")
 
-    def _set(self, context: RunContext, step: Step, replicas: int) -> None:
+    def _set(
+        self,
+        context: RunContext,
+        step: Step,
+        replicas: int,
+    ) -> None:
         ref = ref_of(context, step)
         if name := step.data["hpa"]:
-            with context.acting("patch", HPA, ref.cluster, step.namespace, name) as facts:
+            with context.acting(
+                "patch",
+                HPA,
+                ref.cluster,
+                step.namespace,
+                name,
+            ) as facts:
                 autoscaler = ObjectRef(ref.cluster, HPA, step.namespace, name)
                 autoscaler.read()
                 autoscaler.patch({"spec": {"minReplicas": replicas}})
                 facts.update(autoscaler.versions)
             return
-        with context.acting(self.verb, ref.kind, ref.cluster, ref.namespace, ref.name) as facts:
+        with context.acting(
+            self.verb,
+            ref.kind,
+            ref.cluster,
+            ref.namespace,
+            ref.name,
+        ) as facts:
             facts["details"]["replicas"] = replicas
             verbs.run(ref, "scale", ActionOptions(replicas=replicas))
 
 
-def _autoscalers(context: RunContext, cluster: Cluster, namespace: str) -> list[Object]:
+def _autoscalers(
+    context: RunContext,
+    cluster: Cluster,
+    namespace: str,
+) -> list[Object]:
     """The autoscalers of a namespace; none for an owner who may not read them."""
     if not context.may("list", HPA, cluster, namespace):
         return []
@@ -198,7 +245,12 @@ def _target(params: Mapping[str, Any], current: int) -> int:
     return min(-(-share // 100), MAX_REPLICAS)
 
 
-def _plan_minimum(context: RunContext, step: Step, hpa: Object, target: int) -> Step:
+def _plan_minimum(
+    context: RunContext,
+    step: Step,
+    hpa: Object,
+    target: int,
+) -> Step:
     name = hpa["metadata"]["name"]
     minimum = hpa["spec"].get("minReplicas", 1)
     maximum = hpa["spec"]["maxReplicas"]
@@ -219,7 +271,11 @@ def _plan_minimum(context: RunContext, step: Step, hpa: Object, target: int) -> 
     return replace(step, message=message, data=data)
 
 
-def _read_minimum(context: RunContext, cluster: Cluster, step: Step) -> int:
+def _read_minimum(
+    context: RunContext,
+    cluster: Cluster,
+    step: Step,
+) -> int:
     item = ObjectRef(cluster, HPA, step.namespace, step.data["hpa"]).read()
     if not _scales(item, step):
         raise Rejected(f"HorizontalPodAutoscaler {step.data['hpa']} scales something else now")
@@ -249,7 +305,10 @@ def recall(context: RunContext, step: Step) -> Mapping[str, Any] | None:
 
     None when the object was made again since.
     """
-    rows = Memory.objects.filter(key=_key(step), task__owner=context.owner).order_by("-updated_at")
+    rows = Memory.objects.filter(
+        key=_key(step),
+        task__owner=context.owner,
+    ).order_by("-updated_at")
     values = [row.value for row in rows.filter(task=context.task)[:1]] or [
         row.value for row in rows[:1]
     ]

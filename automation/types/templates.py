@@ -100,7 +100,10 @@ class ApplyTemplate(TaskType):
         prepared = _prepare(context.params)
         row = _existing(context.params)
         targets = _targets(context, row)
-        options = _options(row, deployments.new_label("dry-run") if row is None else row.label)
+        options = _options(
+            row,
+            deployments.new_label("dry-run") if row is None else row.label,
+        )
         texts = []
         for admitted in _admit(
             context,
@@ -143,7 +146,10 @@ class ApplyTemplate(TaskType):
         operation = lifecycle.find(step.data["operation"])
         if not operation.is_final:
             context.beat()
-            return Again(POLL_SECONDS, f"operation {operation.pk} is {operation.state}")
+            return Again(
+                POLL_SECONDS,
+                f"operation {operation.pk} is {operation.state}",
+            )
         if operation.state != Operation.State.SUCCEEDED:
             raise Rejected(operation.error or f"operation {operation.pk} is {operation.state}")
         return StepResult(_sentence(operation))
@@ -166,7 +172,10 @@ class ApplyTemplate(TaskType):
         with transaction.atomic():
             if before:
                 revision = row.revisions.select_related("version").get(number=before)
-                prepared = prepare_revision(revision.version, deployments.values_of(revision))
+                prepared = prepare_revision(
+                    revision.version,
+                    deployments.values_of(revision),
+                )
                 options = _options(row, row.label)
                 admitted = _admit(
                     context,
@@ -336,7 +345,9 @@ def _admit(
 
 
 def _require_undeploy(
-    context: RunContext, row: TemplateDeployment, targets: Sequence[ApplyTarget]
+    context: RunContext,
+    row: TemplateDeployment,
+    targets: Sequence[ApplyTarget],
 ) -> None:
     for target in targets:
         context.require(

@@ -61,14 +61,22 @@ def schema(required: tuple[str, ...] = (), /, **properties: Schema) -> dict[str,
 def ref_of(context: RunContext, step: Step) -> ObjectRef:
     """The object of a step."""
     kind = KINDS_BY_NAME[step.kind]
-    return ObjectRef(context.cluster(step.cluster_id), kind, step.namespace, step.name)
+    return ObjectRef(
+        context.cluster(step.cluster_id),
+        kind,
+        step.namespace,
+        step.name,
+    )
 
 
 def read_same(ref: ObjectRef, step: Step) -> Object:
     """The object of a step; Conflict when another one has its name now."""
     item = ref.read()
     if item["metadata"]["uid"] != step.data["uid"]:
-        raise Conflict("it was deleted, and a new object has its name", reason="Replaced")
+        raise Conflict(
+            "it was deleted, and a new object has its name",
+            reason="Replaced",
+        )
     return item
 
 
@@ -99,11 +107,21 @@ class WorkloadType(TaskType):
             steps.append(self.plan_object(context, step, item))
         return steps
 
-    def plan_object(self, context: RunContext, step: Step, item: Object) -> Step:
+    def plan_object(
+        self,
+        context: RunContext,
+        step: Step,
+        item: Object,
+    ) -> Step:
         """The step with its message and what it needs."""
         raise NotImplementedError
 
-    def wait(self, context: RunContext, step: Step, message: str) -> StepResult | Again:
+    def wait(
+        self,
+        context: RunContext,
+        step: Step,
+        message: str,
+    ) -> StepResult | Again:
         """The end of the step, or another look at its rollout; Rejected when that takes too long.
 
         `step.data` has `changed_at`, the time of the change.
@@ -134,12 +152,24 @@ class Restart(WorkloadType):
     title = "Restart workloads"
     description = "Replaces all pods at the pace of each workload's update strategy."
     verb = "restart"
-    params_schema = schema(kind=kind_property("Deployment", "StatefulSet", "DaemonSet"), **WAIT)
+    params_schema = schema(
+        kind=kind_property("Deployment", "StatefulSet", "DaemonSet"),
+        **WAIT,
+    )
 
-    def plan_object(self, context: RunContext, step: Step, item: Object) -> Step:
+    def plan_object(
+        self,
+        context: RunContext,
+        step: Step,
+        item: Object,
+    ) -> Step:
         """All steps of a run carry its time, so that one that is repeated changes nothing."""
         if item["spec"].get("paused"):
-            return replace(step, message="is paused: resume it first", state="skipped")
+            return replace(
+                step,
+                message="is paused: resume it first",
+                state="skipped",
+            )
         at = f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}"
         return replace(
             step,
@@ -147,19 +177,33 @@ class Restart(WorkloadType):
             data={**step.data, "at": at},
         )
 
-    def execute(self, context: RunContext, step: Step) -> StepResult | Again:
+    def execute(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult | Again:
         """Set the annotation that kubectl sets."""
         if "changed_at" in step.data:
             return self.wait(context, step, "restarted")
         ref = ref_of(context, step)
         read_same(ref, step)
-        with context.acting(self.verb, ref.kind, ref.cluster, ref.namespace, ref.name) as facts:
+        with context.acting(
+            self.verb,
+            ref.kind,
+            ref.cluster,
+            ref.namespace,
+            ref.name,
+        ) as facts:
             outcome = verbs.run(ref, "restart", ActionOptions(at=step.data["at"]))
             facts.update(ref.versions)
         message = "; ".join(["restarted", *outcome.warnings])
         if not context.params["wait"]:
             return StepResult(message)
-        return Again(POLL_SECONDS, message, {"changed_at": timezone.now().timestamp()})
+        return Again(
+            POLL_SECONDS,
+            message,
+            {"changed_at": timezone.now().timestamp()},
+        )
 
 
 class SetImage(WorkloadType):
@@ -190,7 +234,12 @@ class SetImage(WorkloadType):
         **WAIT,
     )
 
-    def plan_object(self, context: RunContext, step: Step, item: Object) -> Step:
+    def plan_object(
+        self,
+        context: RunContext,
+        step: Step,
+        item: Object,
+    ) -> Step:
         """Which container has which image now."""
         image = context.params["image"]
         container = _container(item, context.params["container"])
@@ -207,7 +256,11 @@ class SetImage(WorkloadType):
         message = f"the image of container {name} changes from {current} to {image}"
         return replace(step, message=message, data=data)
 
-    def execute(self, context: RunContext, step: Step) -> StepResult | Again:
+    def execute(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult | Again:
         """Patch the container's image."""
         image = context.params["image"]
         message = f"container {step.data['container']}: {step.data['from']} is now {image}"
@@ -216,19 +269,38 @@ class SetImage(WorkloadType):
         self._set(context, step, image)
         if not context.params["wait"]:
             return StepResult(message)
-        return Again(POLL_SECONDS, message, {"changed_at": timezone.now().timestamp()})
+        return Again(
+            POLL_SECONDS,
+            message,
+            {"changed_at": timezone.now().timestamp()},
+        )
 
-    def rollback(self, context: RunContext, step: Step) -> StepResult:
+    def rollback(
+        self,
+        context: RunContext,
+        step: Step,
+    ) -> StepResult:
         """The image that was there before."""
         self._set(context, step, step.data["from"])
         return StepResult(f"rolled back to {step.data['from']}")
 
-    def _set(self, context: RunContext, step: Step, image: str) -> None:
+    def _set(
+        self,
+        context: RunContext,
+        step: Step,
+        image: str,
+    ) -> None:
         ref = ref_of(context, step)
         read_same(ref, step)
         containers = [{"name": step.data["container"], "image": image}]
         body = {"spec": {"template": {"spec": {step.data["group"]: containers}}}}
-        with context.acting(self.verb, ref.kind, ref.cluster, ref.namespace, ref.name) as facts:
+        with context.acting(
+            self.verb,
+            ref.kind,
+            ref.cluster,
+            ref.namespace,
+            ref.name,
+        ) as facts:
             ref.patch(body, patch="strategic")
             facts.update(ref.versions)
 

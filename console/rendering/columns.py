@@ -72,7 +72,11 @@ def number_cell(*path: str) -> Cell:
 
 def age_cell(*path: str) -> Cell:
     """How long ago a moment was."""
-    return lambda item, context: html.age(get(item, *path), context.zone, context.now)
+    return lambda item, context: html.age(
+        get(item, *path),
+        context.zone,
+        context.now,
+    )
 
 
 def _state_column(plural: str) -> TableColumn:
@@ -98,7 +102,13 @@ def _images(item: Object, context: RenderContext) -> str:
         or get(item, "spec", "jobTemplate", "spec", "template", "spec")
         or get(item, "spec")
     )
-    images = [container.get("image", "") for container in rows(get(spec, "containers"))]
+    images = [
+        container.get(
+            "image",
+            "",
+        )
+        for container in rows(get(spec, "containers"))
+    ]
     if not images:
         return html.text(None)
     more = f'<span class="chip more">+{len(images) - 1}</span>' if len(images) > 1 else ""
@@ -137,7 +147,10 @@ def _external(item: Object, context: RenderContext) -> str:
 
 
 def _hosts(item: Object, context: RenderContext) -> str:
-    return html.chips([rule.get("host") or "*" for rule in rows(get(item, "spec", "rules"))], 2)
+    return html.chips(
+        [rule.get("host") or "*" for rule in rows(get(item, "spec", "rules"))],
+        2,
+    )
 
 
 def _labels_cell(*path: str) -> Cell:
@@ -184,7 +197,10 @@ def _roles(item: Object, context: RenderContext) -> str:
     prefix = "node-role.kubernetes.io/"
     # A role is a label without a value.
     labels = get(item, "metadata", "labels") or {}
-    return html.chips([key.removeprefix(prefix) for key in labels if key.startswith(prefix)], 2)
+    return html.chips(
+        [key.removeprefix(prefix) for key in labels if key.startswith(prefix)],
+        2,
+    )
 
 
 def _node_address(item: Object, context: RenderContext) -> str:
@@ -215,7 +231,10 @@ def _quota(item: Object, context: RenderContext) -> str:
     # The status is empty until the quota controller has seen a new quota.
     hard = get(item, "status", "hard") or get(item, "spec", "hard") or {}
     used = get(item, "status", "used") or {}
-    return html.chips([f"{name} {used.get(name, 0)}/{limit}" for name, limit in hard.items()], 3)
+    return html.chips(
+        [f"{name} {used.get(name, 0)}/{limit}" for name, limit in hard.items()],
+        3,
+    )
 
 
 def _event_type(item: Object, context: RenderContext) -> str:
@@ -254,13 +273,20 @@ def usage_key(item: Object) -> str:
 
 
 def _usage_cell(resource: str) -> Cell:
-    return lambda item, context: render_usage(context.usage.get(usage_key(item), {}), resource)
+    return lambda item, context: render_usage(
+        context.usage.get(usage_key(item), {}),
+        resource,
+    )
 
 
 def _node_usage_cell(resource: str) -> Cell:
     def render(item: Object, context: RenderContext) -> str:
         allocatable = number(get(item, "status", "allocatable", resource))
-        return render_usage(context.usage.get(usage_key(item), {}), resource, allocatable)
+        return render_usage(
+            context.usage.get(usage_key(item), {}),
+            resource,
+            allocatable,
+        )
 
     return render
 
@@ -269,9 +295,20 @@ KINDS_WITH_USAGE = frozenset(
     {"pods", "nodes", "deployments", "statefulsets", "daemonsets", "replicasets", "jobs"}
 )
 CPU = TableColumn(_("CPU"), _usage_cell("cpu"), right=True, wide=True, sort="cpu")
-MEMORY = TableColumn(_("Memory"), _usage_cell("memory"), right=True, wide=True, sort="memory")
+MEMORY = TableColumn(
+    _("Memory"),
+    _usage_cell("memory"),
+    right=True,
+    wide=True,
+    sort="memory",
+)
 KINDS_WITH_PHASE = ("pods", "persistentvolumeclaims", "persistentvolumes", "namespaces")
-AGE = TableColumn(_("Age"), age_cell("metadata", "creationTimestamp"), right=True, sort="created")
+AGE = TableColumn(
+    _("Age"),
+    age_cell("metadata", "creationTimestamp"),
+    right=True,
+    sort="created",
+)
 IMAGES = TableColumn(_("Image"), _images, wide=True)
 READY = TableColumn(_("Ready"), _replicas, right=True)
 DATA = TableColumn(_("Keys"), count_cell("data"), right=True)
@@ -294,7 +331,12 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
     "deployments": (
         _state_column("deployments"),
         READY,
-        TableColumn(_("Updated"), number_cell("status", "updatedReplicas"), right=True, wide=True),
+        TableColumn(
+            _("Updated"),
+            number_cell("status", "updatedReplicas"),
+            right=True,
+            wide=True,
+        ),
         TableColumn(
             _("Available"),
             number_cell("status", "availableReplicas"),
@@ -337,7 +379,11 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
     "cronjobs": (
         _state_column("cronjobs"),
         TableColumn(_("Schedule"), text_cell("spec", "schedule")),
-        TableColumn(_("Last schedule"), age_cell("status", "lastScheduleTime"), right=True),
+        TableColumn(
+            _("Last schedule"),
+            age_cell("status", "lastScheduleTime"),
+            right=True,
+        ),
         IMAGES,
     ),
     "services": (
@@ -364,33 +410,77 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
     "configmaps": (DATA,),
     "secrets": (TableColumn(_("Type"), code_cell("type")), DATA),
     "resourcequotas": (TableColumn(_("Used"), _quota),),
-    "limitranges": (TableColumn(_("Limits"), count_cell("spec", "limits"), right=True),),
+    "limitranges": (
+        TableColumn(
+            _("Limits"),
+            count_cell("spec", "limits"),
+            right=True,
+        ),
+    ),
     "horizontalpodautoscalers": (
         TableColumn(_("Target"), _scale_target),
-        TableColumn(_("Min replicas"), number_cell("spec", "minReplicas"), right=True),
-        TableColumn(_("Max replicas"), number_cell("spec", "maxReplicas"), right=True),
-        TableColumn(_("Replicas"), number_cell("status", "currentReplicas"), right=True),
+        TableColumn(
+            _("Min replicas"),
+            number_cell("spec", "minReplicas"),
+            right=True,
+        ),
+        TableColumn(
+            _("Max replicas"),
+            number_cell("spec", "maxReplicas"),
+            right=True,
+        ),
+        TableColumn(
+            _("Replicas"),
+            number_cell("status", "currentReplicas"),
+            right=True,
+        ),
     ),
     "poddisruptionbudgets": (
-        TableColumn(_("Min available"), text_cell("spec", "minAvailable"), right=True),
-        TableColumn(_("Max unavailable"), text_cell("spec", "maxUnavailable"), right=True),
         TableColumn(
-            _("Allowed disruptions"), number_cell("status", "disruptionsAllowed"), right=True
+            _("Min available"),
+            text_cell("spec", "minAvailable"),
+            right=True,
+        ),
+        TableColumn(
+            _("Max unavailable"),
+            text_cell("spec", "maxUnavailable"),
+            right=True,
+        ),
+        TableColumn(
+            _("Allowed disruptions"),
+            number_cell(
+                "status",
+                "disruptionsAllowed",
+            ),
+            right=True,
         ),
     ),
     "persistentvolumeclaims": (
         _state_column("persistentvolumeclaims"),
         TableColumn(_("Volume"), code_cell("spec", "volumeName"), wide=True),
-        TableColumn(_("Capacity"), text_cell("status", "capacity", "storage"), right=True),
+        TableColumn(
+            _("Capacity"),
+            text_cell("status", "capacity", "storage"),
+            right=True,
+        ),
         TableColumn(_("Access"), _chips_cell("spec", "accessModes"), wide=True),
         TableColumn(_("Class"), text_cell("spec", "storageClassName")),
     ),
     "persistentvolumes": (
         _state_column("persistentvolumes"),
-        TableColumn(_("Capacity"), text_cell("spec", "capacity", "storage"), right=True),
+        TableColumn(
+            _("Capacity"),
+            text_cell("spec", "capacity", "storage"),
+            right=True,
+        ),
         TableColumn(_("Access"), _chips_cell("spec", "accessModes"), wide=True),
         TableColumn(
-            _("Reclaim policy"), text_cell("spec", "persistentVolumeReclaimPolicy"), wide=True
+            _("Reclaim policy"),
+            text_cell(
+                "spec",
+                "persistentVolumeReclaimPolicy",
+            ),
+            wide=True,
         ),
         TableColumn(_("Claim"), _claim),
         TableColumn(_("Class"), text_cell("spec", "storageClassName"), wide=True),
@@ -398,9 +488,19 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
     "storageclasses": (
         TableColumn(_("Provisioner"), text_cell("provisioner")),
         TableColumn(_("Reclaim policy"), text_cell("reclaimPolicy")),
-        TableColumn(_("Volume binding mode"), text_cell("volumeBindingMode"), wide=True),
+        TableColumn(
+            _("Volume binding mode"),
+            text_cell("volumeBindingMode"),
+            wide=True,
+        ),
     ),
-    "serviceaccounts": (TableColumn(_("Secrets"), count_cell("secrets"), right=True),),
+    "serviceaccounts": (
+        TableColumn(
+            _("Secrets"),
+            count_cell("secrets"),
+            right=True,
+        ),
+    ),
     "roles": (TableColumn(_("Rules"), count_cell("rules"), right=True),),
     "clusterroles": (TableColumn(_("Rules"), count_cell("rules"), right=True),),
     "rolebindings": (
@@ -416,8 +516,17 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         TableColumn(_("Roles"), _roles, wide=True),
         TableColumn(_("Address"), _node_address, wide=True),
         TableColumn(_("CPU"), _node_usage_cell("cpu"), right=True, sort="cpu"),
-        TableColumn(_("Memory"), _node_usage_cell("memory"), right=True, sort="memory"),
-        TableColumn(_("Version"), text_cell("status", "nodeInfo", "kubeletVersion"), wide=True),
+        TableColumn(
+            _("Memory"),
+            _node_usage_cell("memory"),
+            right=True,
+            sort="memory",
+        ),
+        TableColumn(
+            _("Version"),
+            text_cell("status", "nodeInfo", "kubeletVersion"),
+            wide=True,
+        ),
     ),
     "namespaces": (_state_column("namespaces"),),
     "events": (
@@ -431,7 +540,13 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         TableColumn(_("Holder"), code_cell("spec", "holderIdentity")),
         TableColumn(_("Renewed"), age_cell("spec", "renewTime"), right=True),
     ),
-    "controllerrevisions": (TableColumn(_("Revision"), number_cell("revision"), right=True),),
+    "controllerrevisions": (
+        TableColumn(
+            _("Revision"),
+            number_cell("revision"),
+            right=True,
+        ),
+    ),
     "customresourcedefinitions": (
         TableColumn(_("Group"), text_cell("spec", "group")),
         TableColumn(_("Kind"), text_cell("spec", "names", "kind")),

@@ -19,7 +19,18 @@ from console.rendering import state_labels
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
 _VISIBLE |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 _VISIBLE |= dict.fromkeys(
-    (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0x2028, 0x2029),
+    (
+        *range(
+            0x202A,
+            0x202F,
+        ),
+        *range(0x2066, 0x206A),
+        0x200E,
+        0x200F,
+        0x061C,
+        0x2028,
+        0x2029,
+    ),
     0xFFFD,
 )
 SEVERITIES = ("good", "busy", "warn", "bad", "idle")

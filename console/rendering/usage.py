@@ -29,13 +29,21 @@ def format_memory(size: float | None) -> str:
 FORMATS = {"cpu": format_cores, "memory": format_memory}
 
 
-def read_side(usage: Usage, resource: str, side: str) -> float | None:
+def read_side(
+    usage: Usage,
+    resource: str,
+    side: str,
+) -> float | None:
     """The number of "used", "request" or "limit" of a resource; None when there is none."""
     value = (usage.get(resource) or {}).get(f"{side}_{UNITS[resource]}")
     return None if value is None else float(value)
 
 
-def render_usage(usage: Usage, resource: str, allocatable: float | None = None) -> str:
+def render_usage(
+    usage: Usage,
+    resource: str,
+    allocatable: float | None = None,
+) -> str:
     """The used amount over a bar that ends at the limit, with a mark at the request.
 
     Of a node the bar ends at what is `allocatable`, and the mark is the sum of its pods' requests.
@@ -58,7 +66,11 @@ def render_usage(usage: Usage, resource: str, allocatable: float | None = None) 
     return f'<span class="use" title="{html.escape(title)}">{html.escape(write(used))}{bar}</span>'
 
 
-def _render_bar(used: float | None, request: float | None, end: float | None) -> str:
+def _render_bar(
+    used: float | None,
+    request: float | None,
+    end: float | None,
+) -> str:
     """An SVG, since the pages' policy allows no style attributes; nothing without a scale."""
     scale = end or max(request or 0.0, used or 0.0)
     if not scale:

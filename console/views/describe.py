@@ -36,7 +36,18 @@ def describe_tables(item: Object, location: Location) -> list[DescribeTable]:
     kind = find_kind(location.plural)
     key = location.plural if location.plural in DESCRIBERS else f"{kind.plural}.{kind.group}"
     describer = DESCRIBERS.get(key)
-    return [table for table in describer(item, location) if table.rows] if describer else []
+    return (
+        [
+            table
+            for table in describer(
+                item,
+                location,
+            )
+            if table.rows
+        ]
+        if describer
+        else []
+    )
 
 
 def _table(
@@ -88,7 +99,11 @@ def _role(item: Object, location: Location) -> Iterator[DescribeTable]:
         (_("Labels"),),
         [[selector_words(selector)] for selector in selectors],
     )
-    yield _table(_("Rules"), RULE_HEADS, [rule_cells(rule) for rule in rows(item.get("rules"))])
+    yield _table(
+        _("Rules"),
+        RULE_HEADS,
+        [rule_cells(rule) for rule in rows(item.get("rules"))],
+    )
 
 
 def subject_link(location: Location, subject: Mapping[str, Any]) -> str:
@@ -97,7 +112,10 @@ def subject_link(location: Location, subject: Mapping[str, Any]) -> str:
     if subject.get("kind") != "ServiceAccount":
         return html.escape(name)
     namespace = str(subject.get("namespace") or location.namespace)
-    return html.link(location.other("serviceaccounts", name, namespace).address, name)
+    return html.link(
+        location.other("serviceaccounts", name, namespace).address,
+        name,
+    )
 
 
 def _binding(item: Object, location: Location) -> Iterator[DescribeTable]:
@@ -248,7 +266,15 @@ def _ingress(item: Object, location: Location) -> Iterator[DescribeTable]:
     for rule in rows(get(item, "spec", "rules")):
         for path in rows(get(rule, "http", "paths")):
             service = get(path, "backend", "service") or {}
-            port = get(service, "port", "number") or get(service, "port", "name") or ""
+            port = (
+                get(
+                    service,
+                    "port",
+                    "number",
+                )
+                or get(service, "port", "name")
+                or ""
+            )
             name = str(service.get("name") or "")
             backend = html.text(get(path, "backend", "resource", "name"))
             if name:
@@ -262,7 +288,11 @@ def _ingress(item: Object, location: Location) -> Iterator[DescribeTable]:
                     backend,
                 ]
             )
-    yield _table(_("Rules"), (_("Host"), _("Path"), _("Path type"), _("Backend")), lines)
+    yield _table(
+        _("Rules"),
+        (_("Host"), _("Path"), _("Path type"), _("Backend")),
+        lines,
+    )
     certificates = []
     for entry in rows(get(item, "spec", "tls")):
         name = str(entry.get("secretName") or "")
@@ -327,7 +357,12 @@ def _endpoints(item: Object, location: Location) -> Iterator[DescribeTable]:
         ports += [port for port in rows(subset.get("ports")) if port not in ports]
         for field, is_ready in (("addresses", True), ("notReadyAddresses", False)):
             lines += [
-                _address_cells(location, address.get("ip"), address, is_ready=is_ready)
+                _address_cells(
+                    location,
+                    address.get("ip"),
+                    address,
+                    is_ready=is_ready,
+                )
                 for address in rows(subset.get(field))
             ]
     yield _table(_("Endpoints"), ADDRESS_HEADS, lines)
@@ -463,11 +498,22 @@ def _definition(item: Object, location: Location) -> Iterator[DescribeTable]:
         [html.text(path), html.text(kind), html.escape(description)]
         for path, kind, description in _schema_fields(schema, "", MAX_SCHEMA_DEPTH)
     ]
-    title = _("Schema of %(version)s") % {"version": html.clean(stored.get("name", ""))}
+    title = _("Schema of %(version)s") % {
+        "version": html.clean(
+            stored.get(
+                "name",
+                "",
+            )
+        )
+    }
     yield _table(title, (_("Field"), _("Type"), _("Description")), fields)
 
 
-def _schema_fields(schema: Any, path: str, depth: int) -> Iterator[tuple[str, str, str]]:
+def _schema_fields(
+    schema: Any,
+    path: str,
+    depth: int,
+) -> Iterator[tuple[str, str, str]]:
     """(path, type, description) of each field, as deep as `depth`."""
     if not isinstance(schema, Mapping) or not depth:
         return

@@ -41,12 +41,21 @@ def _link(title: str | Promise, location: Location | None) -> Iterator[Row]:
 
 def _labels(title: str | Promise, labels: Any) -> Iterator[Row]:
     if isinstance(labels, Mapping) and labels:
-        yield title, html.chips([f"{key}={value}" for key, value in labels.items()], 12)
+        yield (
+            title,
+            html.chips(
+                [f"{key}={value}" for key, value in labels.items()],
+                12,
+            ),
+        )
 
 
 def _pod(item: Object, location: Location) -> Iterator[Row]:
     spec = get(item, "spec") or {}
-    yield from _link(_("Node"), location.other("nodes", str(spec.get("nodeName") or "")))
+    yield from _link(
+        _("Node"),
+        location.other("nodes", str(spec.get("nodeName") or "")),
+    )
     yield from _text(_("Pod IP"), item, "status", "podIP")
     yield from _text(_("Host IP"), item, "status", "hostIP")
     yield from _link(
@@ -66,7 +75,12 @@ def _pod(item: Object, location: Location) -> Iterator[Row]:
 def _workload(item: Object, location: Location) -> Iterator[Row]:
     ready_pods, desired = health.replicas(item)
     yield _("Replicas"), html.text(f"{ready_pods}/{desired}")
-    kind = get(item, "spec", "strategy", "type") or get(item, "spec", "updateStrategy", "type")
+    kind = get(
+        item,
+        "spec",
+        "strategy",
+        "type",
+    ) or get(item, "spec", "updateStrategy", "type")
     if kind:
         rolling = (
             get(item, "spec", "strategy", "rollingUpdate")
@@ -93,7 +107,10 @@ def _workload(item: Object, location: Location) -> Iterator[Row]:
         yield from _text(title, item, "spec", name)
     yield from _link(
         _("Service account"),
-        location.other("serviceaccounts", str(pod_spec(item).get("serviceAccountName") or "")),
+        location.other(
+            "serviceaccounts",
+            str(pod_spec(item).get("serviceAccountName") or ""),
+        ),
     )
     yield from _text(_("Generation"), item, "metadata", "generation")
 
@@ -109,7 +126,12 @@ def _job(item: Object, location: Location) -> Iterator[Row]:
         # The API server leaves out counts of zero; the page shows all three.
         yield title, html.text(health.number(get(item, "status", name)))
     yield from _text(_("Backoff limit"), item, "spec", "backoffLimit")
-    yield from _text(_("Active deadline seconds"), item, "spec", "activeDeadlineSeconds")
+    yield from _text(
+        _("Active deadline seconds"),
+        item,
+        "spec",
+        "activeDeadlineSeconds",
+    )
     yield from _text(_("Completion mode"), item, "spec", "completionMode")
     yield from _moment(_("Started"), item, "status", "startTime")
     yield from _moment(_("Completed"), item, "status", "completionTime")
@@ -124,12 +146,25 @@ def _cronjob(item: Object, location: Location) -> Iterator[Row]:
     yield from _text(_("Time zone"), item, "spec", "timeZone")
     yield from _text(_("Concurrency policy"), item, "spec", "concurrencyPolicy")
     yield _("Suspended"), html.yes_no(get(item, "spec", "suspend"))
-    yield from _text(_("Starting deadline seconds"), item, "spec", "startingDeadlineSeconds")
-    yield from _text(_("Successful jobs kept"), item, "spec", "successfulJobsHistoryLimit")
+    yield from _text(
+        _("Starting deadline seconds"),
+        item,
+        "spec",
+        "startingDeadlineSeconds",
+    )
+    yield from _text(
+        _("Successful jobs kept"),
+        item,
+        "spec",
+        "successfulJobsHistoryLimit",
+    )
     yield from _text(_("Failed jobs kept"), item, "spec", "failedJobsHistoryLimit")
     yield from _moment(_("Last schedule"), item, "status", "lastScheduleTime")
     for reference in rows(get(item, "status", "active")):
-        yield from _link(_("Running"), location.other("jobs", str(reference.get("name") or "")))
+        yield from _link(
+            _("Running"),
+            location.other("jobs", str(reference.get("name") or "")),
+        )
 
 
 def _service(item: Object, location: Location) -> Iterator[Row]:
@@ -138,7 +173,12 @@ def _service(item: Object, location: Location) -> Iterator[Row]:
     yield from _text(_("IP family policy"), item, "spec", "ipFamilyPolicy")
     yield from _text(_("External name"), item, "spec", "externalName")
     yield from _text(_("Session affinity"), item, "spec", "sessionAffinity")
-    yield from _text(_("External traffic policy"), item, "spec", "externalTrafficPolicy")
+    yield from _text(
+        _("External traffic policy"),
+        item,
+        "spec",
+        "externalTrafficPolicy",
+    )
     balancers = [
         str(entry.get("ip") or entry.get("hostname") or "")
         for entry in rows(get(item, "status", "loadBalancer", "ingress"))
@@ -196,18 +236,39 @@ def _node(item: Object, location: Location) -> Iterator[Row]:
 def _claim(item: Object, location: Location) -> Iterator[Row]:
     yield from _link(
         _("Volume"),
-        location.other("persistentvolumes", str(get(item, "spec", "volumeName") or "")),
+        location.other(
+            "persistentvolumes",
+            str(get(item, "spec", "volumeName") or ""),
+        ),
     )
     yield from _link(
         _("Storage class"),
-        location.other("storageclasses", str(get(item, "spec", "storageClassName") or "")),
+        location.other(
+            "storageclasses",
+            str(get(item, "spec", "storageClassName") or ""),
+        ),
     )
-    yield from _text(_("Requested"), item, "spec", "resources", "requests", "storage")
+    yield from _text(
+        _("Requested"),
+        item,
+        "spec",
+        "resources",
+        "requests",
+        "storage",
+    )
     yield from _text(_("Capacity"), item, "status", "capacity", "storage")
     yield _("Access modes"), html.chips(get(item, "spec", "accessModes") or [], 4)
     yield from _text(_("Volume mode"), item, "spec", "volumeMode")
     yield from _labels(_("Selector"), get(item, "spec", "selector", "matchLabels"))
-    source = get(item, "spec", "dataSourceRef") or get(item, "spec", "dataSource") or {}
+    source = (
+        get(
+            item,
+            "spec",
+            "dataSourceRef",
+        )
+        or get(item, "spec", "dataSource")
+        or {}
+    )
     if source.get("name"):
         yield _("Data source"), html.text(f"{source.get('kind')} {source['name']}")
 
@@ -224,15 +285,31 @@ def _volume(item: Object, location: Location) -> Iterator[Row]:
     )
     yield from _link(
         _("Storage class"),
-        location.other("storageclasses", str(get(item, "spec", "storageClassName") or "")),
+        location.other(
+            "storageclasses",
+            str(get(item, "spec", "storageClassName") or ""),
+        ),
     )
     yield from _text(_("Capacity"), item, "spec", "capacity", "storage")
     yield _("Access modes"), html.chips(get(item, "spec", "accessModes") or [], 4)
-    yield from _text(_("Reclaim policy"), item, "spec", "persistentVolumeReclaimPolicy")
+    yield from _text(
+        _("Reclaim policy"),
+        item,
+        "spec",
+        "persistentVolumeReclaimPolicy",
+    )
     yield from _text(_("Volume mode"), item, "spec", "volumeMode")
     yield from _text(_("Reason"), item, "status", "reason")
     yield from _text(_("Message"), item, "status", "message")
-    for term in rows(get(item, "spec", "nodeAffinity", "required", "nodeSelectorTerms")):
+    for term in rows(
+        get(
+            item,
+            "spec",
+            "nodeAffinity",
+            "required",
+            "nodeSelectorTerms",
+        )
+    ):
         words = [
             f"{entry.get('key')} {entry.get('operator')} ({', '.join(entry.get('values') or ())})"
             for entry in rows(term.get("matchExpressions"))
@@ -265,7 +342,10 @@ def _service_account(item: Object, location: Location) -> Iterator[Row]:
         (_("Image pull secrets"), "imagePullSecrets"),
     ):
         for reference in rows(item.get(field)):
-            yield from _link(title, location.other("secrets", str(reference.get("name") or "")))
+            yield from _link(
+                title,
+                location.other("secrets", str(reference.get("name") or "")),
+            )
     # Tokens are mounted unless it is switched off.
     mounts = item.get("automountServiceAccountToken") is not False
     yield _("Mounts its token"), html.yes_no(mounts)
@@ -282,17 +362,38 @@ def _disruption_budget(item: Object, location: Location) -> Iterator[Row]:
         (_("Total pods"), "expectedPods"),
     ):
         yield title, html.text(health.number(get(item, "status", name)))
-    yield from _text(_("Unhealthy pod eviction"), item, "spec", "unhealthyPodEvictionPolicy")
+    yield from _text(
+        _("Unhealthy pod eviction"),
+        item,
+        "spec",
+        "unhealthyPodEvictionPolicy",
+    )
 
 
 def _network_policy(item: Object, location: Location) -> Iterator[Row]:
-    yield _("Pod selector"), describe.selector_words(get(item, "spec", "podSelector"))
+    yield (
+        _("Pod selector"),
+        describe.selector_words(
+            get(
+                item,
+                "spec",
+                "podSelector",
+            )
+        ),
+    )
     yield _("Policy types"), html.chips(get(item, "spec", "policyTypes") or [], 2)
 
 
 def _endpoint_slice(item: Object, location: Location) -> Iterator[Row]:
     yield from _text(_("Address type"), item, "addressType")
-    service = (get(item, "metadata", "labels") or {}).get("kubernetes.io/service-name")
+    service = (
+        get(
+            item,
+            "metadata",
+            "labels",
+        )
+        or {}
+    ).get("kubernetes.io/service-name")
     yield from _link(_("Service"), location.other("services", str(service or "")))
 
 
@@ -314,7 +415,15 @@ def _event(item: Object, location: Location) -> Iterator[Row]:
     about = item.get("involvedObject") or item.get("regarding") or {}
     target = resolve_reference(location, about)
     words = f"{about.get('kind', '')} {about.get('name', '')}"
-    yield _("Object"), html.link(target.address, words) if target else html.text(words)
+    yield (
+        _("Object"),
+        html.link(
+            target.address,
+            words,
+        )
+        if target
+        else html.text(words),
+    )
     yield from _text(_("Type"), item, "type")
     yield from _text(_("Reason"), item, "reason")
     yield _("Message"), html.text(item.get("message") or item.get("note"))
@@ -345,7 +454,15 @@ def _autoscaler(item: Object, location: Location) -> Iterator[Row]:
     reference = get(item, "spec", "scaleTargetRef") or {}
     target = resolve_reference(location, reference)
     words = f"{reference.get('kind')}/{reference.get('name')}"
-    yield _("Target"), html.link(target.address, words) if target else html.text(words)
+    yield (
+        _("Target"),
+        html.link(
+            target.address,
+            words,
+        )
+        if target
+        else html.text(words),
+    )
     yield from _text(_("Min replicas"), item, "spec", "minReplicas")
     yield from _text(_("Max replicas"), item, "spec", "maxReplicas")
     current = health.number(get(item, "status", "currentReplicas"))
@@ -381,7 +498,11 @@ def _other(item: Object, location: Location) -> Iterator[Row]:
         yield name, html.text(words)
 
 
-def _plain_values(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
+def _plain_values(
+    value: Any,
+    path: str,
+    depth: int,
+) -> Iterator[tuple[str, str]]:
     """(path, text) of the scalars in a mapping, and of lists of scalars."""
     if not isinstance(value, Mapping) or not depth:
         return
@@ -444,7 +565,10 @@ def for_object(item: Object, location: Location) -> list[Row]:
     """The rows of an object's summary."""
     return [
         (title, html.mark_safe(piece))
-        for title, piece in FACTS_BY_KIND.get(location.plural, _other)(item, location)
+        for title, piece in FACTS_BY_KIND.get(location.plural, _other)(
+            item,
+            location,
+        )
     ]
 
 
@@ -518,7 +642,16 @@ def _container_context(
         "requests": _quantities_text(get(container, "resources", "requests")),
         "limits": _quantities_text(get(container, "resources", "limits")),
         "details": list(_container_details(container, status)),
-        "env": [(env.get("name", ""), _env_value(env)) for env in rows(container.get("env"))],
+        "env": [
+            (
+                env.get(
+                    "name",
+                    "",
+                ),
+                _env_value(env),
+            )
+            for env in rows(container.get("env"))
+        ],
     }
 
 

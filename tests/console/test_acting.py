@@ -201,7 +201,7 @@ def test_many_objects_are_deleted_at_once_and_no_others(
         put("configmaps", {"metadata": {"name": name}})
     page = walk.open(f"/clusters/{cluster.pk}/configmaps?namespace={space}")
     for name in ("one", "two"):
-        page.get_by_label(f"{space}/{name}").check()
+        page.get_by_role("checkbox", name=f"{space}/{name}").check()
     expect(page.locator("#bulk")).to_contain_text("2 chosen")
     walk.picture("chosen")
     page.locator("#bulk").get_by_role("button", name="Delete").click()
