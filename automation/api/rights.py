@@ -17,7 +17,7 @@ from automation import context as contexts
 from automation import definitions, runs, types
 from automation.models import Run, Task
 from clusters.kinds import KINDS, Kind
-from core.api.auth import AccessAttributes, Scope, authorise
+from core.api.auth import AccessAttributes, Scope, authorise, is_allowed
 from core.api.dialect import DialectView
 from core.errors import Forbidden, NotFound
 
@@ -157,6 +157,32 @@ def decidable_run(
         raise Forbidden(f"a second person has to {verb} it")
     require_places(request, run.task, params_of_run=run)
     return viewer, run
+
+
+def represent_run(view: DialectView, request: Request, run: Run) -> dict[str, Any]:
+    """The run as JSON data, without output of commands in pods where the caller may not exec.
+
+    What a command prints is what a terminal in its pod shows; whoever lacks that right there sees
+    `output` null and `hidden` true. It is asked for now, of the run's owner too.
+    """
+    answer = runs.represent(run)
+    result = answer["result"]
+    if not isinstance(result, dict) or not result.get("outputs"):
+        return answer
+    outputs = []
+    for output in result["outputs"]:
+        place = AccessAttributes(
+            "exec",
+            "pods",
+            cluster=str(output["cluster_id"]),
+            namespace=output["namespace"],
+            name=output["pod"],
+        )
+        if not is_allowed(view, request, place):
+            output = {**output, "output": None, "hidden": True}
+        outputs.append(output)
+    answer["result"] = {**result, "outputs": outputs}
+    return answer
 
 
 def token_for_run(viewer: Viewer, task: Task) -> int | None:

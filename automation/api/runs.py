@@ -92,19 +92,15 @@ class RunViewSet(ViewSetMixin, DialectView):
     def retrieve(self, request: Request, pk: str) -> Any:
         """One run."""
         _, run = rights.visible_run(self, request, pk)
-        return runs.represent(run)
+        return rights.represent_run(self, request, run)
 
     def cancel(self, request: Request, pk: str) -> Any:
         """The run, which stops before its next step; Conflict when it is over."""
         viewer, run = rights.changeable_run(self, request, pk, "cancel")
         self.check_input(request)
         annotate(request, name=run.task.name, details={"run": run.pk})
-        return runs.represent(
-            runs.cancel(
-                run,
-                f"cancelled by {viewer.user.get_username()}",
-            )
-        )
+        cancelled = runs.cancel(run, f"cancelled by {viewer.user.get_username()}")
+        return rights.represent_run(self, request, cancelled)
 
     def retry(self, request: Request, pk: str) -> Any:
         """A new run of the task as it is now; Conflict while the run goes on."""
@@ -128,7 +124,7 @@ class RunViewSet(ViewSetMixin, DialectView):
             token=rights.token_for_run(viewer, run.task),
             retry_of=run,
         )
-        return runs.represent(runs.find(again.pk))
+        return rights.represent_run(self, request, runs.find(again.pk))
 
     def approve(self, request: Request, pk: str) -> Any:
         """The run, on its way."""
@@ -156,4 +152,4 @@ class RunViewSet(ViewSetMixin, DialectView):
             approved=verb == "approve",
             comment=comment,
         )
-        return runs.represent(decided)
+        return rights.represent_run(self, request, decided)

@@ -9,6 +9,7 @@ import pytest
 from access.models import AuditEntry
 from operations.models import Operation
 from simcluster.testing import RunningCluster
+from tests.access.conftest import Person
 from tests.automation.conftest import Script, states
 from tests.caller import Caller
 from tests.receiver import Receiver, running_receiver
@@ -210,7 +211,7 @@ def _finish_with_children(script: Script, run: dict[str, Any]) -> dict[str, Any]
     return script.finish(run)
 
 
-def test_exec_in_pods(script: Script, put: Put, apiserver: RunningCluster) -> None:
+def test_exec_in_pods(script: Script, put: Put, apiserver: RunningCluster, person: Person) -> None:
     put("deployments", workload(replicas=1))
     apiserver.wait(lambda: pods_of(apiserver, script.space), seconds=60)
     task = script.make("exec", {"command": ["echo", "a b", "$HOME"], "max_bytes": 5})
@@ -222,6 +223,13 @@ def test_exec_in_pods(script: Script, put: Put, apiserver: RunningCluster) -> No
     assert run["state"] == "succeeded", run
     (output,) = run["result"]["outputs"]
     assert (output["output"], output["truncated"], output["exit_code"]) == ("a b $", True, 0)
+    # Who may write there, by a token without terminals, sees the run and not what it printed.
+    writer = person("operator", cluster=script.cluster, scopes=["read", "write"])
+    shown = writer.data("GET", f"task-runs/{run['id']}")["result"]["outputs"]
+    assert [(row["output"], row["hidden"]) for row in shown] == [(None, True)]
+    operator = person("operator", cluster=script.cluster)
+    shown = operator.data("GET", f"task-runs/{run['id']}")["result"]["outputs"]
+    assert [row["output"] for row in shown] == ["a b $"]
     failed = script.run("exec", {"command": ["sh", "-c", "echo sorry; exit 3"]})
     assert failed["state"] == "failed"
     assert failed["result"]["outputs"][0]["output"].strip() == "sorry"
