@@ -131,6 +131,11 @@ class TaskViewSet(ViewSetMixin, DialectView):
         visible = [row for row in rows.order_by("pk") if viewer.sees(row)]
         last = _last_runs(visible)
         if state := query.get("state", ""):
+            if state not in Run.State.values:
+                raise Invalid(
+                    f"state must be one of {', '.join(Run.State.values)}",
+                    field="state",
+                )
             visible = [row for row in visible if row.pk in last and last[row.pk].state == state]
         selected = visible[page.offset : page.offset + page.size]
         items = [definitions.represent(row, last.get(row.pk)) for row in selected]

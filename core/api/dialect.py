@@ -126,6 +126,9 @@ def domain_error(error: Exception) -> DomainError | None:
         case DataError():
             # No check refused the value, but PostgreSQL's column does.
             return Invalid("a value is too large or holds a null character")
+        case ValueError() if "NUL (0x00)" in str(error):
+            # psycopg refuses to write such a text into a statement before PostgreSQL sees it.
+            return Invalid("a value is too large or holds a null character")
         case exceptions.APIException() if error.status_code < 500:
             return Invalid(str(error.detail))
     return None

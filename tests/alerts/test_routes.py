@@ -278,6 +278,8 @@ def test_lists_are_filtered(admin: Caller, fleet: Cluster) -> None:
     assert alerts(admin, severity="info") == []
     assert alerts(admin, state="resolved,pending") == []
     assert admin.code("GET", "alerts", state="loud") == 1001
+    assert admin.code("GET", "alerts", namespace="a\0") == 1001
+    assert admin.code("GET", "alerts", keyword="a\0") == 1001
     assert admin.code("GET", "alerts", label="team") == 1001
 
 

@@ -85,6 +85,8 @@ def test_a_task_from_making_to_deleting(script: Script) -> None:
     found = script.caller.data("GET", "tasks", type="scale", cluster_id=script.cluster.pk)
     assert [row["id"] for row in found["items"]] == [task["id"]]
     assert script.caller.data("GET", "tasks", enabled="false")["total"] == 0
+    assert script.caller.code("GET", "tasks", state="loud") == 1001
+    assert script.caller.code("GET", "tasks", type="a\0") == 1001
     calendar = script.caller.data("GET", "tasks/calendar", days=7)
     assert calendar["total"] == 5
     assert calendar["items"][0]["at"] == task["next_run_at"]
