@@ -6,6 +6,7 @@ list of networks. Link-local addresses and metadata services are never allowed.
 
 import ipaddress
 import re
+import socket
 from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -83,11 +84,16 @@ def check_host(host: str, policy: str) -> None:
 
     A name is checked when it is connected to: it may lead elsewhere by then.
     """
+    literal = host.strip("[]")
     try:
-        ipaddress.ip_address(host.strip("[]").partition("%")[0])
+        ipaddress.ip_address(literal.partition("%")[0])
     except ValueError:
-        return
-    if not is_allowed(host.strip("[]"), policy):
+        # Resolvers read 127.1, 0x7f.1 and 2130706433 as addresses, too.
+        try:
+            literal = socket.inet_ntoa(socket.inet_aton(literal))
+        except (OSError, UnicodeError):
+            return
+    if not is_allowed(literal, policy):
         raise Invalid(f"the address {host} is not allowed", reason="address_refused")
 
 
