@@ -23,6 +23,8 @@ from workloads.models import Sample
 
 # Samples that are older say nothing about now.
 _NEWEST = timedelta(minutes=30)
+# Metrics of a cluster that add up what all of its namespaces use.
+_SUMS = frozenset({"cpu", "memory", "pods"})
 
 
 def matches(
@@ -76,6 +78,10 @@ def _of_clusters(
     beats = dict(ClusterSync.objects.values_list("cluster_id", "beaten_at"))
     for cluster in clusters:
         if reached is not None and cluster.pk not in reached:
+            continue
+        # Sums over all namespaces are for who may read all of them.
+        is_partial = reached is not None and reached[cluster.pk] is not None
+        if metric in _SUMS and is_partial:
             continue
         value: float | None = None
         if metric == "up":

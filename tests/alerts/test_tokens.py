@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 
 from access import grants
 from access.models import Grant
@@ -17,6 +18,7 @@ from tests.alerts.conftest import beat, pod, turn, write
 from tests.alerts.test_evaluation import LOOPING, RULE
 from tests.caller import Caller
 from tests.storage_api.test_multicluster import fill
+from workloads.models import Sample
 
 pytestmark = pytest.mark.django_db
 HOOK = {"name": "c", "kind": "webhook", "config": {"url": "https://hooks.example.com/x"}}
@@ -184,3 +186,14 @@ def test_an_alert_that_fires_notes_the_tasks_of_its_rule_once(
     turn()
     rows = TaskTrigger.objects.values_list("task_id", "alert__name", "rule_id")
     assert list(rows) == [(7, "web", rule["id"]), (8, "web", rule["id"])]
+
+
+def test_usage_of_a_whole_cluster_is_not_measured_for_one_namespace(fleet: Cluster) -> None:
+    Sample.objects.create(cluster=fleet, at=timezone.now(), cpu=1, memory=1, pods=78)
+    condition = {"metric": "pods", "of": "cluster", "op": "gt", "value": 0}
+    for name, namespace in (("one", "shop"), ("all", "")):
+        user = get_user_model().objects.create_user(name)
+        Grant.objects.create(user=user, role=Role.OPERATOR, cluster=fleet, namespace=namespace)
+        Rule.objects.create(name=name, source="metric", condition=condition, owner=user)
+    turn()
+    assert [(alert.rule_name, alert.value) for alert in firing()] == [("all", 78)]
