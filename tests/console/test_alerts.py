@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.test import Client
 from playwright.sync_api import expect
 
@@ -287,7 +286,7 @@ def test_somebody_follows_an_alert_and_writes_a_rule(
     expect(page.get_by_label("Value 1")).to_have_value("other")
     page.get_by_label("Source").select_option("metric")
     expect(page.get_by_label("Path 1")).to_be_hidden()
-    expect(page.get_by_label("Metric")).to_be_visible()
+    expect(page.locator('select[name="metric"]')).to_be_visible()
     check_page(walk, "rule")
     page.get_by_label("Source").select_option("state")
     page.get_by_label("Name", exact=True).fill("others")
