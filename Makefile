@@ -36,7 +36,7 @@ lint: setup ## Style, types, import contracts, forgotten migrations, security
 	$(OFFLINE) $(PY) -m mypy
 	.venv/bin/lint-imports
 	$(OFFLINE) $(PY) -W ignore manage.py makemigrations --check --dry-run
-	$(PY) -m bandit --quiet --recursive --severity-level high access alerts billing clusters console core dialects edge gateway kubegale launcher manifest_templates operations simcluster storage_api tenants workloads
+	$(PY) -m bandit --quiet --recursive --severity-level high access agents alerts automation billing clusters console core dialects edge gateway insights kubegale launcher manifest_templates operations simcluster storage_api tenants workloads
 
 	-@$(MAKE) --no-print-directory audit
 

@@ -15,7 +15,7 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from access import grants, tokens
-from access.models import ApiToken, AuditEntry, ExternalIdentity, Grant
+from access.models import ApiToken, AuditEntry, ExternalIdentity, Grant, Preferences
 from core.api.admin import ModelAdmin, ModelForm, ReadOnly, TabularInline
 from core.errors import DomainError
 
@@ -264,3 +264,11 @@ class ExternalIdentityAdmin(ModelAdmin[ExternalIdentity]):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never by hand."""
         return False
+
+
+@admin.register(Preferences)
+class PreferencesAdmin(ReadOnly, ModelAdmin[Preferences]):
+    """How users arranged the console."""
+
+    list_display = ("user", "updated_at")
+    search_fields = ("user__username",)

@@ -10,6 +10,7 @@ from access import audit
 from access.models import ApiToken
 from core.api.audit import AuditEvent
 from core.api.client_ip import client_address
+from core.api.inner_calls import via_of
 from core.errors import DomainError
 
 
@@ -21,6 +22,10 @@ def write_entries(
 ) -> None:
     """Write an entry for each event that the policy records (settings: AUDIT_SINK)."""
     recorded = [event for event in events if audit.is_recorded(event)]
+    plain = request._request if isinstance(request, Request) else request
+    if recorded and (via := via_of(plain)):
+        for event in recorded:
+            event.facts["details"] = {**(event.facts.get("details") or {}), "via": via}
     if recorded:
         who = caller(request, dialect)
         audit.append([audit.build_entry(event, who, error) for event in recorded])

@@ -5,6 +5,7 @@ whether a namespace is still the one that a grant was made for.
 """
 
 from functools import partial
+from typing import Any
 
 from django.conf import settings
 
@@ -143,17 +144,24 @@ def _find_cluster(reference: str) -> Cluster | None:
 def _narrow_by_token(
     effective: list[EffectiveGrant], token: ApiToken | None
 ) -> list[EffectiveGrant]:
+    return policy.narrow_by_limits(effective, limits_of(token))
+
+
+def limits_of(token: ApiToken | None) -> dict[str, Any]:
+    """What a token leaves of its user's rights: {"rights": [names], "clusters": [ids]}.
+
+    A member that is absent limits nothing. What is kept beyond the request keeps these with it.
+    """
+    limits: dict[str, Any] = {}
     if token is None:
-        return effective
-    allowed: frozenset[int] | None = None
+        return limits
+    rights = token_rights(token)
+    if rights is not None:
+        limits["rights"] = sorted(rights)
     if token.clusters:
         clusters = [_find_cluster(str(name)) for name in token.clusters]
-        allowed = frozenset(cluster.pk for cluster in clusters if cluster)
-    return policy.narrow(
-        effective,
-        rights=token_rights(token),
-        clusters=allowed,
-    )
+        limits["clusters"] = sorted(cluster.pk for cluster in clusters if cluster)
+    return limits
 
 
 def token_rights(token: ApiToken) -> frozenset[Right] | None:
@@ -161,8 +169,11 @@ def token_rights(token: ApiToken) -> frozenset[Right] | None:
     if not token.scopes:
         return None
     rights = frozenset(Right(scope) for scope in token.scopes if scope in list(Right))
-    # A scope only narrows: "read" leaves all the reading that the token's user may do.
-    return rights | {Right.READ_CLUSTER} if Right.READ in rights else rights
+    # A scope only narrows: "read" leaves all the reading that the token's user may do, and
+    # "admin" what its user may do with nodes.
+    if Right.READ in rights:
+        rights |= {Right.READ_CLUSTER}
+    return rights | {Right.NODES} if Right.MANAGE in rights else rights
 
 
 def _without_stale(

@@ -236,3 +236,22 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username or 'anonymous'} {self.verb} {self.kind} {self.name}: {self.result}"
+
+
+class Preferences(models.Model):
+    """How one user has arranged the console: `access.preferences` says what the document holds."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        primary_key=True,
+        related_name="+",
+    )
+    document = models.JSONField(default=dict, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name_plural = "preferences"
+
+    def __str__(self) -> str:
+        return f"preferences of {self.user}"

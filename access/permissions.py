@@ -8,8 +8,10 @@ from rest_framework.request import Request
 from access import authorization, grants, policy
 from access import impersonation as identities
 from access.models import ApiToken
+from access.policy import EffectiveGrant
 from clusters import authority, impersonation
 from core.api.auth import AccessAttributes, Scope
+from core.api.inner_calls import AGENTS, via_of
 from core.errors import Forbidden
 
 
@@ -20,11 +22,19 @@ def authorise(request: Request, act: AccessAttributes) -> Scope:
     """
     impersonation.set_current(lambda: identities.identity_of(request.user))
     token = request.auth if isinstance(request.auth, ApiToken) else None
-    scope = authorization.decide(grants.effective_grants(request.user), token, act)
+    scope = authorization.decide(_grants_of(request), token, act)
     authority.record_allowed_act(
-        request._request, lambda: lasting_credential(request), act.as_data()
+        request._request, lambda: lasting_credential(request), act.without_name().as_data()
     )
     return scope
+
+
+def _grants_of(request: Request) -> list[EffectiveGrant]:
+    """What the caller may do and where; by the way of agents never more than agents may."""
+    effective = grants.effective_grants(request.user)
+    if via_of(request._request) != AGENTS:
+        return effective
+    return policy.narrow(effective, rights=policy.AGENT_RIGHTS, clusters=None)
 
 
 def authorise_open(request: Request, act: AccessAttributes) -> Scope:
@@ -40,7 +50,7 @@ def authorise_open(request: Request, act: AccessAttributes) -> Scope:
     reveals = _reveals_secrets(request, act) if request.user.pk else True
     impersonation.set_current(lambda: identities.identity_of(request.user))
     authority.record_allowed_act(
-        request._request, lambda: lasting_credential(request), act.as_data()
+        request._request, lambda: lasting_credential(request), act.without_name().as_data()
     )
     return Scope(reveals=reveals)
 

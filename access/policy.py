@@ -8,6 +8,7 @@ verb that stands in no table is for admins only.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
+from typing import Any
 
 from clusters.kinds import KINDS
 from clusters.resource_types import is_access_type, words_of
@@ -32,6 +33,7 @@ class Right(StrEnum):
     TERMINAL = "terminal"
     FILES = "files"
     SECRETS = "secrets"
+    NODES = "nodes"
     MANAGE = "admin"
     STORE_WRITE = "storage:write"
 
@@ -59,6 +61,15 @@ RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.ADMIN: frozenset(Right),
 }
 
+# Names that stand for several scopes when a token is made.
+SCOPE_PRESETS: Mapping[str, tuple[Right, ...]] = {
+    "agent-read": (Right.READ, Right.LOGS),
+    "agent-act": (Right.READ, Right.LOGS, Right.WRITE, Right.NODES),
+}
+# What remains of any role by the way of agents: a model gets no values of Secrets, no shell and no
+# files, whoever its person is.
+AGENT_RIGHTS = frozenset(Right) - {Right.SECRETS, Right.TERMINAL, Right.FILES}
+
 
 # --- verbs ----------------------------------------------------------------------------------------
 def _verbs(right: Right, words: str) -> dict[str, Right]:
@@ -77,7 +88,7 @@ VERBS: Mapping[str, Right] = {
     **_verbs(Right.WRITE, "scale rollback restart pause resume suspend trigger rerun"),
     **_verbs(Right.WRITE, "evict drain cordon uncordon label annotate"),
     # … or work is started, repeated or confirmed that changes objects.
-    **_verbs(Right.WRITE, "bulk cancel retry schedule check test confirm"),
+    **_verbs(Right.WRITE, "bulk cancel retry schedule check test confirm run approve reject"),
     # Templates: what they make in clusters. Each object is asked for besides.
     **_verbs(Right.WRITE, "deploy upgrade undeploy"),
     # An ephemeral container (debug) and a forwarded port reach as far as a shell does.
@@ -86,6 +97,9 @@ VERBS: Mapping[str, Right] = {
     **_verbs(Right.SECRETS, "reveal"),
     **_verbs(Right.FILES, "files files.read files.write files.delete"),
 }
+# What an admin of the cluster does with nodes without changing them otherwise: a right of its own,
+# so that a token may have it without anything else of an admin's.
+NODE_VERBS = frozenset({"schedule", "cordon", "uncordon", "drain"})
 # Verbs on many objects: with grants on some namespaces only, the answer is narrowed to those.
 COLLECTIONS = frozenset({"list", "watch", "search"})
 
@@ -175,6 +189,9 @@ MANIFESTS = AccessRule(read_level=ScopeLevel.ANY, write_level=ScopeLevel.ANY)
 # more than its owner may read and a silence reaches no further; the places that one names are asked
 # for as `alerts`.
 ALERTING = AccessRule(read_level=ScopeLevel.ANY, write_level=ScopeLevel.ANY)
+# Tasks: open to whoever may write anything, since a task acts with its owner's rights; the places
+# that one names are asked for each of its acts.
+AUTOMATION = AccessRule(read_level=ScopeLevel.ANY, write_level=ScopeLevel.ANY)
 # Rows of the store have rights of their own, for the programs that fill it.
 STORE = AccessRule(
     read=Right.STORE_READ,
@@ -244,6 +261,10 @@ RULES: Mapping[tuple[str, str], AccessRule] = {
     ("", "alertrules"): ALERTING,
     ("", "alertsilences"): ALERTING,
     ("", "alertchannels"): ALERTING,
+    ("", "tasks"): AUTOMATION,
+    # What others automate in a place is seen by who may write there, and changed by its admins.
+    ("", "taskruns"): AccessRule(read=Right.WRITE),
+    ("", "foreigntasks"): GRANTS,
     ("", "storage"): STORE,
 }
 # Kinds that may be listed without naming a cluster: the answer is then narrowed to the clusters
@@ -260,6 +281,8 @@ ACROSS_CLUSTERS = frozenset(
         "plans",
         "templatedeployments",
         "alerts",
+        "taskruns",
+        "foreigntasks",
     }
 )
 
@@ -375,7 +398,9 @@ def requirement_for(
     if right in {Right.LOGS, Right.SECRETS}:
         return Requirement(frozenset({right, rule.read}), rule.read_level)
     if right is Right.WRITE:
-        return Requirement(frozenset({rule.write}), rule.write_level)
+        is_for_nodes = rule is CLUSTER_WIDE and kind == "nodes" and verb in NODE_VERBS
+        required = Right.NODES if is_for_nodes else rule.write
+        return Requirement(frozenset({required}), rule.write_level)
     return Requirement(frozenset({right, rule.write}), rule.write_level)
 
 
@@ -416,6 +441,19 @@ def narrow(
                 for cluster in sorted(clusters)
             ]
     return [grant for grant in narrowed if grant.rights]
+
+
+def narrow_by_limits(
+    grants: list[EffectiveGrant], limits: Mapping[str, Any]
+) -> list[EffectiveGrant]:
+    """The grants cut down to limits in the shape of `access.authorization.limits_of`."""
+    if not limits:
+        return grants
+    rights = None
+    if "rights" in limits:
+        rights = frozenset(Right(name) for name in limits["rights"] if name in list(Right))
+    clusters = frozenset(limits["clusters"]) if "clusters" in limits else None
+    return narrow(grants, rights=rights, clusters=clusters)
 
 
 def _sufficient(grants: Iterable[EffectiveGrant], requirement: Requirement) -> list[EffectiveGrant]:

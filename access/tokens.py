@@ -13,7 +13,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.utils import timezone
 
 from access.models import ApiToken
-from access.policy import Right
+from access.policy import SCOPE_PRESETS, Right
 from core import row_cache
 from core.errors import Invalid, NotFound, TokenExpired, Unauthenticated
 from core.row_cache import Topic
@@ -44,16 +44,17 @@ def check_name(value: object) -> str:
 
 
 def check_scopes(value: object) -> list[str]:
-    """Scopes without duplicates; None means everything that the user may do.
+    """Scopes without duplicates, presets taken apart; None means all that the user may do.
 
     Invalid for unknown scopes and for an empty list.
     """
-    scopes = list(Right)
+    names = [*Right, *SCOPE_PRESETS]
     if value is not None and (
-        not isinstance(value, list) or not value or any(scope not in scopes for scope in value)
+        not isinstance(value, list) or not value or any(name not in names for name in value)
     ):
-        raise Invalid(f"scopes must be some of {', '.join(scopes)}", field="scopes")
-    return list(dict.fromkeys(value or []))
+        raise Invalid(f"scopes must be some of {', '.join(names)}", field="scopes")
+    scopes = [str(scope) for name in value or [] for scope in SCOPE_PRESETS.get(name, (name,))]
+    return list(dict.fromkeys(scopes))
 
 
 def check_clusters(value: object) -> list[str]:

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
 
-from alerts import lifecycle, matching, samples, scopes
+from alerts import lifecycle, matching, prometheus, samples, scopes
 from alerts.conditions import Condition, MetricCondition, ObjectCondition, window_of
 from alerts.models import Alert, Evaluation, Rule
 from alerts.scopes import Fleet
@@ -79,6 +79,7 @@ def run_turn() -> Turn | None:
         turn = Turn(now, Fleet.read(_stale_clusters(now)), [])
         turn.changed += lifecycle.sweep(now)
         turn.rules = _compiled_rules()
+        _follow_rights(turn)
         if row.position is None or _is_lost(row.position):
             # The log does not reach back to where the last turn stopped.
             Rule.objects.update(scanned_generation=0)
@@ -116,6 +117,35 @@ def _compiled_rules() -> list[Compiled]:
         except DomainError as error:
             _note_failure(rule, error.message)
     return compiled
+
+
+# --- what owners may see --------------------------------------------------------------------------
+def _follow_rights(turn: Turn) -> None:
+    """End alerts in places that their rule's owner may not see any more.
+
+    Where an owner may see other places than at the last turn, the rule looks at everything again.
+    """
+    reaches: dict[int, scopes.Reach] = {}
+    for rule, condition in turn.rules:
+        if isinstance(condition, ObjectCondition):
+            reach = scopes.reach(rule, turn.fleet, condition.kind)
+            reaches[rule.pk] = reach
+            digest = scopes.reach_hash(reach)
+            if digest != rule.reach_hash:
+                rule.reach_hash = digest
+                rule.scanned_generation = 0
+                Rule.objects.filter(pk=rule.pk).update(reach_hash=digest, scanned_generation=0)
+    for rule in prometheus.enabled_rules():
+        clusters = prometheus.reached_clusters(rule, turn.fleet)
+        reaches[rule.pk] = dict.fromkeys(clusters)
+    open_alerts = Alert.objects.exclude(state=Alert.State.RESOLVED).filter(rule__in=list(reaches))
+    places = open_alerts.order_by().values_list("rule_id", "cluster_id", "namespace").distinct()
+    lost = Q(pk=None)
+    for rule_id, cluster_id, namespace in places:
+        if not scopes.is_reached(reaches[rule_id or 0], cluster_id, namespace):
+            lost |= Q(rule=rule_id, cluster=cluster_id, namespace=namespace)
+    if lost != Q(pk=None):
+        turn.changed += lifecycle.resolve(lost, turn.now, "the rule's owner may not see it")
 
 
 def _is_lost(position: int) -> bool:

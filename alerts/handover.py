@@ -5,7 +5,7 @@ A change of an alert marks its groups as due, in the transaction of the change. 
 by rule and group_key, and writes deliveries.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.db import connection
@@ -29,6 +29,28 @@ ORDER BY a.rule_id, a.group_key, rc.channel_id
 ON CONFLICT (rule_id, group_key, channel_id)
 DO UPDATE SET due_at = least(alerts_notificationgroup.due_at, excluded.due_at)
 """
+# An alert that says that a cluster cannot be asked is not what the rule looks for.
+_START_TASKS = """
+INSERT INTO alerts_tasktrigger (rule_id, alert_id, task_id, created_at)
+SELECT a.rule_id, a.id, t.task_id::bigint, %s
+FROM alerts_alert a
+JOIN alerts_rule r ON r.id = a.rule_id
+CROSS JOIN LATERAL jsonb_array_elements_text(r.tasks) AS t(task_id)
+WHERE a.id = ANY (%s) AND a.subject NOT LIKE 'no-data/%%'
+ORDER BY a.id, t.task_id
+ON CONFLICT (alert_id, task_id) DO NOTHING
+"""
+
+
+def hand_over_fired(ids: Sequence[int], now: datetime) -> None:
+    """Make the groups of alerts that began to fire due, and note the tasks that they start.
+
+    Call it in the transaction in which they begin to fire.
+    """
+    mark_groups_due(ids, now)
+    if ids:
+        with connection.cursor() as cursor:
+            cursor.execute(_START_TASKS, [now, list(ids)])
 
 
 def mark_groups_due(alerts: Iterable[Alert | int], now: datetime) -> None:

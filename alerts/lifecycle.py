@@ -14,7 +14,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from alerts.annotations import render
-from alerts.handover import mark_groups_due
+from alerts.handover import hand_over_fired, mark_groups_due
 from alerts.matching import Match
 from alerts.models import Alert, Rule
 from core.errors import NotFound
@@ -149,7 +149,7 @@ def _raise(
         fired_at=now,
     )
     ids = list(fired.values_list("pk", flat=True))
-    mark_groups_due(ids, now)
+    hand_over_fired(ids, now)
     return ids
 
 
@@ -173,7 +173,7 @@ def fire_due(now: datetime, *, except_clusters: Collection[int] = ()) -> list[in
             fired_at=now,
             due_at=None,
         )
-        mark_groups_due(ids, now)
+        hand_over_fired(ids, now)
     return ids
 
 

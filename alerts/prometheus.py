@@ -33,7 +33,7 @@ def reached_clusters(rule: Rule, fleet: Fleet) -> set[int]:
 
 def asked_clusters() -> list[int]:
     """The clusters that an enabled promql rule asks."""
-    rules = _enabled_rules()
+    rules = enabled_rules()
     fleet = Fleet.read() if rules else None
     asked: set[int] = set()
     for rule in rules:
@@ -42,12 +42,13 @@ def asked_clusters() -> list[int]:
     return sorted(asked)
 
 
-def _enabled_rules() -> list[Rule]:
+def enabled_rules() -> list[Rule]:
+    """The promql rules that are on."""
     rules = Rule.objects.filter(
         enabled=True,
         source=Rule.Source.PROMQL,
     )
-    return list(rules.select_related("owner").order_by("pk"))
+    return list(rules.select_related("owner", "tenant").order_by("pk"))
 
 
 def evaluate_cluster(cluster_id: int) -> None:
@@ -57,7 +58,7 @@ def evaluate_cluster(cluster_id: int) -> None:
         return
     fleet = Fleet.read()
     failure = ""
-    for rule in _enabled_rules():
+    for rule in enabled_rules():
         if cluster_id not in reached_clusters(rule, fleet):
             continue
         matches: list[Match] | None = None

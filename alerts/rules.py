@@ -57,7 +57,7 @@ def apply_body(rule: Rule, body: Mapping[str, Any]) -> Rule:
     Members that the body leaves out stay as they are.
     """
     readers: dict[str, Callable[[Any], Any]] = {
-        "name": lambda value: _text(value, "name", 200, required=True),
+        "name": _name,
         "description": lambda value: _text(value, "description", MAX_TEXT),
         "severity": lambda value: _choice(value, "severity", Severity.values),
         "source": lambda value: _choice(value, "source", Rule.Source.values),
@@ -218,6 +218,7 @@ def represent(rule: Rule, counts: Mapping[str, int] | None = None) -> dict[str, 
         "labels": rule.labels,
         "annotations": rule.annotations,
         "no_data": rule.no_data,
+        "tasks": rule.tasks,
         "channels": sorted(channel.pk for channel in rule.channels.all()),
         "group_by": rule.group_by,
         "repeat": conditions.format_duration(rule.repeat_seconds),
@@ -269,6 +270,13 @@ def _text(
     if len(value) > longest:
         raise Invalid(f"{field} must be at most {longest} characters", field=field)
     return value
+
+
+def _name(value: object) -> str:
+    name = _text(value, "name", 200, required=True)
+    if not name.isprintable():
+        raise Invalid("name must be one line of text", field="name")
+    return name
 
 
 def _choice(

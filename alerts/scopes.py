@@ -1,9 +1,11 @@
 """Where a rule looks: its own scope, inside what its owner may read."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from django.contrib.auth.models import AbstractUser
 from django.db import connection
 from django.db.models import Q
@@ -20,6 +22,9 @@ from storage_api.query import selectors
 from storage_api.query.conditions import MATCH_NONE, Clause
 
 Namespaces = frozenset[str] | None
+# Cluster's id -> the namespaces that are seen there (None: all); None is everything.
+Reach = Mapping[int, Namespaces] | None
+NO_LIMITS: Mapping[str, Any] = {}
 _NAMESPACE_UIDS = """
 SELECT cluster_id, resource_name, uid FROM storage_resource
 WHERE resource_type = 'Namespace' AND cluster_id = ANY (%s) AND resource_name = ANY (%s)
@@ -38,7 +43,7 @@ class Fleet:
     stale: frozenset[int] = frozenset()
     # Those that decide for each caller by their own rules: the store may know more than a user may.
     impersonated: frozenset[int] = frozenset()
-    _grants: dict[int, list[EffectiveGrant]] = field(default_factory=dict)
+    _grants: dict[tuple[int, str], list[EffectiveGrant]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, stale: frozenset[int] = frozenset()) -> "Fleet":
@@ -54,21 +59,25 @@ class Fleet:
             impersonated,
         )
 
-    def is_admin(self, owner: AbstractUser) -> bool:
+    def is_admin(self, owner: AbstractUser, limits: Mapping[str, Any] = NO_LIMITS) -> bool:
         """Whether the user may do everything everywhere."""
         return any(
             grant.cluster is None and grant.namespace is None and Right.MANAGE in grant.rights
-            for grant in self.grants_of(owner)
+            for grant in self.grants_of(owner, limits)
         )
 
-    def grants_of(self, owner: AbstractUser) -> list[EffectiveGrant]:
-        """What a user may do, without grants on namespaces that were made again since."""
-        if owner.pk not in self._grants:
-            self._grants[owner.pk] = _without_stale(
-                grants.effective_grants(owner),
-                self.names,
-            )
-        return self._grants[owner.pk]
+    def grants_of(
+        self, owner: AbstractUser, limits: Mapping[str, Any] = NO_LIMITS
+    ) -> list[EffectiveGrant]:
+        """What a user may do, without grants on namespaces that were made again since.
+
+        `limits` are of the API token by which they act, as `access.authorization.limits_of` gives.
+        """
+        key = (owner.pk, orjson.dumps(limits).decode())
+        if key not in self._grants:
+            effective = policy.narrow_by_limits(grants.effective_grants(owner), limits)
+            self._grants[key] = _without_stale(effective, self.names)
+        return self._grants[key]
 
 
 def _without_stale(
@@ -114,7 +123,7 @@ def reach(
             "list", kind.plural, kind.group, cluster_scoped=not kind.namespaced
         )
     visible = policy.visible_across_clusters(
-        fleet.grants_of(rule.owner),
+        fleet.grants_of(rule.owner, rule.limits),
         requirement,
     )
     if visible is None:
@@ -123,7 +132,7 @@ def reach(
     if kind is None or not kind.namespaced:
         namespaces = None
     hidden: frozenset[int] = frozenset()
-    if kind is not None and fleet.impersonated and not fleet.is_admin(rule.owner):
+    if kind is not None and fleet.impersonated and not fleet.is_admin(rule.owner, rule.limits):
         hidden = fleet.impersonated
     if visible.clusters is None and clusters is None and namespaces is None and not hidden:
         return None
@@ -138,6 +147,24 @@ def reach(
             both = seen if namespaces is None else namespaces
             reached[pk] = both if seen is None or both is None else both & seen
     return reached
+
+
+def reach_hash(reached: Reach) -> str:
+    """A short text that is another one for another reach."""
+    if reached is None:
+        return "everything"
+    places = [[pk, sorted(names) if names else names] for pk, names in sorted(reached.items())]
+    return hashlib.sha256(repr(places).encode()).hexdigest()[:40]
+
+
+def is_reached(reached: Reach, cluster: int | None, namespace: str) -> bool:
+    """Whether a place is inside a reach; without a namespace, whether any of the cluster is."""
+    if reached is None or cluster is None:
+        return True
+    namespaces = reached.get(cluster, frozenset())
+    if namespaces is None:
+        return True
+    return namespace in namespaces if namespace else bool(namespaces)
 
 
 def scope_of(rule: Rule) -> tuple[frozenset[int] | None, Namespaces]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError, connection, transaction
@@ -15,7 +15,6 @@ from core.errors import Invalid
 
 MAX_MATCHERS = 20
 MAX_TEXT = 500
-LONGEST = timedelta(days=366)
 # A preview looks at so many open alerts.
 MAX_PREVIEWED = 10_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,199}\Z")
@@ -102,13 +101,11 @@ def check_span(
     ends_at: datetime,
     now: datetime,
 ) -> None:
-    """Invalid for a silence that ends before it begins, is over already, or lasts too long."""
+    """Invalid for a silence that ends before it begins or is over already."""
     if ends_at <= starts_at:
         raise Invalid("ends_at must be after starts_at", field="ends_at")
     if ends_at <= now:
         raise Invalid("ends_at is over already", field="ends_at")
-    if ends_at - starts_at > LONGEST:
-        raise Invalid("a silence lasts a year at most", field="ends_at")
 
 
 def silences_of(alert_ids: Iterable[int], now: datetime) -> dict[int, list[int]]:

@@ -18,6 +18,7 @@ SCENARIOS = {
     "files": "bench.files",
     "manifests": "bench.manifests",
     "reads": "bench.reads",
+    "alerts": "bench.alerts",
     "capacity": "bench.capacity",
 }
 

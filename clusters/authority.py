@@ -18,11 +18,14 @@ Requirement = Callable[[Mapping[str, Any]], None]
 
 @dataclass(slots=True)
 class RequestAuthority:
-    """A caller, and the acts (as plain data) that they were allowed; `origin` is the request."""
+    """A caller, and the acts (as plain data, by their members) that they were allowed.
+
+    `origin` is the request.
+    """
 
     origin: object
     credential: Callable[[], Credential]
-    acts: list[Mapping[str, Any]] = field(default_factory=list)
+    acts: dict[tuple[Any, ...], Mapping[str, Any]] = field(default_factory=dict)
 
 
 _current: ContextVar[RequestAuthority | None] = ContextVar("authority", default=None)
@@ -42,8 +45,7 @@ def record_allowed_act(
     if authority is None or authority.origin is not origin:
         authority = RequestAuthority(origin, credential)
         _current.set(authority)
-    if act not in authority.acts:
-        authority.acts.append(act)
+    authority.acts.setdefault(tuple(act.items()), act)
 
 
 def clear() -> None:
@@ -56,7 +58,7 @@ def snapshot() -> dict[str, Any]:
     authority = _current.get()
     if authority is None:
         return {}
-    return {"credential": dict(authority.credential()), "acts": list(authority.acts)}
+    return {"credential": dict(authority.credential()), "acts": list(authority.acts.values())}
 
 
 @lru_cache(maxsize=1)

@@ -322,10 +322,10 @@ def _cluster_roles(client: ClusterClient) -> list[Object]:
 
 def _is_selected(role: Object, selectors: Sequence[Mapping[str, Any]]) -> bool:
     labels = role["metadata"].get("labels") or {}
-    return any(_matches(labels, selector) for selector in selectors)
+    return any(selector_matches(labels, selector) for selector in selectors)
 
 
-def _matches(labels: Mapping[str, str], selector: Mapping[str, Any]) -> bool:
+def selector_matches(labels: Mapping[str, str], selector: Mapping[str, Any]) -> bool:
     """Whether labels match a label selector; an empty selector matches all."""
     for key, expected in (selector.get("matchLabels") or {}).items():
         if labels.get(key) != expected:

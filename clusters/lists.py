@@ -1,6 +1,6 @@
 """Lists of objects: what a caller asks of one, a page of the answer, and reading one whole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -17,7 +17,8 @@ class ListQuery:
 
     `keyword` is part of a name, `namespaces` what the caller may see (None is every namespace),
     `order` one of `storage_api.query.sorting.ORDERS` or "" for the cluster's own order; `troubled`
-    leaves only objects that have a problem.
+    leaves only objects that have a problem. `ranks` are numbers by `namespace/name`, for the order
+    "rank": objects without a number come before all others.
     """
 
     namespace: str = ""
@@ -29,6 +30,7 @@ class ListQuery:
     namespaces: frozenset[str] | None = None
     order: str = ""
     troubled: bool = False
+    ranks: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

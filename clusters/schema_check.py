@@ -61,23 +61,30 @@ def path_text(path: Path) -> str:
     return text.removeprefix(".")
 
 
+def resolve_schema(
+    schema: Mapping[str, Any],
+    definitions: Mapping[str, Any],
+) -> Mapping[str, Any]:
+    """The schema behind references, and a single `allOf` joined to it; {} for one without end."""
+    for _depth in range(MAX_DEPTH):
+        if "$ref" in schema:
+            schema = definitions.get(str(schema["$ref"]).removeprefix(REFERENCE)) or {}
+        elif isinstance(schema.get("allOf"), list) and len(schema["allOf"]) == 1:
+            schema = {
+                **{key: value for key, value in schema.items() if key != "allOf"},
+                **resolve_schema(schema["allOf"][0], definitions),
+            }
+        else:
+            return schema
+    return {}
+
+
 class _Checker:
     def __init__(self, definitions: Mapping[str, Any]) -> None:
         self._definitions = definitions
 
     def _resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The schema behind references; several of `allOf` together."""
-        for _depth in range(MAX_DEPTH):
-            if "$ref" in schema:
-                schema = self._definitions.get(str(schema["$ref"]).removeprefix(REFERENCE)) or {}
-            elif isinstance(schema.get("allOf"), list) and len(schema["allOf"]) == 1:
-                schema = {
-                    **{key: value for key, value in schema.items() if key != "allOf"},
-                    **self._resolve(schema["allOf"][0]),
-                }
-            else:
-                return schema
-        return {}
+        return resolve_schema(schema, self._definitions)
 
     def check(
         self,

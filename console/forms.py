@@ -93,7 +93,12 @@ def call_confirmed(
     query: Any = None,
     body: Any = None,
 ) -> ApiResult:
-    """Ask the API for what the person confirmed by typing the name."""
+    """Ask the API for what the person confirmed, by typing the name where the form asks for it.
+
+    The API itself refuses what is protected and was not confirmed.
+    """
+    if "typed" not in request.POST:
+        return call(request, method, path, query=query, body=body)
     require_name(request, name)
     try:
         return call(

@@ -13,7 +13,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from clusters.kinds import KINDS
-from console import alert_counts, permissions
+from console import alert_counts, permissions, preferences
 from console.api_client import ApiRefusal, call
 from console.permissions import AccessSummary
 from console.rendering import html
@@ -96,6 +96,7 @@ SECTIONS: tuple[tuple[str, Text, str], ...] = (
     ("/templates", _("Templates"), "m"),
     ("/operations", _("Operations"), "p"),
     ("/history", _("History"), "h"),
+    ("/cost", _("Cost"), "n"),
     ("/tenants", _("Tenants"), "t"),
     ("/orders", _("Orders"), "r"),
     ("/audit", _("Audit"), "a"),
@@ -185,10 +186,16 @@ def frame_context(
     )
     may = permissions.summarise_access(request, current["id"] if current else None)
     language = get_language() or ""
+    plural = _kind_in_path(request.path)
     kind_links: SafeString | str = ""
     if current:
-        plural = _kind_in_path(request.path)
-        kind_links = _kind_links(plural, current["id"], language, hidden=may.hidden_kinds())
+        kind_links = _kind_links(
+            plural,
+            current["id"],
+            language,
+            hidden=may.hidden_kinds(),
+            open_groups=_open_groups(request),
+        )
     return {
         "person": request.user,
         "firing": alert_counts.count_firing(request),
@@ -199,6 +206,12 @@ def frame_context(
         "all_clusters": clusters,
         "sections": _section_links(_section(request.path), language, may),
         "kinds": kind_links,
+        "current_kind": "" if plural == "-" else plural,
+        "saved_views": preferences.read(request)["views"],
+        "chosen_namespaces": preferences.chosen_namespaces(request, current["id"])
+        if current
+        else [],
+        "all_namespaces": _("All namespaces"),
     }
 
 
@@ -210,6 +223,13 @@ def _section(path: str) -> str:
 def _kind_in_path(path: str) -> str:
     """The kind that a page of a cluster shows."""
     return "".join(path.split("/")[3:4]) if path.startswith("/clusters/") else ""
+
+
+def _open_groups(request: HttpRequest) -> frozenset[str]:
+    """The groups of kinds that the person left open, by their place; the first at the beginning."""
+    kept = request.COOKIES.get("groups", "0").split(".")
+    # A cookie is the visitor's to edit: only what names a group becomes part of a cache's key.
+    return frozenset(kept) & {str(index) for index in range(len(GROUPS))}
 
 
 # Every page needs these links, and few of their variants exist.
@@ -249,10 +269,11 @@ def _kind_links(
     language: str,
     *,
     hidden: frozenset[str],
+    open_groups: frozenset[str],
 ) -> SafeString:
     """The kinds in groups, without those that the person may not see.
 
-    The current kind is marked and its group open; the first group always is.
+    The current kind is marked and its group open, as are those that the person left open.
     """
     parts = []
     for index, (text, group_plurals) in enumerate(GROUPS):
@@ -262,10 +283,11 @@ def _kind_links(
         links = _nav_links(
             (f"/clusters/{cluster}/{name}", PLURALS[name], "", name == plural) for name in plurals
         )
-        is_open = index == 0 or plural in plurals
-        parts.append((_OPEN if is_open else "", text, links))
+        is_open = str(index) in open_groups or plural in plurals
+        parts.append((_OPEN if is_open else "", str(index), text, links))
     return format_html_join(
         "",
-        '<details class="nav-group"{}><summary>{}</summary><ul class="nav-list">{}</ul></details>',
+        '<details class="nav-group"{} data-group="{}"><summary>{}</summary>'
+        '<ul class="nav-list">{}</ul></details>',
         parts,
     )

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R", bound=HttpResponseBase)
 THEMES = ("light", "dark")
+# What may stand in the dock at the foot of other pages.
+DOCKED_VIEWS = ("console-logs", "console-terminal")
 
 
 def require_sign_in(
@@ -95,6 +97,9 @@ def _redirect_to_kind(
     # Only a GET can be redirected without losing its body.
     if refusal.status != 404 or request.method != "GET" or not text or text in KINDS:
         return None
+    # A table over all clusters has no cluster whose kinds could be asked.
+    if "cluster" not in names:
+        return None
     try:
         plural = kind_names.canonical_name(request, names["cluster"], text)
     except ApiRefusal as unclear:
@@ -153,6 +158,7 @@ def render_page(
         "nonce": nonce,
         **preferences(request),
         **frame,
+        "docked": is_docked(request),
         **context,
     }
     content = render_to_string(template, values, request)
@@ -184,15 +190,26 @@ def with_security_headers(
 ) -> HttpResponse:
     """Set the console's headers: no inline script or style, no framing, no copy in caches."""
     style = f"'self' 'nonce-{nonce}'" if nonce else "'self'"
+    # Pages of the dock stand in a frame of another page of the console, and in no other.
+    ancestors = "'self'" if is_docked(request) else "'none'"
+    if is_docked(request):
+        response["X-Frame-Options"] = "SAMEORIGIN"
     response["Content-Security-Policy"] = (
         f"default-src 'none'; script-src 'self'; style-src {style}; "
         "img-src 'self' data:; font-src 'self'; "
         f"connect-src 'self' {_socket_origin(request)}; form-action 'self'; "
-        "frame-ancestors 'none'; base-uri 'none'"
+        f"frame-src 'self'; frame-ancestors {ancestors}; base-uri 'none'"
     )
     response["Cache-Control"] = "no-store"
     response["Vary"] = "Cookie, HX-Request"
     return response
+
+
+def is_docked(request: HttpRequest) -> bool:
+    """Whether the page is a log or a terminal in the dock of another page."""
+    match = request.resolver_match
+    view_name = match.view_name if match else ""
+    return "dock" in request.GET and view_name in DOCKED_VIEWS
 
 
 def _socket_origin(request: HttpRequest) -> str:

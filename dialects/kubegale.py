@@ -12,6 +12,10 @@ from alerts.api.alerts import AlertViewSet, SilenceDetail, SilencePreview, Silen
 from alerts.api.channels import ChannelViewSet, Deliveries
 from alerts.api.exchange import AlertmanagerReceiver, RuleExport, RuleImport
 from alerts.api.rules import Presets, RuleTest, RuleViewSet
+from automation.api.archives import RestoreRun, RunArchives
+from automation.api.reports import RunReport
+from automation.api.runs import RunViewSet
+from automation.api.tasks import TaskCalendar, TaskTypes, TaskViewSet
 from billing.api import sales
 from billing.api.orders import OrderViewSet
 from clusters.api import ClusterViewSet
@@ -22,6 +26,7 @@ from core.api.dialect import Dialect, Page
 from core.api.routes import catch_all
 from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, with_title
 from gateway.api import ClusterKubeconfig, FleetKubeconfig
+from insights.api import WhatChanged, WhyFailing
 from manifest_templates import api as templates
 from manifest_templates.api.deployments import (
     DeploymentViewSet,
@@ -38,6 +43,7 @@ from workloads.api import (
     ActionView,
     AnyObjectViewSet,
     BulkView,
+    ClusterCost,
     ClusterMetrics,
     EventViewSet,
     NamespaceContents,
@@ -52,6 +58,7 @@ from workloads.api import (
     PodRestart,
     RawNodeMetrics,
     RawPodMetrics,
+    ResourceUse,
     RevisionViewSet,
     Statistics,
     WorkloadEvents,
@@ -70,6 +77,7 @@ from workloads.api.manifests import (
 )
 from workloads.api.releases import ReleaseViewSet
 from workloads.api.schemas import KindSchema
+from workloads.api.secrets import RevealSecret
 from workloads.api.streams import (
     WORKLOADS_WITH_LOGS,
     LogTickets,
@@ -316,6 +324,8 @@ METRICS: dict[str, Any] = {
     "metrics/nodes": NodeMetrics,
     "metrics/pods": PodMetrics,
     "metrics/stats": Statistics,
+    "metrics/usage": ResourceUse,
+    "metrics/cost": ClusterCost,
 }
 
 
@@ -323,6 +333,11 @@ def node_routes() -> Iterator[URLPattern]:
     """Actions on one node (contract 1.8)."""
     for name, view in {"schedule": NodeSchedule, "drain": NodeDrain}.items():
         yield _route(f"nodes/<str:name>/{name}", f"nodes-{name}", view)
+
+
+def secret_routes() -> Iterator[URLPattern]:
+    """What Secrets have besides."""
+    yield _route("secrets/<str:name>/reveal", "secrets-reveal", RevealSecret, kind=KINDS["secrets"])
 
 
 def pod_routes() -> Iterator[URLPattern]:
@@ -398,6 +413,8 @@ def _cluster_routes() -> Iterator[URLPattern]:
     yield _route("store", "store", StoreInventory)
     yield _route("schemas", "schemas", KindSchema)
     yield _route("topology", "topology", TopologyView)
+    yield _route("insights/what-changed", "insights-what-changed", WhatChanged)
+    yield _route("insights/why-failing", "insights-why-failing", WhyFailing)
     yield _route("clusters/<str:pk>/sync", "clusters-sync", SyncView)
     yield _route(
         "clusters/<str:pk>/namespaces",
@@ -453,6 +470,33 @@ def _alert_routes() -> Iterator[URLPattern]:
     yield _route("alerts", "alerts-list", AlertViewSet, {"get": "list"})
     yield _route("alerts/<int:pk>", "alerts-detail", AlertViewSet, {"get": "retrieve"})
     yield _route("alerts/<int:pk>/ack", "alerts-ack", AlertViewSet, {"post": "ack"})
+
+
+def _task_routes() -> Iterator[URLPattern]:
+    """Tasks and their runs."""
+    yield _route("tasks/types", "tasks-types", TaskTypes)
+    yield _route("tasks/calendar", "tasks-calendar", TaskCalendar)
+    yield _route("tasks", "tasks-list", TaskViewSet, {"get": "list", "post": "create"})
+    yield _route(
+        "tasks/<segment:pk>",
+        "tasks-detail",
+        TaskViewSet,
+        {"get": "retrieve", "put": "update", "delete": "destroy"},
+    )
+    yield _route("tasks/<segment:pk>/run", "tasks-run", TaskViewSet, {"post": "run"})
+    yield _route("tasks/<segment:pk>/runs", "tasks-runs", TaskViewSet, {"get": "runs"})
+    yield _route("task-runs", "task-runs-list", RunViewSet, {"get": "list"})
+    yield _route("task-runs/<segment:pk>", "task-runs-detail", RunViewSet, {"get": "retrieve"})
+    for verb in ("cancel", "retry", "approve", "reject"):
+        yield _route(
+            f"task-runs/<segment:pk>/{verb}",
+            f"task-runs-{verb}",
+            RunViewSet,
+            {"post": verb},
+        )
+    yield _route("task-runs/<segment:pk>/report", "task-runs-report", RunReport)
+    yield _route("task-runs/<segment:pk>/archives", "task-runs-archives", RunArchives)
+    yield _route("task-runs/<segment:pk>/restore", "task-runs-restore", RestoreRun)
 
 
 def _release_routes() -> Iterator[URLPattern]:
@@ -598,6 +642,7 @@ def _live_object_routes() -> Iterator[URLPattern]:
     for address, view in METRICS.items():
         yield _route(address, address.replace("/", "-"), view)
     yield from pod_routes()
+    yield from secret_routes()
     yield from node_routes()
     for plural in ACTIONS:
         yield from action_routes(KINDS[plural])
@@ -651,6 +696,7 @@ def _routes() -> Iterator[URLPattern]:
     yield from _deployment_routes()
     yield from _template_routes()
     yield from _alert_routes()
+    yield from _task_routes()
     yield from _release_routes()
     yield from _operation_routes()
     yield from _order_routes()
@@ -667,6 +713,7 @@ auth_urlpatterns = [
     _route("logout", "logout", access.Logout),
     _route("me", "me", access.Me),
     _route("password", "password", access.Password),
+    _route("preferences", "preferences", access.OwnPreferences),
     _route("tokens", "tokens", access.Tokens),
     _route("tokens/<str:pk>", "tokens-detail", access.TokenDetail),
     catch_all(DIALECT),

@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from types import FrameType
 from typing import Any
 
@@ -15,6 +15,9 @@ import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.utils.module_loading import import_string  # noqa: E402
 
 # These need the settings.
 from clusters import stream_clients  # noqa: E402
@@ -45,6 +48,7 @@ ROUTES = [
 TRANSFERS = (
     ({"GET", "HEAD"}, re.compile(r"/(?:api/v1/kubernetes/pods|clusters)/.*/files/download/?\Z")),
     ({"POST"}, re.compile(r"/(?:api/v1/kubernetes/pods|clusters)/.*/files/?\Z")),
+    ({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, re.compile(r"/mcp/?\Z")),
 )
 FAREWELL_SECONDS = 2.0
 FRONT_PEER = b"x-kubegale-peer"
@@ -85,7 +89,7 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
 
 
 def is_transfer(method: str, path: str) -> bool:
-    """Whether a request is an up- or download."""
+    """Whether a request is an up- or download, or an agent's."""
     return any(method in methods and pattern.match(path) for methods, pattern in TRANSFERS)
 
 
@@ -114,6 +118,8 @@ async def _unknown(socket: Socket, arguments: Any) -> None:
 
 async def _lifespan(receive: Receive, send: Send) -> None:
     gateway = Gateway()
+    # Entered and left in this task, as the protocol's library asks for.
+    agents = AsyncExitStack()
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -124,7 +130,11 @@ async def _lifespan(receive: Receive, send: Send) -> None:
                 failure = f"the gateway cannot listen: {error}"
                 await send({"type": "lifespan.startup.failed", "message": failure})
                 return
+            # By its name: a process that forks this one's fellows loads this module, too.
+            server = import_string(settings.AGENT_SERVER)()
+            await agents.enter_async_context(server.running())
         else:
+            await agents.aclose()
             await gateway.stop()
             await terminal.end_all()
             await stream_clients.close()
@@ -169,7 +179,7 @@ def _closing_handler(
 
 
 async def _http(scope: Message, receive: Receive, send: Send) -> None:
-    """Transfers of files, 200 for /healthz, 404 for everything else."""
+    """Transfers of files and agents, 200 for /healthz, 404 for everything else."""
     if is_transfer(scope["method"], scope["path"]):
         await serve_exchange(scope, receive, send)
         return

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from alerts.gauges import AlertGauges
 from core.api import prometheus
 from core.api.client_ip import came_from
 from operations.gauges import WorkGauges
@@ -19,6 +20,7 @@ from operations.gauges import WorkGauges
 # Seconds for Redis to accept a connection, and to answer.
 TIMEOUT = 3
 prometheus.SHARED.register(WorkGauges())
+prometheus.SHARED.register(AlertGauges())
 
 
 @require_safe

@@ -64,6 +64,8 @@ def configure_logging(options: dict[str, Any]) -> None:
     # Django repeats every 4xx and 5xx answer here; the request line below has them already.
     logging.getLogger("django.request").setLevel(logging.CRITICAL)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    # It reports each request of an agent, which the request log does already.
+    logging.getLogger("mcp").setLevel(logging.WARNING)
 
 
 def start_telemetry(process: str) -> None:

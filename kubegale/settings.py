@@ -67,6 +67,7 @@ INSTALLED_APPS = [
     "billing",
     "manifest_templates",
     "alerts",
+    "automation",
     "gateway",
     "console",
 ]
@@ -98,6 +99,7 @@ API_PREFIXES = (
     "/bcsapi/",
     "/bcsstorage/",
     "/v1/k8sservice/",
+    "/mcp",
     "/k8s/",
     "/liveniess",
     "/liveness",
@@ -181,6 +183,11 @@ OPERATIONS: dict[str, dict[str, str]] = {
     "template_deploy": {"run": "manifest_templates.runner.run", "queue": "bulk"},
     "template_undeploy": {"run": "manifest_templates.runner.run", "queue": "bulk"},
     "drain": {"run": "workloads.actions.drain.run", "queue": "drain"},
+    "task": {
+        "run": "automation.runner.run",
+        "clean_up": "automation.runner.clean_up",
+        "queue": "tasks",
+    },
     "file_digest": {"run": "workloads.files.operation.run_digest", "queue": "bulk"},
     "file_upload": {
         "run": "workloads.files.operation.run_upload",
@@ -200,12 +207,17 @@ OPERATION_LIMITS = {
     "drain": env.integer("OPERATION_LIMIT_DRAIN", 4),
     "rollout": env.integer("OPERATION_LIMIT_ROLLOUT", 50),
     "bulk": env.integer("OPERATION_LIMIT_BULK", 4),
+    "tasks": env.integer("OPERATION_LIMIT_TASKS", 20),
 }
 OPERATION_RETENTION_DAYS = env.integer("OPERATION_RETENTION_DAYS", 30)
 ROLLOUT_DEADLINE_SECONDS = env.integer("ROLLOUT_DEADLINE_SECONDS", 600)
 CELERY_TASK_DEFAULT_QUEUE = "default"
 # A worker started without -Q serves them all.
 CELERY_TASK_QUEUES = [Queue(name) for name in ("default", *OPERATION_LIMITS)]
+# Of one core and one GiB in an hour; the defaults are those of OpenCost.
+COST_CPU_HOUR = env.decimal("COST_CPU_HOUR", "0.031611")
+COST_GIB_HOUR = env.decimal("COST_GIB_HOUR", "0.004237")
+COST_CURRENCY = env.text("COST_CURRENCY", "USD")
 METRIC_RETENTION_DAYS = env.integer("METRIC_RETENTION_DAYS", 7)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "sample-clusters": {
@@ -262,6 +274,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
         "options": {"expires": 15.0},
     },
     "forget-deliveries": {"task": "alerts.forget_deliveries", "schedule": 3600.0},
+    "start-tasks": {
+        "task": "automation.tick",
+        "schedule": TASK_TICK_SECONDS,
+        "options": {"expires": 10.0},
+    },
+    "forget-runs": {"task": "automation.forget_runs", "schedule": 3600.0},
     "forget-alerts": {"task": "alerts.forget_alerts", "schedule": 3600.0},
     "expire-orders": {
         "task": "billing.expire_orders",
@@ -450,6 +468,8 @@ METRICS_NETWORKS = env.networks(
 )
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 STREAM_POLICY = "access.streams"
+# Loaded by the event-driven server alone, when it starts: the protocol's library is large.
+AGENT_SERVER = "agents.server.AgentServer"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "access.authentication.BearerAuthentication",

@@ -47,6 +47,8 @@ TASK_TIME_LIMIT: int = 3600
 # Periodic samples
 METRIC_INTERVAL: float = 60.0
 TENANT_USAGE_INTERVAL: float = 300.0
+# How long what the pods of a cluster request and use counts before it is computed again.
+USAGE_CACHE_SECONDS: float = 15.0
 
 # Sockets and followed logs
 STREAM_PING_SECONDS: float = 20.0
@@ -88,7 +90,7 @@ ALERT_RETENTION_DAYS: int = 90
 # Notifications: how often groups are looked at, how long changes may gather (since the latest and
 # since the first), the shortest time between two, and the waits of deliveries that failed
 ALERT_DISPATCH_SECONDS: float = 1.0
-ALERT_GROUP_WAIT_SECONDS: float = 1.5
+ALERT_GROUP_WAIT_SECONDS: float = 0.8
 ALERT_GROUP_WAIT_LONGEST_SECONDS: float = 4.0
 ALERT_GROUP_INTERVAL_SECONDS: float = 10.0
 ALERT_QUIET_RECHECK_SECONDS: float = 15.0
@@ -102,9 +104,21 @@ ALERT_BACKOFF_SECONDS: tuple[int, ...] = (
     3600,
 )
 ALERT_DELIVERY_RETENTION_DAYS: int = 30
+# A notification that is so long overdue is sent by nobody (in /metrics)
+ALERT_LATE_SECONDS: float = 120.0
 # Queries of rules to the clusters' Prometheus: how often, how long, how many, and their answers
 ALERT_PROMQL_SECONDS: float = 15.0
 ALERT_PROMQL_SERIES: int = 1000
+
+# Tasks: how often the clock is looked at, the wait before a step's second attempt (it doubles, up
+# to the longest), how long an approval is waited for, how long runs are kept, and how much output
+# of exec and http
+TASK_TICK_SECONDS: float = 2.0
+TASK_RETRY_SECONDS: float = 5.0
+TASK_RETRY_LONGEST_SECONDS: float = 300.0
+TASK_APPROVAL_DAYS: int = 7
+TASK_RUN_RETENTION_DAYS: int = 90
+TASK_OUTPUT_BYTES: int = 64 * 1024
 
 # Orders and webhooks (billing)
 IMAGE_CACHE_SECONDS: int = 60
@@ -143,3 +157,13 @@ FILES_COMMAND_SECONDS: float = 30.0
 FILES_DIGEST_SECONDS: float = 200.0
 FILES_DEBUG_SECONDS: int = 3600
 FILES_DEBUG_START_SECONDS: float = 60.0
+
+# --- Agents ---------------------------------------------------------------------------------------
+# The body of one request: its bytes, and the seconds in which it must have come.
+AGENT_BODY_BYTES: int = 1 << 20
+AGENT_BODY_SECONDS: float = 30.0
+# How long one call may take.
+AGENT_CALL_SECONDS: float = 120.0
+# Tools that one process answers at once, and of these for one person.
+AGENT_THREADS: int = 8
+AGENT_CALLS_PER_USER: int = 16

@@ -3,11 +3,13 @@
 from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerView
 
+from agents import api as agents
 from console import page
 from console.views import sessions
 from core import errors
@@ -34,12 +36,21 @@ DIALECTS: dict[str, Dialect] = {
     "/v1/k8sservice": k8s_service.DIALECT,
     **dict.fromkeys(walm.PREFIXES, walm.DIALECT),
     "/api/": kubegale.DIALECT,
+    "/mcp": agents.DIALECT,
 }
 
 # Here, as the settings leave it out: only who serves addresses needs the admin site's pages.
 admin.autodiscover()
 
+
+def favicon(request: HttpRequest) -> HttpResponseRedirect:
+    """The console's icon, at the address that browsers ask for by themselves."""
+    return HttpResponseRedirect(static("console/icon.svg"))
+
+
 urlpatterns = [
+    # Browsers ask for it on pages that name no icon, as those of the documents.
+    path("favicon.ico", favicon, name="favicon"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
@@ -63,6 +74,7 @@ urlpatterns = [
     ),
     table("v1/k8sservice/", k8s_service.urlpatterns),
     path("", include(walm.urlpatterns)),
+    path("mcp", agents.AgentDoor.as_view(dialect=agents.DIALECT), name="mcp"),
     # The console's pages for signing in and out and for passwords serve the admin site, too.
     path("admin/login/", sessions.enter_admin),
     path("admin/logout/", sessions.sign_out),

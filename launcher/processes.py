@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Protocol
 
 PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
@@ -34,7 +34,8 @@ class Command:
 
     `stop_signal` is its polite end, `orphan_signal` is what the kernel sends it when we die without
     a word, `grace` is the number of seconds before SIGKILL, `tier` orders the stop (the highest
-    tier first), `diagnose` turns the exit code of a start that failed into a sentence.
+    tier first), `diagnose` turns the exit code of a start that failed into a sentence, `forkable`
+    says that it is a program of Python that the fork server may start.
     """
 
     name: str
@@ -49,6 +50,32 @@ class Command:
     tier: int = 0
     log: Path | None = None
     diagnose: Callable[[int], str] | None = None
+    forkable: bool = False
+
+
+class Process(Protocol):
+    """What is used of a subprocess.Popen."""
+
+    @property
+    def pid(self) -> int:
+        """Its number, and that of its session."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """Its output, where it is read through a pipe."""
+
+    @property
+    def returncode(self) -> int | Any:
+        """Its exit status once `poll` or `wait` has answered it."""
+
+    def poll(self) -> int | None:
+        """Its exit status, or None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status, once it has ended."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal, unless it has ended."""
 
 
 @dataclass(slots=True)
@@ -56,7 +83,7 @@ class Child:
     """A started command."""
 
     command: Command
-    process: subprocess.Popen[bytes]
+    process: Process
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -117,7 +144,7 @@ def kill_group(child: Child) -> None:
     kill_session(child.process)
 
 
-def kill_session(process: subprocess.Popen[bytes]) -> None:
+def kill_session(process: Process) -> None:
     """SIGKILL to the process, which leads a session, and to all that it started there."""
     try:
         os.killpg(process.pid, signal.SIGKILL)

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TIER = 2
 # The path of a unix socket has at most 107 bytes, on some systems 103.
 LONGEST_HOME = 90
+LONGEST_COMMAND_LINE = 600
 # Warnings about what is meant to be so: our own machine's user, and static files served from where
 # the packages have them.
 AS_ROOT = "ignore:You're running the worker with superuser privileges"
@@ -145,7 +146,10 @@ def web(environ: Mapping[str, str]) -> Command:
         "python:kubegale.gunicorn",
         "kubegale.wsgi:application",
     )
-    return _python("web", ("-W", NOT_COLLECTED, *program), environ, grace=35.0)
+    # Several processes add up their metrics in files, which must be known before anything loads.
+    alone = environ.get("WEB_CONCURRENCY") == "1"
+    arguments = ("-W", NOT_COLLECTED, *program)
+    return _python("web", arguments, environ, grace=35.0, forkable=alone)
 
 
 def sockets(environ: Mapping[str, str]) -> Command:
@@ -170,6 +174,7 @@ def sockets(environ: Mapping[str, str]) -> Command:
         "ws",
         ("-m", "uvicorn", "kubegale.asgi:application", *options, *limits),
         environ,
+        forkable=True,
     )
 
 
@@ -192,6 +197,7 @@ def worker(environ: Mapping[str, str]) -> Command:
         # Asked politely it would wait for a broker that has died with us, for ever; what it was
         # doing is done again.
         orphan_signal=signal.SIGKILL,
+        forkable=True,
     )
 
 
@@ -208,14 +214,23 @@ def beat(environ: Mapping[str, str], schedule: Path) -> Command:
         "--loglevel",
         environ.get("LOG_LEVEL") or "INFO",
     )
-    return _python("beat", ("-m", "celery", "-q", "-A", "kubegale.beat", "beat", *options), environ)
+    arguments = ("-m", "celery", "-q", "-A", "kubegale.beat", "beat", *options)
+    return _python("beat", arguments, environ, forkable=True)
 
 
 def collector(environ: Mapping[str, str]) -> Command | None:
     """The process that follows the clusters into the store, once the project has its command."""
     if not list(ROOT.glob("*/management/commands/collect.py")):
         return None
-    return _python("collector", ("manage.py", "collect"), environ)
+    return _python("collector", ("manage.py", "collect"), environ, forkable=True)
+
+
+def fork_server(environ: Mapping[str, str], path: Path) -> Command:
+    """What starts the other programs by fork, from `path`, so that they share memory."""
+    # The last argument makes room for the command lines of the programs.
+    room = " " * LONGEST_COMMAND_LINE
+    arguments = ("-W", NOT_COLLECTED, "-m", "kubegale.fork_server", str(path), room)
+    return _python("forks", arguments, environ, tier=1)
 
 
 def simulator(environ: Mapping[str, str], port: int, kubeconfig: Path) -> Command:
@@ -235,6 +250,7 @@ def _python(
     grace: float = 10.0,
     tier: int = TIER,
     orphan_signal: int = signal.SIGTERM,
+    forkable: bool = False,
 ) -> Command:
     return Command(
         name=name,
@@ -244,4 +260,5 @@ def _python(
         grace=grace,
         tier=tier,
         orphan_signal=orphan_signal,
+        forkable=forkable,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from launcher import ports, programs, secretfiles
+from launcher.forks import ForkServer, usable
 from launcher.postgres import Postgres
 from launcher.processes import LaunchError
 from launcher.supervisor import Stopped, Supervisor
@@ -108,6 +109,7 @@ class Launch:
         """Engines, database, servers, demo cluster, background processes, in order; then watch."""
         started = time.monotonic()
         environment = {**self._settings(), **self._engines()}
+        forks = self._fork_server(environment)
         password = self._secret("DJANGO_SUPERUSER_PASSWORD", "admin.password", secretfiles.password)
         self.supervisor.say("bringing the database up to date")
         unhurried = {
@@ -120,6 +122,9 @@ class Launch:
             self._manage("bootstrap", "--administrator", ADMINISTRATOR, env=unhurried)
         )
         self.supervisor.say("starting the servers")
+        if forks is not None:
+            self.supervisor.until(lambda: forks.ready, seconds=60.0, what="The fork server")
+            self.supervisor.forks = forks
         self.supervisor.start(programs.front(environment))
         self.supervisor.start(programs.web(environment))
         self.supervisor.start(programs.sockets(environment))
@@ -213,6 +218,16 @@ class Launch:
                 what=type(server).__name__,
             )
         return addresses
+
+    def _fork_server(self, environment: Mapping[str, str]) -> ForkServer | None:
+        """Start what loads KubeGale once for all programs, while the database is made ready."""
+        if not usable(environment):
+            return None
+        path = self.sockets / "forks"
+        # Its appearance tells that the server is ready.
+        path.unlink(missing_ok=True)
+        self.supervisor.start(programs.fork_server(environment, path))
+        return ForkServer(path)
 
     def _manage(self, *arguments: str, env: Mapping[str, str]) -> str:
         return self.supervisor.once(

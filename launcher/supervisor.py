@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from launcher import processes
+from launcher.forks import ForkServer
 from launcher.logfile import LogFile
 from launcher.processes import Child, Command, LaunchError
 
@@ -50,11 +51,13 @@ class Supervisor:
     """Owns the children.
 
     `prefix` puts each child's name before its lines; without it children write to our output.
-    With `logs` their lines go to `NAME.log` in that folder instead.
+    With `logs` their lines go to `NAME.log` in that folder instead. With `forks` the commands that
+    may be forked are started by that server, by exec only when it is not there.
     """
 
     prefix: bool = True
     logs: Path | None = None
+    forks: ForkServer | None = None
     _keepers: list[Keeper] = field(default_factory=list)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     # When (monotonic time) the first signal came, and whether a later one insisted.
@@ -217,7 +220,11 @@ class Supervisor:
         )
 
     def _spawn(self, command: Command) -> Child:
-        child = processes.start(command, subprocess.PIPE if self.prefix else None)
+        child: Child | None = None
+        if self.forks is not None and command.forkable:
+            child = self.forks.start(command, piped=self.prefix)
+        if child is None:
+            child = processes.start(command, subprocess.PIPE if self.prefix else None)
         if child.process.stdout is not None:
             # A line without an end must not hold up the output of the others.
             os.set_blocking(child.process.stdout.fileno(), False)

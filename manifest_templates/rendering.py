@@ -32,8 +32,8 @@ from manifest_templates.sandbox import (
     YamlText,
     as_invalid,
     compile_body,
-    size_of,
     text_of,
+    weight_of,
 )
 
 Object = dict[str, Any]
@@ -216,11 +216,16 @@ class _Rendering:
             value = None
         if len(self.pieces) >= MAX_MARKERS:
             raise TemplateFault(f"the template writes more than {MAX_MARKERS} values")
-        self.size += len(value) if isinstance(value, str) else size_of(value)
-        if self.size > MAX_BYTES:
-            raise TemplateFault(f"the output is larger than {MAX_BYTES // 1024} KiB")
+        self._count(value, MAX_BYTES)
         self.pieces.append(value)
-        return f"{self.word}x{len(self.pieces) - 1}z"
+        lead = value.lead if isinstance(value, YamlText | IndentedText) else 0
+        return f"{' ' * lead}{self.word}x{len(self.pieces) - 1}z"
+
+    def _count(self, value: object, most: int) -> None:
+        """Add a value to the size of the output; TemplateFault above `most` characters."""
+        self.size += weight_of(value, most)
+        if self.size > most:
+            raise TemplateFault(f"the output is larger than {MAX_BYTES // 1024} KiB")
 
     def _use_missing(self, path: str) -> None:
         """Note a value that the template needs; an optional one of the schema is null instead."""
@@ -348,8 +353,11 @@ class _Rendering:
 
     def _typed(self, number: int) -> Any:
         """The value behind a marker that stands alone."""
-        value = self.pieces[number]
-        return _copy(value.value if isinstance(value, YamlText) else value)
+        piece = self.pieces[number]
+        value = piece.value if isinstance(piece, YamlText) else piece
+        # Aliases of the body repeat a marker that was written once.
+        self._count(value, 2 * MAX_BYTES)
+        return _copy(value)
 
     def _fill_text(self, text: str) -> str:
         """The text with its markers replaced by the texts of their values."""
@@ -369,9 +377,7 @@ class _Rendering:
                 line = text.rfind("\n", 0, match.start()) + 1
                 column = match.start() - line
                 added = added.replace("\n", "\n" + " " * column)
-            self.size += len(added)
-            if self.size > 2 * MAX_BYTES:
-                raise TemplateFault(f"the output is larger than {MAX_BYTES // 1024} KiB")
+            self._count(added, 2 * MAX_BYTES)
             return added
 
         return self.anywhere.sub(replace, text)

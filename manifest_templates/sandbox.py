@@ -100,9 +100,10 @@ class MisplacedValue(TemplateFault):
 
 # --- what expressions give ------------------------------------------------------------------------
 class YamlText(str):
-    """The YAML of a value; `value` is the value itself."""
+    """The YAML of a value; `value` is the value itself, `lead` as for IndentedText."""
 
     value: Any
+    lead: int = 0
 
     def __new__(cls, value: Any) -> "YamlText":
         """The text is made here."""
@@ -119,7 +120,9 @@ class QuotedText(str):
 
 
 class IndentedText(str):
-    """A text whose further lines stand below its first one."""
+    """A text whose further lines stand below its first one, which has `lead` spaces before it."""
+
+    lead: int = 0
 
 
 class MissingValue(Undefined):
@@ -170,10 +173,17 @@ def _plain_value(value: Any) -> Any:
     raise TemplateFault(f"a {type(value).__name__} is no value")
 
 
+def _bounded_text(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise TemplateFault(f"a text is longer than {MAX_TEXT} characters")
+    return text
+
+
 def text_of(value: object) -> str:
     """A value inside a text; TemplateFault for a list or an object."""
     if isinstance(value, QuotedText):
-        return json.dumps(str(value), ensure_ascii=False)
+        # Quoting a quoted text doubles it.
+        return _bounded_text(json.dumps(str(value), ensure_ascii=False))
     if isinstance(value, str):
         return str(value)
     if value is None:
@@ -204,13 +214,24 @@ def size_of(value: object) -> int:
     return count
 
 
+def weight_of(value: object, most: int) -> int:
+    """About how many characters the value takes as YAML, counted up to one above `most`."""
+    pending = [value]
+    weight = 0
+    while pending and weight <= most:
+        each = pending.pop()
+        weight += 1
+        if isinstance(each, dict):
+            weight += sum(map(len, each))
+            pending += each.values()
+        elif isinstance(each, list | tuple):
+            pending += each
+        elif isinstance(each, str):
+            weight += len(each)
+    return weight
+
+
 # --- filters --------------------------------------------------------------------------------------
-def _bounded_text(text: str) -> str:
-    if len(text) > MAX_TEXT:
-        raise TemplateFault(f"a text is longer than {MAX_TEXT} characters")
-    return text
-
-
 def _to_yaml(value: object) -> YamlText:
     if isinstance(value, MissingValue):
         value.note()
@@ -232,12 +253,18 @@ def _indent(
     first: object = False,
     blank: object = False,
 ) -> str:
-    """Texts are indented where they stand, so that the width does not count."""
+    """Texts are indented where they stand, so that the width counts for the first line alone."""
     if not isinstance(width, int) or not 0 <= width <= MAX_INDENT:
         raise TemplateFault(f"indent takes a width from 0 to {MAX_INDENT}")
-    if isinstance(value, YamlText | QuotedText):
+    if isinstance(value, YamlText):
+        indented: YamlText | IndentedText = YamlText(value.value) if first else value
+    elif isinstance(value, QuotedText):
         return value
-    return IndentedText(text_of(value))
+    else:
+        indented = IndentedText(text_of(value))
+    if first:
+        indented.lead = width
+    return indented
 
 
 def _default(
@@ -251,12 +278,8 @@ def _default(
 
 
 def _b64encode(value: object) -> str:
-    return base64.b64encode(
-        text_of(value).encode(
-            "utf-8",
-            "surrogatepass",
-        )
-    ).decode()
+    encoded = base64.b64encode(text_of(value).encode("utf-8", "surrogatepass"))
+    return _bounded_text(encoded.decode())
 
 
 def _replace(value: object, old: object, new: object) -> str:

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from clusters.manifests import read
 from core.errors import Conflict, Invalid, NotFound
 from manifest_templates import semver
-from manifest_templates.models import Template, TemplateVersion
+from manifest_templates.models import Template, TemplateDeployment, TemplateVersion
 from manifest_templates.sandbox import check_body
 from manifest_templates.values import check_schema
 from tenants.models import Tenant
@@ -235,15 +235,20 @@ def update(template: Template, metadata: Mapping[str, Any]) -> Template:
 
 
 def delete(template: Template) -> None:
-    """Delete a template with its versions; Conflict while there are deployments of it."""
+    """Delete a template with its versions, and with what is left of undeployed deployments.
+
+    Conflict while a deployment of it is not undeployed.
+    """
     require_changeable(template)
     with transaction.atomic():
         Template.objects.select_for_update().get(pk=template.pk)
-        if count := template.deployments.count():
+        undeployed = TemplateDeployment.State.UNDEPLOYED
+        if count := template.deployments.exclude(state=undeployed).count():
             raise Conflict(
-                f"the template has {count} deployments: undeploy and delete them first",
+                f"the template has {count} deployments: undeploy them first",
                 reason="InUse",
             )
+        template.deployments.all().delete()
         template.delete()
 
 

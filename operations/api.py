@@ -8,7 +8,6 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
 from clusters import registry
-from clusters.kinds import KINDS
 from core.api.audit import record as record_act
 from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import DialectView, Page
@@ -29,6 +28,7 @@ from core.api.schema import (
 from core.errors import Forbidden, NotFound
 from operations import lifecycle, tasks
 from operations.models import Operation, OperationStep
+from operations.visibility import target_acts, visible_rows
 
 STEP_SCHEMA = record(
     name=TEXT,
@@ -42,6 +42,9 @@ OPERATION_SCHEMA = record(
     kind=TEXT,
     cluster_id=nullable(INTEGER),
     target=record(kind=TEXT, namespace=TEXT, name=TEXT),
+    action=nullable(
+        record(name=TEXT, **{"from": nullable(INTEGER), "to": nullable(INTEGER)}),
+    ),
     state={"type": "string", "enum": list(Operation.State.values)},
     progress=record(done=INTEGER, total=INTEGER),
     steps=array(STEP_SCHEMA),
@@ -120,11 +123,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
             return Q(pk=None)
         if scope.clusters is None:
             return Q() if scope.namespaces is None else Q(namespace__in=scope.namespaces)
-        visible = Q(pk=None)
-        for pk, namespaces in scope.clusters.items():
-            in_namespaces = Q() if namespaces is None else Q(namespace__in=namespaces)
-            visible |= Q(cluster=pk) & in_namespaces
-        return visible
+        return visible_rows(scope.clusters)
 
     def retrieve(self, request: Request, pk: str) -> Any:
         """One operation with its steps."""
@@ -153,22 +152,15 @@ class OperationViewSet(ViewSetMixin, DialectView):
     def _permitted(self, request: Request, pk: str, verb: str) -> Operation:
         """The operation; NotFound also when the caller may not see it."""
         row = lifecycle.find(pk)
-        kind = KINDS.get(row.resource)
-        act = AccessAttributes(
-            "get",
-            row.resource,
-            kind.group if kind else "",
-            str(row.cluster_id or ""),
-            row.namespace,
-            row.name,
-            cluster_scoped=bool(kind and not kind.namespaced),
-        )
+        acts = target_acts(row)
         try:
-            authorise(self, request, act)
+            for act in acts:
+                authorise(self, request, act)
         except Forbidden:
             raise NotFound(f"operation {pk} does not exist") from None
         if verb != "get":
-            authorise(self, request, replace(act, verb=verb))
+            for act in acts:
+                authorise(self, request, replace(act, verb=verb))
         return row
 
 

@@ -213,6 +213,7 @@ def represent(operation: Operation) -> Result:
             "namespace": operation.namespace,
             "name": operation.name,
         },
+        "action": _represent_action(operation),
         "state": operation.state,
         "progress": {"done": operation.done, "total": operation.total},
         "steps": [
@@ -227,6 +228,21 @@ def represent(operation: Operation) -> Result:
         "created_at": rfc3339(operation.created_at),
         "started_at": rfc3339(operation.started_at),
         "finished_at": rfc3339(operation.finished_at),
+    }
+
+
+def _represent_action(operation: Operation) -> Result | None:
+    """{"name", "from", "to"} of what was asked for, as scale from 3 to 5; None for other work."""
+    name = operation.parameters.get("action")
+    if not isinstance(name, str):
+        return None
+    change = operation.parameters.get("change") or {}
+    # A bulk action has its options by themselves, and no single value before.
+    options = operation.parameters.get("options") or {}
+    return {
+        "name": name,
+        "from": change.get("from"),
+        "to": change.get("to", options.get("replicas")),
     }
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from clusters.kinds import KINDS
-from core.api.auth import AccessAttributes, stream_policy
+from core.api.auth import stream_policy
 from core.errors import Forbidden, NotFound
 from core.sockets import connections, handshake, tickets
 from core.sockets.handshake import KeepAlive, SocketClient
@@ -18,26 +17,13 @@ from core.sockets.protocol import Handler, Socket, first_of, now
 from core.sockets.send_buffer import SendBuffer
 from operations import lifecycle
 from operations.models import Operation
+from operations.visibility import target_acts
 
 # Seconds between two reads of a row.
 POLL_SECONDS = 0.5
 # Seconds that the client has to read the last frame and close.
 LINGER_SECONDS = 10
 SOCKETS_PER_USER = 100
-
-
-def target_access(row: Operation) -> AccessAttributes:
-    """The act that a user needs the right to, to see an operation: reading its target."""
-    kind = KINDS.get(row.resource)
-    return AccessAttributes(
-        "get",
-        row.resource,
-        kind.group if kind else "",
-        str(row.cluster_id or ""),
-        row.namespace,
-        row.name,
-        cluster_scoped=bool(kind and not kind.namespaced),
-    )
 
 
 async def serve_operation(socket: Socket, arguments: Mapping[str, str]) -> None:
@@ -64,22 +50,20 @@ async def _admit(socket: Socket, reference: str) -> tuple[Operation, SocketClien
     credential, host = await _sign_in(socket, reference)
     handshake.check_origin(socket, host)
     row = await connections.in_database_thread(lifecycle.find, reference)
-    act = target_access(row)
+    acts = target_acts(row)
     try:
-        await connections.in_database_thread(
-            stream_policy().still_allowed,
-            credential,
-            act,
-        )
+        for act in acts:
+            await connections.in_database_thread(stream_policy().still_allowed, credential, act)
     except Forbidden:
         raise NotFound(f"operation {reference} does not exist") from None
     return row, SocketClient(
         credential["user"],
         credential,
-        act,
+        acts[0],
         uuid.uuid4().hex,
         "operations",
         SOCKETS_PER_USER,
+        more_acts=acts[1:],
     )
 
 

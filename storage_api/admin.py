@@ -144,6 +144,7 @@ class ResourceAdmin(ReadOnlyAdmin):
         "update_time",
     )
     list_filter = (CLUSTER, TYPE, NAMESPACE, text_filter("resource_name", "name"))
+    search_fields = ("=resource_name", "=namespace", "=resource_type")
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         """Newest first; within one cluster along the index of its lists."""
@@ -156,6 +157,7 @@ class ChangeAdmin(ReadOnlyAdmin):
 
     list_display = ("seq", "at", "op", "resource_name", "namespace", "resource_type", "cluster_id")
     list_filter = (CLUSTER, TYPE, NAMESPACE, text_filter("resource_name", "name"))
+    search_fields = ("=resource_name", "=namespace", "=resource_type")
 
 
 @admin.register(Event)
@@ -164,6 +166,7 @@ class EventAdmin(ReadOnlyAdmin):
 
     list_display = ("event_time", "cluster_id", "level", "kind", "type", "component", "describe")
     list_filter = (CLUSTER, text_filter("kind", "kind"), text_filter("type", "type"))
+    search_fields = ("=kind", "=type", "=component", "=level")
     ordering = ("-event_time", "pk")
     json_fields: ClassVar[tuple[str, ...]] = ("data", "extra_info")
 

@@ -15,6 +15,8 @@ class Receiver:
         self.paths: list[str] = []
         self.body = b""
         self.answers: list[int] = []
+        self.free = threading.Event()
+        self.free.set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -27,6 +29,7 @@ class Receiver:
                 receiver.came.append(
                     ({name.lower(): value for name, value in self.headers.items()}, body)
                 )
+                receiver.free.wait(60)
                 self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
                 self.send_header("Location", "http://169.254.169.254/")
                 self.send_header("Content-Length", str(len(receiver.body)))
@@ -35,6 +38,15 @@ class Receiver:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """No request gets its answer within the block."""
+        self.free.clear()
+        try:
+            yield
+        finally:
+            self.free.set()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from access.api.audit import Audit, AuditExport
 from access.api.grants import GrantDetail, Grants
 from access.api.people import Groups, People, PersonDetail
+from access.api.preferences import OwnPreferences
 from access.api.sign_in import Login, Logout, Me, Password, Refresh
 from access.api.tokens import TokenDetail, Tokens
 
@@ -15,6 +16,7 @@ __all__ = [
     "Login",
     "Logout",
     "Me",
+    "OwnPreferences",
     "Password",
     "People",
     "PersonDetail",

@@ -90,11 +90,16 @@ class AlertViewSet(ViewSetMixin, DialectView):
             ),
             paged=True,
         ),
-        "retrieve": OperationSchema("One alert with its context", ALERT_DETAIL),
+        "retrieve": OperationSchema(
+            "One alert with its context",
+            ALERT_DETAIL,
+            answer_name="AlertWithContext",
+        ),
         "ack": OperationSchema(
             "Note that you care for an alert; it ends with the alert",
             ALERT_DETAIL,
             body=record(required=(), comment=TEXT),
+            answer_name="AlertWithContext",
         ),
     }
 
@@ -320,10 +325,9 @@ class Silences(DialectView):
 
     def post(self, request: Request) -> Any:
         """The silence; it reaches the alerts that its maker may see, and no others."""
+        rights.refuse_token_of_clusters(request, "silences")
         authorise(self, request, AccessAttributes("create", "alertsilences"))
         viewer = rights.viewer_of(self, request)
-        if viewer.is_token_of_clusters:
-            raise Forbidden("a token of some clusters may not make silences")
         body = json_body(request)
         now = database_now()
         matchers = silences.parse_matchers(body.get("matchers"))
@@ -386,6 +390,9 @@ class SilenceDetail(DialectView):
             AccessAttributes("delete", "alertsilences", name=pk),
         )
         row = self._visible(request, pk)
+        viewer = rights.viewer_of(self, request)
+        if not viewer.owns(row.created_by_id) and not viewer.is_admin:
+            raise Forbidden("you may not end a silence of somebody else")
         now = database_now()
         if row.ends_at > now:
             row.ends_at = now
@@ -405,7 +412,10 @@ class SilenceDetail(DialectView):
 
 def _visible_silences(viewer: rights.Viewer) -> Q:
     """Matchers may name what others may not see, so a silence is its maker's and the admins'."""
-    return Q() if viewer.sees_everything else Q(created_by=viewer.user)
+    if viewer.sees_everything:
+        return Q()
+    # A token of some clusters stands for no person.
+    return Q(pk=None) if viewer.is_token_of_clusters else Q(created_by=viewer.user)
 
 
 def _moment(value: object, field: str) -> datetime | None:

@@ -27,7 +27,7 @@ from core.api.schema import (
     nullable,
     record,
 )
-from core.errors import Invalid, NotFound
+from core.errors import Forbidden, Invalid, NotFound
 
 KIND = {"type": "string", "enum": Channel.Kind.values}
 LANGUAGE = {"type": "string", "enum": ["en", "zh"]}
@@ -148,6 +148,7 @@ class ChannelViewSet(ViewSetMixin, DialectView):
 
     def create(self, request: Request) -> Any:
         """The channel; with `secret` when a signing key was made for it."""
+        rights.refuse_token_of_clusters(request, "channels")
         authorise(self, request, AccessAttributes("create", "alertchannels"))
         body = self._body(request)
         annotate(
@@ -171,10 +172,13 @@ class ChannelViewSet(ViewSetMixin, DialectView):
     def update(self, request: Request, pk: str) -> Any:
         """The channel with the members of the body."""
         channel = self._changeable(request, pk, "update")
+        viewer = rights.viewer_of(self, request)
         body = self._body(request)
         if "id" in body and body["id"] != channel.pk:
             raise Invalid("id cannot be changed", field="id")
         if "tenant_id" in body and body["tenant_id"] != channel.tenant_id:
+            if body["tenant_id"] is None and not viewer.owns(channel.owner_id):
+                raise Forbidden("only its owner may take a channel out of its tenant")
             self._set_tenant(request, channel, body)
         channels.apply_body(channel, body)
         channel.save()
@@ -221,8 +225,9 @@ class ChannelViewSet(ViewSetMixin, DialectView):
 
     def _changeable(self, request: Request, pk: str, verb: str) -> Channel:
         authorise(self, request, AccessAttributes(verb, "alertchannels", name=pk[:100]))
+        viewer = rights.viewer_of(self, request)
         channel = self._visible(request, pk)
-        if channel.owner_id != request.user.pk:
+        if not viewer.owns(channel.owner_id):
             self._require_write(request, channel, verb)
         return channel
 

@@ -128,7 +128,7 @@ class RuleImport(DialectView):
         imported, omissions = prometheus_rules.read(body.get("content"))
         made = []
         for item in imported:
-            rule = Rule(owner=viewer.user, scope=scope)
+            rule = Rule(owner=viewer.user, scope=scope, limits=dict(viewer.limits))
             try:
                 rules.apply_body(rule, item.body)
             except Invalid as error:

@@ -1,12 +1,14 @@
 """What a caller may do with rules: their own, and those inside the places that are theirs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from django.contrib.auth.models import User
 from django.db.models import Q
 from rest_framework.request import Request
 
+from access import authorization
 from access.models import ApiToken
 from alerts import scopes
 from alerts.models import Rule
@@ -21,7 +23,18 @@ class Viewer:
 
     user: User
     scope: Scope
-    is_token_of_clusters: bool
+    # Of the API token by which they ask: what is written by it reaches no further.
+    limits: Mapping[str, Any]
+
+    @property
+    def is_token_of_clusters(self) -> bool:
+        """Whether the caller is a token that was cut down to some clusters."""
+        return "clusters" in self.limits
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller may do everything everywhere."""
+        return scopes.Fleet.read().is_admin(self.user, self.limits)
 
     @property
     def sees_everything(self) -> bool:
@@ -57,7 +70,13 @@ def viewer_of(view: DialectView, request: Request) -> Viewer:
     """The caller as a viewer of alerts; Forbidden for who may read nothing anywhere."""
     scope = authorise(view, request, AccessAttributes("list", "alerts"))
     token = request.auth if isinstance(request.auth, ApiToken) else None
-    return Viewer(cast(User, request.user), scope, bool(token and token.clusters))
+    return Viewer(cast(User, request.user), scope, authorization.limits_of(token))
+
+
+def refuse_token_of_clusters(request: Request, things: str) -> None:
+    """Forbidden for a token of some clusters: channels and silences are not of a cluster."""
+    if isinstance(request.auth, ApiToken) and request.auth.clusters:
+        raise Forbidden(f"a token of some clusters may not make {things}")
 
 
 def visible_rule(viewer: Viewer, rule: Rule) -> Rule:
@@ -151,10 +170,14 @@ def _require_write(
 
 
 def usable_channels(viewer: Viewer) -> Q:
-    """The channels that the caller may send to: their own, their tenants', all for an admin."""
-    if viewer.sees_everything and scopes.Fleet.read().is_admin(viewer.user):
-        return Q()
-    own = Q(owner=viewer.user)
+    """The channels that the caller may send to: their own, their tenants', all for an admin.
+
+    A token of some clusters has those of the tenants in them.
+    """
+    if viewer.is_admin:
+        # An empty Q() would vanish when another condition is joined to it by "or".
+        return Q(pk__isnull=False)
+    own = Q(pk=None) if viewer.is_token_of_clusters else Q(owner=viewer.user)
     for pk, namespaces in (viewer.scope.clusters or {}).items():
         inside = Q() if namespaces is None else Q(tenant__namespace__in=namespaces)
         own |= Q(tenant__cluster=pk) & inside

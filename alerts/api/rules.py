@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
-from alerts import presets, rules, trials
+from alerts import presets, rules, trials, triggers
 from alerts.api import rights
 from alerts.api.schemas import PRESET, RULE, RULE_BODY, RULE_READ_ONLY, SEVERITY, TRIAL
 from alerts.models import Rule
@@ -123,7 +123,7 @@ class RuleViewSet(ViewSetMixin, DialectView):
         body = json_body(request)
         if "id" in body and body["id"] != rule.pk:
             raise Invalid("id cannot be changed", field="id")
-        if not viewer.owns(rule.owner_id) and not viewer.sees_everything:
+        if not viewer.owns(rule.owner_id) and (viewer.limits or not viewer.sees_everything):
             # A rule sees what its owner may: who changes it answers for it from here on.
             rule.owner = viewer.user
         rule = _read(self, request, viewer, rule, body)
@@ -220,6 +220,10 @@ def _read(
         value = body["tenant_id"]
         rule.tenant = None if value is None else rules.find_tenant(value)
     rule = rules.apply_body(rule, body)
+    if rule.owner == viewer.user:
+        rule.limits = dict(viewer.limits)
+    if "tasks" in body:
+        rule.tasks = triggers.parse_tasks(body["tasks"], viewer.user, viewer.limits)
     rights.require_places(view, request, viewer, rule)
     return rule
 

@@ -1,7 +1,7 @@
 """The tables of alerts: rules and what they find; channels and what is sent to them."""
 
 from alerts.models.notifications import Channel, Delivery, NotificationGroup
-from alerts.models.rules import Alert, Evaluation, Rule, Severity, Silence
+from alerts.models.rules import Alert, Evaluation, Rule, Severity, Silence, TaskTrigger
 
 __all__ = [
     "Alert",
@@ -12,4 +12,5 @@ __all__ = [
     "Rule",
     "Severity",
     "Silence",
+    "TaskTrigger",
 ]

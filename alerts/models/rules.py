@@ -89,6 +89,24 @@ class Rule(models.Model):
         on_delete=models.CASCADE,
         related_name="alert_rules",
     )
+    limits = models.JSONField(
+        default=dict,
+        blank=True,
+        editable=False,
+        help_text="What the API token that wrote the rule leaves of its owner's rights.",
+    )
+    reach_hash = models.CharField(
+        max_length=40,
+        blank=True,
+        default="",
+        editable=False,
+        help_text="Where its owner let it look at the last turn.",
+    )
+    tasks = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Ids of the tasks that an alert of the rule starts when it fires.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     generation = models.PositiveIntegerField(
@@ -250,6 +268,38 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule_name} {self.state} {self.namespace}/{self.name}"
+
+
+class TaskTrigger(models.Model):
+    """A task that an alert starts: written in the transaction in which the alert fires.
+
+    Who starts tasks takes the rows and deletes them. One alert starts a task once.
+    """
+
+    rule = models.ForeignKey(
+        Rule,
+        on_delete=models.CASCADE,
+        related_name="task_triggers",
+    )
+    alert = models.ForeignKey(
+        Alert,
+        on_delete=models.CASCADE,
+        related_name="task_triggers",
+    )
+    task_id = models.BigIntegerField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["alert", "task_id"],
+                name="alert_task_trigger_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"task {self.task_id} for alert {self.alert_id}"
 
 
 class Silence(models.Model):

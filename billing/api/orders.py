@@ -1,13 +1,10 @@
 """Orders for admins and for their owners: /api/v1/kubernetes/orders (KubeGale envelope)."""
 
-import csv
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
@@ -18,6 +15,7 @@ from billing.models import Deployment, Order, Payment, Posting
 from billing.services import ledger, usage
 from core.api import audit
 from core.api.auth import AccessAttributes, authorise
+from core.api.csv_answers import csv_response
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
 from core.api.schema import (
@@ -34,7 +32,6 @@ from core.api.schema import (
 from core.errors import Forbidden, Invalid, NotFound
 from core.times import rfc3339
 
-NUMBER = re.compile(r"-?[0-9.]+\Z")
 FILTERS = {"status": Order.Status.values, "service": Order.Service.values}
 
 
@@ -168,7 +165,6 @@ SELECTION = (
 )
 STEP = QueryParameter("step", {"type": "string", "enum": list(usage.STEPS), "default": "hour"})
 FORMAT = QueryParameter("format", {"type": "string", "enum": ["json", "csv"], "default": "json"})
-CSV = "text/csv; charset=utf-8"
 
 
 class OrderViewSet(ViewSetMixin, DialectView):
@@ -221,8 +217,7 @@ class OrderViewSet(ViewSetMixin, DialectView):
             if rights is not None and Right.READ not in rights:
                 raise
             # Own orders need no right, so the audit trail must not record a refusal.
-            events = audit.pending_events(request)
-            events[:] = [event for event in events if event.allowed]
+            audit.forget_refusals(request)
             self.check_input(request)
             return rows.filter(owner_id=request.user.pk)
         return rows
@@ -258,7 +253,7 @@ class OrderViewSet(ViewSetMixin, DialectView):
 
     def export(self, request: Request) -> Any:
         """The same orders as CSV, with what each has cost so far."""
-        return _csv_response("orders.csv", _order_rows(self._selected(request)))
+        return csv_response("orders.csv", _order_rows(self._selected(request)))
 
     def retrieve(self, request: Request, pk: str) -> Any:
         """One order, its deploys newest first, and its payments."""
@@ -285,7 +280,7 @@ class OrderViewSet(ViewSetMixin, DialectView):
         if query.get("format") == "csv":
             columns = ("start", "running_seconds", "gib_hours", "cost")
             lines = [columns, *([row[name] for name in columns] for row in rows)]
-            return _csv_response(f"{order.pk}-usage.csv", lines)
+            return csv_response(f"{order.pk}-usage.csv", lines)
         return {
             "id": order.pk,
             "step": step,
@@ -319,30 +314,3 @@ def _order_rows(orders: QuerySet[Order]) -> Iterator[list[object]]:
         row = represent(order)
         total = totals.get(order.pk, unpaid)
         yield [*(row[name] for name in COLUMNS), plain(total.charged), plain(total.balance)]
-
-
-class _Echo:
-    """A file for csv.writer: it returns each line instead of storing it, so that lines stream."""
-
-    def write(self, line: str) -> str:
-        """The line."""
-        return line
-
-
-def _csv_response(name: str, rows: Iterable[Iterable[object]]) -> StreamingHttpResponse:
-    writer = csv.writer(_Echo())
-    lines = (writer.writerow([_csv_cell(value) for value in row]) for row in rows)
-    return StreamingHttpResponse(
-        lines,
-        content_type=CSV,
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
-
-
-def _csv_cell(value: object) -> object:
-    """The value as text; what a spreadsheet would take for a formula is quoted."""
-    text = "" if value is None else str(value)
-    looks_like_formula = text[:1] in {"=", "+", "-", "@", "\t", "\r"}
-    if looks_like_formula and not NUMBER.match(text):
-        return f"'{text}"
-    return text

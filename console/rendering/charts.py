@@ -59,7 +59,16 @@ def usage_gauges(
         text = f"{amount(used, unit)} / {amount(hard, unit)}"
         history = [sample["used"].get(name, 0) for sample in samples]
         points = polyline_points(history, top=hard)
-        gauges.append(Gauge(title, used, hard, text, _gauge_severity(used, hard), points))
+        gauges.append(
+            Gauge(
+                title,
+                used,
+                hard,
+                text,
+                _gauge_severity(used, hard),
+                points,
+            )
+        )
     return gauges
 
 

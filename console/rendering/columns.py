@@ -1,7 +1,7 @@
 """Which columns the table of each kind has: one row per column, out of the object alone."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,17 +10,26 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from clusters import event_series
+from clusters.quantities import number
+from console.locations import Location, resolve_reference
 from console.rendering import health, html
 from console.rendering.health import Object, get, rows
+from console.rendering.usage import Usage, render_usage
 
 
 @dataclass(frozen=True, slots=True)
 class RenderContext:
-    """Who looks at a table: where, when, in which zone."""
+    """Who looks at a table: where, when, in which zone.
+
+    `usage` is what objects use, by `namespace/name`, or by name of those without a namespace;
+    `actions` is the label of the rows' menus.
+    """
 
     base: str
     zone: ZoneInfo
     now: datetime
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+    actions: str = ""
 
 
 Cell = Callable[[Object, RenderContext], str]
@@ -63,7 +72,11 @@ def number_cell(*path: str) -> Cell:
 
 def age_cell(*path: str) -> Cell:
     """How long ago a moment was."""
-    return lambda item, context: html.age(get(item, *path), context.zone, context.now)
+    return lambda item, context: html.age(
+        get(item, *path),
+        context.zone,
+        context.now,
+    )
 
 
 def _state_column(plural: str) -> TableColumn:
@@ -89,8 +102,17 @@ def _images(item: Object, context: RenderContext) -> str:
         or get(item, "spec", "jobTemplate", "spec", "template", "spec")
         or get(item, "spec")
     )
-    images = [container.get("image", "") for container in rows(get(spec, "containers"))]
-    return html.chips(images, 1)
+    images = [
+        container.get(
+            "image",
+            "",
+        )
+        for container in rows(get(spec, "containers"))
+    ]
+    if not images:
+        return html.text(None)
+    more = f'<span class="chip more">+{len(images) - 1}</span>' if len(images) > 1 else ""
+    return html.image(images[0]) + more
 
 
 def _node(item: Object, context: RenderContext) -> str:
@@ -125,7 +147,10 @@ def _external(item: Object, context: RenderContext) -> str:
 
 
 def _hosts(item: Object, context: RenderContext) -> str:
-    return html.chips([rule.get("host") or "*" for rule in rows(get(item, "spec", "rules"))], 2)
+    return html.chips(
+        [rule.get("host") or "*" for rule in rows(get(item, "spec", "rules"))],
+        2,
+    )
 
 
 def _labels_cell(*path: str) -> Cell:
@@ -172,7 +197,10 @@ def _roles(item: Object, context: RenderContext) -> str:
     prefix = "node-role.kubernetes.io/"
     # A role is a label without a value.
     labels = get(item, "metadata", "labels") or {}
-    return html.chips([key.removeprefix(prefix) for key in labels if key.startswith(prefix)], 2)
+    return html.chips(
+        [key.removeprefix(prefix) for key in labels if key.startswith(prefix)],
+        2,
+    )
 
 
 def _node_address(item: Object, context: RenderContext) -> str:
@@ -203,7 +231,10 @@ def _quota(item: Object, context: RenderContext) -> str:
     # The status is empty until the quota controller has seen a new quota.
     hard = get(item, "status", "hard") or get(item, "spec", "hard") or {}
     used = get(item, "status", "used") or {}
-    return html.chips([f"{name} {used.get(name, 0)}/{limit}" for name, limit in hard.items()], 3)
+    return html.chips(
+        [f"{name} {used.get(name, 0)}/{limit}" for name, limit in hard.items()],
+        3,
+    )
 
 
 def _event_type(item: Object, context: RenderContext) -> str:
@@ -214,7 +245,16 @@ def _event_type(item: Object, context: RenderContext) -> str:
 def _involved_object(item: Object, context: RenderContext) -> str:
     # core/v1 and events.k8s.io/v1 name the same member differently.
     about = item.get("involvedObject") or item.get("regarding") or {}
-    return html.code(f"{about.get('kind', '')} {about.get('name', '')}")
+    words = f"{about.get('kind', '')} {about.get('name', '')}".strip()
+    cluster = int(context.base.rpartition("/")[2])
+    target = resolve_reference(Location(cluster, "", "", ""), about)
+    if target is None:
+        return html.code(words)
+    return f'<span class="clip">{html.link(target.address, words)}</span>'
+
+
+def _message(item: Object, context: RenderContext) -> str:
+    return f'<span class="message">{html.text(item.get("message") or item.get("note"))}</span>'
 
 
 def _event_age(item: Object, context: RenderContext) -> str:
@@ -225,8 +265,50 @@ def _occurrences(item: Object, context: RenderContext) -> str:
     return html.text(event_series.count(item))
 
 
+def usage_key(item: Object) -> str:
+    """The key of an object in what /metrics/usage says."""
+    metadata = item.get("metadata") or {}
+    name = str(metadata.get("name", ""))
+    return f"{metadata['namespace']}/{name}" if metadata.get("namespace") else name
+
+
+def _usage_cell(resource: str) -> Cell:
+    return lambda item, context: render_usage(
+        context.usage.get(usage_key(item), {}),
+        resource,
+    )
+
+
+def _node_usage_cell(resource: str) -> Cell:
+    def render(item: Object, context: RenderContext) -> str:
+        allocatable = number(get(item, "status", "allocatable", resource))
+        return render_usage(
+            context.usage.get(usage_key(item), {}),
+            resource,
+            allocatable,
+        )
+
+    return render
+
+
+KINDS_WITH_USAGE = frozenset(
+    {"pods", "nodes", "deployments", "statefulsets", "daemonsets", "replicasets", "jobs"}
+)
+CPU = TableColumn(_("CPU"), _usage_cell("cpu"), right=True, wide=True, sort="cpu")
+MEMORY = TableColumn(
+    _("Memory"),
+    _usage_cell("memory"),
+    right=True,
+    wide=True,
+    sort="memory",
+)
 KINDS_WITH_PHASE = ("pods", "persistentvolumeclaims", "persistentvolumes", "namespaces")
-AGE = TableColumn(_("Age"), age_cell("metadata", "creationTimestamp"), right=True, sort="created")
+AGE = TableColumn(
+    _("Age"),
+    age_cell("metadata", "creationTimestamp"),
+    right=True,
+    sort="created",
+)
 IMAGES = TableColumn(_("Image"), _images, wide=True)
 READY = TableColumn(_("Ready"), _replicas, right=True)
 DATA = TableColumn(_("Keys"), count_cell("data"), right=True)
@@ -241,25 +323,36 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
             right=True,
             sort="restarts",
         ),
+        CPU,
+        MEMORY,
         TableColumn(_("Node"), _node, wide=True, sort="node"),
         TableColumn(_("Address"), text_cell("status", "podIP"), wide=True),
     ),
     "deployments": (
         _state_column("deployments"),
         READY,
-        TableColumn(_("Updated"), number_cell("status", "updatedReplicas"), right=True, wide=True),
+        TableColumn(
+            _("Updated"),
+            number_cell("status", "updatedReplicas"),
+            right=True,
+            wide=True,
+        ),
         TableColumn(
             _("Available"),
             number_cell("status", "availableReplicas"),
             right=True,
             wide=True,
         ),
+        CPU,
+        MEMORY,
         IMAGES,
     ),
     "statefulsets": (
         _state_column("statefulsets"),
         READY,
         TableColumn(_("Service"), text_cell("spec", "serviceName"), wide=True),
+        CPU,
+        MEMORY,
         IMAGES,
     ),
     "daemonsets": (
@@ -271,18 +364,26 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
             right=True,
             wide=True,
         ),
+        CPU,
+        MEMORY,
         IMAGES,
     ),
-    "replicasets": (_state_column("replicasets"), READY, IMAGES),
+    "replicasets": (_state_column("replicasets"), READY, CPU, MEMORY, IMAGES),
     "jobs": (
         _state_column("jobs"),
         TableColumn(_("Completions"), _completions, right=True),
+        CPU,
+        MEMORY,
         IMAGES,
     ),
     "cronjobs": (
         _state_column("cronjobs"),
         TableColumn(_("Schedule"), text_cell("spec", "schedule")),
-        TableColumn(_("Last schedule"), age_cell("status", "lastScheduleTime"), right=True),
+        TableColumn(
+            _("Last schedule"),
+            age_cell("status", "lastScheduleTime"),
+            right=True,
+        ),
         IMAGES,
     ),
     "services": (
@@ -309,33 +410,77 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
     "configmaps": (DATA,),
     "secrets": (TableColumn(_("Type"), code_cell("type")), DATA),
     "resourcequotas": (TableColumn(_("Used"), _quota),),
-    "limitranges": (TableColumn(_("Limits"), count_cell("spec", "limits"), right=True),),
+    "limitranges": (
+        TableColumn(
+            _("Limits"),
+            count_cell("spec", "limits"),
+            right=True,
+        ),
+    ),
     "horizontalpodautoscalers": (
         TableColumn(_("Target"), _scale_target),
-        TableColumn(_("Min replicas"), number_cell("spec", "minReplicas"), right=True),
-        TableColumn(_("Max replicas"), number_cell("spec", "maxReplicas"), right=True),
-        TableColumn(_("Replicas"), number_cell("status", "currentReplicas"), right=True),
+        TableColumn(
+            _("Min replicas"),
+            number_cell("spec", "minReplicas"),
+            right=True,
+        ),
+        TableColumn(
+            _("Max replicas"),
+            number_cell("spec", "maxReplicas"),
+            right=True,
+        ),
+        TableColumn(
+            _("Replicas"),
+            number_cell("status", "currentReplicas"),
+            right=True,
+        ),
     ),
     "poddisruptionbudgets": (
-        TableColumn(_("Min available"), text_cell("spec", "minAvailable"), right=True),
-        TableColumn(_("Max unavailable"), text_cell("spec", "maxUnavailable"), right=True),
         TableColumn(
-            _("Allowed disruptions"), number_cell("status", "disruptionsAllowed"), right=True
+            _("Min available"),
+            text_cell("spec", "minAvailable"),
+            right=True,
+        ),
+        TableColumn(
+            _("Max unavailable"),
+            text_cell("spec", "maxUnavailable"),
+            right=True,
+        ),
+        TableColumn(
+            _("Allowed disruptions"),
+            number_cell(
+                "status",
+                "disruptionsAllowed",
+            ),
+            right=True,
         ),
     ),
     "persistentvolumeclaims": (
         _state_column("persistentvolumeclaims"),
         TableColumn(_("Volume"), code_cell("spec", "volumeName"), wide=True),
-        TableColumn(_("Capacity"), text_cell("status", "capacity", "storage"), right=True),
+        TableColumn(
+            _("Capacity"),
+            text_cell("status", "capacity", "storage"),
+            right=True,
+        ),
         TableColumn(_("Access"), _chips_cell("spec", "accessModes"), wide=True),
         TableColumn(_("Class"), text_cell("spec", "storageClassName")),
     ),
     "persistentvolumes": (
         _state_column("persistentvolumes"),
-        TableColumn(_("Capacity"), text_cell("spec", "capacity", "storage"), right=True),
+        TableColumn(
+            _("Capacity"),
+            text_cell("spec", "capacity", "storage"),
+            right=True,
+        ),
         TableColumn(_("Access"), _chips_cell("spec", "accessModes"), wide=True),
         TableColumn(
-            _("Reclaim policy"), text_cell("spec", "persistentVolumeReclaimPolicy"), wide=True
+            _("Reclaim policy"),
+            text_cell(
+                "spec",
+                "persistentVolumeReclaimPolicy",
+            ),
+            wide=True,
         ),
         TableColumn(_("Claim"), _claim),
         TableColumn(_("Class"), text_cell("spec", "storageClassName"), wide=True),
@@ -343,9 +488,19 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
     "storageclasses": (
         TableColumn(_("Provisioner"), text_cell("provisioner")),
         TableColumn(_("Reclaim policy"), text_cell("reclaimPolicy")),
-        TableColumn(_("Volume binding mode"), text_cell("volumeBindingMode"), wide=True),
+        TableColumn(
+            _("Volume binding mode"),
+            text_cell("volumeBindingMode"),
+            wide=True,
+        ),
     ),
-    "serviceaccounts": (TableColumn(_("Secrets"), count_cell("secrets"), right=True),),
+    "serviceaccounts": (
+        TableColumn(
+            _("Secrets"),
+            count_cell("secrets"),
+            right=True,
+        ),
+    ),
     "roles": (TableColumn(_("Rules"), count_cell("rules"), right=True),),
     "clusterroles": (TableColumn(_("Rules"), count_cell("rules"), right=True),),
     "rolebindings": (
@@ -360,23 +515,38 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         _state_column("nodes"),
         TableColumn(_("Roles"), _roles, wide=True),
         TableColumn(_("Address"), _node_address, wide=True),
-        TableColumn(_("CPU"), text_cell("status", "allocatable", "cpu"), right=True),
-        TableColumn(_("Memory"), text_cell("status", "allocatable", "memory"), right=True),
-        TableColumn(_("Version"), text_cell("status", "nodeInfo", "kubeletVersion"), wide=True),
+        TableColumn(_("CPU"), _node_usage_cell("cpu"), right=True, sort="cpu"),
+        TableColumn(
+            _("Memory"),
+            _node_usage_cell("memory"),
+            right=True,
+            sort="memory",
+        ),
+        TableColumn(
+            _("Version"),
+            text_cell("status", "nodeInfo", "kubeletVersion"),
+            wide=True,
+        ),
     ),
     "namespaces": (_state_column("namespaces"),),
     "events": (
         TableColumn(_("Type"), _event_type),
         TableColumn(_("Reason"), text_cell("reason")),
         TableColumn(_("Object"), _involved_object),
-        TableColumn(_("Message"), code_cell("message")),
-        TableColumn(_("Count"), _occurrences, right=True, wide=True),
+        TableColumn(_("Count"), _occurrences, right=True),
+        TableColumn(_("Message"), _message),
     ),
     "leases": (
         TableColumn(_("Holder"), code_cell("spec", "holderIdentity")),
         TableColumn(_("Renewed"), age_cell("spec", "renewTime"), right=True),
     ),
-    "controllerrevisions": (TableColumn(_("Revision"), number_cell("revision"), right=True),),
+    "controllerrevisions": (
+        TableColumn(
+            _("Revision"),
+            number_cell("revision"),
+            right=True,
+        ),
+    ),
     "customresourcedefinitions": (
         TableColumn(_("Group"), text_cell("spec", "group")),
         TableColumn(_("Kind"), text_cell("spec", "names", "kind")),
@@ -388,6 +558,7 @@ LAST_SEEN = TableColumn(_("Last seen"), _event_age, right=True)
 
 def for_kind(plural: str) -> Sequence[TableColumn]:
     """The columns after name and namespace."""
+    # The message comes last, as in kubectl: it is the one that may be long.
     if plural == "events":
-        return (*COLUMNS["events"], LAST_SEEN)
+        return (LAST_SEEN, *COLUMNS["events"])
     return (*COLUMNS.get(plural, (_state_column(plural),)), AGE)

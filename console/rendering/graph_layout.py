@@ -118,7 +118,16 @@ def _sort_columns(
             height.update(_relative_heights(group))
     # Last, vertices with the same parents are put together.
     for group in groups:
-        order = {vertex: (mean_height(vertex, parents), height[vertex]) for vertex in group}
+        order = {
+            vertex: (
+                mean_height(
+                    vertex,
+                    parents,
+                ),
+                height[vertex],
+            )
+            for vertex in group
+        }
         group.sort(key=order.__getitem__)
         height.update(_relative_heights(group))
     return groups

@@ -41,7 +41,17 @@ def rows(value: Any) -> list[Mapping[str, Any]]:
 def condition(item: Object, kind: str) -> Mapping[str, Any]:
     """The condition of that type, or {}."""
     return next(
-        (entry for entry in rows(get(item, "status", "conditions")) if entry.get("type") == kind),
+        (
+            entry
+            for entry in rows(
+                get(
+                    item,
+                    "status",
+                    "conditions",
+                )
+            )
+            if entry.get("type") == kind
+        ),
         {},
     )
 
@@ -54,7 +64,14 @@ def number(value: Any) -> int:
 def restarts(pod: Object) -> int:
     """How often the pod's containers were started again."""
     return sum(
-        number(state.get("restartCount")) for state in rows(get(pod, "status", "containerStatuses"))
+        number(state.get("restartCount"))
+        for state in rows(
+            get(
+                pod,
+                "status",
+                "containerStatuses",
+            )
+        )
     )
 
 
@@ -85,7 +102,16 @@ def _init_state(pod: Object) -> str:
     states = rows(get(pod, "status", "initContainerStatuses"))
     for index, state in enumerate(states):
         # A sidecar (an init container with restartPolicy Always) is done once it has started.
-        if get(state, "state", "terminated", "exitCode") == 0 or state.get("started") is True:
+        if (
+            get(
+                state,
+                "state",
+                "terminated",
+                "exitCode",
+            )
+            == 0
+            or state.get("started") is True
+        ):
             continue
         reason = _waiting_reason([state])
         if reason and reason != "PodInitializing":
@@ -97,7 +123,15 @@ def _init_state(pod: Object) -> str:
 def pod_health(pod: Object) -> Health:
     """The STATUS column of `kubectl get pods`."""
     # `status.reason` has more to say than the phase: Evicted, NodeLost.
-    phase = str(get(pod, "status", "reason") or get(pod, "status", "phase") or "Unknown")
+    phase = str(
+        get(
+            pod,
+            "status",
+            "reason",
+        )
+        or get(pod, "status", "phase")
+        or "Unknown"
+    )
     states = rows(get(pod, "status", "containerStatuses"))
     word = _init_state(pod) or _waiting_reason(states) or phase
     if phase == "Succeeded":
@@ -163,14 +197,30 @@ def job_health(job: Object) -> Health:
         return "Complete", "idle"
     if condition(job, "Failed").get("status") == "True":
         return "Failed", "bad"
-    return ("Suspended", "idle") if get(job, "spec", "suspend") else ("Running", "busy")
+    return (
+        ("Suspended", "idle")
+        if get(
+            job,
+            "spec",
+            "suspend",
+        )
+        else ("Running", "busy")
+    )
 
 
 def cronjob_health(item: Object) -> Health:
     """Suspended, running or waiting for its time."""
     if get(item, "spec", "suspend"):
         return "Suspended", "idle"
-    return ("Running", "busy") if get(item, "status", "active") else ("Scheduled", "good")
+    return (
+        ("Running", "busy")
+        if get(
+            item,
+            "status",
+            "active",
+        )
+        else ("Scheduled", "good")
+    )
 
 
 def node_health(node: Object) -> Health:

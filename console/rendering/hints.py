@@ -34,6 +34,8 @@ HINTS: dict[int, str | Promise] = {
         " it finds the log line."
     ),
 }
+# What may be the cluster's refusal: then the details have its HTTP status.
+REFUSALS = frozenset({1007, 1008, 1009})
 
 
 def for_code(code: int, details: Mapping[str, Any]) -> str:
@@ -57,4 +59,7 @@ def for_code(code: int, details: Mapping[str, Any]) -> str:
     if code == 1005 and details.get("field") == "path":
         # A path that nobody may touch: no grant would help.
         return ""
+    if code in REFUSALS and "status" not in details:
+        # What KubeGale refuses by itself: a name that is taken, a second action at once.
+        return str(_("Nothing was changed. Correct what the message names and try again."))
     return str(HINTS.get(code, HINTS[5001]))

@@ -19,7 +19,18 @@ from console.rendering import state_labels
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
 _VISIBLE |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 _VISIBLE |= dict.fromkeys(
-    (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C, 0x2028, 0x2029),
+    (
+        *range(
+            0x202A,
+            0x202F,
+        ),
+        *range(0x2066, 0x206A),
+        0x200E,
+        0x200F,
+        0x061C,
+        0x2028,
+        0x2029,
+    ),
     0xFFFD,
 )
 SEVERITIES = ("good", "busy", "warn", "bad", "idle")
@@ -167,6 +178,32 @@ def moment(value: object, zone: ZoneInfo) -> str:
 def path_segment(name: object) -> str:
     """A name as one segment of an address."""
     return quote(str(name), safe=":@~-._")
+
+
+def binary_size(count: object) -> str:
+    """A number of bytes in the largest unit below it, as `1.5 GiB`; "" for what is no number."""
+    if isinstance(count, bool) or not isinstance(count, int | float):
+        return ""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(size) < 1024:
+            return f"{size:.1f}".removesuffix(".0") + f" {unit}"
+        size /= 1024
+    return f"{size:.1f}".removesuffix(".0") + " PiB"
+
+
+def image(reference: object) -> str:
+    """An image: its registry and path may be cut, its name and tag never are."""
+    whole = str(reference)
+    front, slash, name = whole.rpartition("/")
+    # A digest is told apart by its first digits.
+    tail, at, digest = name.partition("@")
+    shown = f"{tail}@{digest[:15]}…" if at else name
+    title = escape(whole)
+    return (
+        f'<span class="chip image" title="{title}"><span class="front">{escape(front + slash)}'
+        f'</span><span class="tail">{escape(shown)}</span></span>'
+    )
 
 
 def mark_safe(piece: str) -> SafeString:

@@ -55,11 +55,22 @@ def compared_rows(
     ]
 
 
-def _cell(path: str, changes: Mapping[str, Any], base_value: object) -> ComparedCell:
+def _cell(
+    path: str,
+    changes: Mapping[str, Any],
+    base_value: object,
+) -> ComparedCell:
     if path in changes:
         return ComparedCell(_value_text(changes[path]), differs=True)
     # Clusters may differ at different depths of the same member.
-    if any(_is_below(path, changed) or _is_below(changed, path) for changed in changes):
+    if any(
+        _is_below(
+            path,
+            changed,
+        )
+        or _is_below(changed, path)
+        for changed in changes
+    ):
         return ComparedCell(_("differs in part: see the other rows"), differs=True)
     return ComparedCell(_value_text(base_value))
 

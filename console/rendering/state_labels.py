@@ -46,6 +46,10 @@ LABELS: dict[str, Promise] = {
     "reconnecting": _("reconnecting"),
     "refused": _("refused"),
     "over_limit": _("over the limit"),
+    # Roles.
+    "viewer": _("viewer"),
+    "operator": _("operator"),
+    "admin": _("admin"),
 }
 
 

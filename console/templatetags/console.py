@@ -6,10 +6,12 @@ from typing import Any
 from django import template
 from django.template import Context
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 
 from clusters.kinds import KINDS
 from console import navigation
-from console.rendering import health, html, state_labels
+from console.rendering import health, html, messages, state_labels
 
 register = template.Library()
 
@@ -79,6 +81,32 @@ def kind_title(plural: str) -> str:
 
 
 @register.filter
+def translate_message(text: str) -> str:
+    """What an operation or a drain says, in the viewer's language."""
+    return messages.translate_message(text)
+
+
+@register.filter
+def count_of(plural: str, count: int) -> str:
+    """`1 Job`, `2 Jobs`: so many objects of a kind."""
+    # Chinese has one form for both.
+    singular = count == 1 and not (get_language() or "").startswith("zh")
+    return f"{count} {navigation.kind_name(plural) if singular else navigation.kind_title(plural)}"
+
+
+@register.filter
+def binary_size(count: object) -> str:
+    """Bytes in Kubernetes' units: 103079215104 is `96 GiB`."""
+    return html.binary_size(count)
+
+
+@register.filter
+def image_chip(reference: object) -> SafeString:
+    """An image whose name and tag are never cut."""
+    return SafeString(html.image(reference))
+
+
+@register.filter
 def unlocalised(value: object) -> str:
     """A number as attributes of HTML and SVG need it, in every language."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
@@ -88,3 +116,27 @@ def unlocalised(value: object) -> str:
 def field(values: Any, name: str) -> str:
     """What was entered under a name that no template could spell."""
     return str(values.get(name, "")) if values else ""
+
+
+@register.simple_tag
+def entry(entered: dict[str, str], name: str, current: str) -> str:
+    """What was entered under a name; before anything was, the current value."""
+    return html.clean(entered.get(name, current))
+
+
+@register.simple_tag
+def amount_title(key: str) -> str:
+    """The title of `requests.cpu` and the like."""
+    titles = {
+        "requests.cpu": _("CPU request"),
+        "limits.cpu": _("CPU limit"),
+        "requests.memory": _("Memory request"),
+        "limits.memory": _("Memory limit"),
+    }
+    return titles[key]
+
+
+@register.simple_tag
+def gibibytes(size: float) -> str:
+    """Bytes as GiB, which is what is paid for."""
+    return f"{size / 2**30:.2f} GiB"

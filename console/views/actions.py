@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -69,7 +70,10 @@ VERBS: Mapping[str, Verb] = {
     ),
     "delete": Verb(
         gettext_lazy("Delete"),
-        gettext_lazy("It is deleted from the cluster. This cannot be undone."),
+        gettext_lazy(
+            "It is deleted from the cluster. History keeps its last version, out of which it can be"
+            " created again; data in its containers and volumes is not kept."
+        ),
         danger=True,
     ),
     "cordon": Verb(
@@ -98,9 +102,9 @@ def _possible_verbs(location: Location, item: Object) -> Iterator[str]:
     suspended = bool(get(item, "spec", "suspend"))
     match location.plural:
         case "deployments" | "statefulsets":
-            yield from ("scale", "restart", "rollback", "resume" if paused else "pause")
+            yield from ("scale", "restart", "resume" if paused else "pause")
         case "daemonsets":
-            yield from ("restart", "rollback")
+            yield "restart"
         case "jobs":
             yield from ("rerun", "resume" if suspended else "suspend")
         case "cronjobs":
@@ -128,9 +132,6 @@ def action_buttons(location: Location, item: Object) -> list[dict[str, Any]]:
 
 def action_address(location: Location, verb: str) -> str:
     """Where the action is asked for."""
-    # A rollback begins with the choice of a revision.
-    if verb == "rollback":
-        return f"{location.address}/revisions"
     return f"{location.address}/act/{verb}"
 
 
@@ -147,8 +148,8 @@ def act(
     """The page of an action: what it will do, and doing it."""
     location = locate(cluster, plural, namespace, name)
     item = call(request, "GET", location.path, query=location.query).data
-    # Rollback and drain have pages of their own.
-    possible = set(_possible_verbs(location, item)) - {"rollback", "drain"}
+    # A drain has a page of its own.
+    possible = set(_possible_verbs(location, item)) - {"drain"}
     if verb not in possible:
         raise ApiRefusal(
             1001,
@@ -184,8 +185,14 @@ def _posted_values(request: HttpRequest, verb: str) -> dict[str, Any]:
     return {
         "replicas": request.POST.get("replicas", ""),
         "current": request.POST.get("current", ""),
-        "needs_name": verb == "delete",
+        # The form says what it was asked with: the API has the last word.
+        "needs_name": "typed" in request.POST,
     }
+
+
+def needs_name(protected: str | None) -> bool:
+    """Whether the name of what is deleted or drained must be typed."""
+    return bool(protected) or settings.CONFIRMATION_LEVEL == "all"
 
 
 # --- forms ------------------------------------------------------------------------------------
@@ -236,7 +243,7 @@ def _delete_form(
         ),
     )
     return {
-        "needs_name": True,
+        "needs_name": needs_name(trial["protected"]),
         "impact": [sentence % {"n": number} for number, sentence in counts if number],
         "warnings": impact["warnings"],
         "protected": trial["protected"],

@@ -102,7 +102,9 @@ def phases(pods: Mapping[str, int]) -> list[dict[str, Any]]:
 
 def _totals(cards: list[dict[str, Any]]) -> dict[str, int | None]:
     def add(kind: str, word: str) -> int | None:
-        counts_by_card = [card["counts"][kind] for card in cards if card["counts"].get(kind)]
+        # What does not answer may have lost everything that was counted there.
+        answering = [card for card in cards if card["severity"] != "bad"]
+        counts_by_card = [card["counts"][kind] for card in answering if card["counts"].get(kind)]
         if cards and not counts_by_card:
             # Without permission to count, the number is unknown and not zero.
             return None
@@ -124,12 +126,20 @@ def _totals(cards: list[dict[str, Any]]) -> dict[str, int | None]:
 @require_GET
 @require_sign_in
 def problems(request: HttpRequest) -> HttpResponse:
-    """What fails now, in all clusters or in the one that `cluster` names."""
-    chosen = request.GET.get("cluster", "")
+    """The newest of what fails now, in all clusters or in the one that `cluster` names."""
+    context = list_failing(request, request.GET.get("cluster", ""), most_per_kind=MAX_PROBLEMS)
+    total = sum(count for _, count in context["totals"])
+    context["problems"] = context["problems"][:MAX_PROBLEMS]
+    context["more"] = total - MAX_PROBLEMS
+    return render_page(request, "console/parts/problems.html", context)
+
+
+def list_failing(request: HttpRequest, chosen: str, *, most_per_kind: int) -> dict[str, Any]:
+    """The newest failing objects of each kind, totals by kind, and why what may be outdated."""
     query = {
         "clusters": chosen,
         "troubled": True,
-        "pageSize": MAX_PROBLEMS,
+        "pageSize": most_per_kind,
         "orderby": "-created",
     }
     failing: list[dict[str, Any]] = []
@@ -148,14 +158,12 @@ def problems(request: HttpRequest) -> HttpResponse:
             totals.append((plural, data["total"]))
         kind = KINDS[plural].name
         failing += [{"plural": plural, "kind": kind, "item": item} for item in data["items"]]
-    context = {
-        "problems": failing[:MAX_PROBLEMS],
+    return {
+        "problems": failing,
         "totals": totals,
         "chosen": chosen,
-        "more": sum(count for _, count in totals) - MAX_PROBLEMS,
         "outdated": outdated,
     }
-    return render_page(request, "console/parts/problems.html", context)
 
 
 def _list_problems(

@@ -110,9 +110,10 @@ def _write_object(
         if _resource_version(live) != version:
             before = _first_object(base)
             if not has_same_content(before, live):
-                return _conflict_response(before, edited, live)
+                return _conflict_response(request, location, edited, live, before)
             # Only controllers wrote since: the person's change is applied on top of theirs.
-            edited, _clashes = merge(before, edited, editable_object(live))
+            schema = _read_schema(request, location.cluster, live)
+            edited, _clashes = merge(before, edited, editable_object(live), schema)
         metadata = {**(edited.get("metadata") or {}), "resourceVersion": _resource_version(live)}
         content = restore_hidden_fields({**edited, "metadata": metadata}, live)
         # Strict, as kubectl: an unknown or duplicate field is an error and not dropped in silence.
@@ -170,7 +171,7 @@ def _refusal_response(
     """
     if refusal.details.get("status") == CONFLICT and document.obj is not None:
         live = call(request, "GET", location.path, query=location.query).data
-        return _conflict_response(_first_object(base), document.obj, live)
+        return _conflict_response(request, location, document.obj, live, _first_object(base))
     if refusal.code not in INVALID_CODES:
         raise refusal
     return _problems_response(problems_of_refusal(document, refusal.message, refusal.details))
@@ -184,13 +185,15 @@ def _first_object(text: str) -> Object:
 
 
 def _conflict_response(
-    before: Object,
+    request: HttpRequest,
+    location: Location,
     mine: Object,
     live: Object,
+    before: Object,
 ) -> HttpResponse:
     """The other user's version, and the text with both changes as far as they merge."""
     theirs = editable_object(live)
-    merged, clashes = merge(before, mine, theirs)
+    merged, clashes = merge(before, mine, theirs, _read_schema(request, location.cluster, live))
     both = {
         **merged,
         "metadata": {**(merged.get("metadata") or {}), "resourceVersion": _resource_version(live)},
@@ -229,19 +232,28 @@ def _schema_problems(
     document: Document,
 ) -> list[Problem]:
     """Where a document violates the schema of its kind; [] for a kind without schema."""
-    obj = document.obj or {}
+    schema = _read_schema(request, cluster, document.obj or {})
+    return schema_problems(document, schema) if schema else []
+
+
+def _read_schema(
+    request: HttpRequest,
+    cluster: int,
+    item: Object,
+) -> Mapping[str, Any]:
+    """The cluster's schema of an object's kind; {} for a kind that it does not describe."""
     query = {
         "cluster_id": cluster,
-        "api_version": obj.get("apiVersion"),
-        "kind": obj.get("kind"),
+        "api_version": item.get("apiVersion"),
+        "kind": item.get("kind"),
     }
     try:
-        schema = call(request, "GET", "schemas", query=query).data
+        schema: Mapping[str, Any] = call(request, "GET", "schemas", query=query).data
     except ApiRefusal as refusal:
         if refusal.code in (1001, 1004):
-            return []
+            return {}
         raise
-    return schema_problems(document, schema)
+    return schema
 
 
 # --- new objects ------------------------------------------------------------------------------

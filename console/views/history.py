@@ -104,7 +104,8 @@ def object_history(request: HttpRequest, location: Location) -> HttpResponse:
         listing = {"items": [], "next_cursor": ""}
         problem = refusal.message
     versions = [version_context(version) for version in listing["items"]]
-    hide_status = request.GET.get("status") == "0"
+    # Controllers write the status all the time: what people look for would drown in it.
+    hide_status = request.GET.get("status") != "1"
     context = {
         **head,
         "hide_status": hide_status,
@@ -172,6 +173,7 @@ def restore(
         "kind": navigation.kind_name(plural),
         "kinds_title": navigation.kind_title(plural),
         "offer": offer,
+        "text": _restored_text(offer),
         "changes": diffs.field_changes(offer["changes"]),
     }
 
@@ -185,6 +187,20 @@ def restore(
         )
 
     return forms.render_form(request, "console/restore.html", context, restore_version)
+
+
+def _restored_text(offer: Mapping[str, Any]) -> str:
+    """The deleted object that would be created again, as YAML; "" for one that exists."""
+    if offer["action"] != "create":
+        return ""
+    item: dict[str, Any] = {}
+    for change in offer["changes"] or ():
+        *parents, name = change["path"] or [""]
+        container = item
+        for parent in parents:
+            container = container.setdefault(parent, {})
+        container[name] = change.get("to")
+    return html.clean(diffs.as_yaml(item))
 
 
 # --- all objects of a kind --------------------------------------------------------------------

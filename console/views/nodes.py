@@ -10,6 +10,7 @@ from console import forms
 from console.api_client import ApiRefusal, call
 from console.locations import locate
 from console.page import redirect, require_sign_in
+from console.views.actions import needs_name
 
 FLAGS = ("ignore_daemonsets", "delete_emptydir_data", "force", "disable_eviction")
 SEVERITIES = {"evict": "busy", "skip": "idle", "refuse": "bad"}
@@ -85,8 +86,12 @@ def _preview(
     pods = [
         {
             **pod,
-            "word": words.get(pod["action"], pod["action"]),
-            "severity": SEVERITIES.get(pod["action"], "idle"),
+            "word": _("waits for a budget")
+            if pod["waits_for_budget"]
+            else words.get(pod["action"], pod["action"]),
+            "severity": "warn"
+            if pod["waits_for_budget"]
+            else SEVERITIES.get(pod["action"], "idle"),
         }
         for pod in trial["pods"]
     ]
@@ -94,6 +99,8 @@ def _preview(
     return {
         "pods": pods,
         "counts": counts,
+        "waiting": sum(pod["waits_for_budget"] for pod in pods),
         "would_fail": trial["would_fail"],
+        "needs_name": needs_name(trial["protected"]),
         "warnings": trial["warnings"],
     }

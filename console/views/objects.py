@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import Promise
@@ -17,7 +18,7 @@ from console.locations import Location, resolve_reference
 from console.page import object_view, render_page, require_sign_in
 from console.rendering import diffs, health, html
 from console.rendering.health import Object, get, rows
-from console.views import related
+from console.views import describe, keys, related
 from console.views import summary as facts
 from console.views.actions import action_buttons, list_revisions
 from console.views.releases import release_link
@@ -43,8 +44,9 @@ KINDS_WITH_TOPOLOGY = frozenset(
 )
 KINDS_WITH_TERMINAL = frozenset({"pods", "nodes"})
 KINDS_WITH_FILES = KINDS_WITH_LOGS
+KINDS_WITH_PORTS = frozenset({"pods", "services", "deployments", "statefulsets"})
 # What only who may change the object may open.
-OPERATOR_TABS = frozenset({"terminal", "files"})
+OPERATOR_TABS = frozenset({"terminal", "files", "forward"})
 MAX_EVENTS = 100
 # The status that ends htmx's polling.
 STOP_POLLING = 286
@@ -68,6 +70,7 @@ TABS = (
     Tab("revisions", gettext_lazy("Revisions"), KINDS_WITH_REVISIONS),
     Tab("topology", gettext_lazy("Topology"), KINDS_WITH_TOPOLOGY),
     Tab("metrics", gettext_lazy("Metrics"), KINDS_WITH_METRICS),
+    Tab("forward", gettext_lazy("Port-forward"), KINDS_WITH_PORTS),
     Tab("yaml", gettext_lazy("YAML")),
     Tab("history", gettext_lazy("History")),
 )
@@ -123,18 +126,35 @@ def summary(request: HttpRequest, location: Location) -> HttpResponse:
     item = context["item"]
     metadata = item.get("metadata") or {}
     context |= {
+        "is_failing": context["severity"] in FAILING and location.plural in DIAGNOSED,
         "facts": facts.for_object(item, location),
         "conditions": [_condition_context(row) for row in rows(get(item, "status", "conditions"))],
         "containers": facts.containers(item),
+        "tables": describe.describe_tables(item, location),
         "labels": sorted((metadata.get("labels") or {}).items()),
         "annotations": sorted((metadata.get("annotations") or {}).items()),
         "release": release_link(location, item),
         "owners": list(_owner_links(location, metadata)),
-        "data": _config_map_data(location, item),
+        "keys": keys.list_keys(item, location),
+        "access_link": access_link(location) if context["may_change"] else "",
     }
     return render_page(request, "console/object.html", context)
 
 
+# Severities, and kinds of objects, of which the page asks why they fail.
+FAILING = ("bad", "warning")
+DIAGNOSED = frozenset(
+    {
+        "pods",
+        "deployments",
+        "statefulsets",
+        "daemonsets",
+        "replicasets",
+        "jobs",
+        "nodes",
+        "persistentvolumeclaims",
+    }
+)
 # Conditions of which True is bad news.
 BAD_WHEN_TRUE = ("Pressure", "Unavailable", "Failure", "Failed", "Stalled")
 
@@ -161,16 +181,13 @@ def _owner_links(
         )
 
 
-def _config_map_data(
-    location: Location,
-    item: Object,
-) -> list[tuple[str, str]]:
-    """The texts of a ConfigMap; values of Secrets are never on the page."""
-    data = get(item, "data")
-    # A Secret has `data` as well.
-    if location.plural != "configmaps" or not isinstance(data, Mapping):
-        return []
-    return sorted((str(key), str(value)) for key, value in data.items())
+def access_link(location: Location) -> str:
+    """Where it is shown what a service account can do, or who can do what; "" for other kinds."""
+    base = f"/clusters/{location.cluster}/-/access"
+    if location.plural == "serviceaccounts":
+        asked = {"kind": "ServiceAccount", "name": location.name, "home": location.namespace}
+        return f"{base}?{urlencode(asked)}"
+    return base if location.plural in permissions.ACCESS_KINDS else ""
 
 
 @require_GET

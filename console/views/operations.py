@@ -1,5 +1,6 @@
 """Operations: the list, one operation with its steps while it runs, cancelling it."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,6 +13,7 @@ from console import forms, navigation
 from console.api_client import call
 from console.locations import Location, resolve_reference
 from console.page import redirect, render_page, require_sign_in
+from console.views.actions import VERBS
 from console.views.manifests import document_rows
 
 SIZE = 50
@@ -68,6 +70,7 @@ def _operation_context(
         "word": STATES.get(operation["state"], operation["state"]),
         "severity": SEVERITIES.get(operation["state"], "idle"),
         "kind_title": KINDS.get(operation["kind"], operation["kind"]),
+        "title": _title(operation),
         "cluster_name": names.get(str(operation["cluster_id"]), ""),
         "address": location.address if location else "",
         "is_final": operation["state"] in FINAL,
@@ -76,6 +79,7 @@ def _operation_context(
         "steps": [
             {
                 **step,
+                "address": _step_address(operation, step["name"]),
                 "word": STATES.get(step["state"], step["state"]),
                 "severity": SEVERITIES.get(step["state"], "idle"),
             }
@@ -83,6 +87,30 @@ def _operation_context(
         ],
         "targets": _target_results(operation, names),
     }
+
+
+def _title(operation: Mapping[str, Any]) -> str:
+    """What is done to what, as `Scale web 3 → 5`; the kind of work for other operations."""
+    kind = str(KINDS.get(operation["kind"], operation["kind"]))
+    action = operation["action"] or {}
+    verb = VERBS.get(action.get("name", ""))
+    name = operation["target"]["name"]
+    parts = [str(verb.title) if verb else kind, name]
+    if action.get("to") is not None:
+        before = "" if action["from"] is None else f"{action['from']} "
+        parts.append(f"{before}→ {action['to']}")
+    return " ".join(part for part in parts if part)
+
+
+def _step_address(operation: Mapping[str, Any], name: str) -> str:
+    """The page of the object that a step of a bulk action or a drain names; "" for other steps."""
+    kind = {"bulk": operation["target"]["kind"], "drain": "Pod"}.get(operation["kind"])
+    if not kind or not operation["cluster_id"]:
+        return ""
+    namespace, _slash, object_name = name.rpartition("/")
+    reference = {"kind": kind, "namespace": namespace, "name": object_name}
+    location = resolve_reference(Location(operation["cluster_id"], "", "", ""), reference)
+    return location.address if location else ""
 
 
 def _target_results(

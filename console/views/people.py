@@ -1,5 +1,6 @@
 """People, groups and grants: who there is and who may do what where."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -11,6 +12,7 @@ from console import forms
 from console.api_client import ApiRefusal, call
 from console.page import redirect, require_sign_in
 from console.rendering.html import path_segment
+from console.rendering.state_labels import translate_state
 from console.views.tenants import ROLES
 
 SIZE = 200
@@ -32,7 +34,7 @@ def index(request: HttpRequest) -> HttpResponse:
     try:
         data = call(request, "GET", "users", query={"keyword": keyword, "pageSize": SIZE}).data
         context |= {
-            "people": data["items"],
+            "people": [{**user, "role": _role_words(user)} for user in data["items"]],
             "total": data["total"],
             "groups": call(request, "GET", "groups").data["items"],
         }
@@ -42,6 +44,22 @@ def index(request: HttpRequest) -> HttpResponse:
             raise
     context["grants"] = call(request, "GET", "grants", query={"pageSize": 1000}).data["items"]
     return forms.render_form(request, "console/people.html", context, lambda: _submit(request))
+
+
+def _role_words(user: Mapping[str, Any]) -> str:
+    """The highest role of a user and, unless it is everywhere, the places of it."""
+    role = user["role"]
+    places = []
+    for grant in user["grants"]:
+        if grant["role"] == role:
+            # A grant without cluster is on the whole platform.
+            place = "/".join(str(part) for part in (grant["cluster"], grant["namespace"]) if part)
+            places.append(place)
+    # A superuser needs no grant.
+    if not role or not places or "" in places:
+        return translate_state(role or "")
+    words = {"role": translate_state(role), "places": ", ".join(sorted(set(places)))}
+    return _("%(role)s of %(places)s") % words
 
 
 def _submit(request: HttpRequest) -> HttpResponse:

@@ -3,18 +3,19 @@
 import hashlib
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
+from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
-from console import navigation
-from console.api_client import ApiRefusal, call, require_segment
+from console import navigation, preferences
+from console.api_client import ApiRefusal, ApiResult, call, require_segment
 from console.locations import find_kind
 from console.page import is_fragment, render_page, require_sign_in, with_security_headers
 from console.rendering import columns
@@ -22,12 +23,15 @@ from console.rendering import html as cells
 from console.rendering.columns import Cell, RenderContext, TableColumn
 from console.rendering.health import Object, get
 from console.views import bulk, printer_columns
+from console.views.preferences import set_namespaces
 
 SIZES = (50, 100, 250, 1000)
 DEFAULTS = {"page": 1, "size": SIZES[0], "troubled": False}
 PARAMETERS = ("q", "namespace", "label", "troubled", "sort", "size", "page")
 MAX_LABELS = 200
-DESCENDING_FIRST = ("created", "restarts")
+# The API's code for a cluster that does not answer.
+UNREACHABLE = 1006
+DESCENDING_FIRST = ("created", "restarts", "cpu", "memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +57,20 @@ class TableQuery:
     ) -> "TableQuery":
         """The query of a request; values that make no sense become the defaults."""
         query = request.GET
-        size = _parse_whole(query.get("size"), SIZES[0])
+        size = parse_whole(query.get("size"), SIZES[0])
+        chosen = ",".join(preferences.chosen_namespaces(request, cluster))
+        # What the address says wins over what the person chose for the cluster.
+        namespace = query.get("namespace", chosen)
+        if plural in KINDS and not KINDS[plural].namespaced:
+            namespace = ""
         return cls(
             cluster,
             plural,
-            **{name: query.get(name, "").strip() for name in ("q", "namespace", "label", "sort")},
+            **{name: query.get(name, "").strip() for name in ("q", "label", "sort")},
+            namespace=",".join(preferences.split_namespaces(namespace)),
             troubled=query.get("troubled") in ("1", "on", "True", "true"),
             size=size if size in SIZES else SIZES[0],
-            page=max(_parse_whole(query.get("page"), 1), 1),
+            page=max(parse_whole(query.get("page"), 1), 1),
         )
 
     @property
@@ -80,6 +90,11 @@ class TableQuery:
         return self.address + (f"?{urlencode(parameters)}" if parameters else "")
 
     @property
+    def single_namespace(self) -> str:
+        """The namespace when it is one; "" for all and for several."""
+        return "" if "," in self.namespace else self.namespace
+
+    @property
     def filtered(self) -> bool:
         """Whether anything narrows the table."""
         return bool(self.q or self.namespace or self.label or self.troubled)
@@ -90,7 +105,8 @@ class TableQuery:
         return self.plural in KINDS_WITH_PROBLEMS
 
 
-def _parse_whole(text: str | None, default: int) -> int:
+def parse_whole(text: str | None, default: int) -> int:
+    """The whole number of a parameter; the default for anything else."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else default
 
 
@@ -121,8 +137,12 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     """The page of a kind; for htmx the table alone, and 304 while nothing in it changed."""
     table_query = TableQuery.from_request(request, cluster, plural)
     try:
-        answer = call(request, "GET", api_path(plural), query=_api_query(table_query))
+        table_query, answer = _read_table(request, table_query)
     except ApiRefusal as refusal:
+        if refusal.code == UNREACHABLE:
+            stored = _stored_table(request, table_query, refusal)
+            if stored:
+                return stored
         # 403 is the API server's: the cluster's credentials may look into some namespaces only.
         limited = refusal.details.get("status") == 403 and is_namespaced(plural)
         if refusal.code != 1001 and not limited:
@@ -140,22 +160,93 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
         )
     items = answer.data["items"]
     total = answer.data["total"]
-    mark = _etag(request, table_query, items, total)
+    usage = _read_usage(request, table_query, items)
+    mark = _etag(request, table_query, items, total, usage)
     if request.headers.get("If-None-Match") == mark:
         return with_security_headers(request, HttpResponse(status=304, headers={"ETag": mark}))
     response = _render_table(
         request,
         table_query,
-        _table_context(request, table_query, items, total),
+        _table_context(request, table_query, items, total, usage),
     )
     response["ETag"] = mark
+    # Who chooses a namespace above one table wants it in the next one too.
+    if request.headers.get("HX-Trigger") == "filters" and "namespace" in request.GET:
+        set_namespaces(response, cluster, table_query.namespace)
     return response
+
+
+def _stored_table(
+    request: HttpRequest,
+    table_query: TableQuery,
+    refusal: ApiRefusal,
+) -> HttpResponse | None:
+    """The store's copy of a table, with its age, while the cluster does not answer.
+
+    None when there is no copy.
+    """
+    kind = find_kind(table_query.plural)
+    reference = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+    query = {
+        "clusters": table_query.cluster,
+        "namespaces": table_query.namespace,
+        "keyword": table_query.q,
+        "labelSelector": table_query.label,
+        "troubled": table_query.troubled or None,
+        "pageSize": table_query.size,
+        "total": True,
+    }
+    try:
+        data = call(request, "GET", f"multicluster/resources/{reference}", query=query).data
+        copies = call(request, "GET", f"clusters/{table_query.cluster}/sync").data["kinds"]
+    except ApiRefusal:
+        return None
+    ages = [
+        _copy_age(copy)
+        for copy in copies
+        if (copy["plural"], copy["group"]) == (kind.plural, kind.group) and copy["listed_at"]
+    ]
+    # What was never collected is not empty: it is unknown.
+    if not ages:
+        return None
+    context = _table_context(request, table_query, data["items"], data["total"], {})
+    # The store pages by cursors: its first page is shown, and filters narrow it.
+    context |= {
+        "copy_age": cells.short_age(max(ages)),
+        "problem": refusal.message,
+        "next": "",
+        "previous": "",
+    }
+    return _render_table(request, table_query, context)
+
+
+def _copy_age(copy: Mapping[str, Any]) -> float:
+    """Seconds since the copy was true; since it last changed while nobody can tell."""
+    if copy["age"] is not None:
+        return float(copy["age"])
+    moment = cells.parse_time(copy["changed_at"] or copy["listed_at"])
+    return (datetime.now(UTC) - moment).total_seconds() if moment else 0.0
+
+
+def _read_table(request: HttpRequest, table_query: TableQuery) -> tuple[TableQuery, ApiResult]:
+    """(the query that was answered, the API's answer)."""
+    path = api_path(table_query.plural)
+    try:
+        return table_query, call(request, "GET", path, query=_api_query(table_query))
+    except ApiRefusal as refusal:
+        # What another person chose in this browser, or a namespace whose grant has ended.
+        is_kept = bool(table_query.namespace) and "namespace" not in request.GET
+        if not is_kept or refusal.code not in (1003, 1005):
+            raise
+        everywhere = replace(table_query, namespace="")
+        return everywhere, call(request, "GET", path, query=_api_query(everywhere))
 
 
 def _api_query(table_query: TableQuery) -> dict[str, Any]:
     return {
         "cluster_id": table_query.cluster,
-        "namespace": table_query.namespace,
+        "namespace": table_query.single_namespace,
+        "namespace_in": "" if table_query.single_namespace else table_query.namespace,
         "keyword": table_query.q,
         "labelSelector": table_query.label,
         "orderby": table_query.sort,
@@ -165,11 +256,36 @@ def _api_query(table_query: TableQuery) -> dict[str, Any]:
     }
 
 
+def _read_usage(
+    request: HttpRequest,
+    table_query: TableQuery,
+    items: Sequence[Object],
+) -> dict[str, Any]:
+    """What the page's objects use, by `columns.usage_key`; {} for kinds that use nothing."""
+    plural = table_query.plural
+    if plural not in columns.KINDS_WITH_USAGE or not items:
+        return {}
+    keys = ",".join(columns.usage_key(item) for item in items)
+    query = {
+        "cluster_id": table_query.cluster,
+        "namespace": table_query.single_namespace,
+        "by": plural,
+        "names": keys,
+    }
+    try:
+        rows = call(request, "GET", "metrics/usage", query=query).data["items"]
+    except ApiRefusal:
+        # The table itself was readable: without usage its cells show dashes.
+        return {}
+    return {f"{row['namespace']}/{row['name']}".lstrip("/"): row for row in rows}
+
+
 def _etag(
     request: HttpRequest,
     table_query: TableQuery,
     items: Sequence[Object],
     total: int,
+    usage: Mapping[str, Any],
 ) -> str:
     """An ETag that changes exactly when a row is added, removed or changed."""
     versions = []
@@ -177,7 +293,9 @@ def _etag(
         metadata = item.get("metadata") or {}
         versions.append(f"{metadata.get('uid')}:{metadata.get('resourceVersion')}")
     # The language is part of it: the same rows look different in another one.
-    fingerprint = "\n".join([str(table_query), str(total), request.LANGUAGE_CODE, *versions])
+    hidden = preferences.read(request)["hidden_columns"].get(table_query.plural)
+    parts = [str(table_query), str(total), request.LANGUAGE_CODE, repr((usage, hidden)), *versions]
+    fingerprint = "\n".join(parts)
     return f'"{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}"'
 
 
@@ -206,17 +324,23 @@ def _table_context(
     table_query: TableQuery,
     items: Sequence[Object],
     total: int,
+    usage: Mapping[str, Any],
 ) -> dict[str, Any]:
     context = RenderContext(
         f"/clusters/{table_query.cluster}",
         cells.zone_of(request),
         datetime.now(UTC),
+        usage,
+        cells.escape(_("Actions")),
     )
     plural = table_query.plural
     namespaced = is_namespaced(plural, items)
     table_columns = columns.for_kind(plural)
     if plural not in KINDS:
         table_columns = printer_columns.columns_of_custom_kind(request, table_query.cluster, plural)
+    hidden = set(preferences.read(request)["hidden_columns"].get(plural, ()))
+    choices = [(column, column_key(column)) for column in table_columns]
+    table_columns = [column for column, key in choices if key not in hidden]
     number = table_query.page
     size = table_query.size
     last_page = max((total + size - 1) // size, 1)
@@ -228,6 +352,7 @@ def _table_context(
         "heads": _header_cells(table_query, table_columns, namespaced),
         "rows": _body_rows(plural, items, table_columns, context, namespaced),
         "total": total,
+        "column_choices": [(key, column.title, key not in hidden) for column, key in choices],
         "namespaced": namespaced,
         "first": offset + 1 if items else 0,
         "last": offset + len(items),
@@ -237,6 +362,12 @@ def _table_context(
         "labels": _label_options(items),
         "clear": table_query.address,
     }
+
+
+def column_key(column: TableColumn) -> str:
+    """The name of a column in preferences: its English title, whatever language it is shown in."""
+    with translation.override("en"):
+        return str(column.title)
 
 
 def _label_options(items: Sequence[Object]) -> str:
@@ -264,7 +395,7 @@ def _header_cells(
 
 
 def _header_cell(table_query: TableQuery, column: TableColumn) -> str:
-    style = _cell_class(column)
+    style = cell_class(column)
     title = cells.escape(column.title)
     opening = f'<th scope="col" class="{style}"' if style else '<th scope="col"'
     if not column.sort:
@@ -280,7 +411,8 @@ def _header_cell(table_query: TableQuery, column: TableColumn) -> str:
     return f'{opening}{aria_sort}><a href="{link}" hx-get="{link}">{title}</a></th>'
 
 
-def _cell_class(column: TableColumn) -> str:
+def cell_class(column: TableColumn) -> str:
+    """The CSS classes of a column's cells."""
     return " ".join(
         name for name, applies in (("wide", column.wide), ("right", column.right)) if applies
     )
@@ -298,7 +430,7 @@ def _body_rows(
     # Opening tags are made once for all rows: a page has up to a thousand of them.
     opened = []
     for column in table_columns:
-        style = _cell_class(column)
+        style = cell_class(column)
         opened.append((f'<td class="{style}">' if style else "<td>", column.cell))
     return cells.mark_safe(
         "".join(_body_row(base, item, opened, context, namespaced) for item in items)
@@ -319,9 +451,17 @@ def _body_row(
     address = f"{base}{parent}/{cells.path_segment(metadata.get('name', ''))}"
     key = f"{space}/{name}" if namespaced else name
     rest = "".join([f"{opening}{cell(item, context)}</td>" for opening, cell in opened])
+    version = cells.escape(metadata.get("resourceVersion", ""))
+    used = context.usage.get(columns.usage_key(item))
+    # Apart from the version: numbers that move do not make a row one that changed.
+    mark = (
+        f' data-used="{used["cpu"]["used_cores"]}/{used["memory"]["used_bytes"]}"' if used else ""
+    )
     return (
-        f'<tr data-row="{key}" data-version="{cells.escape(metadata.get("resourceVersion", ""))}">'
-        f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}"></td>'
+        f'<tr data-row="{key}" data-version="{version}"{mark}>'
+        f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}">'
+        f'<button type="button" class="icon" data-menu aria-haspopup="true" '
+        f'aria-label="{context.actions} {key}">⋯</button></td>'
         f'<th scope="row"><a href="{address}">{name}</a>'
         + (
             f'<small class="only-narrow">{space}</small></th><td class="space">{space}</td>'
@@ -345,4 +485,6 @@ def namespaces(request: HttpRequest, cluster: int) -> HttpResponse:
         # Credentials that may not list namespaces offer the one in use alone.
         rows = [{"metadata": {"name": chosen}}] if chosen else []
     names = [row["metadata"]["name"] for row in rows]
-    return render_page(request, "console/parts/namespaces.html", {"names": names, "chosen": chosen})
+    several = preferences.split_namespaces(chosen)
+    context = {"names": names, "chosen": chosen, "several": several if len(several) > 1 else []}
+    return render_page(request, "console/parts/namespaces.html", context)

@@ -57,6 +57,7 @@ def show(request: HttpRequest, location: Location) -> HttpResponse:
     context |= {
         "containers": names,
         "chosen": chosen,
+        "not_running": requested if requested not in ("", *names) else "",
         "shells": SHELLS,
         "on_node": location.plural == "nodes",
         "can_open": location.plural == "nodes" or bool(names),

@@ -25,8 +25,11 @@ SCOPES: dict[str, str | Promise] = {
     "terminal": gettext_lazy("open terminals"),
     "files": gettext_lazy("read and write files"),
     "secrets": gettext_lazy("see values of Secrets"),
+    "nodes": gettext_lazy("cordon and drain nodes"),
     "admin": gettext_lazy("administer"),
     "storage:write": gettext_lazy("write to the store"),
+    "agent-read": gettext_lazy("all that an agent needs to read"),
+    "agent-act": gettext_lazy("all that an agent needs to read and to change objects"),
 }
 
 

@@ -1,7 +1,7 @@
 """What a caller is about to do, and what they may see: the policy's question and its answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,15 @@ class AccessAttributes:
     name: str = ""
     cluster_scoped: bool = False
     stored_type: str = ""
+
+    def without_name(self) -> "AccessAttributes":
+        """The same on any object of its kind there, which needs the same right.
+
+        A Namespace is the place that rights are given for, so its name stays.
+        """
+        if not self.name or (self.group, self.kind) == ("", "namespaces"):
+            return self
+        return replace(self, name="")
 
     def as_data(self) -> dict[str, str | bool]:
         """The act as JSON data; `dataclasses.asdict` takes ten times as long."""

@@ -50,11 +50,11 @@ def _sink(dotted: str) -> Sink:
     return cast(Sink, import_string(dotted))
 
 
-def pending_events(request: AnyRequest) -> list[AuditEvent]:
-    """What the request did so far: its own list, oldest first, which the caller may change."""
+def _pending_events(request: AnyRequest) -> dict[AccessAttributes, AuditEvent]:
+    """What the request did so far, oldest first; an apply to many clusters has thousands."""
     # The events belong to Django's request, which all of them share.
     plain = request._request if isinstance(request, Request) else request
-    pending: list[AuditEvent] = getattr(plain, ATTRIBUTE, [])
+    pending: dict[AccessAttributes, AuditEvent] = getattr(plain, ATTRIBUTE, {})
     setattr(plain, ATTRIBUTE, pending)
     return pending
 
@@ -64,14 +64,16 @@ def record(request: AnyRequest, act: AccessAttributes, *, allowed: bool = True) 
 
     The same act again is the same event; it stays refused once it was refused.
     """
-    pending = pending_events(request)
-    for event in pending:
-        if event.act == act:
-            event.allowed = event.allowed and allowed
-            return event
-    event = AuditEvent(act, allowed)
-    pending.append(event)
+    event = _pending_events(request).setdefault(act, AuditEvent(act))
+    event.allowed = event.allowed and allowed
     return event
+
+
+def forget_refusals(request: AnyRequest) -> None:
+    """Drop the events that were refused, where a lacking right only makes the answer smaller."""
+    pending = _pending_events(request)
+    for act in [act for act, event in pending.items() if not event.allowed]:
+        del pending[act]
 
 
 def annotate(request: AnyRequest, **facts: Any) -> None:
@@ -80,8 +82,8 @@ def annotate(request: AnyRequest, **facts: Any) -> None:
     `name`, `before` and `after` (an object's bytes), `username`, `details` (never a secret), and
     `error`, the DomainError of an act that failed within a request that succeeds.
     """
-    if pending := pending_events(request):
-        pending[-1].facts |= facts
+    if pending := _pending_events(request):
+        next(reversed(pending.values())).facts.update(facts)
 
 
 def report(request: AnyRequest, dialect: str, error: DomainError | None) -> None:
@@ -89,8 +91,8 @@ def report(request: AnyRequest, dialect: str, error: DomainError | None) -> None
 
     When that fails the request still succeeds, for what it did is done; the failure is logged.
     """
-    pending = pending_events(request)
-    events = list(pending)
+    pending = _pending_events(request)
+    events = list(pending.values())
     pending.clear()
     if not events:
         return

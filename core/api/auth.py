@@ -66,6 +66,14 @@ def is_allowed(view: DialectView, request: Request, act: AccessAttributes) -> bo
     return True
 
 
+def find_scope(view: DialectView, request: Request, act: AccessAttributes) -> Scope:
+    """The caller's scope for one of many acts of a call, to narrow its answer.
+
+    Forbidden when the right is lacking. Nothing of it goes to the audit trail.
+    """
+    return _scope(view, request, act)
+
+
 def visible_clusters(view: DialectView, request: Request) -> Collection[int] | None:
     """The ids of the clusters whose names the caller may read; None is every cluster.
 
@@ -96,6 +104,7 @@ __all__ = [
     "Scope",
     "StreamPolicy",
     "authorise",
+    "find_scope",
     "is_allowed",
     "stream_policy",
     "visible_clusters",

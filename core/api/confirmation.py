@@ -62,7 +62,7 @@ def require_confirmation(request: Request, guarded: ConfirmationRequest) -> None
         return
     token = _token_of(request, body)
     digest = fingerprint(request, body, guarded)
-    if token and _redeem(request, token, digest):
+    if token and redeem_token(request.user.pk, token, digest):
         return
     reason = f"{guarded.action} needs to be confirmed"
     if token:
@@ -84,14 +84,14 @@ def is_confirmed(request: Request, guarded: ConfirmationRequest) -> bool | None:
     token = _token_of(request, body)
     if not token:
         return False
-    return _redeem(request, token, fingerprint(request, body, guarded)) or None
+    return redeem_token(request.user.pk, token, fingerprint(request, body, guarded)) or None
 
 
 def issue_confirmation(request: Request, guarded: ConfirmationRequest) -> dict[str, Any]:
     """{"confirm_token", "expires_in" (seconds)} for the same request, to be sent again."""
     digest = fingerprint(request, _readable_body(request), guarded)
     return {
-        "confirm_token": _issue(request, digest),
+        "confirm_token": issue_token(request.user.pk, digest),
         "expires_in": EXPIRES_IN,
     }
 
@@ -163,9 +163,8 @@ def _next_slot(user: object) -> int:
         return 0
 
 
-def _issue(request: Request, digest: str) -> str:
-    """A new token, `slot.secret`, for the request with this fingerprint."""
-    user = request.user.pk
+def issue_token(user: object, digest: str) -> str:
+    """A new token, `slot.secret`, of a user's id for what has this fingerprint."""
     slot = str(_next_slot(user))
     token = OneTimeToken.generate(size=TOKEN_BYTES, prefix=f"{slot}.")
     cache.set(_slot_key(user, slot), (token.digest, digest), EXPIRES_IN)
@@ -182,7 +181,7 @@ def _refusal_details(request: Request, guarded: ConfirmationRequest, digest: str
         **guarded.impact(),
     }
     return {
-        "confirm_token": _issue(request, digest),
+        "confirm_token": issue_token(request.user.pk, digest),
         "expires_in": EXPIRES_IN,
         "action": guarded.action,
         "resource": {
@@ -195,12 +194,12 @@ def _refusal_details(request: Request, guarded: ConfirmationRequest, digest: str
     }
 
 
-def _redeem(request: Request, token: str, digest: str) -> bool:
-    """Whether the token fits the fingerprint; a token that fits is spent."""
+def redeem_token(user: object, token: str, digest: str) -> bool:
+    """Whether the user's token fits the fingerprint; a token that fits is spent."""
     slot = token.partition(".")[0]
     if not (slot.isascii() and slot.isdigit() and len(slot) <= MAX_SLOT_DIGITS):
         return False
-    key = _slot_key(request.user.pk, slot)
+    key = _slot_key(user, slot)
     if cache.get(key) != (OneTimeToken(token).digest, digest):
         return False
     # Of two requests with the same token only one deletes it, and only that one goes on.

@@ -66,6 +66,11 @@ SPECIAL: Mapping[str, Mapping[str, str]] = {
         "POST /template-deployments/{id}/rollback": "rollbackTemplateDeployment",
         "POST /template-deployments/{id}/undeploy": "undeployTemplateDeployment",
         "PUT /templates/{id}": "updateTemplate",
+        "GET /tasks/{id}/runs": "listRunsOfTask",
+        "PUT /tasks/{id}": "updateTask",
+        "GET /task-runs": "listTaskRuns",
+        "GET /tasks/types": "listTaskTypes",
+        "GET /tasks/calendar": "listTaskMoments",
         "GET /templates/{id}/versions": "listTemplateVersions",
         "POST /templates/{id}/versions": "createTemplateVersion",
         "GET /templates/{id}/versions/{version}": "getTemplateVersion",
@@ -350,6 +355,10 @@ TOPICS: Mapping[str, tuple[str, str]] = {
     "Templates": (
         "Manifests with parameters, in versions that never change, and their deployments.",
         "templates template-deployments",
+    ),
+    "Automation": (
+        "Tasks that run by themselves, and their runs.",
+        "tasks task-runs",
     ),
     "Tenants": (
         "Namespaces with quotas and members, and templates of quotas.",

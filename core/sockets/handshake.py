@@ -5,7 +5,7 @@ While it lasts, `SocketClient.watch` pings the client and checks again whether i
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -98,7 +98,7 @@ class SocketClient:
     """The caller of a socket that was let in.
 
     `quota_kind` says in which quota the socket counts, `limit` its size, `session` the public
-    name. `act` is None for what needs no right beyond being signed in.
+    name. `act` is None for what needs no right beyond being signed in; `more_acts` are needed too.
     """
 
     user: int
@@ -107,6 +107,7 @@ class SocketClient:
     session: str
     quota_kind: str
     limit: int
+    more_acts: Sequence[AccessAttributes] = ()
 
     async def recheck(self) -> None:
         """Unauthenticated, Forbidden or ClusterNotFound when the caller may no longer do this."""
@@ -114,6 +115,8 @@ class SocketClient:
         await connections.in_database_thread(policy.still_allowed, self.credential, self.act)
         if self.act is not None:
             await connections.in_database_thread(policy.require_cluster, self.act)
+        for act in self.more_acts:
+            await connections.in_database_thread(policy.still_allowed, self.credential, act)
 
     async def watch(
         self,

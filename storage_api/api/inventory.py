@@ -42,7 +42,6 @@ class StoreInventory(DialectView):
             authorise(self, request, AccessAttributes("list", "storage", cluster=name))
         except Forbidden:
             # What a list leaves out is not refused, so the audit trail must not say it was.
-            events = audit.pending_events(request)
-            events[:] = [event for event in events if event.allowed]
+            audit.forget_refusals(request)
             return False
         return True

@@ -3,7 +3,7 @@
 And what all routes over many clusters share.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -61,10 +61,13 @@ def visible_places(
     request: Request,
     kind: Kind,
     clusters: Iterable[Cluster] | None = None,
+    *,
+    ask: Callable[[DialectView, Request, AccessAttributes], Scope] = authorise,
 ) -> list[ClusterScope]:
     """The clusters in which the caller may list the kind, with its namespaces there.
 
-    Of all registered clusters, or of `clusters`, for callers that ask about several kinds.
+    Of all registered clusters, or of `clusters`, for callers that ask about several kinds; these
+    may `ask` by `find_scope`, which leaves no line in the audit trail.
     Forbidden when there is none. Clusters that authorize each caller by their own rules are left
     out: what the store has of them was read with other rights.
     """
@@ -74,7 +77,7 @@ def visible_places(
         kind.group,
         cluster_scoped=not kind.namespaced,
     )
-    scope = authorise(view, request, act)
+    scope = ask(view, request, act)
     return [
         ClusterScope(cluster.pk, cluster.name, _namespaces(scope, cluster))
         for cluster in (registry.clusters() if clusters is None else clusters)

@@ -295,9 +295,9 @@ class Version:
 _VERSIONS = sql.SQL("""
 SELECT c.seq, c.at, c.op, c.namespace, c.resource_name, coalesce(c.uid, ''),
        coalesce(c.resource_version, ''), c.written_by, p.written_by, {document}, p.document
-FROM storage_change c
+FROM {source} c
 LEFT JOIN LATERAL (
-  SELECT p.written_by, {before} AS document FROM storage_past p
+  SELECT p.written_by, p.data, {before} AS document FROM storage_past p
   WHERE p.cluster_id = c.cluster_id AND p.resource_type = c.resource_type
     AND p.namespace = c.namespace AND p.resource_name = c.resource_name
     AND p.seq < c.seq AND p.op <> 'delete' AND c.op = 'change'
@@ -305,6 +305,26 @@ LEFT JOIN LATERAL (
 ) p ON true
 WHERE c.cluster_id = %s AND c.resource_type = %s {where}
 ORDER BY c.seq DESC LIMIT %s
+""")
+# More differs from the version before than what the cluster itself keeps writing. A version whose
+# predecessor has expired counts.
+_WRITTEN_BY_CLUSTER = (
+    " - 'status' #- '{metadata,resourceVersion}' #- '{metadata,generation}'"
+    " #- '{metadata,managedFields}' #- '{metadata,annotations,deployment.kubernetes.io/revision}'"
+)
+_INTENDED = sql.SQL(
+    f""" AND (c.op <> 'change' OR p.data IS NULL
+  OR (c.data{_WRITTEN_BY_CLUSTER}) IS DISTINCT FROM (p.data{_WRITTEN_BY_CLUSTER}))"""
+)
+# Comparing unpacks two documents for each version: so many of the newest are looked at.
+INTENDED_SCAN = 5000
+_NEWEST = sql.SQL("""(
+  SELECT * FROM storage_change c WHERE c.cluster_id = %s AND c.resource_type = %s {where}
+  ORDER BY c.seq DESC LIMIT {scan}
+)""")
+_BEYOND_SCAN = sql.SQL("""
+SELECT 1 FROM storage_change c WHERE c.cluster_id = %s AND c.resource_type = %s {where}
+ORDER BY c.seq DESC OFFSET {scan} LIMIT 1
 """)
 # The object has not been created again since.
 _STILL_DELETED = sql.SQL(""" AND NOT EXISTS (
@@ -318,8 +338,9 @@ class VersionQuery:
     """Which versions: of one object, or of all in some namespaces (None is all).
 
     `op` is "" or one of add, change, delete; `since` and `until` are [since, until); `below` is a
-    seq. `deleted`: only objects that do not exist any more, of each the last line. `documents`:
-    with the documents themselves.
+    seq. `deleted`: only objects that do not exist any more, of each the last line. `intended`:
+    without changes of nothing but the status, among the newest INTENDED_SCAN. `documents`: with
+    the documents themselves.
     """
 
     namespace: str = ""
@@ -328,6 +349,7 @@ class VersionQuery:
     namespaces: frozenset[str] | None = None
     op: str = ""
     deleted: bool = False
+    intended: bool = False
     since: datetime | None = None
     until: datetime | None = None
     below: int | None = None
@@ -350,17 +372,37 @@ def versions(
     if query.deleted:
         # An object that was created again is not gone.
         conditions.append(_STILL_DELETED)
+    source: sql.Composable = sql.SQL("storage_change")
+    params: list[Any] = [cluster.name, resource_type(kind)]
+    for clause in clauses:
+        params.extend(clause.params)
+    if query.intended:
+        scan = sql.Literal(INTENDED_SCAN)
+        source = _NEWEST.format(where=sql.Composed(conditions), scan=scan)
+        conditions.append(_INTENDED)
+        params += params
     statement = _VERSIONS.format(
+        source=source,
         where=sql.Composed(conditions),
         document=sql.SQL("c.data::text" if query.documents else "NULL"),
         before=sql.SQL("p.data::text" if query.documents else "NULL::text"),
     )
-    params: list[Any] = [cluster.name, resource_type(kind)]
-    for clause in clauses:
-        params.extend(clause.params)
     with connection.cursor() as cursor:
         cursor.execute(statement, [*params, query.size])
         return [Version(*row) for row in cursor.fetchall()]
+
+
+def has_more_than_scanned(cluster: Cluster, kind: Kind, query: VersionQuery) -> bool:
+    """Whether more than INTENDED_SCAN versions match, of which `intended` leaves out the oldest."""
+    clauses = _version_clauses(kind, query)
+    where = sql.Composed([sql.SQL(" AND ") + clause.text for clause in clauses])
+    params: list[Any] = [cluster.name, resource_type(kind)]
+    for clause in clauses:
+        params.extend(clause.params)
+    statement = _BEYOND_SCAN.format(where=where, scan=sql.Literal(INTENDED_SCAN))
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return cursor.fetchone() is not None
 
 
 def _version_clauses(kind: Kind, query: VersionQuery) -> list[Clause]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import orjson
 from psycopg2 import sql
 
 from core.errors import Invalid
@@ -44,7 +45,7 @@ class SortOrder:
     `by_type_key`: the index of the order begins with cluster and type_key.
     """
 
-    columns: tuple[str, ...]
+    columns: tuple[str | sql.Composable, ...]
     key: SortKey
     reads_documents: bool = False
     by_type_key: bool = False
@@ -80,9 +81,35 @@ ORDERS: Mapping[str, SortOrder] = {
 }
 
 
-def parse_order(text: str) -> tuple[SortOrder, bool]:
-    """(the order, whether descending) of `name` or `-name`; Invalid for an unknown order."""
-    order = ORDERS.get(text.removeprefix("-"))
+# The order by numbers that come with the query (`ListQuery.ranks`).
+RANK = "rank"
+# What objects without a number count as: numbers are of use, never negative.
+UNRANKED = -1.0
+
+
+def _rank_order(ranks: Mapping[str, float]) -> SortOrder:
+    text = sql.Literal(orjson.dumps(ranks).decode())
+    # The document is a constant, parsed once; looking up a key in it is a binary search.
+    column = sql.SQL(
+        "coalesce(({} ::jsonb ->> (r.namespace || '/' || r.resource_name))::float8, -1)"
+    ).format(text)
+
+    def rank(manifest: Mapping[str, Any]) -> tuple[float]:
+        metadata = manifest["metadata"]
+        return (ranks.get(f"{metadata.get('namespace') or ''}/{metadata['name']}", UNRANKED),)
+
+    return SortOrder((column, _NAMESPACE, _NAME), rank)
+
+
+def parse_order(text: str, ranks: Mapping[str, float] | None = None) -> tuple[SortOrder, bool]:
+    """(the order, whether descending) of `name` or `-name`; Invalid for an unknown order.
+
+    With `ranks`, `rank` is an order as well.
+    """
+    word = text.removeprefix("-")
+    if ranks is not None and word == RANK:
+        return _rank_order(ranks), text.startswith("-")
+    order = ORDERS.get(word)
     if order is None:
         raise _unknown_order(ORDERS)
     return order, text.startswith("-")
@@ -106,22 +133,29 @@ def _unknown_order(orders: Mapping[str, object]) -> Invalid:
     )
 
 
-def order_by(columns: Sequence[str], *, descending: bool) -> sql.Composable:
+def order_by(columns: Sequence[str | sql.Composable], *, descending: bool) -> sql.Composable:
     """The columns as they stand behind ORDER BY, all in the same direction."""
-    terms = [sql.SQL(column + direction(column, descending=descending)) for column in columns]
+    terms = []
+    for column in columns:
+        expression = sql.SQL(column) if isinstance(column, str) else column
+        terms.append(expression + sql.SQL(direction(column, descending=descending)))
     return sql.SQL(", ").join(terms)
 
 
-def direction(column: str, *, descending: bool) -> str:
+def direction(column: str | sql.Composable, *, descending: bool) -> str:
     """What stands behind a column in ORDER BY."""
     if column != _BY_TIME:
         return " DESC" if descending else ""
     return " DESC NULLS LAST" if descending else " NULLS FIRST"
 
 
-def sorted_objects(objects: list[Mapping[str, Any]], text: str) -> list[Mapping[str, Any]]:
-    """The objects sorted as the store would: `text` as for `parse_order`."""
-    order, descending = parse_order(text)
+def sorted_objects(
+    objects: list[Mapping[str, Any]],
+    text: str,
+    ranks: Mapping[str, float] | None = None,
+) -> list[Mapping[str, Any]]:
+    """The objects sorted as the store would: `text` and `ranks` as for `parse_order`."""
+    order, descending = parse_order(text, ranks)
     by_name = text.removeprefix("-") == "name"
 
     def sort_key(manifest: Mapping[str, Any]) -> tuple[Any, ...]:

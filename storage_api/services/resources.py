@@ -10,6 +10,7 @@ from datetime import datetime
 from django.db import connection
 from psycopg2 import sql
 
+from core.database.prepared import PreparedStatement
 from storage_api import objectids
 from storage_api.db_retry import retry_on_database_error
 from storage_api.protection import DocumentPlace, seal_secrets
@@ -76,7 +77,7 @@ _LOG_WRITTEN = insert_changes(
 )
 # update_time always moves, by a millisecond at least. change_time follows it only when the
 # document differs, and the log gets a line only where both are the same.
-_PUT = f"""
+_PUT = PreparedStatement(f"""
 WITH written AS (
   INSERT INTO storage_resource AS r
     (object_id, cluster_id, resource_type, namespace, resource_name, data,
@@ -94,7 +95,7 @@ WITH written AS (
   RETURNING r.*, xmax = 0 AS fresh
 )
 {_LOG_WRITTEN}
-"""  # noqa: S608  # all parts are constants
+""")  # noqa: S608  # all parts are constants
 
 _DELETE = sql.SQL(
     f"""
@@ -129,7 +130,7 @@ def put(key: Key, data: str) -> None:
         seal_secrets(place, data.encode()).decode(),
     )
     with translate_data_errors(), connection.cursor() as cursor:
-        cursor.execute(_PUT, values)
+        _PUT.execute(cursor, values)
 
 
 def type_clauses(cluster_id: str, resource_type: str) -> tuple[Clause, ...]:

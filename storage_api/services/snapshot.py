@@ -19,6 +19,7 @@ from clusters.resource_types import (
     SECRETS,
     resource_type,
 )
+from core.database.prepared import PreparedStatement
 from storage_api.protection import holds_sealed
 from storage_api.query import problems, selectors, sorting
 from storage_api.query.conditions import Clause, name_contains
@@ -92,12 +93,12 @@ def _coverage_of(states: Sequence[CopyState], cluster: Cluster, namespace: str) 
     )
 
 
-_OBJECT = f"""
+_OBJECT = PreparedStatement(f"""
 SELECT states.text, r.data::text, r.omitted
 FROM (SELECT {sync.COPY_STATES} AS text) states
 LEFT JOIN storage_resource r ON r.cluster_id = %s AND r.resource_type = %s
   AND r.namespace = %s AND r.resource_name = %s
-"""  # noqa: S608  # all parts are constants
+""")  # noqa: S608  # all parts are constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def get(cluster: Cluster, kind: Kind, name: str, *, namespace: str = "") -> Stor
         return None
     key = [cluster.name, resource_type(kind), namespace, name]
     with connection.cursor() as cursor:
-        cursor.execute(_OBJECT, [*sync.copy_state_params(cluster, kind), *key])
+        _OBJECT.execute(cursor, [*sync.copy_state_params(cluster, kind), *key])
         states, text, omitted = cursor.fetchone()
     coverage = _coverage_of(sync.parse_copy_states(states), cluster, namespace)
     if coverage is None or text is None or omitted is None:
@@ -246,11 +247,11 @@ class _PagePart:
         self.size = query.size
         self.in_namespace = bool(query.namespace)
         self.reads_documents = query.troubled
-        self._columns: tuple[str, ...] = (sorting.KEY_ORDER,)
+        self._columns: tuple[str | sql.Composable, ...] = (sorting.KEY_ORDER,)
         self._descending = False
         self.by_type_key = False
         if query.order:
-            order, self._descending = sorting.parse_order(query.order)
+            order, self._descending = sorting.parse_order(query.order, query.ranks)
             self._columns = order.columns
             self.by_type_key = order.by_type_key
             self.reads_documents = query.troubled or order.reads_documents

@@ -81,7 +81,24 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     # One's own operations and recordings, where the token reaches them.
     (READ, "GET", "kubegale:operations-*"),
     (READ, "POST", "kubegale:operations-stream"),
-    (READ | NARROWED, "GET", "kubegale:clusters-list kubegale:multicluster-* kubegale:plans"),
+    (
+        READ | NARROWED,
+        "GET",
+        "kubegale:clusters-list kubegale:multicluster-* kubegale:plans "
+        "kubegale:insights-what-changed",
+    ),
+    # What a token of one cluster finds, and which places it may name, is asked next
+    # (tests/alerts/test_tokens.py); a rule reaches no further than the token that wrote it.
+    (READ, "GET", "kubegale:alerts-list kubegale:alerts-history"),
+    (READ | NARROWED, "GET", "kubegale:alerts-*"),
+    (READ | NARROWED, "POST", "kubegale:alerts-ack"),
+    (WRITE, "POST", "kubegale:alerts-silences kubegale:alerts-channels-list"),
+    (WRITE, "POST", "kubegale:alerts-alertmanager"),
+    (WRITE | NARROWED, "POST PUT DELETE", "kubegale:alerts-*"),
+    # Which tasks a token finds, and what it may let them do, is asked next; a task reaches no
+    # further than the token that saved it (tests/automation/test_tasks.py).
+    (READ | NARROWED, "GET", "kubegale:tasks-* kubegale:task-runs-*"),
+    (WRITE | NARROWED, "POST PUT DELETE", "kubegale:tasks-* kubegale:task-runs-*"),
     (READ | NARROWED, "GET", "kubegale:templates-* kubegale:template-deployments-*"),
     (WRITE, "POST", "kubegale:templates-deploy"),
     (WRITE | NARROWED, "POST", "kubegale:template-deployments-*"),
@@ -125,6 +142,8 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
         "bcs_storage:*/storage/events",
     ),
     (frozenset({"store-write"}), "*", "bcs_storage:*"),
+    # Values of Secrets need a scope that no token here has.
+    (NONE, "*", "kubegale:secrets-reveal"),
     # Logs, shells.
     (frozenset({"logs"}), "*", "kubegale:*-log-stream kubegale:*-logs-stream"),
     (frozenset({"logs"}), "*", "kubegale:pods-logs walm:walm-logs"),
@@ -327,6 +346,7 @@ def test_every_socket_has_a_test_that_takes_the_right_away_meanwhile() -> None:
 
 # --- what acts later --------------------------------------------------------------------------------
 PLATFORM = "the platform's own housekeeping, which shows nobody anything"
+OWNER = "looks where the owner of each rule may see at that moment (tests/alerts)"
 REQUESTER = "asks the policy as the requester, at each step"
 TASKS: Mapping[str, str] = {
     "operations.run_operation": REQUESTER,
@@ -348,6 +368,16 @@ TASKS: Mapping[str, str] = {
     "billing.sample_usage": PLATFORM,
     "billing.sample_cluster": PLATFORM,
     "billing.deliver_webhooks": PLATFORM,
+    "alerts.evaluate": OWNER,
+    "alerts.query_prometheus": OWNER,
+    "alerts.query_cluster": OWNER,
+    "alerts.dispatch": PLATFORM,
+    "alerts.deliver": PLATFORM,
+    "alerts.forget_alerts": PLATFORM,
+    "alerts.forget_deliveries": PLATFORM,
+    # What it starts is an operation, with the rights of the task's owner.
+    "automation.tick": PLATFORM,
+    "automation.forget_runs": PLATFORM,
 }
 
 

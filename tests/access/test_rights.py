@@ -47,7 +47,7 @@ TABLE: list[tuple[set[str], str, str]] = [
     (
         EVERYBODY,
         "*",
-        "kubegale:logout kubegale:me kubegale:password kubegale:tokens* kubegale:orders-* kubegale:operations-*",
+        "kubegale:logout kubegale:me kubegale:password kubegale:preferences kubegale:tokens* kubegale:orders-* kubegale:operations-*",
     ),
     # Clusters, namespaces and tenants that hold something of one's own.
     (
@@ -71,7 +71,7 @@ TABLE: list[tuple[set[str], str, str]] = [
         EVERYBODY,
         "GET",
         "kubegale:multicluster-* kubegale:history* kubegale:clusters-sync kubegale:recordings-detail kubegale:recordings-replay "
-        "kubegale:store kubegale:manifests-export",
+        "kubegale:store kubegale:manifests-export kubegale:insights-*",
     ),
     (EVERYBODY, "POST", "kubegale:history-restore"),
     (OPERATOR, "GET", "kubegale:recordings-list"),
@@ -133,6 +133,9 @@ TABLE: list[tuple[set[str], str, str]] = [
     (VIEWER, "POST", "kubegale:alerts-ack"),
     (VIEWER, "GET", "kubegale:alerts-*"),
     (EVERYBODY - {"viewer"}, "POST PUT DELETE", "kubegale:alerts-*"),
+    # Tasks are open to who may write anything: what each does, and where, is asked next.
+    (EVERYBODY, "GET", "kubegale:tasks-* kubegale:task-runs-*"),
+    (EVERYBODY - {"viewer"}, "POST PUT DELETE", "kubegale:tasks-* kubegale:task-runs-*"),
     # Which objects a text holds is asked next; that somebody may write something there comes first.
     (EVERYBODY - {"viewer"}, "POST", "kubegale:manifests-*"),
     # Terminals and files count as writes, whatever their method.

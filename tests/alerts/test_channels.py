@@ -1,9 +1,12 @@
 """Channels: who may have which, what they are sent, how often, and what never leaves."""
 
 import base64
+import email
+import email.policy
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -21,6 +24,7 @@ from clusters.models import Cluster
 from tests.alerts.conftest import pod, turn, write
 from tests.alerts.test_evaluation import make
 from tests.caller import Caller
+from tests.mail_server import running_mail_server
 from tests.receiver import Receiver, running_receiver
 
 WEBHOOKS = "alerts/channels"
@@ -267,6 +271,44 @@ def test_mail(admin: Caller, fleet: Cluster, receiver: Receiver, settings: Setti
     assert "shop/web" in message.body
     assert "/alerts?rule=" in message.body
     assert Delivery.objects.get().idempotency_key in message.extra_headers["Message-ID"]
+
+
+def test_mail_arrives_at_a_mail_server_and_waits_for_one(
+    admin: Caller, fleet: Cluster, receiver: Receiver, settings: Settings
+) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST = "127.0.0.1"
+    with running_mail_server() as server:
+        settings.EMAIL_PORT = server.port
+        made = channel(admin, "mail", to=["ops@example.com"], language="zh")
+        make(admin, name="节点", channels=[made["id"]], annotations={"summary": "a\r\nBcc: x@y.z"})
+        server.refuses = True
+        loop("web")
+        tell()
+        row = Delivery.objects.get()
+        assert (row.state, server.mails) == ("pending", [])
+        assert "ops@example.com" not in row.answer
+        server.refuses = False
+        make_due()
+        tell()
+    (parsed,) = [email.message_from_bytes(raw, policy=email.policy.default) for raw in server.mails]
+    assert (parsed["To"], parsed["Bcc"]) == ("ops@example.com", None)
+    assert parsed["Subject"] == "[告警:1] 节点"
+    assert "shop/web" in parsed.get_content()
+    assert Delivery.objects.get().state == "delivered"
+
+
+def test_metrics_say_what_became_of_notifications(
+    admin: Caller, fleet: Cluster, receiver: Receiver
+) -> None:
+    make(admin, channels=[channel(admin, url=receiver.url)["id"]])
+    loop("web")
+    tell()
+    lines = admin.raw("GET", "/metrics").content.decode().splitlines()
+    assert 'kubegale_alert_notifications{kind="webhook",state="delivered"} 1.0' in lines
+    assert 'kubegale_alerts{severity="critical",state="firing"} 1.0' in lines
+    assert "kubegale_alert_changes_waiting 0.0" in lines
+    assert any(re.match(r"kubegale_alert_evaluations_total [1-9]", line) for line in lines)
 
 
 def test_secrets_are_ciphers_at_rest_and_are_not_shown_again(

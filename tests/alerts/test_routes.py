@@ -71,6 +71,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"source": "metric", "condition": {"metric": "x", "of": "cluster", "value": 1}},
         "condition.metric",
     ),
+    "lines in a name": ({"name": "a\r\nBcc: b@example.com"}, "name"),
     "no duration": ({"for": "soon"}, "for"),
     "no severity": ({"severity": "loud"}, "severity"),
     "no channel": ({"channels": [77]}, "channels"),

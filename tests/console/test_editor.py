@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Page, expect
@@ -52,6 +53,8 @@ def test_a_change_is_checked_compared_and_applied(
     expect(state(page)).to_have_text("The cluster accepts this.")
     expect(page.locator("#editor-diff")).to_contain_text("replicas: 3")
     assert (apiserver.get("deployments.apps", "web", make.space) or {})["spec"]["replicas"] == 2
+    assert walk.axe() == []
+    walk.page.emulate_media(color_scheme="dark")
     assert walk.axe() == []
     walk.picture("compared", full=True)
     page.get_by_role("button", name="Apply").click()
@@ -113,6 +116,7 @@ def test_a_conflict_loses_nobodys_change(
     replace(page, "replicas: 2", "replicas: 3")
     check(page)
     expect(state(page)).to_have_text("The cluster accepts this.")
+    expect(page.get_by_role("button", name="Apply")).to_be_in_viewport()
     somebody_else(
         admin,
         cluster,
@@ -169,6 +173,38 @@ def test_what_both_changed_is_named_and_stays_mine(
     assert "replicas: 7" in conflict["merged"]
     assert "theirs: 'yes'" in conflict["merged"]
     assert (apiserver.get("deployments.apps", "web", make.space) or {})["spec"]["replicas"] == 5
+
+
+def test_changes_of_both_inside_one_list_come_together(
+    visitor: Client, cluster: Cluster, make: Make, admin: Caller
+) -> None:
+    where = address(cluster, make)
+    page = visitor.get(where).content.decode()
+    config = json.loads(
+        re.search(r'id="editor-config" type="application/json">(.*?)</script>', page)[1]
+    )  # type: ignore[index]
+    theirs = {"name": "main", "image": "nginx:2"}
+    added = {"name": "theirs", "image": "busybox:1"}
+    somebody_else(
+        admin, cluster, make, {"spec": {"template": {"spec": {"containers": [theirs, added]}}}}
+    )
+    document = yaml.safe_load(config["text"])
+    containers = document["spec"]["template"]["spec"]["containers"]
+    containers[0]["env"] = [{"name": "MINE", "value": "1"}]
+    containers.append({"name": "mine", "image": "busybox:2"})
+    body = {
+        "text": yaml.safe_dump(document, sort_keys=False),
+        "base": config["text"],
+        "version": config["live"],
+    }
+    conflict = visitor.post(config["apply"], body, content_type="application/json").json()[
+        "conflict"
+    ]
+    assert conflict["clashes"] == []
+    merged = yaml.safe_load(conflict["merged"])["spec"]["template"]["spec"]["containers"]
+    assert [container["name"] for container in merged] == ["main", "mine", "theirs"]
+    assert merged[0]["image"] == "nginx:2"
+    assert merged[0]["env"] == [{"name": "MINE", "value": "1"}]
 
 
 def test_what_controllers_write_meanwhile_is_no_conflict(

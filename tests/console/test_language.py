@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from django.test import Client
-from django.utils.translation import templatize
+from django.utils.translation import override, templatize
 
 from clusters.models import Cluster
+from console.rendering.messages import translate_message
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy", "gettext_noop"}
@@ -87,3 +88,51 @@ def test_pages_speak_the_language_of_the_cookie_or_the_browser(
     assert words not in visitor.get(address.format(cluster.pk)).content.decode()
     visitor.cookies["language"] = "zh-hans"
     assert words in visitor.get(address.format(cluster.pk)).content.decode()
+
+
+# Modules whose steps and reasons people read on the pages of operations and drains.
+SPEAKING = ("drain", "drain_filters", "drain_budgets", "bulk", "rollouts", "restarts")
+# Calls whose texts become messages of steps.
+SAYING = {"move", "Step", "RolloutStatus"}
+
+
+def said_texts(path: Path) -> Iterator[str]:
+    """The messages that a module of operations can say, with 7 for every value inside."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            name = name or (node.func.id if isinstance(node.func, ast.Name) else "")
+            parts = list(node.args) if name in SAYING else []
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            parts = [node.value] if node.targets[0].id == "message" else []
+        elif isinstance(node, ast.Return) and node.value is not None:
+            parts = list(node.value.elts) if isinstance(node.value, ast.Tuple) else [node.value]
+        for part in parts:
+            text = text_of(part)
+            if " " in text and text != "7 7":
+                yield text
+
+
+def text_of(node: ast.expr) -> str:
+    """The text of a literal; "" for any other expression."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            text_of(part) if isinstance(part, ast.Constant) else "7" for part in node.values
+        )
+    return ""
+
+
+@pytest.mark.parametrize("module", SPEAKING)
+def test_what_operations_say_has_its_chinese(module: str) -> None:
+    said = set(said_texts(ROOT / "workloads" / "actions" / f"{module}.py"))
+    # Two parts of longer messages, which only their whole translates, and a Pod's own id.
+    said -= {"uid 7", "7 (force deletes it)", "7, waiting for it to terminate"}
+    assert said or module == "restarts"
+    with override("zh-hans"):
+        assert sorted(text for text in said if translate_message(text) == text) == []
+        joined = translate_message("its emptyDir data will be lost; no controller will recreate it")
+    assert joined == "其 emptyDir 数据将丢失; 没有控制器会重建它"
+    assert translate_message("an API server's own words") == "an API server's own words"

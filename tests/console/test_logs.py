@@ -37,6 +37,17 @@ def test_a_log_is_followed_and_searched(walk: Walk, cluster: Cluster, make: Make
     expect(page.locator("#log .line").nth(3)).to_contain_text("served")
     before = page.locator("#log .line").count()
     expect(page.locator("#log .line").nth(before + 1)).to_be_attached()
+    # A late event of the page's own scrolling, with new lines below already, is not the person's.
+    late = "box => { const last = document.createElement('div'); last.style.height = '300px'; box.append(last); box.dispatchEvent(new Event('scroll')); }"
+    page.locator("#log").evaluate(late)
+    expect(page.locator("#log .line").nth(before + 3)).to_be_attached()
+    expect(page.locator("#log-jump")).to_be_hidden()
+    # Who scrolls up reads in peace, and the button back lies on no other.
+    page.locator("#log").evaluate("box => { box.scrollTop = 0; }")
+    expect(page.locator("#log-jump")).to_be_visible()
+    page.get_by_role("link", name="Download").click(trial=True)
+    page.locator("#log-jump").click()
+    expect(page.locator("#log-jump")).to_be_hidden()
     page.get_by_label("Search this log").fill("request 2")
     expect(page.locator("#log-found")).to_have_text(re.compile(r"\d+ of \d+"))
     page.get_by_label("Matches only").check()
@@ -110,6 +121,11 @@ def test_the_pods_of_a_workload_are_read_together(
     walk = walker(person, size=PHONE)
     page = walk.open(f"/clusters/{cluster.pk}/deployments/{make.space}/chat/logs")
     expect(page.locator("#log .source-1").first).to_be_visible()
+    moments = page.locator("#log .line time").evaluate_all(
+        "all => all.map(one => Date.parse(one.dateTime))"
+    )
+    assert len(moments) > 2
+    assert moments == sorted(moments)
     assert not walk.is_wider_than_the_window()
     walk.picture("phone")
 

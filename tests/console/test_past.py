@@ -1,9 +1,11 @@
 """Travelling in time: the versions of an object, what it was, bringing one back; in a real browser over a collector that runs."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from playwright.sync_api import expect
 
 from clusters import registry
@@ -72,6 +74,42 @@ def test_somebody_looks_at_an_old_version_and_brings_it_back(
         expect(page.get_by_text("It was deleted from the cluster")).to_be_visible()
         page.get_by_role("link", name="Restore").first.click()
         expect(page.get_by_text("it would be created again as it was")).to_be_visible()
+        expect(page.locator("pre.document")).to_contain_text("data:\n  v: good")
         page.get_by_role("button", name="Restore").click()
         expect(page.get_by_role("status")).to_contain_text("was restored")
         assert apiserver.get("configmaps", "conf", "default")
+
+
+def test_a_cluster_that_does_not_answer_shows_its_copy_with_its_age(
+    transactional_db: None, visitor: Client, admin: Caller, settings: Any
+) -> None:
+    settings.STORE_FRESH_SECONDS = 1
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE storage_resource, storage_change")
+    with running_cluster(controllers=False, kubelet=False) as server:
+        cluster = registry.register(name="gone", kubeconfig_text=server.kubeconfig_yaml)
+        body = {"metadata": {"name": "conf"}, "data": {"v": "1"}}
+        registry.client(cluster).request("POST", PATH, body=body)
+        search = {"clusters": cluster.pk, "keyword": "conf"}
+        with collecting():
+            eventually(
+                lambda: any(
+                    item["metadata"]["name"] == "conf"
+                    for item in admin.data("GET", "multicluster/resources/configmaps", **search)[
+                        "items"
+                    ]
+                )
+            )
+
+    def has_copy() -> bool:
+        answer = visitor.get(f"/clusters/{cluster.pk}/configmaps?q=conf")
+        text = answer.content.decode()
+        return (
+            answer.status_code == 200
+            and "What is shown is the copy of" in text
+            and ">conf<" in text
+        )
+
+    eventually(has_copy)
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE storage_resource, storage_change")

@@ -19,6 +19,7 @@ from access.policy import Role
 from clusters import registry
 from clusters.models import Cluster
 from console.editing.value_forms import field_name
+from console.rendering import hints
 from simcluster.testing import RunningCluster, running_cluster
 from tests.caller import Caller
 from tests.console.browser import DESK, PHONE, Walk
@@ -542,3 +543,10 @@ def test_who_may_not_change_a_place_deploys_nothing_there(
     )
     assert admin.data("GET", "template-deployments")["total"] == 0
     page_of(client, "/templates/deployments/1", 404)
+
+
+def test_what_kubegale_refuses_by_itself_is_no_refusal_of_the_cluster() -> None:
+    taken = hints.for_code(1007, {"field": "name", "reason": "AlreadyExists"})
+    assert "cluster" not in taken
+    assert "names" in taken
+    assert "cluster" in hints.for_code(1007, {"reason": "Invalid", "status": 422})

@@ -8,12 +8,14 @@ from core.api.dialect import DialectView
 ROOT = Path(__file__).parents[2]
 APPS = (
     "access",
+    "agents",
     "alerts",
     "billing",
     "clusters",
     "console",
     "core",
     "dialects",
+    "insights",
     "kubegale",
     "manifest_templates",
     "operations",

@@ -217,10 +217,21 @@ def test_a_dry_run_shows_each_document_and_stores_nothing(shop: Deployed) -> Non
         ({"name": None}, "name"),
         ({"targets": []}, "targets"),
         ({"targets": None}, "targets"),
+        ({"targets": [{"cluster_id": 0, "namespace": "Not A Name"}]}, "targets[0].namespace"),
         ({"version": 1}, "version"),
         ({"surprise": True}, "surprise"),
     ],
-    ids=["missing", "type", "name", "no-name", "no-target", "null-targets", "version", "unknown"],
+    ids=[
+        "missing",
+        "type",
+        "name",
+        "no-name",
+        "no-target",
+        "null-targets",
+        "namespace",
+        "version",
+        "unknown",
+    ],
 )
 def test_bad_input_is_refused_before_anything_is_stored(
     shop: Deployed, members: dict[str, Any], field: str
@@ -229,6 +240,21 @@ def test_bad_input_is_refused_before_anything_is_stored(
     assert answer["code"] == 1001, answer
     assert answer["data"]["field"] == field
     assert not TemplateDeployment.objects.exists()
+
+
+def test_values_that_the_schema_does_not_name_are_refused_where_it_forbids_them(
+    shop: Deployed,
+) -> None:
+    values = {**VALUES, "surprise": 1}
+    closed = {**SCHEMA, "additionalProperties": False}
+    TemplateVersion.objects.create(
+        template=shop.template, version="1.1.0", body=FIRST, schema=closed
+    )
+    refused = shop.deploy(values=values, version="1.1.0")
+    assert (refused["code"], refused["data"]["field"]) == (1001, "surprise")
+    pk = shop.start(values=values, version="1.0.0")
+    shown = shop.caller.data("GET", f"template-deployments/{pk}")["values"]
+    assert shown["surprise"] == 1
 
 
 def test_a_refused_target_refuses_the_whole_call(

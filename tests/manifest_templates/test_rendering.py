@@ -219,6 +219,22 @@ args:
     assert (rendering.missing, rendering.unused) == ([], [])
 
 
+def test_indent_can_indent_the_first_line_too() -> None:
+    body = """\
+metadata:
+  labels:
+{{ labels | toyaml | indent(4, true) }}
+args:
+{{ args | toyaml | indent(2, first=true) }}
+file: |
+{{ file | indent(2, true) }}
+"""
+    values = {"labels": {"a": "1"}, "args": ["-v"], "file": "x: y\n---\nz"}
+    assert documents(render_body(body, {}, values)) == [
+        {"metadata": {"labels": {"a": "1"}}, "args": ["-v"], "file": "x: y\n---\nz\n"}
+    ]
+
+
 def test_what_is_missing_and_what_is_unused_is_named() -> None:
     schema = {
         "type": "object",
@@ -263,6 +279,10 @@ ATTACKS = {
         f"{new}: &{new} [{','.join('*' + old for _ in range(9))}]\n"
         for old, new in zip("abcdefghij", "bcdefghijk", strict=True)
     ),
+    "aliases of a value": "a: &a {{ range(19000) }}\nb: [" + ", ".join(["*a"] * 5000) + "]",
+    "a text over and over": "{% for i in range(19000) %}k{{ i }}: {{ [big] }}\n{% endfor %}",
+    "quoting": "{% if x" + " | quote" * 22 + " | length %}{% endif %}a: 1",
+    "encoding": "{% if x" + " | b64encode" * 60 + " | length %}{% endif %}a: 1",
     "class": "a: {{ ''.__class__ }}",
     "item": "a: {{ ''['__class__'] }}",
     "str.format": "a: {{ '{0.__class__}'.format(x) }}",

@@ -10,10 +10,11 @@ from django.db import DatabaseError, transaction
 
 from access.models import AuditEntry
 from clusters.models import Cluster
-from manifest_templates.models import Template, TemplateDeployment, TemplateVersion
+from manifest_templates.models import Template, TemplateVersion
 from tenants.models import Tenant
 from tests.access.conftest import Person, new_space
 from tests.caller import Caller
+from tests.turning import finish
 
 pytestmark = pytest.mark.django_db
 BODY = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ name }}\ndata:\n  count: '{{ count }}'\n"
@@ -153,14 +154,24 @@ def test_rendering_over_the_route(admin: Caller, name: str) -> None:
     assert admin.code("POST", "templates/99999999/render", {}) == 1004
 
 
-def test_a_template_with_deployments_stays(admin: Caller, name: str) -> None:
+def test_a_template_stays_until_its_deployments_are_undeployed(
+    admin: Caller, cluster: Cluster, space: str, name: str
+) -> None:
     made = make(admin, name)
-    row = TemplateDeployment.objects.create(
-        name="x", template_id=made["id"], label=uuid.uuid4().hex
-    )
+    body: dict[str, Any] = {
+        "name": name,
+        "targets": [{"cluster_id": cluster.pk, "namespace": space}],
+    }
+    body["values"] = {"name": name}
+    deployed = admin.data("POST", f"templates/{made['id']}/deploy", body)
+    finish(deployed["operation_id"])
     assert admin.code("DELETE", f"templates/{made['id']}") == 1009
-    row.delete()
+    path = f"template-deployments/{deployed['deployment_id']}"
+    undeployed = admin.data("POST", f"{path}/undeploy", {})
+    assert admin.code("DELETE", f"templates/{made['id']}") == 1009
+    finish(undeployed["operation_id"])
     assert admin.data("DELETE", f"templates/{made['id']}") == {}
+    assert admin.code("GET", path) == 1004
 
 
 def test_who_may_see_and_change_what(

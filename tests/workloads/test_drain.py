@@ -230,6 +230,50 @@ def test_a_dry_run_tells_every_fate_and_changes_nothing(
     assert not Operation.objects.exists()
 
 
+def test_a_dry_run_tells_which_evictions_budgets_would_refuse_now(
+    drain: Draining, put: Put, apiserver: RunningCluster, space: str, node: str
+) -> None:
+    spread(put, apiserver, space, node, replicas=3)
+    apiserver.wait(lambda: len(ready_pods(apiserver, space)) == 3, seconds=30)
+    selector = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["web"]}]}
+    put(
+        "poddisruptionbudgets",
+        {"metadata": {"name": "keep"}, "spec": {"minAvailable": 2, "selector": selector}},
+    )
+    counted = apiserver.wait(
+        lambda: (
+            (
+                (apiserver.get("poddisruptionbudgets.policy", "keep", space) or {}).get("status")
+                or {}
+            ).get("disruptionsAllowed")
+            == 1
+        )
+    )
+    assert counted
+    data = drain(dry_run=True)["data"]
+    assert not data["would_fail"]
+    assert {pod["action"] for pod in data["pods"]} == {"evict"}
+    waiting = [pod for pod in data["pods"] if pod["waits_for_budget"]]
+    assert len(waiting) == 2
+    assert all(
+        "PodDisruptionBudget keep allows 1 disruptions now" in pod["message"] for pod in waiting
+    )
+    free = drain(dry_run=True, disable_eviction=True)["data"]
+    assert not any(pod["waits_for_budget"] for pod in free["pods"])
+
+
+def ready_pods(apiserver: RunningCluster, space: str) -> list[dict[str, Any]]:
+    """The pods of the namespace that are Ready."""
+    return [
+        pod
+        for pod in pods_of(apiserver, space)
+        if any(
+            condition["type"] == "Ready" and condition["status"] == "True"
+            for condition in pod["status"].get("conditions") or []
+        )
+    ]
+
+
 def test_flags_that_make_no_sense_are_refused(drain: Draining) -> None:
     for options in (
         {"timeout": "soon"},

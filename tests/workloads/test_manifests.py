@@ -14,6 +14,7 @@ from operations.models import Operation
 from simcluster.testing import RunningCluster
 from tests.access.conftest import Person, person
 from tests.caller import Caller
+from tests.documented_requests import Page
 from tests.turning import finish, step_states
 from tests.workloads.conftest import template
 from workloads.manifests import comparison
@@ -308,6 +309,47 @@ def test_many_targets_are_one_operation_with_a_step_for_each(
     assert "labels" not in here["metadata"]
 
 
+def test_an_operation_is_seen_by_whoever_may_read_in_all_its_targets(
+    admin: Caller, cluster: Cluster, space: str, person: Person
+) -> None:
+    other = f"{space}-b"
+    content = {"metadata": {"name": other}}
+    admin.data("POST", "namespaces", {"cluster_id": cluster.pk, "content": content})
+    omar, vera = f"omar-{space}", f"vera-{space}"
+    for role, name in (("operator", omar), ("viewer", vera)):
+        person(role, cluster=cluster, namespace=other, name=name)
+    requester = person("operator", cluster=cluster, namespace=space, name=omar)
+    reader = person("viewer", cluster=cluster, namespace=space, name=vera)
+    neighbour = person("operator", cluster=cluster, namespace=space)
+    targets = [{"cluster_id": cluster.pk, "namespace": name} for name in (space, other)]
+    body = {"content": CONFIG, "targets": targets}
+    pk = requester.data("POST", "manifests/apply", body)["operation_id"]
+    for caller in (requester, reader):
+        steps = caller.data("GET", f"operations/{pk}")["steps"]
+        assert [step["name"] for step in steps] == [
+            f"{cluster.name}/{space}",
+            f"{cluster.name}/{other}",
+        ]
+        assert pk in [row["id"] for row in caller.data("GET", "operations")["items"]]
+        assert caller.code("POST", f"operations/{pk}/stream") == 0
+    for verb, path in (("GET", ""), ("POST", "/cancel"), ("POST", "/stream")):
+        assert neighbour.code(verb, f"operations/{pk}{path}") == 1004
+    assert pk not in [row["id"] for row in neighbour.data("GET", "operations")["items"]]
+    assert reader.code("POST", f"operations/{pk}/cancel") == 1005
+    assert requester.data("POST", f"operations/{pk}/cancel")["state"] == "cancelled"
+
+
+def test_who_waits_for_one_target_reads_the_operation(
+    cluster: Cluster, space: str, person: Person
+) -> None:
+    operator = person("operator", cluster=cluster, namespace=space)
+    named = CONFIG.replace("{name", f"{{namespace: {space}, name")
+    for members in ({"content": named}, {"content": CONFIG, "namespace": space}):
+        body = {"cluster_id": cluster.pk, "wait": True, **members}
+        pk = operator.data("POST", "manifests/apply", body)["operation_id"]
+        assert operator.data("GET", f"operations/{pk}")["id"] == pk
+
+
 def test_a_failed_target_skips_the_next_unless_told_to_continue(
     admin: Caller, cluster: Cluster, space: str
 ) -> None:
@@ -564,3 +606,7 @@ def test_a_comparison_is_no_oracle_for_values_of_secrets(reveals: list[bool], ch
     answers = {pk: {**secret, "data": {"key": f"dmFsdW{pk}"}} for pk in (1, 2)}
     answer = comparison.compare_answers(clusters, answers, reveals=reveals)
     assert len(answer["clusters"][1]["changes"]) == changed
+
+
+def test_the_requests_of_the_documentation_run(admin: Caller, cluster: Cluster, space: str) -> None:
+    assert Page("manifests.md", cluster, space).run(admin) == 7

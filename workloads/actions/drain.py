@@ -31,6 +31,7 @@ from operations import lifecycle
 from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
 from operations.models import Operation, OperationStep
 from workloads.actions import nodes
+from workloads.actions.drain_budgets import refused_evictions
 from workloads.actions.drain_filters import (
     DrainFlags,
     DrainVerdict,
@@ -60,20 +61,41 @@ def preview(ref: ObjectRef, flags: DrainFlags) -> Result:
     """
     nodes.set_schedulable(ref, schedulable=False, dry_run=True)
     decisions = _decisions(ref, flags)
-    pods = [
-        {
-            "name": pod_name(decision.pod),
-            "action": str(decision.verdict),
-            "message": decision.message,
-        }
-        for decision in decisions
-    ]
+    budgets, budget_warnings = _budget_refusals(ref, flags, decisions)
+    pods = []
+    for decision in decisions:
+        refusal = budgets.get(decision.pod["metadata"]["uid"], "")
+        messages = [message for message in (decision.message, refusal) if message]
+        pods.append(
+            {
+                "name": pod_name(decision.pod),
+                "action": str(decision.verdict),
+                "message": "; ".join(messages),
+                "waits_for_budget": bool(refusal),
+            }
+        )
     return {
         "status": "dry_run",
         "would_fail": bool(_refusals(decisions)),
         "pods": pods,
-        "warnings": warnings(flags),
+        "warnings": [*warnings(flags), *budget_warnings],
     }
+
+
+def _budget_refusals(
+    ref: ObjectRef,
+    flags: DrainFlags,
+    decisions: list[PodDecision],
+) -> tuple[dict[str, str], list[str]]:
+    """(uid -> why the eviction would be refused now, warnings)."""
+    if flags.disable_eviction:
+        return {}, []
+    evicted = [decision.pod for decision in decisions if decision.verdict is DrainVerdict.EVICT]
+    try:
+        return refused_evictions(ref.client, evicted), []
+    except (Forbidden, NotFound) as error:
+        # Credentials may drain and yet not list budgets: the preview says what it does not know.
+        return {}, [f"PodDisruptionBudgets could not be read: {error.message}"]
 
 
 def warnings(flags: DrainFlags) -> list[str]:

@@ -49,8 +49,11 @@ def cluster_protection(cluster: Cluster) -> str:
 
 def namespace_protection(cluster: Cluster, namespace: str) -> str:
     """Why everything in a cluster or namespace is protected; "" when it is not."""
-    if reason := cluster_protection(cluster):
-        return reason
+    return cluster_protection(cluster) or system_protection(namespace)
+
+
+def system_protection(namespace: str) -> str:
+    """Why everything in a namespace is protected in any cluster; "" when it is not."""
     if namespace in SYSTEM_NAMESPACES:
         return f"is in the system namespace {namespace}"
     return ""

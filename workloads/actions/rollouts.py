@@ -1,5 +1,6 @@
 """Following a change until its pods are ready: kubectl rollout status as an operation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -50,10 +51,12 @@ def create(
     *,
     action: str,
     requested_by: str,
+    change: Mapping[str, int | None] | None = None,
     deadline: int | None = None,
 ) -> Operation:
     """A pending operation that follows the change.
 
+    `change` has the numbers that the action changes, as {"from": 3, "to": 5} replicas.
     `deadline` is how long it may make no progress, in seconds; without one the Deployment's own
     progressDeadlineSeconds counts, else ROLLOUT_DEADLINE_SECONDS.
     """
@@ -65,6 +68,7 @@ def create(
         "generation": metadata.get("generation", 0),
         "until": tracking.until,
         "action": action,
+        "change": dict(change or {}),
         "deadline": deadline or own_deadline or settings.ROLLOUT_DEADLINE_SECONDS,
     }
     target = OperationTarget(ref.cluster, ref.kind.plural, ref.namespace, ref.name)

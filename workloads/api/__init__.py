@@ -9,11 +9,13 @@ from workloads.api.actions import (
 from workloads.api.bulk import BulkView
 from workloads.api.events import EventViewSet
 from workloads.api.metrics import (
+    ClusterCost,
     ClusterMetrics,
     NodeMetrics,
     PodMetrics,
     RawNodeMetrics,
     RawPodMetrics,
+    ResourceUse,
     Statistics,
 )
 from workloads.api.namespaces import NamespaceContents, NamespaceNames
@@ -30,6 +32,7 @@ __all__ = [
     "ActionView",
     "AnyObjectViewSet",
     "BulkView",
+    "ClusterCost",
     "ClusterMetrics",
     "EventViewSet",
     "NamespaceContents",
@@ -46,6 +49,7 @@ __all__ = [
     "RawNodeMetrics",
     "RawPodMetrics",
     "RequestTarget",
+    "ResourceUse",
     "RevisionViewSet",
     "Statistics",
     "WorkloadEvents",

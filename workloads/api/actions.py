@@ -1,5 +1,6 @@
 """Actions on workloads, and their revisions, pods and Events (contract 1.3)."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rest_framework.request import Request
@@ -156,11 +157,23 @@ class ActionView(WorkloadView):
             ref,
             outcome.rollout,
             action=self.verb,
+            change=_numbers_of_change(self.verb, options, outcome.data),
             requested_by=caller(request),
             deadline=deadline,
         )
         tasks.enqueue(operation)
         return {**data, "operation_id": operation.pk}
+
+
+def _numbers_of_change(
+    verb: str,
+    options: verbs.ActionOptions,
+    data: Mapping[str, Any],
+) -> dict[str, int | None]:
+    """The replicas before and after, or the revision that was rolled back to."""
+    if verb == "rollback":
+        return {"to": data.get("revision") or options.revision or None}
+    return {"from": data.get("previous_replicas"), "to": data.get("replicas")}
 
 
 def read_options(target: RequestTarget) -> verbs.ActionOptions:

@@ -19,12 +19,13 @@ from core.api.schema import (
     OperationSchema,
     QueryParameter,
     array,
+    nullable,
     record,
 )
 from core.errors import Invalid
 from workloads.api.objects import FRESH
 from workloads.api.request_target import RequestTarget
-from workloads.metrics import documents, metrics_sources, usage_history
+from workloads.metrics import cost, documents, metrics_sources, pod_resources, usage_history
 from workloads.metrics.documents import ClusterCounts
 
 LISTED = record(
@@ -184,6 +185,112 @@ class PodMetrics(MetricsView):
             name=name,
             namespaces=scope.namespaces,
         )
+
+
+NUMBER = nullable({"type": "number"})
+USED = record(
+    namespace=TEXT,
+    name=TEXT,
+    pods=INTEGER,
+    cpu=record(used_cores=NUMBER, request_cores=NUMBER, limit_cores=NUMBER),
+    memory=record(used_bytes=NUMBER, request_bytes=NUMBER, limit_bytes=NUMBER),
+)
+
+
+class ResourceUse(MetricsView):
+    """GET /metrics/usage."""
+
+    operations = {
+        "get": OperationSchema(
+            "What pods request, what limits them and what they use, summed",
+            record(source=SOURCE, items=array(USED)),
+            query=(
+                CLUSTER,
+                NAMESPACE,
+                QueryParameter(
+                    "by", {"type": "string", "enum": list(pod_resources.GROUPINGS)}, required=True
+                ),
+                QueryParameter(
+                    "names",
+                    TEXT,
+                    description="Only of these, as a comma list of namespace/name; of nodes and "
+                    "namespaces their names.",
+                ),
+            ),
+        )
+    }
+
+    def get(self, request: Request) -> Any:
+        """{"source","items":[…]} by pod, node, namespace or workload, at most seconds old."""
+        grouping = request.query_params.get("by", "")
+        # Sums by node tell of pods in every namespace; all others are about pods one may list.
+        if grouping == "nodes":
+            target, scope = self.target(request, "nodes")
+        else:
+            target, scope = self.target(request, "pods", "list")
+        namespaces = scope.namespaces
+        if target.namespace:
+            namespaces = frozenset({target.namespace})
+        resources = pod_resources.read_resources(target.cluster())
+        sums = pod_resources.sum_resources(resources, grouping, namespaces)
+        names = target.option("names")
+        keys = set(names.split(",")) if names else None
+        items = []
+        for key, total in sorted(sums.items()):
+            if keys is not None and key not in keys:
+                continue
+            namespace, _, name = key.rpartition("/")
+            items.append(
+                {"namespace": namespace, "name": name, **pod_resources.describe_sum(total)}
+            )
+        return {"source": resources.source, "items": items}
+
+
+COST = record(
+    pods=INTEGER,
+    billed_cores=NUMBER,
+    billed_bytes=INTEGER,
+    cpu_per_hour=NUMBER,
+    memory_per_hour=NUMBER,
+    per_hour=NUMBER,
+    per_month=NUMBER,
+)
+
+
+class ClusterCost(MetricsView):
+    """GET /metrics/cost."""
+
+    operations = {
+        "get": OperationSchema(
+            "What the namespaces of a cluster cost, by what is requested or used",
+            record(
+                source=SOURCE,
+                prices=OBJECT,
+                total=COST,
+                items=array(record(namespace=TEXT, **COST["properties"])),
+            ),
+            query=(CLUSTER, NAMESPACE),
+        )
+    }
+
+    def get(self, request: Request) -> Any:
+        """{"source","prices","total","items":[…]}, of the namespaces that the caller may see."""
+        target, scope = self.target(request, "pods", "list")
+        namespaces = scope.namespaces
+        if target.namespace:
+            namespaces = frozenset({target.namespace})
+        resources = pod_resources.read_resources(target.cluster())
+        sums = pod_resources.sum_resources(resources, "namespaces", namespaces)
+        items = [
+            {"namespace": namespace, **cost.describe_cost(total)}
+            for namespace, total in sorted(sums.items())
+        ]
+        return {
+            "source": resources.source,
+            "prices": cost.describe_prices(),
+            "total": cost.add_costs(items),
+            "items": items,
+        }
 
 
 class Statistics(MetricsView):

@@ -21,7 +21,7 @@ from core.api.schema import (
 from core.errors import Invalid
 from operations import lifecycle, tasks
 from operations.models import Operation
-from workloads.actions import drain, nodes
+from workloads.actions import drain, nodes, protection
 from workloads.actions.drain_filters import DrainFlags
 from workloads.api.actions import (
     WorkloadView,
@@ -118,15 +118,17 @@ class NodeDrain(NodeView):
     def post(self, request: Request, name: str) -> Any:
         """{"drain_id","operation_id","status","joined","warnings"}.
 
-        With dry_run {"status","would_fail","pods","warnings"}, and nothing is changed.
+        With dry_run {"status","would_fail","pods","warnings","protected"}, and nothing is changed.
         """
         target, ref = self.object_ref(request, "drain", name)
         flags = read_flags(target)
         wait_seconds = optional_integer(target, "wait", maximum=MAX_WAIT) or 0
+        overridden = "and PodDisruptionBudgets are overridden" if flags.disable_eviction else ""
         if target.flag("dry_run"):
-            return drain.preview(ref, flags)
-        overrides = "and PodDisruptionBudgets are overridden" if flags.disable_eviction else ""
-        confirm_object_action(request, ref, "drain", protected=overrides)
+            item = ref.read()
+            reason = overridden or protection.protection_reason(ref, item)
+            return {**drain.preview(ref, flags), "protected": reason or None}
+        confirm_object_action(request, ref, "drain", protected=overridden)
         row, is_new = drain.request(ref, flags, requested_by=caller(request))
         annotate(
             request,

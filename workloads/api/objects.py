@@ -33,6 +33,7 @@ from core.api.schema import (
 )
 from core.errors import Forbidden, Invalid, UnclearInput
 from core.jsontext import Unrepresentable, loads
+from storage_api.query import sorting
 from storage_api.query.problems import PROBLEM_RULES
 from storage_api.query.sorting import ORDERS
 from workloads.api.confirmations import (
@@ -40,6 +41,7 @@ from workloads.api.confirmations import (
     deletion_forecast,
 )
 from workloads.api.request_target import WRITE, RequestTarget
+from workloads.metrics import pod_resources
 from workloads.objects import lists, past, writes
 from workloads.objects.discovery import discover
 from workloads.objects.manifests import (
@@ -51,6 +53,9 @@ from workloads.objects.manifests import (
 from workloads.objects.object_ref import ObjectRef
 
 MAX_GRACE = 2**31 - 1
+MAX_NAMESPACES = 200
+# Lists that can be sorted by what the objects use.
+KINDS_WITH_USE = ("pods", "nodes", *pod_resources.WORKLOADS)
 
 
 class ObjectView(DialectView):
@@ -158,6 +163,11 @@ AT = QueryParameter(
     TEXT,
     description="The cluster as it was then, out of the store: RFC 3339 or unix seconds.",
 )
+NAMESPACES = QueryParameter(
+    "namespace_in",
+    TEXT,
+    description="Several namespaces, as a comma list; excludes namespace.",
+)
 FRESH = QueryParameter(
     "fresh",
     BOOLEAN,
@@ -168,6 +178,7 @@ ORDERBY = QueryParameter(
     "orderby",
     TEXT,
     description=f"{', '.join(ORDERS)}; a minus before it for backwards. "
+    f"Of {', '.join(KINDS_WITH_USE)} also what they use: {', '.join(pod_resources.RESOURCES)}. "
     "The cluster's own order when absent.",
 )
 TROUBLED = QueryParameter(
@@ -197,6 +208,7 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             KUBERNETES_OBJECT,
             query=(
                 *ITEM,
+                NAMESPACES,
                 *PAGING,
                 *SELECTORS,
                 FRESH,
@@ -271,6 +283,12 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
     ) -> ListQuery:
         """The list parameters of the contract's LIST convention."""
         parameters = request.query_params
+        order = parameters.get("orderby", "")
+        resource = order.removeprefix("-")
+        ranks = None
+        if resource in pod_resources.RESOURCES and self.kind.plural in KINDS_WITH_USE:
+            ranks = pod_resources.rank_by_use(target.cluster(), self.kind.plural, resource)
+            order = order.replace(resource, sorting.RANK)
         return ListQuery(
             namespace=self.scoped_namespace(target, item=False),
             keyword=parameters.get("keyword", ""),
@@ -278,10 +296,23 @@ class ObjectViewSet(ViewSetMixin, ObjectView):
             field_selector=target.option("fieldSelector"),
             offset=offset,
             size=size,
-            namespaces=scope.namespaces,
-            order=parameters.get("orderby", ""),
+            namespaces=self._chosen_namespaces(target, scope),
+            order=order,
             troubled=boolean(parameters.get("troubled", "false"), "troubled"),
+            ranks=ranks,
         )
+
+    def _chosen_namespaces(self, target: RequestTarget, scope: Scope) -> frozenset[str] | None:
+        """The namespaces that the caller chose, as far as they may see them; None is all."""
+        chosen = target.option("namespace_in")
+        if not chosen or not self.kind.namespaced:
+            return scope.namespaces
+        if target.namespace:
+            raise Invalid("namespace and namespace_in are mutually exclusive", field="namespace_in")
+        names = frozenset(name.strip() for name in chosen.split(",")) - {""}
+        if len(names) > MAX_NAMESPACES:
+            raise Invalid(f"more than {MAX_NAMESPACES} namespaces", field="namespace_in")
+        return names if scope.namespaces is None else names & scope.namespaces
 
     def retrieve(self, request: Request, name: str, namespace: str = "") -> Any:
         """The raw object."""

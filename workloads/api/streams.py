@@ -32,7 +32,7 @@ from core.api.schema import (
 from core.errors import Expired, Forbidden, Invalid, NotFound
 from core.sockets.tickets import Ticket, issue
 from operations import lifecycle
-from operations.sockets import target_access
+from operations.visibility import target_acts
 from storage_api.api.watching import MulticlusterWatch
 from workloads.api.objects import ObjectView
 from workloads.api.request_target import RequestTarget
@@ -429,7 +429,8 @@ class OperationTickets(TicketView):
         """{"ws_url","token","session","expires_at"}."""
         row = lifecycle.find(name)
         try:
-            authorise(self, request, target_access(row))
+            for act in target_acts(row):
+                authorise(self, request, act)
         except Forbidden:
             # Forbidden would tell that the operation exists.
             raise NotFound(f"operation {name} does not exist") from None

@@ -42,7 +42,7 @@ def _run_to_end(run: Callable[[], Coroutine[Any, Any, R]]) -> R:
         return pool.submit(copy_context().run, asyncio.run, run()).result()
 
 
-def _run_with_beats(run: Callable[[], Coroutine[Any, Any, R]], beat: Beat) -> R:
+def run_with_beats(run: Callable[[], Coroutine[Any, Any, R]], beat: Beat) -> R:
     """What the coroutine returns, run in another thread while this one calls `beat` now and then.
 
     What `beat` raises cancels the coroutine and is raised.
@@ -104,4 +104,4 @@ def call_container(
         finally:
             await client.close()
 
-    return _run_with_beats(run, beat) if beat else _run_to_end(run)
+    return run_with_beats(run, beat) if beat else _run_to_end(run)

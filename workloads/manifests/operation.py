@@ -39,7 +39,8 @@ class ApplyTarget:
     """A cluster, the namespace for objects that name none, and a merge patch over each object.
 
     `places` are looked at by pruning besides those of the text. A target with a reason to `skip`
-    is only named by the operation.
+    is only named by the operation. `namespaces` are those of the objects, "" for what is in none:
+    who may read there sees the operation.
     """
 
     cluster: Cluster
@@ -48,6 +49,7 @@ class ApplyTarget:
     unbounded: bool = False
     places: Sequence[Place] = ()
     skip: str = ""
+    namespaces: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +111,15 @@ def _step(place: int, target: ApplyTarget) -> Step:
     name = target.cluster.name
     if target.namespace:
         name = f"{name}/{target.namespace}"
+    namespaces = list(target.namespaces or [target.namespace])
     return Step(
         str(place),
         name,
         OperationStep.State.SKIPPED if target.skip else OperationStep.State.PENDING,
         target.skip,
         data={
+            # A cluster that was removed is nobody's any more.
+            **({} if target.skip else {"namespaces": namespaces}),
             "cluster": target.cluster.pk,
             "namespace": target.namespace,
             "patch": crypto.encrypt(orjson.dumps(dict(target.patch)).decode()),
@@ -215,7 +220,7 @@ def _apply_target(operation: Operation, step: OperationStep) -> None:
             documents=rows,
         )
     elif parameters["wait"] and not options.dry_run:
-        pending = _to_wait_for(results)
+        pending = objects_to_wait_for(results)
         lifecycle.move(
             step,
             "running",
@@ -248,7 +253,8 @@ def _count_actions(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 # --- waiting --------------------------------------------------------------------------------------
-def _to_wait_for(results: Sequence[ApplyResult]) -> list[dict[str, Any]]:
+def objects_to_wait_for(results: Sequence[ApplyResult]) -> list[dict[str, Any]]:
+    """Addresses (JSON) of the applied workloads and jobs, for `pending_sentence`."""
     pending = []
     for result in results:
         kind = result.planned.kind
@@ -275,7 +281,7 @@ def _wait(operation: Operation, step: OperationStep) -> RequeueAfter | None:
     pending = []
     for address in step.data["pending"]:
         lifecycle.heartbeat(operation)
-        sentence = _pending_sentence(client, address)
+        sentence = pending_sentence(client, address)
         if sentence:
             pending.append(address)
             sentences.append(f"{address['name']}: {sentence}")
@@ -308,7 +314,7 @@ def _wait(operation: Operation, step: OperationStep) -> RequeueAfter | None:
     return RequeueAfter(settings.ROLLOUT_POLL_SECONDS)
 
 
-def _pending_sentence(client: ClusterClient, address: Mapping[str, Any]) -> str:
+def pending_sentence(client: ClusterClient, address: Mapping[str, Any]) -> str:
     """What the object is waiting for, "" when it is ready; Rejected when it never will be."""
     kind = Kind(*address["kind"])
     try:

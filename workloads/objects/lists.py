@@ -89,7 +89,8 @@ def _read_by_namespace(
         )
     items = [item for listing in listings for item in listing.items]
     if query.order:
-        objects = sorting.sorted_objects([orjson.loads(item) for item in items], query.order)
+        loaded = [orjson.loads(item) for item in items]
+        objects = sorting.sorted_objects(loaded, query.order, query.ranks)
         items = [orjson.dumps(item) for item in objects]
     total = sum(listing.total for listing in listings)
     return ObjectPage(items[query.offset : end], total)
@@ -204,7 +205,7 @@ def _read_sorted(client: ClusterClient, kind: Kind, query: ListQuery, limit: int
     if has_problem is not None:
         objects = [item for item in objects if has_problem(item)]
     if query.order:
-        objects = sorting.sorted_objects(objects, query.order)
+        objects = sorting.sorted_objects(objects, query.order, query.ranks)
     page = objects[query.offset : query.offset + query.size]
     return ObjectPage([orjson.dumps(item) for item in page], len(objects))
 

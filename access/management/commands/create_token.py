@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
 from access import tokens
-from access.policy import Right
+from access.policy import SCOPE_PRESETS, Right
 from core.errors import Invalid
 
 
@@ -32,7 +32,7 @@ class Command(BaseCommand):
             "--scope",
             action="append",
             default=[],
-            help=f"what it may do at most: {', '.join(Right)}; default all",
+            help=f"what it may do at most: {', '.join([*Right, *SCOPE_PRESETS])}; default all",
         )
         parser.add_argument(
             "--cluster",

@@ -26,7 +26,6 @@ from manifest_templates.api.deployments.base import DeploymentView
 from manifest_templates.api.deployments.rendered import (
     admit_revision,
     admitted_targets,
-    prepare_revision,
 )
 from manifest_templates.api.deployments.schemas import ANSWER, DEPLOYMENT, DETAIL, FILTERS
 from manifest_templates.deployments import RESOURCE, Action, PreparedRevision
@@ -35,6 +34,7 @@ from manifest_templates.models import (
     DeploymentTarget,
     TemplateDeployment,
 )
+from manifest_templates.revisions import prepare_revision
 from manifest_templates.secret_values import keep_secrets, secret_texts
 from manifest_templates.services import find_version
 from manifest_templates.values import without_secrets

@@ -24,10 +24,10 @@ from manifest_templates.api.deployments.base import DeploymentView
 from manifest_templates.api.deployments.rendered import (
     admit_revision,
     admitted_targets,
-    prepare_revision,
 )
 from manifest_templates.api.deployments.schemas import ANSWER, DEPLOYMENT, FILTERS, TARGET
 from manifest_templates.deployments import Action
+from manifest_templates.revisions import prepare_revision
 from manifest_templates.services import find_version
 from workloads.api.actions import caller
 from workloads.api.manifests.targets import read_targets

@@ -5,35 +5,13 @@ from collections.abc import Sequence
 from rest_framework.request import Request
 
 from core.errors import DomainError, Invalid
-from manifest_templates import deployments, rendering
+from manifest_templates import deployments
 from manifest_templates.api.deployments.base import DeploymentView
 from manifest_templates.deployments import RESOURCE, Admitted, PreparedRevision
-from manifest_templates.models import (
-    TemplateVersion,
-)
-from manifest_templates.secret_values import secret_texts
-from manifest_templates.values import check_values
 from workloads.api.manifests.applying import AdmittedTarget
 from workloads.manifests.apply import ApplyOptions
 from workloads.manifests.documents import PlannedObject, read_manifests, require_readable
 from workloads.manifests.operation import ApplyTarget
-
-
-def prepare_revision(version: TemplateVersion, values: object) -> PreparedRevision:
-    """The rendered version; Invalid, with the value's path as field, where a value is missing."""
-    values = {} if values is None else values
-    check_values(version.schema, values)
-    rendered = rendering.render(version, values)
-    if rendered.missing:
-        path = rendered.missing[0]
-        raise Invalid(f"the value {path} is required", field=path)
-    assert isinstance(values, dict)  # noqa: S101  # check_values refuses anything else
-    return PreparedRevision(
-        version,
-        values,
-        rendered.text,
-        secret_texts(version.schema, values),
-    )
 
 
 def admit_revision(

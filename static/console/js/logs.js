@@ -24,6 +24,8 @@ let acknowledged = 0;
 let timer = 0;
 const backoff = new Backoff();
 const colours = new Map();
+// The lines on the page by time, oldest first: {key, node}.
+let rows = [];
 
 // --- what is shown --------------------------------------------------------------------------------------------------
 function chunk() {
@@ -67,13 +69,41 @@ function appendNote(text) {
   scroll();
 }
 
+// Milliseconds since 1970, with the digits below them: "…:05.1234567Z" has seven.
+function timeKey(timestamp) {
+  const digits = /\.\d{3}(\d+)/.exec(timestamp)?.[1] ?? "0";
+  return Date.parse(timestamp) + Number(`0.${digits}`);
+}
+
+// Several containers send their lines one container after the other: each line goes where its time
+// belongs, behind lines of the same moment. Lines of one container keep their order.
+function placeLine(node, frame) {
+  const key = timeKey(frame.data.timestamp);
+  let low = 0;
+  let high = rows.length;
+  // A line without a time, and nearly every line that is followed, belongs at the end.
+  if (Number.isNaN(key) || !high || rows[high - 1].key <= key) low = high;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (rows[middle].key <= key) low = middle + 1;
+    else high = middle;
+  }
+  if (low === rows.length) {
+    chunk().append(node);
+    rows.push({ key: Number.isNaN(key) ? (rows.at(-1)?.key ?? 0) : key, node });
+  } else {
+    rows[low].node.before(node);
+    rows.splice(low, 0, { key, node });
+  }
+}
+
 function appendLines(lines) {
   const wasNew = count === 0;
   if (wasNew) byId("log-empty").hidden = true;
   for (const frame of lines) {
     const line = row(frame);
     if (query) markHit(line);
-    chunk().append(line);
+    placeLine(line, frame);
     cursors[frame.data.source] = frame.data.cursor;
   }
   count += lines.length;
@@ -83,9 +113,11 @@ function appendLines(lines) {
 }
 
 function dropOldLines() {
-  while (box.childElementCount * CHUNK > MOST_LINES + CHUNK && box.firstElementChild) {
+  while (count > MOST_LINES + CHUNK && box.childElementCount > 1) {
     const oldest = box.firstElementChild;
-    count -= oldest.querySelectorAll(".line:not(.note)").length;
+    const dropped = oldest.querySelectorAll(".line:not(.note)").length;
+    count -= dropped;
+    rows = rows.slice(dropped);
     oldest.remove();
     byId("log-cut").hidden = false;
   }
@@ -107,13 +139,25 @@ function scheduleUpdate() {
 }
 let searchTimer = 0;
 
+let lastTop = 0;
+let lastHeight = 0;
 function scroll() {
   if (following) box.scrollTop = box.scrollHeight;
+  lastTop = box.scrollTop;
+  lastHeight = box.scrollHeight;
 }
 
 box.addEventListener("scroll", () => {
   const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
-  if (atEnd === following) return;
+  // The event of the page's own scrolling comes late, when more lines may stand below. Only who moves
+  // up, while nothing was removed above, wants to read on in peace.
+  const movedUp = box.scrollTop < lastTop - 2 && box.scrollHeight >= lastHeight;
+  lastTop = box.scrollTop;
+  lastHeight = box.scrollHeight;
+  if (atEnd === following || (following && !movedUp)) {
+    if (following && !atEnd) scroll();
+    return;
+  }
   following = atEnd;
   if (following) unseen = 0;
   scheduleUpdate();
@@ -330,6 +374,7 @@ byId("log-only").addEventListener("change", (event) => box.classList.toggle("onl
 // --- controls -------------------------------------------------------------------------------------------------------
 function restart() {
   cursors = {};
+  rows = [];
   count = acknowledged = unseen = 0;
   following = true;
   colours.clear();

@@ -32,6 +32,11 @@ export function follow(body, fresh) {
       current = row;
       if (chosen) selectRow(current, true);
       current.classList.add("changed");
+    } else if (current.dataset.used !== row.dataset.used) {
+      // Only its numbers moved: the cells are new, the row and what is selected stay as they are.
+      const fresh = row.querySelectorAll(".use");
+      current.querySelectorAll(".use").forEach((use, index) => { if (fresh[index]) use.replaceWith(fresh[index]); });
+      current.dataset.used = row.dataset.used || "";
     }
     if (current === position) position = position.nextElementSibling;
     else body.insertBefore(current, position);

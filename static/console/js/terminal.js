@@ -142,6 +142,7 @@ function onConnected(frame, newSocket) {
   const back = Boolean(session) && !starting;
   starting = false;
   session = { id: frame.session, token: frame.token, seq: session?.seq ?? 0, address };
+  keepSession();
   backoff.reset();
   lostSince = 0;
   ended = "";
@@ -182,10 +183,59 @@ function onClose(event) {
   session = null;
 }
 
+// --- in the dock: the shell goes on while the page around it is another one -----------------------------------------------
+const dockEntry = new URLSearchParams(location.search).get("dock");
+const STORED = `kubegale.terminal.${dockEntry}`;
+
+function keepSession() {
+  if (!dockEntry) return;
+  sessionStorage.setItem(STORED, JSON.stringify({ ...session, until: Date.now() + HOLD }));
+}
+
+addEventListener("pagehide", () => session && keepSession());
+
+// True when the shell of the page before can be attached to; its output comes again from the beginning.
+function takeSession() {
+  if (!dockEntry) return false;
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(STORED) || "null");
+    sessionStorage.removeItem(STORED);
+    // The address is a socket's: a ticket's, as this page itself stored it.
+    if (!kept || kept.until < Date.now()) return false;
+    session = { id: kept.id, token: kept.token, seq: 0, address: kept.address };
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 // --- the keyboard and the window --------------------------------------------------------------------------------------
-terminal.onData((input) => send({ type: "data", data: { input } }));
+terminal.onData((input) => send({ type: "data", data: { input: withControl(input) } }));
 terminal.onBinary((input) => send({ type: "data", data: { input } }));
 terminal.onResize(({ cols, rows }) => send({ type: "resize", data: { cols, rows } }));
+
+// Keys that phones do not have; Ctrl holds for the next letter.
+const SEQUENCES = { esc: "\x1b", tab: "\t", up: "\x1b[A", down: "\x1b[B", right: "\x1b[C", left: "\x1b[D" };
+const controlKey = document.querySelector('.terminal-keys [data-key="ctrl"]');
+
+function holdControl(held) {
+  controlKey?.setAttribute("aria-pressed", String(held));
+}
+
+function withControl(input) {
+  if (controlKey?.getAttribute("aria-pressed") !== "true") return input;
+  holdControl(false);
+  // A control character is its letter's code without the upper bits.
+  return input.length === 1 ? String.fromCharCode(input.toUpperCase().charCodeAt(0) & 31) : input;
+}
+
+document.querySelector(".terminal-keys")?.addEventListener("click", (event) => {
+  const key = event.target.closest("[data-key]")?.dataset.key;
+  if (!key) return;
+  if (key === "ctrl") holdControl(controlKey.getAttribute("aria-pressed") !== "true");
+  else send({ type: "data", data: { input: SEQUENCES[key] } });
+  terminal.focus();
+});
 
 function resize() {
   fitting.fit();
@@ -233,4 +283,5 @@ reader.addEventListener("change", () => {
 });
 addEventListener("online", () => session && !socket && resume());
 if (config.ask) showState("", "idle");
+else if (takeSession()) resume();
 else startSession();

@@ -1,7 +1,7 @@
 """/manifests/apply: one text to one target at once, or to several as an operation."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -103,7 +103,8 @@ class ApplyView(ManifestView):
         allowed, options = self.admit(request, manifests, targets, options)
         details: dict[str, Any] = {"dry_run": True} if options.dry_run else {}
         if len(targets) == 1 and not wait:
-            return self._apply_now(*allowed[0], options, details)
+            return self.apply_now(*allowed[0], options, details)
+        _require_storable_names(allowed)
         row = operation.create(
             text,
             [target for target, _rows in allowed],
@@ -147,7 +148,10 @@ class ApplyView(ManifestView):
                 self._authorise_pruning(request, target, planned)
             # Without objects nothing is written, so no right to give rights is handed on.
             unbounded = bool(rows) and may_give_any_right(rows)
-            allowed.append((replace(target, unbounded=unbounded), rows))
+            namespaces = {item.namespace for item in planned if item.kind is not None}
+            namespaces |= {namespace for _kind, namespace in target.places}
+            target = replace(target, unbounded=unbounded, namespaces=sorted(namespaces))
+            allowed.append((target, rows))
         if options.prune_selector:
             # Read before anything is sent, so that a selector that is none changes nothing.
             stale = [
@@ -163,13 +167,14 @@ class ApplyView(ManifestView):
                 options = replace(options, prune_confirmed=True)
         return allowed, options
 
-    def _apply_now(
+    def apply_now(
         self,
         target: ApplyTarget,
         rows: Sequence[AuthorisedObject],
         options: ApplyOptions,
         details: Mapping[str, Any],
-    ) -> Any:
+    ) -> dict[str, Any]:
+        """{"documents"} of an admitted target; `details` go into the audit lines."""
         events = {row.planned.manifest.index: row.event for row in rows}
         options = replace(options, unbounded=target.unbounded)
         documents = []
@@ -196,6 +201,18 @@ class ApplyView(ManifestView):
         for kind, namespace in pruned_places(planned, target.places):
             authorise(self, request, object_act("list", target.cluster, kind, namespace))
             authorise(self, request, object_act("delete", target.cluster, kind, namespace))
+
+
+def _require_storable_names(allowed: Iterable[AdmittedTarget]) -> None:
+    """Invalid for names with NUL characters, which no row of an operation can hold."""
+    for _target, rows in allowed:
+        for row in rows:
+            item = row.planned
+            if "\x00" in item.name or "\x00" in item.namespace:
+                raise Invalid(
+                    f"document {item.manifest.index}: its name contains a NUL character",
+                    field="content",
+                )
 
 
 def _pruning_request(

@@ -86,13 +86,17 @@ class ManifestView(DialectView):
         An object without a place in the cluster is never sent, so the policy is not asked.
         """
         allowed = []
+        # Objects of one kind in one place need the same right, which is asked once.
+        scopes: dict[AccessAttributes, Scope] = {}
         for item in planned:
             if item.kind is None:
                 allowed.append(AuthorisedObject(item, None, Scope()))
                 continue
             act = object_act(verb, cluster, item.kind, item.namespace, item.name)
-            scope = authorise(self, request, act)
-            allowed.append(AuthorisedObject(item, record(request, act), scope))
+            right = act.without_name()
+            if right not in scopes:
+                scopes[right] = authorise(self, request, act)
+            allowed.append(AuthorisedObject(item, record(request, act), scopes[right]))
         return allowed
 
     def plan_content(

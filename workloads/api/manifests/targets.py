@@ -5,6 +5,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
+from clusters.registry import NAMESPACE
 from core.api.schema import (
     INTEGER,
     OBJECT,
@@ -42,8 +43,12 @@ def read_targets(
         namespace = row.get("namespace", default_namespace)
         patch = row.get("patch")
         patch = {} if patch is None else patch
-        if not isinstance(namespace, str) or "\x00" in namespace:
+        if not isinstance(namespace, str):
             raise Invalid(f"{field}.namespace must be text", field=f"{field}.namespace")
+        if namespace and not NAMESPACE.match(namespace):
+            raise Invalid(
+                f"{field}.namespace must be the name of a namespace", field=f"{field}.namespace"
+            )
         if not isinstance(patch, dict):
             raise Invalid(f"{field}.patch must be a JSON merge patch", field=f"{field}.patch")
         cluster = view.cluster(request, row.get("cluster_id"))

@@ -1,0 +1,1 @@
+"""The Model Context Protocol for agents: tools over the KubeGale API, with its caller's rights."""

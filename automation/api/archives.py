@@ -1,0 +1,245 @@
+"""Backups: the archives of a run, and restoring them through the manifests' apply."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rest_framework.request import Request
+
+from automation.api import rights
+from automation.backups import archives, restoring
+from automation.backups.restoring import Restore
+from core.api.audit import annotate
+from core.api.auth import AccessAttributes, authorise
+from core.api.dialect import DialectView
+from core.api.parsing import dry_run, integer, json_body
+from core.api.schema import (
+    BOOLEAN,
+    INTEGER,
+    TEXT,
+    OperationSchema,
+    array,
+    record,
+)
+from core.errors import Invalid
+from workloads.api.manifests.applying import AdmittedTarget, ApplyView
+from workloads.api.manifests.base import CHANGE, DOCUMENT
+from workloads.manifests import preview
+from workloads.manifests.apply import ApplyOptions
+from workloads.manifests.documents import read_manifests, require_readable
+from workloads.manifests.operation import ApplyTarget
+
+ARCHIVE = record(
+    id=INTEGER,
+    run_id=INTEGER,
+    cluster_id=INTEGER,
+    cluster=TEXT,
+    namespace=TEXT,
+    objects=array(record(kind=TEXT, name=TEXT)),
+    left_out=array(record(kind=TEXT, reason=TEXT)),
+    size=INTEGER,
+    sha256=TEXT,
+    has_secrets=BOOLEAN,
+    created_at=TEXT,
+)
+RESTORED = record(
+    dry_run=BOOLEAN,
+    documents=array(
+        record(
+            required=("cluster_id", *DOCUMENT, "action"),
+            cluster_id=INTEGER,
+            **DOCUMENT,
+            action=TEXT,
+            diff=TEXT,
+            changes=array(CHANGE),
+            error=TEXT,
+            code=INTEGER,
+            msg=TEXT,
+        )
+    ),
+)
+
+
+class RunArchives(DialectView):
+    """GET /task-runs/{id}/archives."""
+
+    operations = {
+        "get": OperationSchema(
+            "The archives of a backup: what is in them, not their content",
+            record(items=array(ARCHIVE), total=INTEGER),
+            answer_name="NamespaceArchives",
+        )
+    }
+
+    def get(self, request: Request, pk: str) -> Any:
+        """{"items","total"}; NotFound for a run without a backup."""
+        _, run = rights.visible_run(self, request, pk)
+        rows = [archives.represent(row) for row in archives.archives_of(run)]
+        return {"items": rows, "total": len(rows)}
+
+
+class RestoreRun(ApplyView):
+    """POST /task-runs/{id}/restore."""
+
+    operations = {
+        "post": OperationSchema(
+            "Apply what a backup holds, with the rights of the caller; a dry run is the diff",
+            RESTORED,
+            body=record(
+                required=(),
+                namespace=TEXT,
+                cluster_id=INTEGER,
+                dry_run=BOOLEAN,
+            ),
+            answer_name="RestoredBackup",
+            body_name="BackupToRestore",
+        )
+    }
+
+    def post(self, request: Request, pk: str) -> Any:
+        """{"dry_run","documents"}: as in a diff for a dry run, else as applying answers."""
+        authorise(
+            self,
+            request,
+            AccessAttributes("apply", "tasks", name=pk[:100]),
+        )
+        _, run = rights.visible_run(self, request, pk)
+        self.check_input(request)
+        body = json_body(request)
+        is_dry = dry_run(body.get("dry_run", False))
+        rows = restoring.choose(
+            archives.archives_of(run),
+            _namespace(body),
+            _cluster(body),
+        )
+        for row, namespace in rows:
+            self._require_secrets(request, row, namespace)
+        annotate(
+            request,
+            name=run.task.name,
+            details={"run": run.pk, "dry_run": is_dry},
+        )
+        # An archive is read whole here, so that a damaged one stops everything at the start.
+        restores = [restoring.prepare(row, namespace) for row, namespace in rows]
+        options = ApplyOptions(
+            dry_run=is_dry,
+            # What was there at the time of the backup wins.
+            force_conflicts=True,
+            stop_at_failure=False,
+        )
+        admitted = [
+            each
+            for restore in restores
+            for each in self._admit(
+                request,
+                restore,
+                options,
+            )
+        ]
+        if is_dry:
+            documents = self._compare(
+                request,
+                admitted,
+                options,
+            )
+        else:
+            documents = self._apply(
+                admitted,
+                options,
+                {"restored_from_run": run.pk},
+            )
+        return {"dry_run": is_dry, "documents": documents}
+
+    def _require_secrets(
+        self,
+        request: Request,
+        row: Any,
+        namespace: str,
+    ) -> None:
+        """Who restores Secrets could read them: that is a right of its own, at both ends."""
+        if not row.has_secrets:
+            return
+        for place in dict.fromkeys((row.namespace, namespace)):
+            act = AccessAttributes(
+                "reveal",
+                "secrets",
+                "",
+                str(row.cluster_id),
+                place,
+            )
+            authorise(self, request, act)
+
+    def _admit(
+        self,
+        request: Request,
+        restore: Restore,
+        options: ApplyOptions,
+    ) -> list[AdmittedTarget]:
+        target = ApplyTarget(restore.archive.cluster, restore.namespace)
+        admitted: list[AdmittedTarget] = []
+        for text in restore.texts:
+            manifests = read_manifests(text)
+            require_readable(manifests)
+            allowed, _ = self.admit(
+                request,
+                manifests,
+                [target],
+                options,
+            )
+            admitted += allowed
+        return admitted
+
+    def _compare(
+        self,
+        request: Request,
+        admitted: Sequence[AdmittedTarget],
+        options: ApplyOptions,
+    ) -> list[dict[str, Any]]:
+        documents = []
+        for target, rows in admitted:
+            planned = [row.planned for row in rows]
+            # Both sides of a diff may have values of Secrets.
+            compared = preview.compare_with_cluster(
+                target.cluster,
+                planned,
+                options,
+                reveals=False,
+            )
+            documents += [{"cluster_id": target.cluster.pk, **row} for row in compared]
+        return documents
+
+    def _apply(
+        self,
+        admitted: Sequence[AdmittedTarget],
+        options: ApplyOptions,
+        details: Mapping[str, Any],
+    ) -> list[dict[str, Any]]:
+        documents = []
+        for target, rows in admitted:
+            answer = self.apply_now(
+                target,
+                rows,
+                options,
+                details,
+            )
+            documents += [{"cluster_id": target.cluster.pk, **row} for row in answer["documents"]]
+        return documents
+
+
+def _namespace(body: Mapping[str, Any]) -> str:
+    value = body.get("namespace")
+    if value is not None and (not isinstance(value, str) or not value):
+        raise Invalid("namespace must be the name of a namespace", field="namespace")
+    return value or ""
+
+
+def _cluster(body: Mapping[str, Any]) -> int | None:
+    value = body.get("cluster_id")
+    return (
+        None
+        if value is None
+        else integer(
+            value,
+            "cluster_id",
+            minimum=0,
+        )
+    )

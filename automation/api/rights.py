@@ -1,0 +1,199 @@
+"""What a caller may do with tasks: their own, and those inside the places that are theirs.
+
+Who may write in all places of a task sees it, who administers all of them changes it. A task acts
+with its owner's rights, so whoever changes what it does owns it from then on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.contrib.auth.models import User
+from rest_framework.request import Request
+
+from access.models import ApiToken
+from access.permissions import lasting_credential
+from automation import context as contexts
+from automation import definitions, runs, types
+from automation.models import Run, Task
+from clusters.kinds import KINDS, Kind
+from core.api.auth import AccessAttributes, Scope, authorise
+from core.api.dialect import DialectView
+from core.errors import Forbidden, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who asks, where they may write, and where they are an admin; None is nowhere."""
+
+    user: User
+    token: ApiToken | None
+    writes: Scope | None
+    administers: Scope | None
+
+    def owns(self, task: Task) -> bool:
+        """Whether the task is the caller's own; a token of some clusters stands for no person."""
+        if task.owner_id != self.user.pk:
+            return False
+        if self.token is None or not self.token.clusters:
+            return True
+        return task.token == self.token.pk
+
+    @property
+    def cut_token(self) -> int | None:
+        """The id of the caller's API token when it leaves out rights or clusters of its user."""
+        if self.token is None or not (self.token.clusters or self.token.scopes):
+            return None
+        return self.token.pk
+
+    def sees(self, task: Task) -> bool:
+        """Whether the caller may see the task and its runs."""
+        return self.owns(task) or covers(self.writes, task.targets)
+
+    def may_change(self, task: Task) -> bool:
+        """Whether the caller may change, start and stop the task."""
+        return self.owns(task) or covers(self.administers, task.targets)
+
+
+def covers(scope: Scope | None, targets: Mapping[str, Any]) -> bool:
+    """Whether all places of these targets are inside the scope."""
+    if scope is None:
+        return False
+    if scope.clusters is None and scope.namespaces is not None:
+        return False
+    return runs.covers(scope.clusters, targets)
+
+
+def viewer_of(view: DialectView, request: Request) -> Viewer:
+    """The caller; Forbidden for who may read nothing anywhere."""
+    authorise(view, request, AccessAttributes("list", "tasks"))
+    token = request.auth if isinstance(request.auth, ApiToken) else None
+    return Viewer(
+        cast(User, request.user),
+        token,
+        _scope(view, request, "taskruns"),
+        _scope(view, request, "foreigntasks"),
+    )
+
+
+def _scope(
+    view: DialectView,
+    request: Request,
+    kind: str,
+) -> Scope | None:
+    try:
+        return authorise(view, request, AccessAttributes("list", kind))
+    except Forbidden:
+        return None
+
+
+def visible_task(
+    view: DialectView,
+    request: Request,
+    pk: str,
+) -> tuple[Viewer, Task]:
+    """The task; NotFound when the caller may not see it."""
+    viewer = viewer_of(view, request)
+    task = definitions.find(pk)
+    if not viewer.sees(task):
+        raise NotFound("there is no such task")
+    return viewer, task
+
+
+def changeable_task(
+    view: DialectView,
+    request: Request,
+    pk: str,
+    verb: str,
+) -> tuple[Viewer, Task]:
+    """The task; Forbidden when the caller may see it and no more."""
+    authorise(view, request, AccessAttributes(verb, "tasks", name=pk[:100]))
+    viewer, task = visible_task(view, request, pk)
+    if not viewer.may_change(task):
+        raise Forbidden("you may not do this with a task of somebody else")
+    return viewer, task
+
+
+def visible_run(
+    view: DialectView,
+    request: Request,
+    pk: str,
+) -> tuple[Viewer, Run]:
+    """The run; NotFound when the caller may not see its task."""
+    viewer = viewer_of(view, request)
+    run = runs.find(pk)
+    if not viewer.sees(run.task):
+        raise NotFound("there is no such run")
+    return viewer, run
+
+
+def changeable_run(
+    view: DialectView,
+    request: Request,
+    pk: str,
+    verb: str,
+) -> tuple[Viewer, Run]:
+    """The run; Forbidden when the caller may see it and no more."""
+    authorise(view, request, AccessAttributes(verb, "tasks", name=pk[:100]))
+    viewer, run = visible_run(view, request, pk)
+    if not viewer.may_change(run.task):
+        raise Forbidden("you may not do this with a task of somebody else")
+    return viewer, run
+
+
+def decidable_run(
+    view: DialectView,
+    request: Request,
+    pk: str,
+    verb: str,
+) -> tuple[Viewer, Run]:
+    """The run that the caller may approve or reject.
+
+    Forbidden for its owner, for who asked for it, and for who may not do themselves what it does.
+    """
+    authorise(view, request, AccessAttributes(verb, "tasks", name=pk[:100]))
+    viewer, run = visible_run(view, request, pk)
+    if viewer.user.pk in (run.task.owner_id, run.requested_by_id):
+        raise Forbidden(f"a second person has to {verb} it")
+    require_places(request, run.task, params_of_run=run)
+    return viewer, run
+
+
+def token_for_run(viewer: Viewer, task: Task) -> int | None:
+    """The token that cuts a run down; Forbidden where the task is cut down by another one."""
+    token = viewer.cut_token
+    if token is not None and task.token not in (None, token):
+        raise Forbidden("the task was saved with another token: start it without one")
+    return token
+
+
+def require_places(
+    request: Request,
+    task: Task,
+    *,
+    params_of_run: Run | None = None,
+) -> None:
+    """Forbidden unless the caller may do what the task does in the places that it names.
+
+    Where it names none, in some place.
+    """
+    params = definitions.params_of(params_of_run or task)
+    definition = params_of_run.definition if params_of_run else {}
+    kind = types.find(definition.get("type", task.type))
+    context = contexts.of_task(task, params, credential=lasting_credential(request))
+    context.owner = cast(User, request.user)
+    if params_of_run:
+        context.targets = contexts.targets_of(definition["targets"])
+    if not kind.has_targets:
+        return
+    for act in kind.acts(params):
+        places = context.places(act.verb, _kind_of(act))
+        if not places and not context.problems:
+            raise Forbidden(f"you may {act.verb} {act.kind} nowhere")
+
+
+def _kind_of(act: AccessAttributes) -> Kind:
+    kind = KINDS.get(act.kind)
+    if kind is not None and kind.group == act.group:
+        return kind
+    return Kind(act.kind, act.kind, act.group, "", not act.cluster_scoped)

@@ -1,0 +1,1 @@
+"""Archives of namespaces: taking, comparing and restoring them."""

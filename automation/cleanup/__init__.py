@@ -1,0 +1,1 @@
+"""What may be deleted in a namespace because nothing needs it."""

@@ -1,0 +1,1 @@
+"""The inspection of clusters: what is checked, findings, and the report."""

@@ -1,0 +1,190 @@
+"""Small changes of an object without its YAML: what a form shows, and the patch that it becomes.
+
+The patch has only what was changed, so it undoes nothing that anybody else changed meanwhile. It is
+a strategic merge patch for kinds with containers, whose lists are merged by name as kubectl does.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from console.rendering.health import Object, get, rows
+
+# Where the containers of a kind are; a Job's template cannot be changed.
+CONTAINER_PATHS: Mapping[str, tuple[str, ...]] = {
+    "pods": ("spec",),
+    "deployments": ("spec", "template", "spec"),
+    "statefulsets": ("spec", "template", "spec"),
+    "daemonsets": ("spec", "template", "spec"),
+    "replicasets": ("spec", "template", "spec"),
+    "cronjobs": ("spec", "jobTemplate", "spec", "template", "spec"),
+}
+KINDS_WITH_REPLICAS = frozenset({"deployments", "statefulsets", "replicasets"})
+AMOUNTS = (
+    ("requests", "cpu"),
+    ("limits", "cpu"),
+    ("requests", "memory"),
+    ("limits", "memory"),
+)
+
+
+class EntryError(ValueError):
+    """What was entered cannot become a patch; the text says which line, in English terms only."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerForm:
+    """One container: what can be changed, as texts of the form.
+
+    `references` are the variables that come from elsewhere, or have several lines: they stay.
+    """
+
+    name: str
+    image: str
+    amounts: Mapping[str, str]
+    env: str
+    references: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeForm:
+    """All that can be changed of an object; `replicas` is "" for kinds without."""
+
+    labels: str
+    replicas: str = ""
+    containers: Sequence[ContainerForm] = field(default_factory=list)
+    # Of a pod only images and labels can be changed.
+    only_images: bool = False
+
+
+def describe(plural: str, item: Object) -> ChangeForm:
+    """The form of an object as it is."""
+    path = CONTAINER_PATHS.get(plural)
+    containers = rows(get(item, *path, "containers")) if path else []
+    replicas = get(item, "spec", "replicas") if plural in KINDS_WITH_REPLICAS else None
+    return ChangeForm(
+        labels=_as_lines(get(item, "metadata", "labels") or {}),
+        replicas="" if replicas is None else str(replicas),
+        containers=[_container_form(container) for container in containers],
+        only_images=plural == "pods",
+    )
+
+
+def digest(form: ChangeForm) -> str:
+    """A short text that differs when anything that the form shows does."""
+    return hashlib.sha256(repr(form).encode()).hexdigest()[:32]
+
+
+def _container_form(container: Object) -> ContainerForm:
+    resources = container.get("resources") or {}
+    amounts = {
+        f"{side}.{resource}": str((resources.get(side) or {}).get(resource, ""))
+        for side, resource in AMOUNTS
+    }
+    plain = _plain_env(container)
+    names = [str(variable.get("name")) for variable in rows(container.get("env"))]
+    return ContainerForm(
+        name=str(container.get("name", "")),
+        image=str(container.get("image", "")),
+        amounts=amounts,
+        env=_as_lines(plain),
+        references=[name for name in names if name not in plain],
+    )
+
+
+def _plain_env(container: Object) -> dict[str, str]:
+    """The variables that a line can hold."""
+    return {
+        str(variable["name"]): str(variable.get("value", ""))
+        for variable in rows(container.get("env"))
+        if "valueFrom" not in variable and str(variable.get("value", "")).isprintable()
+    }
+
+
+def _as_lines(values: Mapping[str, str]) -> str:
+    return "\n".join(f"{name}={value}" for name, value in values.items())
+
+
+def _parse_lines(text: str) -> dict[str, str]:
+    values = {}
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        name, separator, value = line.partition("=")
+        if not separator or not name.strip():
+            raise EntryError(line.strip()[:100])
+        values[name.strip()] = value
+    return values
+
+
+def build_patch(plural: str, item: Object, entered: Mapping[str, str]) -> dict[str, Any]:
+    """The patch from the object to what was entered; {} when nothing differs.
+
+    `entered` has "labels", "replicas" and for each container "NAME.image", "NAME.env" and
+    "NAME.requests.cpu" and so on; what is missing stays. EntryError for what cannot be read.
+    """
+    current = describe(plural, item)
+    patch: dict[str, Any] = {}
+    if "labels" in entered:
+        before = {str(k): str(v) for k, v in (get(item, "metadata", "labels") or {}).items()}
+        labels = _difference(before, _parse_lines(entered["labels"]))
+        if labels:
+            patch["metadata"] = {"labels": labels}
+    replicas = entered.get("replicas", current.replicas).strip()
+    if current.replicas and replicas != current.replicas:
+        if not (replicas.isascii() and replicas.isdigit() and len(replicas) < 10):
+            raise EntryError(replicas[:100])
+        patch["spec"] = {"replicas": int(replicas)}
+    path = CONTAINER_PATHS.get(plural)
+    containers = rows(get(item, *path, "containers")) if path else []
+    changes = [_container_patch(container, entered) for container in containers]
+    changes = [change for change in changes if len(change) > 1]
+    if changes and path:
+        place = patch
+        for name in path:
+            place = place.setdefault(name, {})
+        place["containers"] = changes
+    return patch
+
+
+def _difference(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
+    """The members that differ; None for one that is gone."""
+    changed: dict[str, str | None] = {
+        name: value for name, value in after.items() if before.get(name) != value
+    }
+    return changed | {name: None for name in before if name not in after}
+
+
+def _container_patch(container: Object, entered: Mapping[str, str]) -> dict[str, Any]:
+    """The changes of one container beside its name."""
+    form = _container_form(container)
+    patch: dict[str, Any] = {"name": form.name}
+    image = entered.get(f"{form.name}.image", form.image).strip()
+    if image != form.image:
+        patch["image"] = image
+    for side, resource in AMOUNTS:
+        before = form.amounts[f"{side}.{resource}"]
+        after = entered.get(f"{form.name}.{side}.{resource}", before).strip()
+        if after != before:
+            amounts = patch.setdefault("resources", {}).setdefault(side, {})
+            # Null takes the member away.
+            amounts[resource] = after or None
+    if f"{form.name}.env" in entered:
+        env = _env_patch(container, form, _parse_lines(entered[f"{form.name}.env"]))
+        if env:
+            patch["env"] = env
+    return patch
+
+
+def _env_patch(
+    container: Object, form: ContainerForm, after: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    taken = [name for name in after if name in form.references]
+    if taken:
+        raise EntryError(taken[0])
+    changes = _difference(_plain_env(container), after)
+    return [
+        {"name": name, "$patch": "delete"} if value is None else {"name": name, "value": value}
+        for name, value in changes.items()
+    ]

@@ -1,0 +1,83 @@
+"""The commands that reach a port of a pod, a workload or a service through the gateway."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_GET
+
+from console.api_client import call
+from console.locations import Location
+from console.page import object_view, render_not_found, render_page, require_sign_in
+from console.rendering.health import Object, get, rows
+from console.views import objects
+
+# How kubectl names what it forwards to.
+RESOURCES: Mapping[str, str] = {
+    "pods": "pod",
+    "services": "service",
+    "deployments": "deployment",
+    "statefulsets": "statefulset",
+}
+# Of the API server's proxy: only these have one.
+PROXIED = ("pods", "services")
+# Ports below need rights that a person's own machine rarely gives.
+FIRST_FREE_PORT = 1024
+SHIFT = 8000
+
+
+@require_GET
+@require_sign_in
+@object_view
+def show(request: HttpRequest, location: Location) -> HttpResponse:
+    """A command for each port, and the address of HTTP ports behind `kubectl proxy`."""
+    if location.plural not in RESOURCES:
+        return render_not_found(request)
+    context = objects.head_context(request, location, "forward")
+    cluster = call(request, "GET", f"clusters/{location.cluster}").data
+    kubeconfig = f"{cluster['name'].replace(' ', '-')}.kubeconfig"
+    context |= {
+        "kubeconfig": kubeconfig,
+        "ports": [
+            _describe_port(location, port, kubeconfig)
+            for port in _list_ports(location.plural, context["item"])
+        ],
+    }
+    return render_page(request, "console/port_forward.html", context)
+
+
+def _list_ports(plural: str, item: Object) -> list[dict[str, Any]]:
+    """{"number", "name"} of each TCP port, which are all that can be forwarded."""
+    if plural == "services":
+        ports = [(port.get("port"), port) for port in rows(get(item, "spec", "ports"))]
+    else:
+        path = ("spec",) if plural == "pods" else ("spec", "template", "spec")
+        ports = [
+            (port.get("containerPort"), port)
+            for container in rows(get(item, *path, "containers"))
+            for port in rows(container.get("ports"))
+        ]
+    return [
+        {"number": number, "name": str(port.get("name") or "")}
+        for number, port in ports
+        if isinstance(number, int) and port.get("protocol", "TCP") == "TCP"
+    ]
+
+
+def _describe_port(location: Location, port: Mapping[str, Any], kubeconfig: str) -> dict[str, Any]:
+    number = port["number"]
+    local = number if number >= FIRST_FREE_PORT else number + SHIFT
+    resource = f"{RESOURCES[location.plural]}/{location.name}"
+    flags = f"--kubeconfig {kubeconfig} -n {location.namespace}"
+    proxy = ""
+    if location.plural in PROXIED:
+        proxy = (
+            f"http://127.0.0.1:8001/api/v1/namespaces/{location.namespace}/"
+            f"{location.plural}/{location.name}:{number}/proxy/"
+        )
+    return {
+        **port,
+        "local": local,
+        "command": f"kubectl {flags} port-forward {resource} {local}:{number}",
+        "proxy": proxy,
+    }

@@ -1,0 +1,66 @@
+"""Statements that PostgreSQL plans once for each connection, and not every time.
+
+Planning a read of one row by its key takes longer than reading it. Only for statements whose plan
+is the same whatever the values are.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+# Statements of one connection that are planned ahead; each takes memory of the server.
+MAX_STATEMENTS = 64
+# A statement that was composed is planned ahead when it has come so often on one connection.
+USES_BEFORE = 3
+MAX_COUNTED = 256
+_PLACEHOLDER = re.compile("%(.)")
+
+
+class PreparedStatement:
+    """A statement with `%s` for its values, as for `cursor.execute`."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.name = f"kubegale_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        count = 0
+
+        def replace(match: re.Match[str]) -> str:
+            nonlocal count
+            if match[1] == "%":
+                return "%"
+            count += 1
+            return f"${count}"
+
+        self._prepare = f"PREPARE {self.name} AS {_PLACEHOLDER.sub(replace, text)}"
+        values = ", ".join(["%s"] * count)
+        self._execute = f"EXECUTE {self.name} ({values})" if count else f"EXECUTE {self.name}"
+
+    def execute(self, cursor: Any, params: Sequence[Any]) -> None:
+        """As `cursor.execute(text, params)` of a cursor of Django."""
+        prepared: set[str] = cursor.db.prepared_statements
+        if self.name not in prepared:
+            if len(prepared) >= MAX_STATEMENTS:
+                cursor.execute(self.text, params)
+                return
+            cursor.execute(self._prepare)
+            prepared.add(self.name)
+        cursor.execute(self._execute, params)
+
+
+def execute_often(cursor: Any, text: str, params: Sequence[Any]) -> None:
+    """Execute a composed statement, planned ahead once it has come often on the connection."""
+    uses: dict[str, int] = cursor.db.statement_uses
+    if len(uses) >= MAX_COUNTED and text not in uses:
+        uses.clear()
+    uses[text] = uses.get(text, 0) + 1
+    if uses[text] > USES_BEFORE:
+        _statement(text).execute(cursor, params)
+    else:
+        cursor.execute(text, params)
+
+
+@lru_cache(maxsize=MAX_COUNTED)
+def _statement(text: str) -> PreparedStatement:
+    return PreparedStatement(text)

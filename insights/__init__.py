@@ -1,0 +1,1 @@
+"""What changed and why something fails: answers that take a person many calls."""

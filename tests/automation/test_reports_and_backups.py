@@ -1,0 +1,288 @@
+"""Inspection reports, backups and applied manifests as a script meets them."""
+
+import csv
+from io import StringIO
+from typing import Any
+
+import orjson
+
+from automation.models import NamespaceArchive
+from clusters import registry
+from clusters.kinds import KINDS
+from core.errors import NotFound
+from manifest_templates.models import TemplateDeployment
+from tests.access.conftest import Person
+from tests.automation.conftest import Script
+from tests.turning import finish, take_turn
+
+DEPLOYMENT: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "web"},
+    "spec": {
+        "replicas": 1,
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "app", "image": "web:latest"}]},
+        },
+    },
+}
+
+
+def config(name: str, **data: str) -> dict[str, Any]:
+    """A ConfigMap."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def create(script: Script, plural: str, body: dict[str, Any]) -> None:
+    """An object in the script's namespace."""
+    registry.client(script.cluster).create(KINDS[plural], body, namespace=script.space)
+
+
+def read(script: Script, plural: str, name: str, namespace: str = "") -> dict[str, Any] | None:
+    """The object as the cluster has it; None without it."""
+    client = registry.client(script.cluster)
+    try:
+        raw = client.get(KINDS[plural], name, namespace=namespace or script.space)
+    except NotFound:
+        return None
+    obj: dict[str, Any] = orjson.loads(raw)
+    return None if "deletionTimestamp" in obj["metadata"] else obj
+
+
+def delete(script: Script, plural: str, name: str) -> None:
+    """Delete an object of the script's namespace."""
+    registry.client(script.cluster).delete(KINDS[plural], name, namespace=script.space)
+
+
+# --- inspect --------------------------------------------------------------------------------------
+def test_a_report_is_compared_with_the_last_and_comes_as_csv(script: Script) -> None:
+    create(script, "deployments", DEPLOYMENT)
+    task = script.make("inspect", {})
+    assert script.rehearse(task)["state"] == "succeeded"
+    first = script.finish(script.start(task))
+    assert first["state"] == "succeeded", first
+    report = script.caller.data("GET", f"task-runs/{first['id']}/report")
+    assert report["previous"] is None
+    found = {row["check"] for row in report["findings"] if row["object"]["name"] == "web"}
+    assert {"image-latest", "no-limits", "single-replica", "runs-as-root"} <= found
+    assert first["result"]["summary"]["total"] == report["summary"]["total"]
+    finding = next(row for row in report["findings"] if row["check"] == "image-latest")
+    # The link leads to the object.
+    assert script.caller.data("GET", finding["object"]["link"])["metadata"]["name"] == "web"
+
+    delete(script, "deployments", "web")
+    create(script, "deployments", {**DEPLOYMENT, "metadata": {"name": "other"}})
+    second = script.finish(script.start(task))
+    report = script.caller.data("GET", f"task-runs/{second['id']}/report")
+    assert report["previous"]["run_id"] == first["id"]
+    assert {row["object"]["name"] for row in report["gone"]} == {"web"}
+    assert {row["state"] for row in report["findings"] if row["object"]["name"] == "other"} == {
+        "new"
+    }
+    answer = script.caller.raw("GET", f"task-runs/{second['id']}/report", format="csv")
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    text = b"".join(answer.streaming_content).decode()
+    rows = list(csv.DictReader(StringIO(text)))
+    assert len(rows) == len(report["findings"]) + len(report["gone"])
+    assert script.caller.code("GET", f"task-runs/{second['id']}/report", format="xml") == 1001
+
+
+def test_a_reader_sees_no_finding_about_what_they_may_not_read(
+    script: Script, person: Person
+) -> None:
+    create(script, "deployments", DEPLOYMENT)
+    role = {
+        "metadata": {"name": "wide"},
+        "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}],
+    }
+    create(script, "roles", role)
+    run = script.run("inspect", {})
+    path = f"task-runs/{run['id']}/report"
+    assert "Role" in {row["object"]["kind"] for row in script.caller.data("GET", path)["findings"]}
+    operator = person("operator", cluster=script.cluster, namespace=script.space)
+    report = operator.data("GET", path)
+    kinds = {row["object"]["kind"] for row in report["findings"]}
+    assert "Deployment" in kinds
+    assert not kinds & {"Role", "ClusterRole", "ClusterRoleBinding", "Node", "Cluster"}
+    assert report["hidden"] > 0
+    assert person("viewer", cluster=script.cluster, namespace="default").code("GET", path) == 1004
+
+
+# --- backup ---------------------------------------------------------------------------------------
+def test_a_backup_is_restored_after_a_diff(script: Script) -> None:
+    create(script, "deployments", DEPLOYMENT)
+    create(script, "configmaps", config("settings", colour="blue"))
+    secret = {"metadata": {"name": "keys"}, "stringData": {"password": "hunter2"}}
+    create(script, "secrets", secret)
+    run = script.run("backup", {})
+    assert run["state"] == "succeeded", run
+    archive = script.caller.data("GET", f"task-runs/{run['id']}/archives")["items"][0]
+    names = {(row["kind"], row["name"]) for row in archive["objects"]}
+    assert {("Deployment", "web"), ("ConfigMap", "settings")} <= names
+    assert ("Secret", "keys") not in names
+
+    delete(script, "deployments", "web")
+    registry.client(script.cluster).patch(
+        KINDS["configmaps"],
+        "settings",
+        {"data": {"colour": "red"}},
+        patch="merge",
+        namespace=script.space,
+    )
+    path = f"task-runs/{run['id']}/restore"
+    planned = script.caller.data("POST", path, {"dry_run": True})
+    actions = {(row["kind"], row["name"]): row["action"] for row in planned["documents"]}
+    assert actions["Deployment", "web"] == "create"
+    assert actions["ConfigMap", "settings"] == "configure"
+    diff = next(row["diff"] for row in planned["documents"] if row["name"] == "settings")
+    assert "colour: red" in diff
+    assert read(script, "deployments", "web") is None
+
+    restored = script.caller.data("POST", path, {})
+    assert {row["action"] for row in restored["documents"]} <= {
+        "created",
+        "configured",
+        "unchanged",
+    }, restored
+    assert read(script, "deployments", "web") is not None
+    settings = read(script, "configmaps", "settings")
+    assert settings is not None
+    assert settings["data"] == {"colour": "blue"}
+
+
+def test_a_backup_goes_to_another_namespace_and_brings_it_along(script: Script) -> None:
+    create(script, "configmaps", config("settings", colour="blue"))
+    run = script.run("backup", {"keep": 1})
+    copy = f"{script.space}-copy"
+    path = f"task-runs/{run['id']}/restore"
+    assert script.caller.code("POST", path, {"namespace": copy, "typo": 1}) == 1001
+    restored = script.caller.data("POST", path, {"namespace": copy})
+    assert ("Namespace", copy) in {(row["kind"], row["name"]) for row in restored["documents"]}
+    assert read(script, "configmaps", "settings", copy) is not None
+
+
+def test_old_backups_go_and_secrets_stay_sealed(script: Script) -> None:
+    secret = {"metadata": {"name": "keys"}, "stringData": {"password": "hunter2"}}
+    create(script, "secrets", secret)
+    task = script.make("backup", {"keep": 1, "secrets": True})
+    first = script.finish(script.start(task))
+    second = script.finish(script.start(task))
+    assert script.caller.code("GET", f"task-runs/{first['id']}/archives") == 1004
+    archive = script.caller.data("GET", f"task-runs/{second['id']}/archives")["items"][0]
+    assert archive["has_secrets"]
+    stored = NamespaceArchive.objects.filter(pk=archive["id"]).extra(select={"raw": "content"})
+    assert "hunter2" not in stored.values_list("raw", flat=True)[0]
+    delete(script, "secrets", "keys")
+    path = f"task-runs/{second['id']}/restore"
+    assert "hunter2" not in str(script.caller.data("POST", path, {"dry_run": True}))
+    script.caller.data("POST", path, {})
+    assert read(script, "secrets", "keys") is not None
+
+
+def test_a_restore_has_the_rights_of_who_asks(script: Script, person: Person) -> None:
+    create(script, "configmaps", config("settings", colour="blue"))
+    run = script.run("backup", {})
+    path = f"task-runs/{run['id']}/restore"
+    operator = person("operator", cluster=script.cluster, namespace=script.space)
+    delete(script, "configmaps", "settings")
+    assert operator.code("POST", path, {"namespace": "default"}) == 1005
+    assert read(script, "configmaps", "settings", "default") is None
+    operator.data("POST", path, {})
+    assert read(script, "configmaps", "settings") is not None
+    assert (
+        person("viewer", cluster=script.cluster, namespace=script.space).code("POST", path, {})
+        == 1005
+    )
+
+
+# --- apply_manifests ------------------------------------------------------------------------------
+def test_manifests_are_applied_as_the_dry_run_says(script: Script) -> None:
+    create(script, "configmaps", config("old", colour="red"))
+    content = [config("new", a="b"), config("old", colour="blue")]
+    task = script.make("apply_manifests", {"content": content, "force_conflicts": True})
+    planned = script.rehearse(task)
+    assert planned["steps"][0]["message"] == "create ConfigMap new; configure ConfigMap old"
+    assert read(script, "configmaps", "new") is None
+    run = script.finish(script.start(task))
+    assert run["state"] == "succeeded", run
+    assert run["steps"][0]["message"] == "1 created, 1 configured"
+    old = read(script, "configmaps", "old")
+    assert old is not None
+    assert old["data"] == {"colour": "blue"}
+
+
+def test_what_failed_half_way_is_rolled_back(script: Script) -> None:
+    create(script, "configmaps", config("old", colour="red"))
+    broken = {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "replicas": -1}}
+    content = [config("new", a="b"), config("old", colour="blue"), broken]
+    params = {"content": content, "force_conflicts": True}
+    run = script.run("apply_manifests", params, on_failure="rollback")
+    assert run["state"] == "failed"
+    assert "rolled back: 1 deleted, 1 put back" in run["steps"][0]["message"]
+    assert read(script, "configmaps", "new") is None
+    old = read(script, "configmaps", "old")
+    assert old is not None
+    assert old["data"] == {"colour": "red"}
+
+
+def test_a_text_with_secrets_is_not_shown(script: Script) -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "keys"},
+        "stringData": {"password": "hunter2"},
+    }
+    task = script.make("apply_manifests", {"content": [secret]})
+    assert "hunter2" not in str(task)
+    assert "hunter2" not in str(script.rehearse(task))
+    # What comes back as it was shown stays as it was.
+    script.caller.data("PUT", f"tasks/{task['id']}", {"params": task["params"]})
+    run = script.finish(script.start(task))
+    assert run["state"] == "succeeded", run
+    assert "hunter2" not in str(run)
+    assert read(script, "secrets", "keys") is not None
+    body = script.body("apply_manifests", {"content": "a: [1"})
+    assert script.caller("POST", "tasks", body)["data"]["field"] == "params.content"
+
+
+# --- apply_template -------------------------------------------------------------------------------
+BODY = """
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: of-template
+data:
+  colour: {{ colour }}
+"""
+
+
+def test_a_template_is_deployed_and_later_upgraded(script: Script) -> None:
+    schema = {"type": "object", "properties": {"colour": {"type": "string", "writeOnly": True}}}
+    template = script.caller.data(
+        "POST",
+        "templates",
+        {"name": f"t-{script.space}", "version": "1.0.0", "body": BODY, "schema": schema},
+    )
+    params = {"template_id": template["id"], "name": "paint", "values": {"colour": "blueish"}}
+    task = script.make("apply_template", params)
+    assert "blueish" not in str(task)
+    planned = script.rehearse(task)
+    assert "create ConfigMap of-template" in planned["steps"][0]["message"]
+    for colour, actions in (("blueish", "1 created"), ("reddish", "1 configured")):
+        changed = {"params": {**params, "values": {"colour": colour}}}
+        script.caller.data("PUT", f"tasks/{task['id']}", changed)
+        run = script.start(task)
+        take_turn(run["operation_id"])
+        finish(TemplateDeployment.objects.get(name="paint").operation_id or 0)
+        run = script.finish(run)
+        assert run["state"] == "succeeded", run
+        assert actions in run["steps"][0]["message"]
+        assert colour not in str(run)
+        painted = read(script, "configmaps", "of-template")
+        assert painted is not None
+        assert painted["data"] == {"colour": colour}
+    assert script.caller.data("GET", "template-deployments")["total"] == 1
+    unknown = script.body("apply_template", {**params, "template_id": 10**9})
+    assert script.caller("POST", "tasks", unknown)["data"]["field"] == "params.template_id"

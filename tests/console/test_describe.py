@@ -1,0 +1,297 @@
+"""What the page of an object shows beside its state: kubectl describe's tables, keys, and who can do what."""
+
+import base64
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from playwright.sync_api import expect
+
+from access.models import AuditEntry, Grant
+from clusters.models import Cluster
+from simcluster.testing import RunningCluster
+from tests.console.browser import Walk
+from tests.console.conftest import Make
+
+
+def page_words(client: Client, address: str) -> str:
+    """The words of a page without its frame, one blank between them."""
+    answer = client.get(address)
+    assert answer.status_code == 200, answer.content[-2000:]
+    text = answer.content.decode().partition("<main")[2]
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
+
+
+RULE = {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "scale<b>"]}
+OBJECTS: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("roles", {"rules": [RULE]}, ["Rules", "API groups", "apps", "deployments", "scale&lt;b&gt;"]),
+    (
+        "rolebindings",
+        {
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "it"},
+            "subjects": [{"kind": "ServiceAccount", "name": "bot", "namespace": "robots"}],
+        },
+        ["Role/it", "Subjects", "ServiceAccount", "bot", "robots"],
+    ),
+    (
+        "horizontalpodautoscalers",
+        {
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+                "minReplicas": 2,
+                "maxReplicas": 9,
+                "metrics": [
+                    {
+                        "type": "Resource",
+                        "resource": {
+                            "name": "cpu",
+                            "target": {"type": "Utilization", "averageUtilization": 65},
+                        },
+                    }
+                ],
+            }
+        },
+        ["Deployment/web", "resource cpu on pods", "&lt;unknown&gt; 65%"],
+    ),
+    (
+        "poddisruptionbudgets",
+        {"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}},
+        ["Min available 1", "app=web", "Allowed disruptions"],
+    ),
+    (
+        "networkpolicies",
+        {
+            "spec": {
+                "podSelector": {},
+                "ingress": [{"from": [{"podSelector": {}}], "ports": [{"port": 5432}]}],
+                "policyTypes": ["Ingress"],
+            }
+        },
+        ["Pod selector &lt;all&gt;", "Allowed ingress", "5432/TCP"],
+    ),
+    (
+        "persistentvolumeclaims",
+        {
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "3Gi"}},
+            }
+        },
+        ["Requested 3Gi", "ReadWriteOnce", "Volume mode"],
+    ),
+    (
+        "limitranges",
+        {"spec": {"limits": [{"type": "Container", "default": {"cpu": "750m"}}]}},
+        ["Container cpu", "750m", "Default limit"],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("plural", "content", "expected"), OBJECTS, ids=[plural for plural, _, _ in OBJECTS]
+)
+def test_a_page_shows_what_kubectl_describe_shows(
+    visitor: Client,
+    cluster: Cluster,
+    make: Make,
+    plural: str,
+    content: dict[str, Any],
+    expected: list[str],
+) -> None:
+    make(plural, {"metadata": {"name": "it"}, **content})
+    words = page_words(visitor, f"/clusters/{cluster.pk}/{plural}/{make.space}/it")
+    assert [part for part in expected if part not in words] == []
+
+
+def test_a_definition_shows_its_versions_schema_and_objects(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "spec": {
+                "type": "object",
+                "required": ["size"],
+                "properties": {"size": {"type": "integer", "description": "How large <it> is."}},
+            }
+        },
+    }
+    versions = [
+        {
+            "name": "v1",
+            "served": True,
+            "storage": True,
+            "schema": {"openAPIV3Schema": schema},
+        }
+    ]
+    group = f"{make.space}.example.com"
+    names = {"plural": "gizmos", "singular": "gizmo", "kind": "Gizmo", "listKind": "GizmoList"}
+    spec = {"group": group, "scope": "Namespaced", "names": names, "versions": versions}
+    make("customresourcedefinitions", {"metadata": {"name": f"gizmos.{group}"}, "spec": spec})
+    address = f"/clusters/{cluster.pk}/customresourcedefinitions/-/gizmos.{group}"
+    words = page_words(visitor, address)
+    assert "Versions Version Served Stored Deprecated Objects v1 yes yes no gizmos" in words
+    assert "spec.size integer * How large &lt;it&gt; is." in words
+    table = f"/clusters/{cluster.pk}/gizmos.v1.{group}"
+    assert table in visitor.get(address).content.decode()
+
+
+def test_who_can_do_what_is_answered_out_of_roles_and_bindings(
+    visitor: Client, cluster: Cluster, make: Make, db: None
+) -> None:
+    rules = [
+        {"apiGroups": [""], "resources": ["pods", "*/scale"], "verbs": ["get"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["*"]},
+    ]
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
+    subjects = [
+        {"kind": "User", "name": "grace", "apiGroup": "rbac.authorization.k8s.io"},
+        {"kind": "ServiceAccount", "name": "bot", "namespace": make.space},
+    ]
+    make("serviceaccounts", {"metadata": {"name": "bot"}})
+    make("roles", {"metadata": {"name": "reader"}, "rules": rules})
+    make("rolebindings", {"metadata": {"name": "b"}, "roleRef": role, "subjects": subjects})
+    base = f"/clusters/{cluster.pk}/-/access"
+
+    def who(verb: str, resource: str, namespace: str) -> str:
+        words = page_words(visitor, f"{base}?verb={verb}&resource={resource}&namespace={namespace}")
+        return words.partition("Who can " + verb)[2]
+
+    assert "User grace" in who("get", "pods", make.space)
+    assert "grace" not in who("delete", "pods", make.space)
+    assert "grace" not in who("get", "pods", "")
+    assert "grace" in who("delete", "deployments.apps", make.space)
+    assert "grace" not in who("delete", "deployments.extensions", make.space)
+    assert "grace" in who("get", "deployments/scale", make.space)
+    own = page_words(visitor, f"{base}?kind=ServiceAccount&name=bot&home={make.space}")
+    assert "reader" in own
+    assert "deployments" in own
+    account = f"/clusters/{cluster.pk}/serviceaccounts/{make.space}/bot"
+    assert "/-/access?kind=ServiceAccount&amp;name=bot" in visitor.get(account).content.decode()
+    viewer = get_user_model().objects.create_user("looks")
+    Grant.objects.create(user=viewer, role="viewer", cluster=cluster)
+    other = Client()
+    other.force_login(viewer)
+    assert other.get(base).status_code == 403
+    assert other.get(f"{base}?verb=get&resource=pods").status_code == 403
+
+
+def test_keys_of_secrets_are_shown_one_by_one_and_in_the_audit_trail(
+    walk: Walk, cluster: Cluster, make: Make, apiserver: RunningCluster
+) -> None:
+    data = {"token": base64.b64encode(b"swordfish").decode()}
+    make("secrets", {"metadata": {"name": "door"}, "type": "Opaque", "data": data})
+    where = f"/clusters/{cluster.pk}/secrets/{make.space}/door"
+    page = walk.open(where)
+    row = page.locator('[data-key-name="token"]')
+    expect(row).to_contain_text("••••")
+    expect(page.locator("main")).not_to_contain_text("swordfish")
+    row.get_by_role("button", name="Reveal").click()
+    expect(row.locator("[data-value]")).to_have_text("swordfish")
+    assert walk.axe() == []
+    row.get_by_role("button", name="Hide").click()
+    expect(row.locator("[data-value]")).to_have_text("••••••••")
+    entry = AuditEntry.objects.filter(verb="reveal").latest("pk")
+    assert "token" in str(entry.__dict__)
+    assert "swordfish" not in str(entry.__dict__)
+    row.get_by_role("link", name="Edit").click()
+    expect(page.get_by_label("Value")).to_have_value("")
+    page.get_by_label("Value").fill("opensesame")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("token was set.")).to_be_visible()
+    stored = (apiserver.get("secrets", "door", make.space) or {})["data"]["token"]
+    assert base64.b64decode(stored) == b"opensesame"
+    assert not walk.is_wider_than_the_window()
+
+
+def test_a_secret_is_revealed_only_to_who_may_see_values(
+    cluster: Cluster, make: Make, db: None
+) -> None:
+    data = {"token": base64.b64encode(b"swordfish").decode()}
+    make("secrets", {"metadata": {"name": "door"}, "type": "Opaque", "data": data})
+    viewer = get_user_model().objects.create_user("looks")
+    Grant.objects.create(user=viewer, role="viewer", cluster=cluster)
+    client = Client()
+    client.force_login(viewer)
+    where = f"/clusters/{cluster.pk}/secrets/{make.space}/door"
+    page = client.get(where).content.decode()
+    assert "data-reveal-key" not in page
+    refused = client.post(f"{where}/keys/reveal", {"key": "token"}, content_type="application/json")
+    assert refused.status_code == 403
+    assert b"swordfish" not in refused.content
+
+
+def test_keys_of_configmaps_are_set_added_and_removed(
+    visitor: Client, cluster: Cluster, make: Make, apiserver: RunningCluster
+) -> None:
+    make("configmaps", {"metadata": {"name": "conf"}, "data": {"a": "1", "b": "2"}})
+    where = f"/clusters/{cluster.pk}/configmaps/{make.space}/conf"
+
+    def data() -> dict[str, str]:
+        return dict((apiserver.get("configmaps", "conf", make.space) or {})["data"])
+
+    def version() -> str:
+        form = visitor.get(f"{where}/keys/edit?key=b").content.decode()
+        return re.search(r'name="version" value="(\d+)"', form)[1]  # type: ignore[index]
+
+    first = version()
+    edit = {"value": "line\r\nnext", "version": first}
+    assert visitor.post(f"{where}/keys/edit?key=a", edit).status_code == 302
+    assert data() == {"a": "line\nnext", "b": "2"}
+    # The form is older than that change.
+    assert visitor.post(f"{where}/keys/edit?key=b", edit).status_code == 422
+    added = {"key": "c", "value": "3", "version": version()}
+    assert visitor.post(f"{where}/keys/edit", added).status_code == 302
+    removed = {"what": "remove", "version": version()}
+    assert visitor.post(f"{where}/keys/edit?key=b", removed).status_code == 302
+    assert data() == {"a": "line\nnext", "c": "3"}
+
+
+def test_events_name_their_objects_and_lead_to_them(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    about = {"kind": "Pod", "namespace": make.space, "name": "web-1"}
+    event = {
+        "metadata": {"name": "web-1.18ec52ff6617909c"},
+        "involvedObject": about,
+        "type": "Warning",
+        "reason": "BackOff",
+        "message": "Back-off <b>restarting</b> failed container",
+        "count": 7,
+    }
+    make("events", event)
+    answer = visitor.get(f"/clusters/{cluster.pk}/events?namespace={make.space}")
+    text = answer.content.decode()
+    assert f'href="/clusters/{cluster.pk}/pods/{make.space}/web-1">Pod web-1</a>' in text
+    assert "Back-off &lt;b&gt;restarting&lt;/b&gt; failed container" in text
+
+
+def test_a_container_that_ended_has_no_terminal(
+    visitor: Client, cluster: Cluster, make: Make, apiserver: RunningCluster
+) -> None:
+    containers = [{"name": "main", "image": "registry.example.com/a/long/path/app:1.2.3"}]
+    setup = [{"name": "setup", "image": "busybox:1", "command": ["true"]}]
+    spec = {"containers": containers, "initContainers": setup}
+    make("pods", {"metadata": {"name": "two"}, "spec": spec}, running=True)
+    where = f"/clusters/{cluster.pk}/pods/{make.space}/two"
+    page = visitor.get(where).content.decode()
+    assert "/terminal?container=main" in page
+    assert "/terminal?container=setup" not in page
+    assert "Container setup does not run" in page_words(
+        visitor, f"{where}/terminal?container=setup"
+    )
+
+
+def test_every_page_has_its_icon(db: None) -> None:
+    answer = Client().get("/favicon.ico")
+    assert answer.status_code == 302
+    assert answer["Location"].endswith("console/icon.svg")
+
+
+@pytest.mark.parametrize("model", ["resource", "change", "event"])
+def test_the_admin_site_searches_the_store(visitor: Client, model: str) -> None:
+    page = visitor.get(f"/admin/storage_api/{model}/?q=web")
+    assert page.status_code == 200
+    assert b'name="q"' in page.content

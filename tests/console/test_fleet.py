@@ -1,0 +1,63 @@
+"""One kind in all clusters, and all that fails; over a collector that runs."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from clusters import registry
+from clusters.models import Cluster
+from simcluster.testing import RunningCluster, running_cluster
+from tests.storage_api.collecting import collecting
+
+
+@pytest.fixture
+def apiserver() -> Iterator[RunningCluster]:
+    """A cluster of this test alone, in which nothing moves by itself."""
+    with running_cluster(controllers=False, kubelet=False) as server:
+        yield server
+
+
+@pytest.fixture
+def cluster(transactional_db: None, apiserver: RunningCluster) -> Iterator[Cluster]:
+    """That cluster, registered; the store's tables are not Django's to flush."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE storage_resource, storage_change")
+    yield registry.register(name="harbour", kubeconfig_text=apiserver.kubeconfig_yaml)
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE storage_resource, storage_change")
+
+
+def test_a_kind_and_its_failures_are_shown_over_all_clusters(
+    visitor: Client, cluster: Cluster, apiserver: RunningCluster
+) -> None:
+    spec = {"containers": [{"name": "main", "image": "nginx:1"}]}
+    pods = [
+        {
+            "metadata": {"name": f"p-{number:02}", "namespace": "default"},
+            "spec": spec,
+            "status": {"phase": "Failed" if number < 3 else "Running"},
+        }
+        for number in range(60)
+    ]
+    apiserver.load("pods", pods)
+    base = f"/clusters/{cluster.pk}"
+    with collecting():
+        apiserver.wait(
+            lambda: "1–50 of 60" in visitor.get("/all/pods?q=p-").content.decode(), seconds=30
+        )
+        second = visitor.get("/all/pods?q=p-&page=2").content.decode()
+        assert "51–60 of 60" in second
+        assert f'<a href="{base}/pods/default/p-55">p-55</a>' in second
+        assert f'<a href="{base}">harbour</a>' in second
+        newest = visitor.get("/all/pods?q=p-&sort=-name").content.decode()
+        assert "p-59" in newest
+        assert "p-09" not in newest
+        failed = visitor.get("/all/pods?troubled=1").content.decode()
+        assert "1–3 of 3" in failed
+        assert visitor.get("/all/pods?phase=Running").content.decode().count("<tr>") == 51
+        page = visitor.get("/failing").content.decode()
+        assert f'href="{base}/pods/default/p-02"' in page
+        assert "p-03" not in page
+        assert visitor.get("/all/shoes").status_code == 404
