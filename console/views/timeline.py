@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from clusters import event_series
 from clusters.kinds import KINDS
-from console import locations, navigation
+from console import navigation
 from console.api_client import ApiRefusal, call
 from console.locations import Location
 from console.page import object_view, render_page, require_sign_in
@@ -51,6 +51,7 @@ MAX_ENTRIES = 200
 MAX_CHANGES = 40
 # The drawing's width in its own units, and the height of a lane.
 WIDTH = 1000
+NARROWEST = 4
 LANE_HEIGHT = 24
 
 
@@ -87,6 +88,11 @@ class Entry:
     by: str = ""
     message: str = ""
     until: datetime | None = None
+
+    @property
+    def at_text(self) -> str:
+        """When it happened, as the API writes times."""
+        return self.at.isoformat()
 
     @property
     def lane_title(self) -> str:
@@ -169,10 +175,10 @@ def _drawing(
         for entry in entries:
             if entry.lane != name:
                 continue
-            x = _position(entry.at, since, span)
+            # What takes no time is still to be seen, and at the end of the axis, too.
+            x = min(_position(entry.at, since, span), WIDTH - NARROWEST)
             end = _position(entry.until or entry.at, since, span)
-            # What takes no time is still to be seen.
-            marks.append({"x": x, "width": max(end - x, 4), "severity": entry.severity})
+            marks.append({"x": x, "width": max(end - x, NARROWEST), "severity": entry.severity})
         lanes.append({"title": title, "y": index * LANE_HEIGHT, "marks": marks})
     return lanes
 
@@ -248,6 +254,8 @@ def _read_events(
         here = Location(place.cluster, "events", place.namespace, "")
         events = [objects.event_context(here, item) for item in items]
     for event in events:
+        if not event["last"]:
+            continue
         at = event_series.moment(event["last"])
         if not since <= at <= until:
             continue
@@ -327,14 +335,14 @@ def _read_operations(
         at = event_series.moment(item["created_at"])
         if not since <= at <= until:
             continue
-        operation = operation_context(item)
+        operation = operation_context(request, item)
         finished = item["finished_at"]
         yield Entry(
             at=at,
             lane="operation",
             word=str(operation["word"]),
             severity=operation["severity"],
-            title=f"{item['kind']} {_subject(item['target'])}",
+            title=str(operation["title"]),
             address=f"/operations/{item['id']}",
             by=item["requested_by"],
             message=item["error"] or "",

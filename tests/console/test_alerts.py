@@ -127,6 +127,15 @@ def test_an_alert_is_listed_opened_acknowledged_and_silenced(
     turn()
     assert "restarts&lt;/b&gt;" not in visit(visitor, "/alerts")
     assert "restarts&lt;/b&gt;" in visit(visitor, "/alerts/history")
+    # On the axis of time it began, and ended.
+    timeline = visit(visitor, f"/clusters/{live.pk}/-/timeline", namespace="shop")
+    assert "alert fired" in timeline
+    assert "alert resolved" in timeline
+    assert "restarts&lt;/b&gt;" in timeline
+    address = f"/clusters/{live.pk}/-/timeline"
+    assert "alert fired" not in visit(visitor, address, namespace="other")
+    assert "alert fired" not in visit(visitor, address, lane="operation", hours="24")
+    assert "alert fired" in visit(visitor, address, lane="alert", hours="nonsense")
 
 
 @pytest.mark.django_db
