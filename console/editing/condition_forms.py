@@ -195,14 +195,10 @@ def read_yaml(text: str, field: str) -> Any:
     if not text.strip():
         return {}
     try:
-        data = from_yaml(text)
+        return from_yaml(text)
     except Invalid as error:
         message = _("This is not YAML: {reason}").format(reason=error.message)
         raise ApiRefusal(1001, message, {"field": field}, 400) from None
-    if not isinstance(data, dict):
-        message = _("{field} must be an object").format(field=field)
-        raise ApiRefusal(1001, message, {"field": field}, 400)
-    return data
 
 
 def read_texts(text: str, field: str) -> dict[str, str]:

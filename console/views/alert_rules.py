@@ -204,6 +204,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _form_context(request: HttpRequest, rule: Mapping[str, Any]) -> dict[str, Any]:
     """What the form shows: the rule's values, or those that were entered and refused."""
+    fields: ConditionFields | None
     if request.method == "POST":
         values = _entered_values(request)
         fields = condition_forms.entered_fields(request.POST)
