@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from psycopg2 import sql
 
 from alerts import scopes
@@ -15,6 +15,8 @@ from core.errors import Invalid
 
 MAX_MATCHERS = 20
 MAX_TEXT = 500
+# A preview looks at so many open alerts.
+MAX_PREVIEWED = 10_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,199}\Z")
 _BACK_REFERENCE = re.compile(r"\\[0-9]|\(\?(?!:)")
 MEMBERS = ("name", "value", "regex", "equal")
@@ -118,7 +120,7 @@ def silences_of(alert_ids: Iterable[int], now: datetime) -> dict[int, list[int]]
         return silenced
     fleet: scopes.Fleet | None = None
     for silence in active.select_related("created_by").order_by("pk"):
-        matching = _matching_ids(silence, ids)
+        matching = _matching_ids(silence.matchers, ids)
         if not matching:
             continue
         fleet = fleet or scopes.Fleet.read()
@@ -128,11 +130,25 @@ def silences_of(alert_ids: Iterable[int], now: datetime) -> dict[int, list[int]]
     return silenced
 
 
-def _matching_ids(silence: Silence, ids: list[int]) -> list[int]:
+def matching_alerts(
+    matchers: Iterable[Mapping[str, Any]],
+    visible: Q,
+) -> QuerySet[Alert]:
+    """The alerts inside `visible` that are not resolved and that such a silence would keep quiet.
+
+    Newest first; of MAX_PREVIEWED alerts at most.
+    """
+    rows = Alert.objects.exclude(state=Alert.State.RESOLVED).filter(visible)
+    newest = rows.order_by("-started_at", "-pk").values_list("pk", flat=True)
+    ids = _matching_ids(matchers, list(newest[:MAX_PREVIEWED]))
+    return Alert.objects.filter(pk__in=ids).order_by("-started_at", "-pk")
+
+
+def _matching_ids(matchers: Iterable[Mapping[str, Any]], ids: list[int]) -> list[int]:
     """The alerts whose labels match; the database matches, in bounded time."""
     tests = []
     params: list[Any] = [ids]
-    for matcher in silence.matchers:
+    for matcher in matchers:
         test, value = _test(matcher)
         tests.append(test)
         params += [matcher["name"], value]

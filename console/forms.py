@@ -40,7 +40,12 @@ def form_text(request: HttpRequest, name: str) -> str:
 
 def form_lines(request: HttpRequest, name: str) -> list[str]:
     """The words of a field, separated by lines or commas, without empty ones."""
-    words = request.POST.get(name, "").replace(",", "\n").splitlines()
+    return split_words(request.POST.get(name, ""))
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text, separated by lines or commas, without empty ones."""
+    words = text.replace(",", "\n").splitlines()
     return [word.strip() for word in words if word.strip()]
 
 

@@ -13,7 +13,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from clusters.kinds import KINDS
-from console import permissions, preferences
+from console import alert_counts, permissions, preferences
 from console.api_client import ApiRefusal, call
 from console.permissions import AccessSummary
 from console.rendering import html
@@ -90,6 +90,7 @@ PLURALS: dict[str, Text] = {
 # (address, title, key after g)
 SECTIONS: tuple[tuple[str, Text, str], ...] = (
     ("/search", _("Search"), "s"),
+    ("/alerts", _("Alerts"), "l"),
     ("/apply", _("Apply"), "y"),
     ("/compare", _("Compare"), "c"),
     ("/templates", _("Templates"), "m"),
@@ -197,6 +198,7 @@ def frame_context(
         )
     return {
         "person": request.user,
+        "firing": alert_counts.count_firing(request),
         "may": may,
         "clusters": clusters,
         "cluster": current,

@@ -37,6 +37,11 @@ def administers_everything(request: HttpRequest) -> bool:
     return bool(describe_person(request)["platform_role"] == "admin")
 
 
+def writes_somewhere(request: HttpRequest) -> bool:
+    """Whether the person may change something anywhere."""
+    return describe_person(request)["role"] in ("operator", "admin")
+
+
 def may_change(
     request: HttpRequest,
     cluster: object,

@@ -8,7 +8,7 @@ from django.urls import URLPattern, path
 from django.utils.translation import get_language
 
 from access import api as access
-from alerts.api.alerts import AlertViewSet, SilenceDetail, Silences
+from alerts.api.alerts import AlertViewSet, SilenceDetail, SilencePreview, Silences
 from alerts.api.channels import ChannelViewSet, Deliveries
 from alerts.api.exchange import AlertmanagerReceiver, RuleExport, RuleImport
 from alerts.api.rules import Presets, RuleTest, RuleViewSet
@@ -464,6 +464,7 @@ def _alert_routes() -> Iterator[URLPattern]:
             {"post": verb},
         )
     yield _route("alerts/silences", "alerts-silences", Silences)
+    yield _route("alerts/silences/preview", "alerts-silences-preview", SilencePreview)
     yield _route("alerts/silences/<segment:pk>", "alerts-silences-detail", SilenceDetail)
     yield _route("alerts/history", "alerts-history", AlertViewSet, {"get": "history"})
     yield _route("alerts", "alerts-list", AlertViewSet, {"get": "list"})

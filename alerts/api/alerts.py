@@ -13,6 +13,7 @@ from alerts.api import rights
 from alerts.api.schemas import (
     ALERT,
     ALERT_DETAIL,
+    MATCHER,
     SEVERITY,
     SILENCE,
     SILENCE_BODY,
@@ -38,6 +39,8 @@ from core.times import rfc3339
 from storage_api.services.sync import database_now
 
 MAX_COMMENT = 2000
+# A preview of a silence shows so many alerts.
+MAX_SHOWN = 100
 FILTERS = (
     QueryParameter("severity", SEVERITY),
     QueryParameter("cluster_id", INTEGER),
@@ -342,6 +345,29 @@ class Silences(DialectView):
         )
         annotate(request, name=str(row.pk), details={"matchers": matchers})
         return _represent_silence(row, now)
+
+
+class SilencePreview(DialectView):
+    """POST /alerts/silences/preview: what a silence that is not saved would keep quiet."""
+
+    operations = {
+        "post": OperationSchema(
+            "Alerts that are not resolved and that such a silence would keep quiet",
+            record(items=array(ALERT), total=INTEGER),
+            body=record(matchers=array(MATCHER)),
+        )
+    }
+
+    def post(self, request: Request) -> Any:
+        """{"items", "total"}: the newest MAX_SHOWN that the caller may see, and the count."""
+        authorise(self, request, AccessAttributes("test", "alertsilences"))
+        viewer = rights.viewer_of(self, request)
+        matchers = silences.parse_matchers(json_body(request).get("matchers"))
+        rows = silences.matching_alerts(matchers, _visible(viewer.scope))
+        return {
+            "items": _represent_all(rows[:MAX_SHOWN]),
+            "total": rows.count(),
+        }
 
 
 class SilenceDetail(DialectView):

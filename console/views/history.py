@@ -37,7 +37,8 @@ def history_query(location: Location) -> dict[str, Any]:
     return {**location.query, "kind": history_kind(location.plural), "name": location.name}
 
 
-def _version_context(entry: Mapping[str, Any]) -> dict[str, Any]:
+def version_context(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A version of the API's with its words, its author and its changes as short texts."""
     word, severity = OPERATIONS.get(entry["op"], (entry["op"], "idle"))
     return {
         **entry,
@@ -102,7 +103,7 @@ def object_history(request: HttpRequest, location: Location) -> HttpResponse:
             raise
         listing = {"items": [], "next_cursor": ""}
         problem = refusal.message
-    versions = [_version_context(version) for version in listing["items"]]
+    versions = [version_context(version) for version in listing["items"]]
     # Controllers write the status all the time: what people look for would drown in it.
     hide_status = request.GET.get("status") != "1"
     context = {
@@ -291,7 +292,7 @@ def _list_changes(
     rows = []
     for entry in listing["items"]:
         location = Location(cluster, chosen["kind"], entry["namespace"], entry["name"])
-        rows.append({**_version_context(entry), "address": f"{location.address}/history"})
+        rows.append({**version_context(entry), "address": f"{location.address}/history"})
     rest = {name: value for name, value in chosen.items() if value and name != "cursor"}
     following = ""
     if listing["next_cursor"]:

@@ -67,6 +67,7 @@ TABS = (
     Tab("terminal", gettext_lazy("Terminal"), KINDS_WITH_TERMINAL),
     Tab("files", gettext_lazy("Files"), KINDS_WITH_FILES),
     Tab("events", gettext_lazy("Events")),
+    Tab("timeline", gettext_lazy("Timeline")),
     Tab("revisions", gettext_lazy("Revisions"), KINDS_WITH_REVISIONS),
     Tab("topology", gettext_lazy("Topology"), KINDS_WITH_TOPOLOGY),
     Tab("metrics", gettext_lazy("Metrics"), KINDS_WITH_METRICS),
@@ -218,10 +219,10 @@ def list_events(
     else:
         query |= {"resource_type": kind, "resource_name": location.name}
     items = call(request, "GET", path, query=query).data["items"]
-    return [_event_context(location, event) for event in items]
+    return [event_context(location, event) for event in items]
 
 
-def _event_context(location: Location, event: Object) -> dict[str, Any]:
+def event_context(location: Location, event: Object) -> dict[str, Any]:
     # core/v1 has involvedObject and message, events.k8s.io/v1 regarding and note.
     about = event.get("involvedObject") or event.get("regarding") or {}
     target = resolve_reference(location, about)

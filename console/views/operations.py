@@ -52,7 +52,7 @@ KINDS = {
 FINAL = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
 
 
-def _operation_context(
+def operation_context(
     request: HttpRequest,
     operation: dict[str, Any],
 ) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def index(request: HttpRequest) -> HttpResponse:
     ).data
     rest = urlencode({name: value for name, value in chosen.items() if value})
     context = {
-        "operations": [_operation_context(request, operation) for operation in listing["items"]],
+        "operations": [operation_context(request, operation) for operation in listing["items"]],
         "total": listing["total"],
         "chosen": chosen,
         "states": [(state, word) for state, word in STATES.items() if state != "skipped"],
@@ -168,7 +168,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_sign_in
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
     """One operation; asked for again by the page every second until it is over."""
-    operation = _operation_context(request, call(request, "GET", f"operations/{pk}").data)
+    operation = operation_context(request, call(request, "GET", f"operations/{pk}").data)
     counts: dict[str, int] = {}
     for step in operation["steps"]:
         counts[step["state"]] = counts.get(step["state"], 0) + 1

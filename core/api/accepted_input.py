@@ -94,6 +94,16 @@ class AcceptedNames:
         """The names of the query in the spelling that `fold` gives."""
         return frozenset(self.fold(name) for name in self.query)
 
+    @cached_property
+    def lists(self) -> frozenset[str]:
+        """The folded names of parameters that are lists: each value of theirs counts."""
+        parameters = self.described.query
+        return frozenset(
+            self.fold(parameter.name)
+            for parameter in parameters
+            if parameter.schema.get("type") == "array"
+        )
+
 
 _names_by_operation: dict[tuple[Any, ...], AcceptedNames] = {}
 
@@ -270,8 +280,8 @@ def _check_read(request: Request, described: OperationSchema, names: AcceptedNam
     for name in request.query_params:
         short = name[:100]
         if names.fold(name) in names.folded_query:
-            values = request.query_params.getlist(name)
-            if len({value for value in values if value}) > 1:
+            values = {value for value in request.query_params.getlist(name) if value}
+            if len(values) > 1 and names.fold(name) not in names.lists:
                 raise UnclearInput(
                     f"{name} is given twice with different values",
                     field=short,

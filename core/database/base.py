@@ -21,9 +21,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     health_check_done: bool
     # When a request, or a task, last ended that had used the connection.
     _released_at = 0.0
-    # Names of the statements that the session has planned, and how often others came.
+    # Names of the statements that the session has planned.
     prepared_statements: set[str]
-    statement_uses: dict[str, int]
 
     def init_connection_state(self) -> None:
         """Listen for changes of cached rows.
@@ -34,7 +33,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().init_connection_state()
         # A new session of the server knows no statement (core.database.prepared).
         self.prepared_statements = set()
-        self.statement_uses = {}
         # The driver appends each notification that comes with an answer.
         self.connection.notifies = row_cache.Announcements(self.connection.get_backend_pid())
         with self.connection.cursor() as cursor:

@@ -7,14 +7,8 @@ is the same whatever the values are.
 import hashlib
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-# Statements of one connection that are planned ahead; each takes memory of the server.
-MAX_STATEMENTS = 64
-# A statement that was composed is planned ahead when it has come so often on one connection.
-USES_BEFORE = 3
-MAX_COUNTED = 256
 _PLACEHOLDER = re.compile("%(.)")
 
 
@@ -41,26 +35,6 @@ class PreparedStatement:
         """As `cursor.execute(text, params)` of a cursor of Django."""
         prepared: set[str] = cursor.db.prepared_statements
         if self.name not in prepared:
-            if len(prepared) >= MAX_STATEMENTS:
-                cursor.execute(self.text, params)
-                return
             cursor.execute(self._prepare)
             prepared.add(self.name)
         cursor.execute(self._execute, params)
-
-
-def execute_often(cursor: Any, text: str, params: Sequence[Any]) -> None:
-    """Execute a composed statement, planned ahead once it has come often on the connection."""
-    uses: dict[str, int] = cursor.db.statement_uses
-    if len(uses) >= MAX_COUNTED and text not in uses:
-        uses.clear()
-    uses[text] = uses.get(text, 0) + 1
-    if uses[text] > USES_BEFORE:
-        _statement(text).execute(cursor, params)
-    else:
-        cursor.execute(text, params)
-
-
-@lru_cache(maxsize=MAX_COUNTED)
-def _statement(text: str) -> PreparedStatement:
-    return PreparedStatement(text)

@@ -10,7 +10,6 @@ from django.db import connection, transaction
 from psycopg2 import sql
 from psycopg2.extensions import BYTES, register_type
 
-from core.database.prepared import execute_often
 from storage_api import db_retry
 from storage_api.protection import unseal_or_mask
 from storage_api.query import paths
@@ -76,7 +75,7 @@ def read_row(
     """
     with connection.cursor() as cursor:
         register_type(BYTES, cursor.cursor)
-        execute_often(cursor, statement.as_string(cursor.cursor), params)
+        cursor.execute(statement, params)
         row = cursor.fetchone()
     return None if row is None else _document(row, selection, reveals)
 

@@ -62,6 +62,8 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     # An order's secret opens these; no token does.
     (NONE, "*", "vkube:*"),
     # A token makes no tokens and changes no password.
+    (ALL, "GET", "kubegale:preferences"),
+    (NONE, "PUT", "kubegale:preferences"),
     (NONE, "*", "kubegale:password kubegale:tokens* kubegale:kubeconfig kubegale:*-kubeconfig"),
     # A root shell on a node needs two rights that no token here has together.
     (NONE, "*", "kubegale:nodes-terminal"),

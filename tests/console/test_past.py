@@ -67,6 +67,10 @@ def test_somebody_looks_at_an_old_version_and_brings_it_back(
         page.get_by_role("button", name="Restore").click()
         expect(page.get_by_role("status")).to_contain_text("was restored")
         assert (apiserver.get("configmaps", "conf", "default") or {})["data"] == {"v": "good"}
+        eventually(lambda: lines() == 3)
+        page = walk.open(f"/clusters/{cluster.pk}/configmaps/default/conf/timeline")
+        expect(page.get_by_role("row", name="data.v")).to_have_count(2)
+        assert not walk.axe()
         registry.client(cluster).request("DELETE", f"{PATH}/conf")
         eventually(lambda: admin.data("GET", "history", **where)["items"][0]["op"] == "delete")
         page = walk.open("/history?kind=configmaps&op=gone")

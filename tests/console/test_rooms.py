@@ -32,7 +32,7 @@ def test_somebody_makes_a_tenant_with_a_quota_and_a_member(
     User.objects.create(username="mia")
     page = walk.open("/tenants")
     page.get_by_role("link", name="Quota plans").click()
-    page.get_by_label("Name").fill("small")
+    page.get_by_label("Name", exact=True).fill("small")
     page.get_by_label("Pods").fill("3")
     page.get_by_role("button", name="Create a plan").click()
     expect(page.get_by_role("status")).to_contain_text("Plan small was created")

@@ -3,7 +3,7 @@
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from core.database.prepared import MAX_STATEMENTS, USES_BEFORE, PreparedStatement, execute_often
+from core.database.prepared import PreparedStatement
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,18 +33,3 @@ def test_a_statement_survives_a_transaction_that_fails() -> None:
     with connection.cursor() as cursor:
         statement.execute(cursor, [1])
         assert cursor.fetchone() == (1,)
-
-
-def test_what_is_composed_is_planned_when_it_comes_often_and_only_so_much_of_it() -> None:
-    connection.close()
-    with connection.cursor() as cursor:
-        for count in range(USES_BEFORE + 1):
-            assert not planned()
-            execute_often(cursor, "SELECT %s::text", [str(count)])
-            assert cursor.fetchone() == (str(count),)
-        assert len(planned()) == 1
-        for number in range(MAX_STATEMENTS + 5):
-            for _ in range(USES_BEFORE + 1):
-                execute_often(cursor, f"SELECT {number}, %s::text", ["x"])
-                assert cursor.fetchone() == (number, "x")
-    assert len(planned()) == MAX_STATEMENTS

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.django_db
 
 # Everything that answers without credentials, and why.
 PUBLIC = {
+    "favicon": "the icon of every page, the sign-in page's too",
     "healthz": "a probe has no credentials",
     "readyz": "a probe has no credentials",
     "metrics": "scraped by Prometheus, from networks that are allowed",

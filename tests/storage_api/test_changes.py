@@ -82,7 +82,7 @@ def test_a_change_that_commits_late_is_not_skipped() -> None:
     """Two transactions draw their numbers in one order and commit in the other."""
     with database() as early:
         early.execute("BEGIN")
-        early.execute(resources._PUT, ("0" * 24, "late", "Pod", "ns", "early", "{}"))
+        early.execute(resources._PUT.text, ("0" * 24, "late", "Pod", "ns", "early", "{}"))
         put("late", "late", {})
         assert [
             entry.seq for entry in change_log.read_after(LogPosition(0), "late", "Pod", style=STYLE)
@@ -105,8 +105,8 @@ def test_a_lower_number_is_waited_for_whichever_transaction_began_first() -> Non
         older.execute("BEGIN")
         older.execute("SELECT pg_current_xact_id()")
         newer.execute("BEGIN")
-        newer.execute(resources._PUT, ("2" * 24, "swap", "Pod", "ns", "first", "{}"))
-        older.execute(resources._PUT, ("3" * 24, "swap", "Pod", "ns", "second", "{}"))
+        newer.execute(resources._PUT.text, ("2" * 24, "swap", "Pod", "ns", "first", "{}"))
+        older.execute(resources._PUT.text, ("3" * 24, "swap", "Pod", "ns", "second", "{}"))
         older.execute("COMMIT")
         assert [
             entry.seq for entry in change_log.read_after(LogPosition(0), "swap", "Pod", style=STYLE)
@@ -125,7 +125,7 @@ def test_a_feed_from_now_on_holds_what_commits_later_and_nothing_older() -> None
     """However many other transactions are under way at that moment."""
     with database() as other:
         other.execute("BEGIN")
-        other.execute(resources._PUT, ("1" * 24, "now", "Pod", "ns", "open", "{}"))
+        other.execute(resources._PUT.text, ("1" * 24, "now", "Pod", "ns", "open", "{}"))
         put("now", "older", {})
         start = change_log.current_position()
         put("now", "newer", {})

@@ -23,7 +23,7 @@ NUMBERS = count(1)
 @pytest.fixture(scope="module")
 def drained_cluster() -> Iterator[RunningCluster]:
     """A cluster with a node for each test of this module."""
-    with running_cluster(nodes=24) as server:
+    with running_cluster(nodes=40) as server:
         yield server
 
 
