@@ -47,6 +47,11 @@ document.addEventListener("click", (event) => {
 
 // --- dialogs: whatever htmx puts into #dialog-body is shown in the dialog ---------------------------------------------
 const dialog = document.getElementById("dialog");
+// What somebody types in is not replaced by an answer to what stood there before.
+document.body.addEventListener("htmx:oobBeforeSwap", (event) => {
+  const typing = document.activeElement;
+  if (typing?.matches("textarea, input:not([type=radio], [type=checkbox])") && event.detail.target.contains(typing)) event.detail.shouldSwap = false;
+});
 document.body.addEventListener("htmx:afterSwap", (event) => {
   if (event.detail.target.id === "dialog-body" && !dialog.open && event.detail.target.childElementCount) dialog.showModal();
 });
