@@ -102,9 +102,13 @@ def parse_scope(value: object) -> dict[str, Any]:
                 field=f"scope.{name}",
             )
     scope: dict[str, Any] = {}
-    if clusters := value.get("clusters"):
+    clusters = value.get("clusters")
+    if clusters is not None:
+        require_entries(clusters, "scope.clusters")
         scope["clusters"] = _cluster_ids(clusters)
-    if namespaces := value.get("namespaces"):
+    namespaces = value.get("namespaces")
+    if namespaces is not None:
+        require_entries(namespaces, "scope.namespaces")
         names = _names(namespaces, "scope.namespaces")
         if not all(_NAMESPACE.match(name) for name in names):
             raise Invalid(
@@ -112,9 +116,19 @@ def parse_scope(value: object) -> dict[str, Any]:
                 field="scope.namespaces",
             )
         scope["namespaces"] = names
-    if selector := value.get("labelSelector"):
+    selector = value.get("labelSelector")
+    if selector not in (None, ""):
         scope["labelSelector"] = _text(selector, "scope.labelSelector", MAX_TEXT)
     return scope
+
+
+def require_entries(value: object, field: str) -> None:
+    """Invalid for an empty list where a list chooses: only what is absent stands for all."""
+    if value == []:
+        raise Invalid(
+            f"{field} is empty, which chooses nothing: leave it out to choose all",
+            field=field,
+        )
 
 
 def _cluster_ids(value: object) -> list[int]:

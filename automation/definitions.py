@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from alerts.conditions import format_duration, parse_duration
+from alerts.rules import require_entries
 from automation import schedules, types
 from automation.models import Run, Task
 from automation.types.base import HIDDEN
@@ -190,12 +191,16 @@ def parse_targets(value: object) -> dict[str, Any]:
                 field=f"targets.{name}",
             )
     targets: dict[str, Any] = {}
-    if clusters := value.get("clusters"):
-        targets["clusters"] = _cluster_ids(clusters)
-    for member in ("namespaces", "names"):
-        if names := value.get(member):
-            targets[member] = _names(names, f"targets.{member}")
-    if selector := value.get("label_selector"):
+    for member in ("clusters", "namespaces", "names"):
+        names = value.get(member)
+        if names is None:
+            continue
+        field = f"targets.{member}"
+        require_entries(names, field)
+        read = _cluster_ids if member == "clusters" else _names
+        targets[member] = read(names, field)
+    selector = value.get("label_selector")
+    if selector not in (None, ""):
         text = _text(selector, "targets.label_selector", MAX_SELECTOR)
         if selectors.labels(text) is None:
             raise Invalid(
@@ -206,8 +211,7 @@ def parse_targets(value: object) -> dict[str, Any]:
     return targets
 
 
-def _cluster_ids(value: object) -> list[int]:
-    field = "targets.clusters"
+def _cluster_ids(value: object, field: str) -> list[int]:
     if not isinstance(value, list) or len(value) > MAX_NAMES:
         raise Invalid(
             f"{field} must be a list of at most {MAX_NAMES} ids",

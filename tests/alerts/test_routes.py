@@ -28,6 +28,8 @@ def term(**members: Any) -> dict[str, Any]:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown member": ({"colour": 1}, "colour"),
     "unknown member of the scope": ({"scope": {"cluster": [1]}}, "scope.cluster"),
+    "a scope without clusters": ({"scope": {"clusters": []}}, "scope.clusters"),
+    "a scope without namespaces": ({"scope": {"namespaces": []}}, "scope.namespaces"),
     "unknown kind": ({"condition": {**LOOPING, "kind": "Gizmo"}}, "condition.kind"),
     "unknown member of the condition": (
         {"condition": {**LOOPING, "script": "x"}},
