@@ -12,7 +12,7 @@ from alerts.api.alerts import AlertViewSet, SilenceDetail, SilencePreview, Silen
 from alerts.api.channels import ChannelViewSet, Deliveries
 from alerts.api.exchange import AlertmanagerReceiver, RuleExport, RuleImport
 from alerts.api.rules import Presets, RuleTest, RuleViewSet
-from automation.api.archives import RestoreRun, RunArchives
+from automation.api.archives import CompareRuns, RestoreRun, RunArchives
 from automation.api.reports import RunReport
 from automation.api.runs import RunViewSet
 from automation.api.tasks import TaskCalendar, TaskTypes, TaskViewSet
@@ -496,6 +496,7 @@ def _task_routes() -> Iterator[URLPattern]:
         )
     yield _route("task-runs/<segment:pk>/report", "task-runs-report", RunReport)
     yield _route("task-runs/<segment:pk>/archives", "task-runs-archives", RunArchives)
+    yield _route("task-runs/<segment:pk>/compare", "task-runs-compare", CompareRuns)
     yield _route("task-runs/<segment:pk>/restore", "task-runs-restore", RestoreRun)
 
 

@@ -6,10 +6,12 @@ from typing import Any
 from rest_framework.request import Request
 
 from automation.api import rights
-from automation.backups import archives, restoring
+from automation.backups import archives, comparing, restoring
 from automation.backups.restoring import Restore
+from clusters.kinds import Kind
+from clusters.models import Cluster
 from core.api.audit import annotate
-from core.api.auth import AccessAttributes, authorise
+from core.api.auth import AccessAttributes, authorise, is_allowed
 from core.api.dialect import DialectView
 from core.api.parsing import dry_run, integer, json_body
 from core.api.schema import (
@@ -17,16 +19,18 @@ from core.api.schema import (
     INTEGER,
     TEXT,
     OperationSchema,
+    QueryParameter,
     array,
     record,
 )
 from core.errors import Invalid
 from workloads.api.manifests.applying import AdmittedTarget, ApplyView
-from workloads.api.manifests.base import CHANGE, DOCUMENT
+from workloads.api.manifests.base import CHANGE, DOCUMENT, object_act
 from workloads.manifests import preview
 from workloads.manifests.apply import ApplyOptions
 from workloads.manifests.documents import read_manifests, require_readable
 from workloads.manifests.operation import ApplyTarget
+from workloads.objects.manifests import is_secret
 
 ARCHIVE = record(
     id=INTEGER,
@@ -59,6 +63,34 @@ RESTORED = record(
 )
 
 
+COMPARED = record(
+    **{"with": INTEGER},
+    run_id=INTEGER,
+    documents=array(
+        record(
+            cluster_id=INTEGER,
+            **DOCUMENT,
+            action={
+                "type": "string",
+                "enum": ["create", "configure", "delete", "unchanged"],
+            },
+            diff=TEXT,
+            changes=array(CHANGE),
+        )
+    ),
+    left_out=array(
+        record(
+            run_id=INTEGER,
+            cluster_id=INTEGER,
+            namespace=TEXT,
+            kind=TEXT,
+            reason=TEXT,
+        )
+    ),
+    hidden=INTEGER,
+)
+
+
 class RunArchives(DialectView):
     """GET /task-runs/{id}/archives."""
 
@@ -75,6 +107,73 @@ class RunArchives(DialectView):
         _, run = rights.visible_run(self, request, pk)
         rows = [archives.represent(row) for row in archives.archives_of(run)]
         return {"items": rows, "total": len(rows)}
+
+
+class CompareRuns(DialectView):
+    """GET /task-runs/{id}/compare."""
+
+    operations = {
+        "get": OperationSchema(
+            "What a backup has other than another one, Secrets masked",
+            COMPARED,
+            query=(
+                QueryParameter(
+                    "with",
+                    INTEGER,
+                    required=True,
+                    description="The run whose backup is compared with, as what was before.",
+                ),
+                QueryParameter("namespace", TEXT),
+            ),
+            answer_name="ComparedBackups",
+        )
+    }
+
+    def get(self, request: Request, pk: str) -> Any:
+        """{"run_id","with","documents","left_out","hidden"}.
+
+        NotFound for a run without a backup, or that the caller may not see.
+        """
+        _, after = rights.visible_run(self, request, pk)
+        other = request.query_params.get("with", "")
+        if not other:
+            raise Invalid("with is required: the id of another run", field="with")
+        integer(other, "with", minimum=0, maximum=2**63 - 1)
+        _, before = rights.visible_run(self, request, other)
+        compared = comparing.compare_runs(
+            before,
+            after,
+            (archives.archives_of(before), archives.archives_of(after)),
+            namespace=request.query_params.get("namespace", ""),
+            may_read=_ObjectReader(self, request).may_read,
+        )
+        return {
+            "run_id": after.pk,
+            "with": before.pk,
+            "documents": compared.documents,
+            "left_out": compared.left_out,
+            "hidden": compared.hidden,
+        }
+
+
+class _ObjectReader:
+    """Which kinds the caller may read now, asked once for each kind and namespace."""
+
+    def __init__(self, view: DialectView, request: Request) -> None:
+        self._view = view
+        self._request = request
+        self._answers: dict[AccessAttributes, bool] = {}
+
+    def may_read(self, cluster: Cluster, kind: Kind, namespace: str, name: str) -> bool:
+        """Whether the caller may read the object; a read of Secrets is audited."""
+        act = object_act("get", cluster, kind, namespace, name)
+        right = act.without_name()
+        if right not in self._answers:
+            is_readable = is_allowed(self._view, self._request, act)
+            self._answers[right] = is_readable
+            if is_readable and is_secret(kind):
+                authorise(self._view, self._request, act)
+        return self._answers[right]
 
 
 class RestoreRun(ApplyView):

@@ -57,7 +57,7 @@ def prepare(archive: NamespaceArchive, namespace: str) -> Restore:
     The Namespace itself is among them only where it does not exist any more.
     """
     objects = []
-    for obj in _objects(archive):
+    for obj in archived_objects(archive):
         if obj["kind"] == "Namespace":
             if _exists(archive, namespace):
                 continue
@@ -73,7 +73,8 @@ def prepare(archive: NamespaceArchive, namespace: str) -> Restore:
     return Restore(archive, namespace, texts)
 
 
-def _objects(archive: NamespaceArchive) -> Iterator[Object]:
+def archived_objects(archive: NamespaceArchive) -> Iterator[Object]:
+    """The objects of an archive in the order in which they are applied."""
     text = read_text(archive)
     # The archive is our own writing: it may have more documents than a caller may send.
     for piece in (

@@ -197,6 +197,60 @@ def test_a_restore_has_the_rights_of_who_asks(script: Script, person: Person) ->
     )
 
 
+def test_two_backups_are_compared(script: Script, person: Person) -> None:
+    create(script, "deployments", DEPLOYMENT)
+    create(script, "configmaps", config("settings", colour="blue"))
+    create(script, "configmaps", config("old"))
+    secret = {"metadata": {"name": "keys"}, "stringData": {"password": "hunter2"}}
+    create(script, "secrets", secret)
+    task = script.make("backup", {"secrets": True})
+    first = script.finish(script.start(task))
+    client = registry.client(script.cluster)
+    for plural, name, patch in (
+        ("configmaps", "settings", {"data": {"colour": "red"}}),
+        ("secrets", "keys", {"stringData": {"password": "hunter3"}}),
+    ):
+        client.patch(KINDS[plural], name, patch, patch="merge", namespace=script.space)
+    delete(script, "configmaps", "old")
+    create(script, "configmaps", config("new"))
+    second = script.finish(script.start(task))
+
+    path = f"task-runs/{second['id']}/compare"
+    answer = script.caller.data("GET", path, **{"with": first["id"], "namespace": script.space})
+    rows = {(row["kind"], row["name"]): row for row in answer["documents"]}
+    assert {key: row["action"] for key, row in rows.items()} == {
+        ("Namespace", script.space): "unchanged",
+        ("Deployment", "web"): "unchanged",
+        ("ConfigMap", "settings"): "configure",
+        ("ConfigMap", "old"): "delete",
+        ("ConfigMap", "new"): "create",
+        ("Secret", "keys"): "configure",
+    }
+    diff = rows["ConfigMap", "settings"]["diff"]
+    assert "-  colour: blue\n+  colour: red\n" in diff
+    assert "*** (before)" in rows["Secret", "keys"]["diff"]
+    assert "hunter" not in str(answer)
+    assert (answer["left_out"], answer["hidden"]) == ([], 0)
+
+    # What one of the two could not have does not count as deleted.
+    bare = script.run("backup", {"kinds": ["configmaps"]})
+    other = script.caller.data("GET", path, **{"with": bare["id"]})
+    assert {row["kind"] for row in other["documents"]} == {"Namespace", "ConfigMap"}
+    assert "secrets" in {row["kind"] for row in other["left_out"]}
+
+    assert script.caller("GET", path)["data"]["field"] == "with"
+    inspection = script.run("inspect", {})
+    assert script.caller.code("GET", path, **{"with": inspection["id"]}) == 1004
+    wrong = {"with": first["id"], "namespace": "elsewhere"}
+    assert script.caller.code("GET", path, **wrong) == 1004
+    stranger = person("operator", cluster=script.cluster, namespace="default")
+    assert stranger.code("GET", path, **{"with": first["id"]}) == 1004
+    operator = person("operator", cluster=script.cluster, namespace=script.space)
+    theirs = operator.data("GET", path, **{"with": first["id"]})
+    assert ("ConfigMap", "old") in {(row["kind"], row["name"]) for row in theirs["documents"]}
+    assert theirs["hidden"] + len(theirs["documents"]) == len(answer["documents"])
+
+
 # --- apply_manifests ------------------------------------------------------------------------------
 def test_manifests_are_applied_as_the_dry_run_says(script: Script) -> None:
     create(script, "configmaps", config("old", colour="red"))

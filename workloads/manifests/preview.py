@@ -212,16 +212,23 @@ def _row(item: PlannedObject, action: str, *, error: str = "") -> dict[str, Any]
 
 
 def unified_diff(
-    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, name: str
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+    name: str,
+    *,
+    sides: tuple[str, str] = ("live", "merged"),
 ) -> str:
-    """Two objects as YAML in `diff -u` form, "" when they are equal; None is an empty text."""
+    """Two objects as YAML in `diff -u` form, "" when they are equal; None is an empty text.
+
+    `sides` stand before the name in the head of the diff, as folders do.
+    """
     old = to_yaml(before) if before else ""
     new = to_yaml(after) if after else ""
     lines = difflib.unified_diff(
         old.splitlines(keepends=True),
         new.splitlines(keepends=True),
-        fromfile=f"live/{name}",
-        tofile=f"merged/{name}",
+        fromfile=f"{sides[0]}/{name}",
+        tofile=f"{sides[1]}/{name}",
         n=CONTEXT,
     )
     return "".join(lines)
