@@ -418,14 +418,20 @@ def of_run(
     params: Mapping[str, Any],
     beat: Callable[[], None],
 ) -> RunContext:
-    """What a run knows: its own definition, with the rights that the owner has now."""
+    """What a run knows: its own definition, with the rights that its owner has now.
+
+    Forbidden when that user does not exist any more.
+    """
+    owner = User.objects.filter(pk=run.owner_id).first()
+    if owner is None:
+        raise Forbidden(f"its owner {run.owner_name} does not exist any more", reason="RightLost")
     return RunContext(
         task=run.task_id,
         task_name=run.task.name,
         run=run.pk,
         params=params,
         targets=targets_of(run.definition["targets"]),
-        owner=run.task.owner,
+        owner=owner,
         credential=run.credential,
         on_failure=run.definition["on_failure"],
         beat=beat,

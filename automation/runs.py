@@ -16,7 +16,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import Prefetch, Q, QuerySet
 from django.utils import timezone
 
-from automation import notifications, schedules
+from alerts.conditions import format_duration
+from automation import definitions, notifications, schedules, types
 from automation.models import Run, Task
 from clusters.models import Cluster
 from core.errors import Conflict, NotFound
@@ -138,11 +139,15 @@ def _build(task: Task, trigger: str, scheduled_at: datetime) -> Run:
         scheduled_at=scheduled_at,
         params=task.params,
         definition={
+            "name": task.name,
             "type": task.type,
             "targets": task.targets,
             "on_failure": task.on_failure,
             "retries": task.retries,
             "timeout_seconds": task.timeout_seconds,
+            "approval": task.approval,
+            # Whose rights it has: who changes the task meanwhile owns the runs after this one.
+            "credential": task.credential,
         },
     )
 
@@ -207,7 +212,7 @@ def _operation(run: Run) -> Operation:
             namespaces[0] if len(namespaces) == 1 else "",
             task.name,
         ),
-        requested_by=task.owner.get_username(),
+        requested_by=run.owner_name,
         parameters={"run": run.pk, "task": task.pk},
     )
     # Not the rights of who asked for the run: those of the owner, with the token of the task.
@@ -261,7 +266,8 @@ def settle(run: Run) -> bool:
             steps=steps,
         ):
             return False
-        if operation.reason == RIGHT_LOST:
+        # Of a run from before somebody took the task over, it says nothing about the task.
+        if operation.reason == RIGHT_LOST and run.owner_id == run.task.owner_id:
             stop_task(run.task, message)
     return True
 
@@ -465,6 +471,22 @@ def represent_steps(steps: Iterable[OperationStep]) -> list[dict[str, Any]]:
     ]
 
 
+def represent_definition(run: Run) -> dict[str, Any]:
+    """What the run does or did, as its task was when the run was made; without secrets."""
+    definition = run.definition
+    kind = types.TYPES.get(definition.get("type", run.task.type))
+    return {
+        "name": definition.get("name", run.task.name),
+        "type": definition.get("type", run.task.type),
+        "params": kind.shown(definitions.params_of(run)) if kind else {},
+        "targets": definition.get("targets", {}),
+        "on_failure": definition.get("on_failure", Task.OnFailure.STOP),
+        "retries": definition.get("retries", 0),
+        "timeout": format_duration(definition.get("timeout_seconds", 0)),
+        "approval": definition.get("approval", run.decided_by is not None),
+    }
+
+
 def represent(run: Run, *, brief: bool = False) -> dict[str, Any]:
     """The run as JSON data; `brief`, as lists have it, without steps and result."""
     is_live = run.state in Run.ACTIVE and run.operation is not None
@@ -477,7 +499,7 @@ def represent(run: Run, *, brief: bool = False) -> dict[str, Any]:
         "trigger": run.trigger,
         "dry_run": run.dry_run,
         "alert_id": run.alert,
-        "owner": run.task.owner.get_username(),
+        "owner": run.owner_name,
         "requested_by": run.requested_by.get_username() if run.requested_by else None,
         "retry_of": run.retry_of_id,
         "decided_by": run.decided_by.get_username() if run.decided_by else None,
@@ -493,6 +515,7 @@ def represent(run: Run, *, brief: bool = False) -> dict[str, Any]:
     }
     if not brief:
         live = represent_steps(run.operation.steps.all()) if is_live and run.operation else []
+        answer["definition"] = represent_definition(run)
         answer["steps"] = live if is_live else run.steps
         answer["result"] = run.result
     return answer

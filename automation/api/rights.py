@@ -4,11 +4,12 @@ Who may write in all places of a task sees it, who administers all of them chang
 with its owner's rights, so whoever changes what it does owns it from then on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
 from rest_framework.request import Request
 
 from access.models import ApiToken
@@ -49,6 +50,29 @@ class Viewer:
     def sees(self, task: Task) -> bool:
         """Whether the caller may see the task and its runs."""
         return self.owns(task) or covers(self.writes, task.targets)
+
+    def sees_run(self, run: Run) -> bool:
+        """Whether the caller may see the run: its task, and the places that it had itself."""
+        if self.owns(run.task):
+            return True
+        return self.sees(run.task) and covers(self.writes, run.definition["targets"])
+
+    def visible_runs(self, tasks: Iterable[Task]) -> QuerySet[Run]:
+        """The runs of these tasks that the caller may see."""
+        owned = []
+        others = []
+        for task in tasks:
+            if self.owns(task):
+                owned.append(task.pk)
+            elif self.sees(task):
+                others.append(task.pk)
+        foreign = Run.objects.filter(task__in=others)
+        # A task may have been somewhere else before: its runs there are not everybody's to see.
+        targets = foreign.order_by().values_list("definition__targets", flat=True).distinct()
+        visible = [each for each in targets if covers(self.writes, each)]
+        return Run.objects.filter(
+            Q(task__in=owned) | Q(task__in=others, definition__targets__in=visible)
+        )
 
     def may_change(self, task: Task) -> bool:
         """Whether the caller may change, start and stop the task."""
@@ -122,7 +146,7 @@ def visible_run(
     """The run; NotFound when the caller may not see its task."""
     viewer = viewer_of(view, request)
     run = runs.find(pk)
-    if not viewer.sees(run.task):
+    if not viewer.sees_run(run):
         raise NotFound("there is no such run")
     return viewer, run
 
@@ -153,7 +177,7 @@ def decidable_run(
     """
     authorise(view, request, AccessAttributes(verb, "tasks", name=pk[:100]))
     viewer, run = visible_run(view, request, pk)
-    if viewer.user.pk in (run.task.owner_id, run.requested_by_id):
+    if viewer.user.pk in (run.owner_id, run.requested_by_id):
         raise Forbidden(f"a second person has to {verb} it")
     require_places(request, run.task, params_of_run=run)
     return viewer, run

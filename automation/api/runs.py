@@ -83,8 +83,7 @@ class RunViewSet(ViewSetMixin, DialectView):
                     maximum=2**63 - 1,
                 )
             )
-        visible = [row.pk for row in tasks if viewer.sees(row)]
-        rows = Run.objects.filter(task__in=visible)
+        rows = viewer.visible_runs(tasks)
         if kind := query.get("type", ""):
             rows = rows.filter(definition__type=kind.replace("\0", ""))
         return run_page(request, rows)

@@ -103,7 +103,19 @@ BRIEF_RUN = record(
     reason=nullable(TEXT),
     operation_id=nullable(INTEGER),
 )
-RUN = record(**BRIEF_RUN["properties"], steps=array(STEP), result=nullable(OBJECT))
+DEFINITION = record(
+    name=TEXT,
+    type=TEXT,
+    params=OBJECT,
+    targets=TARGETS,
+    on_failure=ON_FAILURE,
+    retries=INTEGER,
+    timeout=TEXT,
+    approval=BOOLEAN,
+)
+RUN = record(
+    **BRIEF_RUN["properties"], definition=DEFINITION, steps=array(STEP), result=nullable(OBJECT)
+)
 TYPE_DESCRIPTION = record(
     name=TEXT,
     title=TEXT,

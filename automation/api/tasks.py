@@ -202,8 +202,8 @@ class TaskViewSet(ViewSetMixin, DialectView):
 
     def runs(self, request: Request, pk: str) -> Any:
         """One page of the task's runs."""
-        _, task = rights.visible_task(self, request, pk)
-        return run_page(request, Run.objects.filter(task=task))
+        viewer, task = rights.visible_task(self, request, pk)
+        return run_page(request, viewer.visible_runs([task]))
 
 
 def run_page(request: Request, rows: Any) -> Page:

@@ -181,7 +181,8 @@ class Run(models.Model):
     scheduled_at = models.DateTimeField(help_text="When it was due.")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    # What was to be done when it was made: a change of the task meanwhile changes no run.
+    # What was to be done when it was made: a change of the task meanwhile changes no run. Beside
+    # these, name, approval and the credential of the task, whose rights the run has.
     definition = models.JSONField(
         default=dict,
         help_text="type, targets, on_failure, retries, timeout_seconds.",
@@ -238,9 +239,20 @@ class Run(models.Model):
 
     @property
     def credential(self) -> dict[str, Any]:
-        """With what it signs in: as its task does, or cut down by the token that started it."""
+        """With what it signs in: as its task did, or cut down by the token that started it."""
+        kept = self.definition.get("credential") or self.task.credential
         token = {"api_token": self.token} if self.token else {}
-        return {**self.task.credential, **token}
+        return {**kept, **token}
+
+    @property
+    def owner_id(self) -> int:
+        """The id of the user as whom it acts: the owner that its task had when it was made."""
+        return int(self.credential["user"])
+
+    @property
+    def owner_name(self) -> str:
+        """The username of that user as it was then."""
+        return str(self.credential["username"])
 
     @property
     def is_over(self) -> bool:

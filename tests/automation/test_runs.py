@@ -8,6 +8,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.utils import timezone
 
+from access.models import AuditEntry
 from alerts.models import Alert, Channel, Delivery, Rule, TaskTrigger
 from automation import runs, tasks
 from automation.models import Run, Task
@@ -116,6 +117,52 @@ def test_approval_by_a_second_person(script: Script, put: Put, person: Person) -
     mine = script.caller.data("POST", f"tasks/{task['id']}/run")
     assert script.caller.code("POST", f"task-runs/{mine['id']}/approve") == 1005
     assert owner.data("POST", f"task-runs/{mine['id']}/cancel")["state"] == "cancelled"
+
+
+def test_a_run_stays_what_it_was_when_its_task_changes(
+    script: Script, put: Put, person: Person
+) -> None:
+    put("deployments", workload(replicas=2))
+    place = {"cluster": script.cluster, "namespace": script.space}
+    owner = person("operator", name="olga", **place)
+    boss = person("admin", name="bea", **place)
+    mine = Script(owner, script.cluster, script.space)
+    task = mine.make("scale", {"replicas": 1}, approval=True)
+    run = mine.start(task)
+    changed = {"name": "other", "params": {"replicas": 0}}
+    targets = {**task["targets"], "names": ["other"]}
+    taken_over = boss.data("PUT", f"tasks/{task['id']}", {**changed, "targets": targets})
+    assert taken_over["owner"] == "bea"
+    # Whose rights it has: bea's are not asked for, and who wrote it does not approve it.
+    assert mine.caller.code("POST", f"task-runs/{run['id']}/approve") == 1005
+    run = script.finish(boss.data("POST", f"task-runs/{run['id']}/approve"))
+    assert (run["state"], run["owner"]) == ("succeeded", "olga")
+    assert run["steps"][0]["message"] == "scaled from 2 to 1 replica"
+    definition = run["definition"]
+    assert (definition["name"], definition["approval"]) == ("a scale", True)
+    assert definition["params"]["replicas"] == 1
+    assert definition["targets"] == task["targets"]
+    entry = AuditEntry.objects.filter(verb="scale", kind="deployments").order_by("pk").last()
+    assert entry is not None
+    assert entry.username == "olga"
+    # The rights that count are those of the run's owner, and losing them stops nobody else's task.
+    asked = boss.data("POST", f"tasks/{task['id']}/run")
+    again = Run.objects.get(pk=asked["id"])
+    Run.objects.filter(pk=again.pk).update(
+        definition={**again.definition, "credential": {"user": 0, "username": "gone"}}
+    )
+    script.caller.data("POST", f"task-runs/{again.pk}/approve")
+    lost = script.finish(script.caller.data("GET", f"task-runs/{again.pk}"))
+    assert (lost["state"], lost["reason"]) == ("failed", "RightLost")
+    assert not script.caller.data("GET", f"tasks/{task['id']}")["stopped"]
+    # Its places count, too: the task is somewhere else by now.
+    elsewhere = {**task["targets"], "namespaces": ["default"]}
+    script.caller.data("PUT", f"tasks/{task['id']}", {"targets": elsewhere})
+    stranger = person("operator", name="sue", cluster=script.cluster, namespace="default")
+    assert stranger.code("GET", f"tasks/{task['id']}") == 0
+    assert stranger.code("GET", f"task-runs/{run['id']}") == 1004
+    assert stranger.data("GET", "task-runs")["total"] == 0
+    assert stranger.data("GET", f"tasks/{task['id']}/runs")["total"] == 0
 
 
 def test_cancelling_and_running_again(script: Script, put: Put) -> None:
