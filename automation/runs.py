@@ -204,7 +204,7 @@ def _operation(run: Run) -> Operation:
     clusters = run.definition["targets"].get("clusters") or []
     namespaces = run.definition["targets"].get("namespaces") or []
     cluster = Cluster.objects.filter(pk__in=clusters).first() if len(clusters) == 1 else None
-    operation = lifecycle.create(
+    return lifecycle.create(
         KIND,
         OperationTarget(
             cluster,
@@ -214,11 +214,9 @@ def _operation(run: Run) -> Operation:
         ),
         requested_by=run.owner_name,
         parameters={"run": run.pk, "task": task.pk},
+        # Not the rights of who asked for the run: those of the owner, with the token of the task.
+        rights={"credential": run.credential, "acts": []},
     )
-    # Not the rights of who asked for the run: those of the owner, with the token of the task.
-    operation.authority = {"credential": run.credential, "acts": []}
-    operation.save(update_fields=["authority"])
-    return operation
 
 
 def begin(run: Run) -> None:

@@ -100,9 +100,11 @@ def create(
     requested_by: str,
     parameters: Mapping[str, Any] | None = None,
     exclusive: str = "",
+    rights: Mapping[str, Any] | None = None,
 ) -> Operation:
     """A new pending row; nothing runs until it is enqueued.
 
+    `rights` are {"credential","acts"} that workers check; without, those of the present request.
     At most one active operation has the same `exclusive` key: Conflict otherwise, with the id of
     the active one as `operation_id` in its details.
     """
@@ -114,7 +116,7 @@ def create(
         namespace=target.namespace,
         name=target.name,
         requested_by=requested_by,
-        authority=_authority(requested_by, target.cluster),
+        authority=(_authority(requested_by, target.cluster) if rights is None else dict(rights)),
         parameters=dict(parameters or {}),
         trace=tracing.current(),
         exclusive=exclusive,

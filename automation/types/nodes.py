@@ -203,23 +203,17 @@ class Drain(NodeType):
 
     def _start(self, context: RunContext, step: Step) -> Again:
         ref = _ref(context, step)
+        act = AccessAttributes("drain", NODES.plural, cluster=str(ref.cluster.pk), name=ref.name)
         with context.acting("drain", NODES, ref.cluster, "", ref.name) as facts:
             operation, is_new = drain.request(
                 ref,
                 DrainFlags(**context.params),
                 requested_by=context.owner_name,
+                # The drain goes on by itself: it asks for the owner's right as often as we do,
+                # from its first moment on.
+                rights={"credential": dict(context.credential), "acts": [act.as_data()]},
             )
             facts["details"]["operation_id"] = operation.pk
-        if not operation.authority:
-            # The drain goes on by itself: it asks for the owner's right as often as we do.
-            act = AccessAttributes(
-                "drain", NODES.plural, cluster=str(ref.cluster.pk), name=ref.name
-            )
-            operation.authority = {
-                "credential": dict(context.credential),
-                "acts": [act.as_data()],
-            }
-            operation.save(update_fields=["authority"])
         if is_new:
             tasks.enqueue(operation)
         return Again(POLL_SECONDS, "being drained", {"operation_id": operation.pk})

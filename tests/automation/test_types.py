@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from access.models import AuditEntry
 from operations.models import Operation
@@ -192,6 +194,16 @@ def test_nodes_are_cordoned_drained_and_uncordoned(
             "is cordoned, and 0 pods are evicted"
         )
         run = script.start(task)
+        with CaptureQueriesContext(connection) as queries:
+            take_turn(run["operation_id"])
+        drain = Operation.objects.get(kind="drain", name=name)
+        assert drain.authority["credential"]["username"] == "admin"
+        assert [act["verb"] for act in drain.authority["acts"]] == ["drain"]
+        # A worker that takes it at once asks for these rights: they come with the row.
+        table = Operation._meta.db_table
+        statements = [each["sql"] for each in queries if f'"{table}"' in each["sql"]]
+        assert any(each.startswith("INSERT") and "credential" in each for each in statements)
+        assert not any("SET" in each and '"authority"' in each for each in statements)
         run = _finish_with_children(script, run)
         assert run["state"] == "succeeded", run
         assert run["steps"][0]["message"].startswith("drained")

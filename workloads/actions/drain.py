@@ -105,9 +105,16 @@ def warnings(flags: DrainFlags) -> list[str]:
     return []
 
 
-def request(ref: ObjectRef, flags: DrainFlags, *, requested_by: str) -> tuple[Operation, bool]:
+def request(
+    ref: ObjectRef,
+    flags: DrainFlags,
+    *,
+    requested_by: str,
+    rights: Mapping[str, Any] | None = None,
+) -> tuple[Operation, bool]:
     """(a drain operation of the node, whether it is new); the node is cordoned at once.
 
+    `rights` as for `lifecycle.create`.
     The same request joins a running drain. Conflict when one with other flags is running.
     """
     uid = ref.read()["metadata"]["uid"]
@@ -121,6 +128,7 @@ def request(ref: ObjectRef, flags: DrainFlags, *, requested_by: str) -> tuple[Op
             requested_by=requested_by,
             parameters=parameters,
             exclusive=f"drain/{ref.cluster.pk}/{uid}",
+            rights=rights,
         )
     except Conflict as error:
         running = lifecycle.find(error.details["operation_id"])
