@@ -10,7 +10,7 @@ from alerts.conditions import format_duration, parse_duration
 from alerts.rules import require_entries
 from automation import schedules, types
 from automation.models import Run, Task
-from automation.types.base import HIDDEN
+from automation.types.base import HIDDEN, TaskType
 from clusters import registry
 from clusters.kinds import quote_segment
 from core.errors import Invalid, NotFound
@@ -144,7 +144,7 @@ def check_params(
     try:
         complete: dict[str, Any] = values.check_values(
             dict(kind.params_schema),
-            _with_hidden(params or {}, before or {}),
+            _with_hidden(_as_stored(kind, params or {}, before or {}), before or {}),
         )
         kind.check(complete)
     except Invalid as error:
@@ -154,6 +154,19 @@ def check_params(
             path = field
         raise Invalid(error.message, **{**error.details, "field": path}) from None
     return complete
+
+
+def _as_stored(
+    kind: TaskType,
+    params: Mapping[str, Any],
+    before: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The parameters with those of `before` that come back as an answer showed them."""
+    shown = kind.shown(before) if before else {}
+    return {
+        name: before[name] if name in before and value == shown.get(name) else value
+        for name, value in params.items()
+    }
 
 
 def _with_hidden(value: Any, before: Any) -> Any:

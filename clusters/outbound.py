@@ -4,10 +4,12 @@ Redirects are not followed, the peer of every connection is checked, and one dea
 whole exchange.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from urllib.parse import unquote_plus
 
 import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError
@@ -15,11 +17,14 @@ from urllib3.util import Url, parse_url
 
 from clusters.address_policy import check_host
 from clusters.guarded_pools import pool_classes
+from clusters.manifests import MASK
 from clusters.network_causes import network_cause
 from core import standard_webhooks
 from core.errors import DomainError, Invalid
 
 MAX_ANSWER = 1 << 20
+# A parameter of a query up to its value, which may stand there without a name.
+_PARAMETER = re.compile(r"([?&](?:[^=&]*=)?)[^&]+")
 
 
 class OutboundError(Exception):
@@ -126,6 +131,24 @@ class Outbound:
             if time.monotonic() > deadline:
                 raise OutboundError("it cannot be reached: no answer in time")
         return b"".join(parts)
+
+
+def mask_query(url: str) -> str:
+    """The address for readers: what its query's parameters are set to is often a token."""
+    address, _, fragment = url.partition("#")
+    place, sign, query = address.partition("?")
+    masked = place + _PARAMETER.sub(rf"\1{MASK}", sign + query)
+    return f"{masked}#{MASK}" if fragment else masked
+
+
+def query_texts(url: str) -> list[str]:
+    """The values that `mask_query` hides, as they stand in the address and decoded."""
+    query = url.partition("#")[0].partition("?")[2]
+    texts = []
+    for parameter in filter(None, query.split("&")):
+        name, sign, value = parameter.partition("=")
+        texts.append(value if sign else name)
+    return [spelling for text in texts for spelling in (text, unquote_plus(text)) if spelling]
 
 
 def check_url(url: str, policy: str, *, field: str) -> None:

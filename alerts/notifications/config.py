@@ -1,7 +1,6 @@
 """The settings of a channel by its kind: read, checked, and shown without secrets."""
 
 import base64
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ from django.core.validators import validate_email
 
 from alerts.models import Channel
 from clusters.manifests import MASK
-from clusters.outbound import check_url
+from clusters.outbound import check_url, mask_query
 from core import standard_webhooks
 from core.errors import Invalid
 
@@ -120,7 +119,7 @@ def _mask_url(kind: str, url: str) -> str:
         parts = urlsplit(url)
         return f"{parts.scheme}://{parts.netloc}/{MASK}"
     # A query of a webhook often holds a token.
-    return re.sub(r"([?&][^=&#]*)=[^&#]*", rf"\1={MASK}", url)
+    return mask_query(url)
 
 
 def _parse_language(value: object) -> str:

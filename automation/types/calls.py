@@ -11,9 +11,11 @@ from automation.context import RunContext
 from automation.types.base import Again, FinishedStep, Step, StepResult, TaskType
 from automation.types.workloads import schema
 from clusters.kinds import Kind
-from clusters.outbound import Outbound, OutboundError, check_url
+from clusters.manifests import MASK
+from clusters.outbound import Outbound, OutboundError, check_url, mask_query, query_texts
 from core.api.attributes import AccessAttributes
 from core.errors import Invalid
+from workloads.manifests.masking import without_values
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}\Z")
 # What the client of HTTP says itself.
@@ -83,6 +85,9 @@ class Http(TaskType):
         if not params["url"].isprintable() or " " in params["url"]:
             raise Invalid("url is not an address", field="url")
         check_url(params["url"], settings.WEBHOOK_ADDRESS_POLICY, field="url")
+        if MASK in query_texts(params["url"]):
+            # It was changed as an answer showed it, and nobody knows what stood there.
+            raise Invalid(f"url has {MASK} in place of what is hidden: write it out", field="url")
         for name, value in params["headers"].items():
             # Never the value: it may be a credential.
             if not _HEADER.match(name) or name.lower() in _OWN_HEADERS:
@@ -101,6 +106,10 @@ class Http(TaskType):
     def acts(self, params: Mapping[str, Any]) -> list[AccessAttributes]:
         """No cluster is touched."""
         return []
+
+    def shown(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The query of the address is hidden, too: it often holds a token."""
+        return {**super().shown(params), "url": mask_query(params["url"])}
 
     def plan(self, context: RunContext) -> list[Step]:
         """One call."""
@@ -154,9 +163,11 @@ class Http(TaskType):
                     "failed",
                 )
         text = answer.body[: settings.TASK_OUTPUT_BYTES].decode(errors="replace")
+        # Some receivers say again what they were sent.
+        hidden = (*query_texts(params["url"]), *params["headers"].values())
         data = {
             "status": answer.status,
-            "output": text.replace("\0", "\ufffd"),
+            "output": without_values(text.replace("\0", "\ufffd"), {}, hidden),
             "truncated": len(answer.body) > settings.TASK_OUTPUT_BYTES,
         }
         expected = params["expect"]

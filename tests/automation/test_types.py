@@ -268,15 +268,23 @@ def test_http_calls_a_webhook(script: Script, receiver: Receiver, settings: Any)
         "headers": {"X-Token": "open-sesame"},
         "body": {"a": 1},
     }
-    receiver.body = b"hello"
+    receiver.body = b"hello, sesame"
     task = script.make("http", params, targets=None)
-    assert "sesame" not in json.dumps(task["params"]["headers"])
+    assert task["params"]["url"] == f"{receiver.url}?token=***"
     planned = script.rehearse(task)["steps"][0]["message"]
     assert planned == f"POST {receiver.url} is called with a body of 7 bytes"
     assert not receiver.came
     run = script.finish(script.start(task))
     assert run["state"] == "succeeded"
-    assert (run["result"]["status"], run["result"]["output"]) == (200, "hello")
+    assert (run["result"]["status"], run["result"]["output"]) == (200, "hello, ***")
+    assert receiver.paths[-1].endswith("?token=sesame")
+    # Nowhere is the token shown: in the run, the audit trail, or what was changed and sent back.
+    assert "sesame" not in json.dumps([task, run, script.caller.data("GET", "audit")])
+    half = {**task["params"], "url": f"{receiver.url}?token=***&more=1"}
+    refused = script.caller("PUT", f"tasks/{task['id']}", {"params": half})
+    assert refused["data"]["field"] == "params.url"
+    long = {**task["params"], "url": f"{receiver.url}?token=sesame{'x' * 2000}"}
+    assert "sesame" not in str(script.caller("PUT", f"tasks/{task['id']}", {"params": long}))
     headers, body = receiver.came[0]
     assert (headers["x-token"], json.loads(body)) == ("open-sesame", {"a": 1})
     # What an answer hides and a client sends back stays.
@@ -286,6 +294,7 @@ def test_http_calls_a_webhook(script: Script, receiver: Receiver, settings: Any)
     run = script.finish(script.start(task))
     assert run["state"] == "failed"
     assert receiver.came[-1][0]["x-token"] == "open-sesame"
+    assert receiver.paths[-1].endswith("?token=sesame")
     # A redirect is not followed: the second attempt is answered with one.
     assert len(receiver.came) == 3
     assert run["steps"][0]["message"].endswith("HTTP 302")
