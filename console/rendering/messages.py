@@ -1,4 +1,4 @@
-"""What operations and drains say of their steps, in the viewer's language.
+"""What operations, drains, tasks and inspections say, in the viewer's language.
 
 The API answers in English, as operations are kept for all languages. A message that is not here, as
 those of an API server, stays as it is.
@@ -6,9 +6,12 @@ those of an API server, stays as it is.
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+
+from console.rendering.task_messages import TASK_MESSAGES
 
 # Names in braces stand for the values inside a message.
 MESSAGES: tuple[Promise, ...] = (
@@ -67,31 +70,89 @@ MESSAGES: tuple[Promise, ...] = (
     _("waiting for the pod to terminate"),
 )
 _PLACE = re.compile(r"\\\{(\w+)\\\}")
+# What a place can be, so that a message is not taken for another one; anything else is any text.
+_NUMBERS = (
+    "code count critical days done failed info keep operation pause percent run seconds size total "
+    "tries warning"
+)
+_SHAPES = {
+    **dict.fromkeys(_NUMBERS.split(), r"[\d.]+"),
+    **dict.fromkeys(("address", "kind", "method", "time"), r"\S+"),
+}
+# Values that are messages themselves.
+_INNER = frozenset({"part", "parts", "reason"})
+_SHAPES |= dict.fromkeys(_INNER, r".+?")
+# A semicolon begins the next message.
+_TEXT = r"(?:(?!; ).)+?"
+
+
+class _Pattern(NamedTuple):
+    """An English message that has places, and its translation."""
+
+    # What stands before the first place and after the last: most texts fail there at once.
+    start: str
+    end: str
+    expression: re.Pattern[str]
+    message: Promise
+
+
+def _source(message: Promise) -> str:
+    """The untranslated text."""
+    return str(message._args[0])  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=1)
-def _patterns() -> list[tuple[re.Pattern[str], Promise]]:
-    """(pattern of the English message, the message to translate), the most literal first."""
+def _whole_messages() -> dict[str, Promise]:
+    """The messages without places by their English."""
+    messages = {_source(message): message for message in (*MESSAGES, *TASK_MESSAGES)}
+    return {text: message for text, message in messages.items() if "{" not in text}
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> list[_Pattern]:
+    """The messages with places, the most literal first."""
     patterns = []
-    for message in MESSAGES:
-        source = str(message._args[0])  # type: ignore[attr-defined]  # the untranslated text
-        pattern = _PLACE.sub(r"(?P<\1>.+?)", re.escape(source))
-        patterns.append((len(_PLACE.findall(re.escape(source))), re.compile(pattern), message))
+    for message in (*MESSAGES, *TASK_MESSAGES):
+        source = _source(message)
+        places = _PLACE.findall(re.escape(source))
+        if not places:
+            continue
+        expression = _PLACE.sub(
+            lambda place: f"(?P<{place[1]}>{_SHAPES.get(place[1], _TEXT)})", re.escape(source)
+        )
+        start = source.partition("{")[0]
+        end = source.rpartition("}")[2]
+        patterns.append((len(places), _Pattern(start, end, re.compile(expression), message)))
     # "{x} pods are ready" would match what "all {x} pods are ready" is meant for.
-    patterns.sort(key=lambda row: (row[0], -len(row[1].pattern)))
-    return [(pattern, message) for _places, pattern, message in patterns]
+    patterns.sort(key=lambda row: (row[0], -len(row[1].expression.pattern)))
+    return [pattern for _places, pattern in patterns]
 
 
 def translate_message(text: str) -> str:
     """A message in the viewer's language; parts joined by semicolons one by one."""
     whole = _translate_single(text)
-    if whole != text or "; " not in text:
+    if whole != text:
         return whole
-    return "; ".join(_translate_single(part) for part in text.split("; "))
+    if "; " in text:
+        return "; ".join(translate_message(part) for part in text.split("; "))
+    parts = text.split(", ")
+    translated = [_translate_single(part) for part in parts]
+    # A list of counts; other texts have commas, too, which separate no messages.
+    if all(new != old for new, old in zip(translated, parts, strict=True)):
+        return ", ".join(translated)
+    return text
 
 
 def _translate_single(text: str) -> str:
-    for pattern, message in _patterns():
-        if match := pattern.fullmatch(text):
-            return str(message).format(**match.groupdict())
+    if message := _whole_messages().get(text):
+        return str(message)
+    for pattern in _patterns():
+        if not (text.startswith(pattern.start) and text.endswith(pattern.end)):
+            continue
+        if match := pattern.expression.fullmatch(text):
+            values = {
+                name: translate_message(value) if name in _INNER else value
+                for name, value in match.groupdict().items()
+            }
+            return str(pattern.message).format(**values)
     return text

@@ -10,6 +10,8 @@ import pytest
 from django.test import Client
 from django.utils.translation import override, templatize
 
+from automation.inspection.catalogue import CHECKS
+from automation.types import TYPES
 from clusters.models import Cluster
 from console.rendering.messages import translate_message
 
@@ -123,6 +125,113 @@ def text_of(node: ast.expr) -> str:
             text_of(part) if isinstance(part, ast.Constant) else "7" for part in node.values
         )
     return ""
+
+
+TASK_MODULES = ("types", "cleanup", "inspection")
+# Parts of longer messages, and such as are made of several parts: SPOKEN has their whole.
+PARTS = {
+    "7 7 7/7: 7",
+    "7 7 is called7",
+    "7 7: 7",
+    "7 has 7",
+    "7 may not 7 7 77",
+    "7 privileged",
+    "7 with runAsUser 0",
+    "7 without 7",
+    "7 without runAsNonRoot and runAsUser",
+    "7scaled from 7 to 7",
+    "becomes 7",
+    "being drained: 7",
+    "has 7 already",
+    "inspect 7: 7",
+    "is 7 already",
+}
+
+
+def said_by_tasks(path: Path) -> Iterator[str]:
+    """The messages that steps, refusals and findings of a module have, with 7 for every value."""
+    saying = {"Step", "StepResult", "Again", "Hit", "replace", "move", "Conflict", "Forbidden"}
+    saying |= {"Rejected", "_fail", "_close"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        name = name or (node.func.id if isinstance(node.func, ast.Name) else "")
+        if name not in saying:
+            continue
+        for part in (*node.args, *(keyword.value for keyword in node.keywords)):
+            for text in texts_inside(part):
+                if " " in text.strip() and text.strip("7 :;"):
+                    yield text
+
+
+def texts_inside(node: ast.expr) -> Iterator[str]:
+    """The texts that an expression may be: of a conditional one both."""
+    if isinstance(node, ast.IfExp):
+        yield from texts_inside(node.body)
+        yield from texts_inside(node.orelse)
+    elif isinstance(node, ast.BoolOp):
+        for part in node.values:
+            yield from texts_inside(part)
+    else:
+        yield text_of(node)
+
+
+def test_what_tasks_say_has_its_chinese() -> None:
+    folder = ROOT / "automation"
+    paths = [path for name in TASK_MODULES for path in (folder / name).glob("*.py")]
+    said = set()
+    for path in (*paths, folder / "runner.py", folder / "runs.py", folder / "context.py"):
+        said |= set(said_by_tasks(path))
+    assert len(said) > 80
+    for kind in TYPES.values():
+        said |= {kind.title, kind.description}
+        for schema in kind.params_schema["properties"].values():
+            said |= {schema[name] for name in ("title", "description") if name in schema}
+    for check in CHECKS.values():
+        said |= {check.title, check.fix}
+    with override("zh-hans"):
+        assert sorted(text for text in said - PARTS if translate_message(text) == text) == []
+
+
+# Whole messages as steps and runs have them, each with what must be left of it in English.
+SPOKEN = {
+    "create Deployment web; configure ConfigMap old; 3 unchanged": "Deployment web",
+    "2 created, 1 unchanged": "",
+    "scaled from 2 to 0 replicas; HorizontalPodAutoscaler web rests meanwhile": "web",
+    "attempt 1 failed, again in 5 s: being drained: 1 of 3 pods": "",
+    "delete Pod shop/old: evicted since 2026-01-01T00:00:00Z": "shop/old",
+    "evicted since 2026-01-01T00:00:00Z: would be deleted with delete: true": "",
+    "1 of 2 steps failed. not done: a step before it failed": "",
+    "120 objects, 1 critical, 2 warning, 3 info, not read: nodes": "nodes",
+    "back up namespace shop of prod (what people make in it, no Secrets) and keep the last 7": "",
+    "is in the protected cluster prod: name it in the targets to include it": "prod",
+    "missed: it was due at 1 and found at 2, later than its deadline of 600 s allows": "600",
+    "POST https://example.com/ is called": "https://example.com/",
+    "system:anonymous has view": "view",
+    "olga may not scale deployments in namespace shop of prod": "olga",
+    "containers web, db privileged": "web, db",
+    "container web with runAsUser 0": "web",
+    "container web without a readinessProbe": "web",
+    "minReplicas of web: scaled from 2 to 1 replica": "web",
+    "becomes cordoned": "",
+    "has 1 replica already": "1",
+    "inspect prod: all namespaces": "prod",
+    "is schedulable already": "",
+    "POST https://example.com/ is called with a body of 7 bytes": "https://example.com/",
+    "cannot be drained: web: no controller would recreate it (force deletes it)": "",
+}
+
+
+@pytest.mark.parametrize("text", sorted(SPOKEN))
+def test_messages_of_tasks_are_translated_with_their_parts(text: str) -> None:
+    with override("zh-hans"):
+        chinese = translate_message(text)
+    assert chinese != text
+    assert SPOKEN[text] in chinese
+    assert not re.search(r"\b(the|was|is|are|failed|since|unchanged)\b", chinese), chinese
+    with override("en"):
+        assert translate_message(text) == text
 
 
 @pytest.mark.parametrize("module", SPEAKING)
