@@ -65,6 +65,23 @@ PRESETS: tuple[dict[str, Any], ...] = (
         "Check the image's name and tag, the registry, and the pull secrets.",
     ),
     _preset(
+        "init-container-failing",
+        "Init container fails",
+        "critical",
+        "state",
+        _state(
+            "Pod",
+            _term(
+                "status.initContainerStatuses[*].state.waiting.reason",
+                "in",
+                ["CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "InvalidImageName"],
+            ),
+        ),
+        "1m",
+        f"An init container of {_OBJECT} does not complete, so that its containers never start",
+        "Read the log of the init container, its exit code, and its image.",
+    ),
+    _preset(
         "pending-too-long",
         "Pod is pending",
         "warning",
