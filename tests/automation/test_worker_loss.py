@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from automation.models import Run, Task
 from clusters import registry
+from clusters.kinds import KINDS
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
 from tests import workers
@@ -98,3 +99,80 @@ def test_two_beats_and_three_workers(
     assert [step["state"] for step in shown["steps"]] == ["succeeded"] * 6
     # Nothing was missed and nothing is later than a minute.
     assert Run.objects.filter(scheduled_at__gt=due + timedelta(minutes=3)).count() == 0
+
+
+def run_with_a_kill(
+    script: Script, apiserver: RunningCluster, task: dict[str, Any], tmp_path: Path
+) -> dict[str, Any]:
+    """The run of a task whose worker is killed at its second change, when another ends it."""
+    apiserver.faults.add(method="PATCH", action="delay", seconds=0.5)
+    apiserver.requests.clear()
+    environ = workers.environment(
+        os.environ["REDIS_URL"], **PROGRAM_SETTINGS, TASK_TICK_SECONDS=0.2
+    )
+
+    def changes() -> int:
+        return sum(
+            request.method == "PATCH" and "dryRun" not in request.query
+            for request in apiserver.requests
+        )
+
+    with ExitStack() as stack:
+        stack.enter_context(workers.running("beat", "-s", str(tmp_path / "beat"), environ=environ))
+        first = stack.enter_context(workers.running(*WORKER, environ=environ))
+        run = script.start(task)
+        wait(lambda: changes() >= 2, "nothing is changed")
+        first.kill()
+        stack.enter_context(workers.running(*WORKER, environ=environ))
+        row = Run.objects.filter(pk=run["id"]).exclude(state__in=Run.OPEN)
+        wait(row.exists, "the run does not end")
+    shown: dict[str, Any] = script.caller.data("GET", f"task-runs/{run['id']}")
+    return shown
+
+
+def test_a_scaling_survives_its_worker(
+    script: Script, put: Put, apiserver: RunningCluster, tmp_path: Path
+) -> None:
+    for number in range(4):
+        put("deployments", workload(f"web-{number}", replicas=2))
+    task = script.make("scale", {"replicas": 1})
+    run = run_with_a_kill(script, apiserver, task, tmp_path)
+    assert run["state"] == "succeeded", run
+    assert [step["state"] for step in run["steps"]] == ["succeeded"] * 4
+    apiserver.faults.clear()
+    # What was before is known of each, also of the one at which the worker died.
+    back = script.make("scale", {"restore": True})
+    planned = script.rehearse(back)["steps"]
+    assert {step["message"] for step in planned} == {"scaled from 1 to 2 replicas"}
+
+
+def test_a_rollback_survives_its_worker(
+    script: Script, apiserver: RunningCluster, tmp_path: Path
+) -> None:
+    client = registry.client(script.cluster)
+    kind = KINDS["configmaps"]
+    old = {"metadata": {"name": "old"}, "data": {"colour": "red"}}
+    client.create(kind, old, namespace=script.space)
+    head = {"apiVersion": "v1", "kind": "ConfigMap"}
+    content = [
+        {**head, "metadata": {"name": name}, "data": {"colour": "blue"}}
+        for name in ("new", "old", "other")
+    ]
+    broken = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"replicas": -1},
+    }
+    params = {"content": [*content, broken], "force_conflicts": True}
+    task = script.make("apply_manifests", params, on_failure="rollback")
+    run = run_with_a_kill(script, apiserver, task, tmp_path)
+    assert run["state"] == "failed", run
+    (step,) = run["steps"]
+    assert step["rolled_back"], step
+    names = {
+        item["metadata"]["name"]: item.get("data")
+        for item in apiserver.list("configmaps", script.space)
+    }
+    assert names["old"] == {"colour": "red"}
+    assert not names.keys() & {"new", "other"}
