@@ -354,3 +354,19 @@ def represent(task: Task, last_run: Run | None = None) -> dict[str, Any]:
         "created_at": rfc3339(task.created_at),
         "updated_at": rfc3339(task.updated_at),
     }
+
+
+def represent_definition(run: Run) -> dict[str, Any]:
+    """What the run does or did, as its task was when the run was made; without secrets."""
+    definition = run.definition
+    kind = types.TYPES.get(definition.get("type", run.task.type))
+    return {
+        "name": definition.get("name", run.task.name),
+        "type": definition.get("type", run.task.type),
+        "params": kind.shown(params_of(run)) if kind else {},
+        "targets": definition.get("targets", {}),
+        "on_failure": definition.get("on_failure", Task.OnFailure.STOP),
+        "retries": definition.get("retries", 0),
+        "timeout": format_duration(definition.get("timeout_seconds", 0)),
+        "approval": definition.get("approval", run.decided_by is not None),
+    }

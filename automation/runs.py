@@ -16,8 +16,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Prefetch, Q, QuerySet
 from django.utils import timezone
 
-from alerts.conditions import format_duration
-from automation import definitions, notifications, schedules, types
+from automation import notifications, schedules
 from automation.models import Run, Task
 from clusters.models import Cluster
 from core.errors import Conflict, NotFound
@@ -469,22 +468,6 @@ def represent_steps(steps: Iterable[OperationStep]) -> list[dict[str, Any]]:
     ]
 
 
-def represent_definition(run: Run) -> dict[str, Any]:
-    """What the run does or did, as its task was when the run was made; without secrets."""
-    definition = run.definition
-    kind = types.TYPES.get(definition.get("type", run.task.type))
-    return {
-        "name": definition.get("name", run.task.name),
-        "type": definition.get("type", run.task.type),
-        "params": kind.shown(definitions.params_of(run)) if kind else {},
-        "targets": definition.get("targets", {}),
-        "on_failure": definition.get("on_failure", Task.OnFailure.STOP),
-        "retries": definition.get("retries", 0),
-        "timeout": format_duration(definition.get("timeout_seconds", 0)),
-        "approval": definition.get("approval", run.decided_by is not None),
-    }
-
-
 def represent(run: Run, *, brief: bool = False) -> dict[str, Any]:
     """The run as JSON data; `brief`, as lists have it, without steps and result."""
     is_live = run.state in Run.ACTIVE and run.operation is not None
@@ -513,7 +496,6 @@ def represent(run: Run, *, brief: bool = False) -> dict[str, Any]:
     }
     if not brief:
         live = represent_steps(run.operation.steps.all()) if is_live and run.operation else []
-        answer["definition"] = represent_definition(run)
         answer["steps"] = live if is_live else run.steps
         answer["result"] = run.result
     return answer

@@ -189,7 +189,7 @@ def represent_run(view: DialectView, request: Request, run: Run) -> dict[str, An
     What a command prints is what a terminal in its pod shows; whoever lacks that right there sees
     `output` null and `hidden` true. It is asked for now, of the run's owner too.
     """
-    answer = runs.represent(run)
+    answer = represent_whole(run)
     result = answer["result"]
     if not isinstance(result, dict) or not result.get("outputs"):
         return answer
@@ -207,6 +207,11 @@ def represent_run(view: DialectView, request: Request, run: Run) -> dict[str, An
         outputs.append(output)
     answer["result"] = {**result, "outputs": outputs}
     return answer
+
+
+def represent_whole(run: Run) -> dict[str, Any]:
+    """A run that has printed nothing yet, with the definition that it was made with."""
+    return {**runs.represent(run), "definition": definitions.represent_definition(run)}
 
 
 def token_for_run(viewer: Viewer, task: Task) -> int | None:

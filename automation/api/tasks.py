@@ -198,7 +198,7 @@ class TaskViewSet(ViewSetMixin, DialectView):
             token=token,
         )
         annotate(request, details={"run": run.pk})
-        return runs.represent(runs.find(run.pk))
+        return rights.represent_whole(runs.find(run.pk))
 
     def runs(self, request: Request, pk: str) -> Any:
         """One page of the task's runs."""
@@ -250,7 +250,7 @@ def _rehearse(
     with impersonation.act_as(lambda: identity_by_id(task.owner_id)):
         steps, result = runner.rehearse(kind, context)
     run = runs.keep_plan(task, viewer.user, steps, result)
-    return runs.represent(runs.find(run.pk))
+    return rights.represent_whole(runs.find(run.pk))
 
 
 def _save(
