@@ -76,7 +76,7 @@ def report(request: HttpRequest, run: int) -> HttpResponse:
 def file(request: HttpRequest, run: int, form: str) -> HttpResponseBase:
     """The report as a file: `csv`, or `json` as the API answers it."""
     answer = call(request, "GET", f"task-runs/{run}/report", query={"format": form})
-    if answer.response is not None:
+    if form == "csv" and answer.response is not None:
         return answer.response
     content = orjson.dumps(answer.data, option=orjson.OPT_INDENT_2)
     response = HttpResponse(content, content_type="application/json")

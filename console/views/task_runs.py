@@ -121,12 +121,19 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     task = call(request, "GET", f"tasks/{run['task_id']}").data
     context = {
         **section_context(request, "runs"),
-        "run": _run_context(request, run),
+        "run": _run_context(request, run) | {"does": _what_it_does(run, task)},
         "changeable": may_change(request, task),
         "may_decide": run["state"] == WAITING and _may_decide(request, run),
     }
     template = "console/parts/task_run.html" if is_part else "console/task_run.html"
     return render_page(request, template, context)
+
+
+def _what_it_does(run: Mapping[str, Any], task: Mapping[str, Any]) -> str:
+    """Parameters and targets, as YAML: what somebody who approves a run has to know."""
+    definition = run.get("definition") or task
+    parts = {name: definition[name] for name in ("params", "targets") if definition[name]}
+    return diffs.as_yaml(parts) if parts else ""
 
 
 def _may_decide(request: HttpRequest, run: Mapping[str, Any]) -> bool:

@@ -34,7 +34,9 @@ def test_a_report_links_its_objects_and_says_what_to_do(cluster: Cluster) -> Non
         page = browser.get(f"/automation/runs/{run.pk}/report").content.decode()
         assert f'href="/clusters/{cluster.pk}/deployments/default/page-of-report"' in page
         assert "Name a version or a digest" in page
-        critical = browser.get(f"/automation/runs/{run.pk}/report?severity=critical").content.decode()
+        critical = browser.get(
+            f"/automation/runs/{run.pk}/report?severity=critical"
+        ).content.decode()
         assert "Name a version or a digest" not in critical
         gone = browser.get(f"/automation/runs/{run.pk}/report?state=gone").content.decode()
         assert "No findings here" in gone
