@@ -59,8 +59,11 @@ def report(request: HttpRequest, run: int) -> HttpResponse:
         ],
         "states": [(name, word, summary[name]) for name, word in STATES.items()],
         "checks": [
-            {**check, "colour": SEVERITIES[check["severity"]][1]} for check in data["checks"]
+            {**check, "colour": SEVERITIES[check["severity"]][1]}
+            for check in data["checks"]
+            if check["count"]
         ],
+        "passed": sum(1 for check in data["checks"] if not check["count"]),
         "is_narrowed": bool(severity or state),
         "severity": severity,
         "state": state,

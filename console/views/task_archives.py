@@ -113,7 +113,7 @@ def compare(request: HttpRequest, pk: int) -> HttpResponse:
 def _other_backups(
     request: HttpRequest,
     run: Mapping[str, Any],
-) -> list[Mapping[str, Any]]:
+) -> list[dict[str, Any]]:
     """Other runs of the same task that ended well, newest first."""
     query = {"state": "succeeded", "pageSize": MAX_RUNS}
     items = call(request, "GET", f"tasks/{run['task_id']}/runs", query=query).data["items"]

@@ -121,7 +121,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     task = call(request, "GET", f"tasks/{run['task_id']}").data
     context = {
         **section_context(request, "runs"),
-        "run": _run_context(request, run) | {"does": _what_it_does(run, task)},
+        "run": _run_context(request, run) | {"does": _what_it_does(request, run, task)},
         "changeable": may_change(request, task),
         "may_decide": run["state"] == WAITING and _may_decide(request, run),
     }
@@ -129,10 +129,18 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     return render_page(request, template, context)
 
 
-def _what_it_does(run: Mapping[str, Any], task: Mapping[str, Any]) -> str:
+def _what_it_does(
+    request: HttpRequest,
+    run: Mapping[str, Any],
+    task: Mapping[str, Any],
+) -> str:
     """Parameters and targets, as YAML: what somebody who approves a run has to know."""
     definition = run.get("definition") or task
     parts = {name: definition[name] for name in ("params", "targets") if definition[name]}
+    if clusters := definition["targets"].get("clusters"):
+        names = cluster_names(request)
+        shown = [names.get(cluster, cluster) for cluster in clusters]
+        parts["targets"] = {**definition["targets"], "clusters": shown}
     return diffs.as_yaml(parts) if parts else ""
 
 
