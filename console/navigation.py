@@ -94,6 +94,7 @@ SECTIONS: tuple[tuple[str, Text, str], ...] = (
     ("/apply", _("Apply"), "y"),
     ("/compare", _("Compare"), "c"),
     ("/templates", _("Templates"), "m"),
+    ("/automation", _("Automation"), "w"),
     ("/operations", _("Operations"), "p"),
     ("/history", _("History"), "h"),
     ("/cost", _("Cost"), "n"),
@@ -240,7 +241,9 @@ def _section_links(
     may: AccessSummary,
 ) -> SafeString:
     # `language` is only a part of the cache's key: the titles are translated.
-    hidden = () if may.somewhere else ("/people", "/audit")
+    hidden = set() if may.somewhere else {"/people", "/audit"}
+    if not may.operates:
+        hidden.add("/automation")
     links = _nav_links(
         (address, text, key, section == address)
         for address, text, key in SECTIONS

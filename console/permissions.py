@@ -64,14 +64,15 @@ class AccessSummary:
     """What the person may do on the platform and in the cluster of the page.
 
     `platform`, `cluster` and `somewhere`: an admin of everything, of this cluster, of any place.
-    `writes`: may change something in this cluster. `whole`: has a role on all of this cluster,
-    and so sees its nodes and volumes.
+    `writes`: may change something in this cluster; `operates`: in any place. `whole`: has a role on
+    all of this cluster, and so sees its nodes and volumes.
     """
 
     platform: bool = False
     cluster: bool = False
     somewhere: bool = False
     writes: bool = False
+    operates: bool = False
     whole: bool = False
 
     def hidden_kinds(self) -> frozenset[str]:
@@ -96,6 +97,7 @@ def summarise_access(
         cluster=platform_admin or "admin" in cluster_roles,
         somewhere=person["role"] == "admin",
         writes=not roles.isdisjoint({"operator", "admin"}),
+        operates=person["role"] in ("operator", "admin"),
         whole=bool(person["platform_role"]) or bool(cluster_roles),
     )
 

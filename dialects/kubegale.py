@@ -13,6 +13,7 @@ from alerts.api.channels import ChannelViewSet, Deliveries
 from alerts.api.exchange import AlertmanagerReceiver, RuleExport, RuleImport
 from alerts.api.rules import Presets, RuleTest, RuleViewSet
 from automation.api.archives import CompareRuns, RestoreRun, RunArchives
+from automation.api.previews import ScheduleMoments, TaskPreview
 from automation.api.reports import RunReport
 from automation.api.runs import RunViewSet
 from automation.api.tasks import TaskCalendar, TaskTypes, TaskViewSet
@@ -476,6 +477,8 @@ def _task_routes() -> Iterator[URLPattern]:
     """Tasks and their runs."""
     yield _route("tasks/types", "tasks-types", TaskTypes)
     yield _route("tasks/calendar", "tasks-calendar", TaskCalendar)
+    yield _route("tasks/preview", "tasks-preview", TaskPreview)
+    yield _route("tasks/moments", "tasks-moments", ScheduleMoments)
     yield _route("tasks", "tasks-list", TaskViewSet, {"get": "list", "post": "create"})
     yield _route(
         "tasks/<segment:pk>",

@@ -241,6 +241,16 @@ def _rehearse(
     task: Task,
     token: int | None,
 ) -> dict[str, Any]:
+    steps, result = rehearse(task, token)
+    run = runs.keep_plan(task, viewer.user, steps, result)
+    return rights.represent_whole(runs.find(run.pk))
+
+
+def rehearse(
+    task: Task,
+    token: int | None,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """(steps, result) of what a run would do now, cut down by the API token of that id."""
     params = definitions.params_of(task)
     kind = types.find(task.type)
     kind.check(params)
@@ -248,9 +258,7 @@ def _rehearse(
     context = contexts.of_task(task, params, credential=credential)
     # Clusters with impersonation see the owner, as they do when it runs.
     with impersonation.act_as(lambda: identity_by_id(task.owner_id)):
-        steps, result = runner.rehearse(kind, context)
-    run = runs.keep_plan(task, viewer.user, steps, result)
-    return rights.represent_whole(runs.find(run.pk))
+        return runner.rehearse(kind, context)
 
 
 def _save(

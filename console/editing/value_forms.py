@@ -37,14 +37,17 @@ MIN_LINES = 3
 MAX_LINES = 14
 ABSENT = object()
 REFERENCE = "#/$defs/"
+# In schemas of our own: what the values of an `enum` are called on a page.
+WORDS = "x-words"
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """One value of the form.
 
-    `control` is text, textarea, password, number, checkbox, select, lines (a list, an element a
-    line) or yaml. `options` are (value as JSON, word). `default` is ABSENT when there is none.
+    `control` is text, textarea, password, number, checkbox, select, choices (a list whose elements
+    are ticked), lines (a list, an element a line) or yaml. `options` are (value as JSON, word,
+    whether it is chosen). `default` is ABSENT when there is none.
     `minimum`, `maximum`, `step` and `max_length` are attributes of the input, "" for none.
     """
 
@@ -204,7 +207,7 @@ class _Builder:
             text=text,
             checked=(text == "true"),
             keeps_secret=secret and has_mask(value),
-            options=tuple(_options(schema, text)) if control == "select" else (),
+            options=tuple(self._options(path, schema, control, current)),
             minimum=_limit(schema, "minimum", "exclusiveMinimum", 1),
             maximum=_limit(schema, "maximum", "exclusiveMaximum", -1),
             step="1" if _type(schema) == "integer" else "any",
@@ -212,6 +215,23 @@ class _Builder:
             min_length=int(schema.get("minLength") or 0),
             element_type=_type(resolve(schema.get("items"), self._root)),
         )
+
+    def _options(
+        self,
+        path: Path,
+        schema: Schema,
+        control: str,
+        value: object,
+    ) -> Iterator[tuple[str, str, bool]]:
+        if control == "select":
+            chosen = self._entered(path, control)
+            yield from _options(schema, {_text_of(control, value) if chosen is None else chosen})
+        if control == "choices":
+            elements = value if isinstance(value, list) else []
+            ticked = {_text_of("select", element) for element in elements}
+            if self._posted is not None:
+                ticked = set(self._posted.getlist(field_name(path)))
+            yield from _options(resolve(schema.get("items"), self._root), ticked)
 
     def _entered(self, path: Path, control: str) -> str | None:
         if self._posted is None:
@@ -323,8 +343,12 @@ def control_of(schema: Schema, root: Schema, *, secret: bool) -> str:
         return "number"
     if kind == "string":
         return "textarea" if _is_long(schema) else "text"
-    if kind == "array" and _type(resolve(schema.get("items"), root)) in SCALARS:
-        return "lines"
+    if kind == "array":
+        items = resolve(schema.get("items"), root)
+        if isinstance(items.get("enum"), list):
+            return "choices"
+        if _type(items) in SCALARS:
+            return "lines"
     return "yaml"
 
 
@@ -366,12 +390,15 @@ def _scalar_text(value: object) -> str:
 
 def _options(
     schema: Schema,
-    chosen: str,
+    chosen: Collection[str],
 ) -> Iterator[tuple[str, str, bool]]:
     choices = [schema["const"]] if "const" in schema else schema["enum"]
+    # Values that are ids of something have its names beside them.
+    words = schema.get(WORDS) or {}
     for choice in choices:
         value = json.dumps(choice, ensure_ascii=False, sort_keys=True)
-        yield value, _scalar_text(choice), value == chosen
+        text = _scalar_text(choice)
+        yield value, words.get(text, text), value in chosen
 
 
 def _limit(
@@ -452,6 +479,9 @@ def _read_field(row: Field, posted: QueryDict) -> Any:
     text = posted.get(row.name)
     if row.control == "checkbox":
         return bool(text)
+    if row.control == "choices":
+        ticked = [_read_choice(row, choice) for choice in posted.getlist(row.name)]
+        return ticked or ABSENT
     if text is None:
         return ABSENT
     if row.control in ("textarea", "yaml", "secret", "lines"):

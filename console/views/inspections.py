@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
@@ -22,6 +23,15 @@ STATES = {
     "new": gettext_lazy("new"),
     "same": gettext_lazy("as before"),
     "gone": gettext_lazy("gone"),
+}
+CATEGORIES = {
+    "nodes": gettext_lazy("Nodes"),
+    "workloads": gettext_lazy("Workloads"),
+    "security": gettext_lazy("Security"),
+    "certificates": gettext_lazy("Certificates"),
+    "storage": gettext_lazy("Storage"),
+    "capacity": gettext_lazy("Capacity"),
+    "versions": gettext_lazy("API versions"),
 }
 # Rows that one page shows; the file has all of them.
 MAX_ROWS = 500
@@ -48,9 +58,16 @@ def report(request: HttpRequest, run: int) -> HttpResponse:
             (name, word, colour, summary[name]) for name, (word, colour) in SEVERITIES.items()
         ],
         "states": [(name, word, summary[name]) for name, word in STATES.items()],
+        "checks": [
+            {**check, "colour": SEVERITIES[check["severity"]][1]}
+            for check in data["checks"]
+            if check["count"]
+        ],
+        "passed": sum(1 for check in data["checks"] if not check["count"]),
+        "is_narrowed": bool(severity or state),
         "severity": severity,
         "state": state,
-        "groups": _groups(chosen[:MAX_ROWS]),
+        "categories": _categories(chosen[:MAX_ROWS]),
         "left_out": max(len(chosen) - MAX_ROWS, 0),
         "title": _("Inspection report"),
     }
@@ -59,17 +76,23 @@ def report(request: HttpRequest, run: int) -> HttpResponse:
 
 @require_GET
 @require_sign_in
-def table(request: HttpRequest, run: int) -> HttpResponseBase:
-    """The report as a CSV file."""
-    answer = call(request, "GET", f"task-runs/{run}/report", query={"format": "csv"}).response
-    return answer or HttpResponse(status=204)
+def file(request: HttpRequest, run: int, form: str) -> HttpResponseBase:
+    """The report as a file: `csv`, or `json` as the API answers it."""
+    answer = call(request, "GET", f"task-runs/{run}/report", query={"format": form})
+    if form == "csv" and answer.response is not None:
+        return answer.response
+    content = orjson.dumps(answer.data, option=orjson.OPT_INDENT_2)
+    response = HttpResponse(content, content_type="application/json")
+    response["Content-Disposition"] = f'attachment; filename="inspection-{run}.json"'
+    return response
 
 
-def _groups(rows: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The findings of each check together, in the order in which they come: worst first."""
-    groups: dict[tuple[str, str], dict[str, Any]] = {}
+def _categories(rows: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The findings by category, and in each by check; what is worst comes first in both."""
+    categories: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for row in rows:
         word, colour = SEVERITIES[row["severity"]]
+        groups = categories.setdefault(row["category"], {})
         key = (row["severity"], row["check"])
         group = groups.setdefault(
             key,
@@ -88,7 +111,14 @@ def _groups(rows: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "address": _address(row["object"]),
             }
         )
-    return list(groups.values())
+    return [
+        {
+            "title": CATEGORIES.get(name, name),
+            "groups": list(groups.values()),
+            "count": sum(len(group["findings"]) for group in groups.values()),
+        }
+        for name, groups in categories.items()
+    ]
 
 
 def _address(target: Mapping[str, Any]) -> str:

@@ -71,6 +71,8 @@ SPECIAL: Mapping[str, Mapping[str, str]] = {
         "GET /task-runs": "listTaskRuns",
         "GET /tasks/types": "listTaskTypes",
         "GET /tasks/calendar": "listTaskMoments",
+        "GET /tasks/moments": "listDueMoments",
+        "POST /tasks/preview": "previewTask",
         "GET /templates/{id}/versions": "listTemplateVersions",
         "POST /templates/{id}/versions": "createTemplateVersion",
         "GET /templates/{id}/versions/{version}": "getTemplateVersion",

@@ -31,15 +31,17 @@ def test_a_report_links_its_objects_and_says_what_to_do(cluster: Cluster) -> Non
         assert run.state == "succeeded", run.message
         browser = Client()
         browser.force_login(owner)
-        page = browser.get(f"/task-runs/{run.pk}/report").content.decode()
+        page = browser.get(f"/automation/runs/{run.pk}/report").content.decode()
         assert f'href="/clusters/{cluster.pk}/deployments/default/page-of-report"' in page
         assert "Name a version or a digest" in page
-        critical = browser.get(f"/task-runs/{run.pk}/report?severity=critical").content.decode()
+        critical = browser.get(
+            f"/automation/runs/{run.pk}/report?severity=critical"
+        ).content.decode()
         assert "Name a version or a digest" not in critical
-        gone = browser.get(f"/task-runs/{run.pk}/report?state=gone").content.decode()
+        gone = browser.get(f"/automation/runs/{run.pk}/report?state=gone").content.decode()
         assert "No findings here" in gone
-        table = browser.get(f"/task-runs/{run.pk}/report.csv")
+        table = browser.get(f"/automation/runs/{run.pk}/report.csv")
         assert b"page-of-report" in b"".join(table.streaming_content)
-        assert browser.get("/task-runs/999999/report").status_code == 404
+        assert browser.get("/automation/runs/999999/report").status_code == 404
     finally:
         client.delete(KINDS["deployments"], "page-of-report", namespace="default")

@@ -44,3 +44,5 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     }
   });
 }
+
+for (const button of document.querySelectorAll("button[data-print]")) button.addEventListener("click", () => window.print());
