@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import psycopg2
 
 from bench.processes import running, until, wait_for
 from launcher.ports import free_port
-from launcher.postgres import Postgres
+from launcher.postgres import ROLE
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "60"))
 # Until what the start has left to do is done.
@@ -106,26 +107,23 @@ def _ports(pids: Iterator[int]) -> dict[int, str]:
     return ports
 
 
-def _is_collected(database: Postgres) -> bool:
-    try:
-        connection = psycopg2.connect(database.url())
-    except psycopg2.OperationalError:
-        return False
-    with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('storage_kind_sync') IS NOT NULL")
-        if not cursor.fetchone()[0]:
-            return False
+def _database_address(home: Path) -> str:
+    port = (home / "postgres.port").read_text().strip()
+    password = (home / "postgres.password").read_text().strip()
+    return f"postgres://{ROLE}:{password}@127.0.0.1:{port}/{ROLE}"
+
+
+def _is_collected(address: str) -> bool:
+    with closing(psycopg2.connect(address)) as session, session.cursor() as cursor:
         cursor.execute("SELECT count(*) > 20 FROM storage_kind_sync WHERE phase = 'watching'")
         return bool(cursor.fetchone()[0])
 
 
-def _switch_log_on(database: Postgres) -> None:
-    connection = psycopg2.connect(database.url())
-    connection.autocommit = True
-    with connection.cursor() as cursor:
+def _switch_log_on(address: str) -> None:
+    with closing(psycopg2.connect(address)) as session, session.cursor() as cursor:
+        session.autocommit = True
         for statement in LOG_STATEMENTS:
             cursor.execute(statement)
-    connection.close()
 
 
 def _print_processes(before: dict[int, Usage], after: dict[int, Usage]) -> None:
@@ -180,15 +178,16 @@ def run() -> None:
         command = [sys.executable, "-m", "launcher", "run", "--end-with-parent"]
         with running(command, environ) as child:
             wait_for(f"http://127.0.0.1:{port}/healthz", 300)
-            database = Postgres(home, environ)
-            until(lambda: _is_collected(database), 300)
+            address = _database_address(home)
+            log = home / "postgres.log"
+            until(lambda: _is_collected(address), 300)
             time.sleep(SETTLE_SECONDS)
-            _switch_log_on(database)
-            log_size = database.log.stat().st_size
+            _switch_log_on(address)
+            log_size = log.stat().st_size
             before = _usages(child.pid)
             time.sleep(SECONDS)
             after = _usages(child.pid)
             ports = _ports(_descendants(child.pid))
-            text = database.log.read_text(errors="replace")[log_size:]
+            text = log.read_text(errors="replace")[log_size:]
             _print_processes(before, after)
             _print_statements(text, ports)

@@ -90,7 +90,7 @@ def _dispatch(
         times.append(now + timedelta(seconds=settings.ALERT_QUIET_RECHECK_SECONDS))
     group.due_at = min(times, default=None)
     group.save(
-        update_fields=["due_at", "told", "sequence", "notified_at"],
+        update_fields=["due_at", "notified_alerts", "sequence", "notified_at"],
     )
 
 
@@ -98,8 +98,8 @@ def _look_at(
     group: NotificationGroup,
     now: datetime,
 ) -> GroupView:
-    told = set(group.told)
-    which = Q(pk__in=told)
+    notified = set(group.notified_alerts)
+    which = Q(pk__in=notified)
     if _is_channel_of_rule(group):
         which |= Q(rule=group.rule_id, group_key=group.group_key, state=Alert.State.FIRING)
     rows = (
@@ -122,10 +122,10 @@ def _look_at(
     ]
     return GroupView(
         firing=firing,
-        new=[alert for alert in firing if alert.pk not in told],
+        new=[alert for alert in firing if alert.pk not in notified],
         resolved=[alert for alert in audible if alert.state == Alert.State.RESOLVED],
         is_anything_quiet=bool(quiet),
-        known=frozenset(alert.pk for alert in alerts if alert.pk in told),
+        known=frozenset(alert.pk for alert in alerts if alert.pk in notified),
     )
 
 
@@ -177,7 +177,7 @@ def _write_delivery(
     group.sequence += 1
     group.notified_at = now
     ended = {alert.pk for alert in view.resolved}
-    group.told = sorted((view.known | {alert.pk for alert in view.firing}) - ended)
+    group.notified_alerts = sorted((view.known | {alert.pk for alert in view.firing}) - ended)
     Delivery.objects.create(
         channel=channel,
         group=group,
@@ -193,7 +193,7 @@ def forget_groups() -> int:
     before = clock.now() - timedelta(days=1)
     idle = NotificationGroup.objects.filter(
         due_at=None,
-        told=[],
+        notified_alerts=[],
         notified_at__lt=before,
     )
     return idle.delete()[0]
