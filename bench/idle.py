@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,17 +50,22 @@ CONNECTION = re.compile(r"^\S*\(\d+\)\|LOG:  connection authorized", re.MULTILIN
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used so far: processor time in seconds, and how often it woke up."""
+    """What a process is, its processor time so far in seconds, and how often it woke up."""
 
+    part: str
     seconds: float
     wakeups: int
 
 
 def _descendants(pid: int) -> Iterator[int]:
     yield pid
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            yield from _descendants(int(child))
+    children: list[str] = []
+    # A thread, or the process, may end meanwhile.
+    with suppress(OSError):
+        for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+            children += listing.read_text().split()
+    for child in children:
+        yield from _descendants(int(child))
 
 
 def _part_of(pid: int) -> str:
@@ -75,7 +80,9 @@ def _usage(pid: int) -> Usage:
         for line in status.read_text().splitlines():
             if line.startswith("voluntary_ctxt_switches"):
                 wakeups += int(line.split()[1])
-    return Usage((int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK"), wakeups)
+    return Usage(
+        _part_of(pid), (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK"), wakeups
+    )
 
 
 def _usages(master: int) -> dict[int, Usage]:
@@ -93,11 +100,12 @@ def _ports(pids: Iterator[int]) -> dict[int, str]:
     """Local port -> the part of KubeGale that has a connection from there."""
     inodes: dict[str, str] = {}
     for pid in pids:
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            try:
+        try:
+            for entry in Path(f"/proc/{pid}/fd").iterdir():
                 inodes[os.readlink(entry)] = _part_of(pid)
-            except OSError:
-                continue
+        except OSError:
+            # It ended meanwhile, or closed the file.
+            continue
     ports = {}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
@@ -129,8 +137,8 @@ def _switch_log_on(address: str) -> None:
 def _print_processes(before: dict[int, Usage], after: dict[int, Usage]) -> None:
     totals: dict[str, Counter[str]] = {}
     for pid, usage in after.items():
-        earlier = before.get(pid, Usage(0.0, 0))
-        part = totals.setdefault(_part_of(pid), Counter())
+        earlier = before.get(pid, Usage(usage.part, 0.0, 0))
+        part = totals.setdefault(usage.part, Counter())
         part["processes"] += 1
         part["microseconds"] += int((usage.seconds - earlier.seconds) * 1e6)
         part["wakeups"] += usage.wakeups - earlier.wakeups

@@ -11,12 +11,14 @@ from datetime import UTC, datetime, timedelta
 import orjson
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 
 from alerts.models import Alert, Delivery, NotificationGroup
-from alerts.notifications import messages
+from alerts.notifications import deliveries, messages
 from alerts.silences import silences_of
 from core import clock
+from core.database.existence import any_exists
 
 # Alerts of one group that are looked at.
 MOST_ALERTS = 5000
@@ -51,16 +53,25 @@ def dispatch_due(limit: int = 500) -> int:
     return limit
 
 
+def _due_groups(now: datetime | Now) -> QuerySet[NotificationGroup]:
+    return NotificationGroup.objects.filter(due_at__lte=now, channel__enabled=True)
+
+
+def is_anything_due() -> bool:
+    """Whether a group or a delivery waits for somebody. One statement."""
+    return any_exists(_due_groups(Now()), deliveries.due(Now()))
+
+
 def _dispatch_next() -> bool:
     with transaction.atomic():
         now = clock.now()
-        due = NotificationGroup.objects.filter(
-            due_at__lte=now,
-            channel__enabled=True,
-        )
-        unlocked = due.select_for_update(skip_locked=True, of=("self",)).order_by(
-            "due_at",
-            "pk",
+        unlocked = (
+            _due_groups(now)
+            .select_for_update(skip_locked=True, of=("self",))
+            .order_by(
+                "due_at",
+                "pk",
+            )
         )
         group = unlocked.select_related("channel", "rule").first()
         if group is None:

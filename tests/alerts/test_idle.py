@@ -5,10 +5,18 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from alerts.models import Alert, Evaluation
+from alerts.tasks import evaluate, send_notifications
+from automation.tasks import tick
 from kubegale.celery import app
 from launcher.testing import running_servers
+from tests.alerts.conftest import beat, pod, write
+from tests.alerts.test_evaluation import RULE
+from tests.caller import Caller
 from tests.storage_api.collecting import eventually
+from tests.storage_api.test_multicluster import fill
 from tests.workers import Program, environment, running
 
 # What beat sends most often.
@@ -51,3 +59,27 @@ def test_a_worker_keeps_its_session_from_task_to_task() -> None:
             assert kept, sessions_of_turns
         # They were the worker's: with it they are gone.
         eventually(lambda: kept - sessions(), seconds=60)
+
+
+def test_periodic_tasks_with_nothing_to_do_ask_the_database_once(emptied_store: None) -> None:
+    fill("east", [])
+    for task in (evaluate, send_notifications, tick):
+        # The first turn makes the row of the evaluation.
+        task()
+        with CaptureQueriesContext(connection) as queries:
+            task()
+        assert len(queries) == 1, [query["sql"] for query in queries.captured_queries]
+
+
+def test_a_rested_evaluation_misses_no_change(emptied_store: None, admin: Caller) -> None:
+    beat(fill("east", []))
+    write(pod("early", waiting="CrashLoopBackOff"))
+    evaluate()
+    evaluate()
+    rested_at = Evaluation.objects.get().position
+    admin.data("POST", "alerts/rules", {**RULE, "for": "0s"})
+    write(pod("late", waiting="CrashLoopBackOff"))
+    evaluate()
+    names = {alert.labels["name"] for alert in Alert.objects.all()}
+    assert names == {"early", "late"}
+    assert Evaluation.objects.get().position > rested_at
