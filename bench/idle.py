@@ -44,7 +44,7 @@ LOG_STATEMENTS = (
     "ALTER SYSTEM SET log_connections = on",
     "SELECT pg_reload_conf()",
 )
-STATEMENT = re.compile(r"^\S*\((\d+)\)\|LOG:  (?:statement|execute [^:]*): (.*)", re.MULTILINE)
+STATEMENT = re.compile(r"^\S*\((\d+)\)\|LOG:  (?:statement|execute [^:]*):\s+(.*)", re.MULTILINE)
 CONNECTION = re.compile(r"^\S*\(\d+\)\|LOG:  connection authorized", re.MULTILINE)
 
 
@@ -100,12 +100,12 @@ def _ports(pids: Iterator[int]) -> dict[int, str]:
     """Local port -> the part of KubeGale that has a connection from there."""
     inodes: dict[str, str] = {}
     for pid in pids:
-        try:
-            for entry in Path(f"/proc/{pid}/fd").iterdir():
-                inodes[os.readlink(entry)] = _part_of(pid)
-        except OSError:
-            # It ended meanwhile, or closed the file.
-            continue
+        # A process may end meanwhile, and close a file.
+        with suppress(OSError):
+            part = _part_of(pid)
+            for entry in list(Path(f"/proc/{pid}/fd").iterdir()):
+                with suppress(OSError):
+                    inodes[os.readlink(entry)] = part
     ports = {}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
@@ -196,6 +196,7 @@ def run() -> None:
             time.sleep(SECONDS)
             after = _usages(child.pid)
             ports = _ports(_descendants(child.pid))
-            text = log.read_text(errors="replace")[log_size:]
+            # A statement of several lines goes on behind a tab.
+            text = log.read_text(errors="replace")[log_size:].replace("\n\t", " ")
             _print_processes(before, after)
             _print_statements(text, ports)
