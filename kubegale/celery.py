@@ -2,6 +2,7 @@
 
 import gc
 import os
+from typing import Any
 
 from celery import Celery, Task, states
 from celery.signals import (
@@ -57,14 +58,14 @@ def trace_tasks(**_: object) -> None:
 
 
 @task_prerun.connect
-def check_connections(sender: Task, **_: object) -> None:
+def check_connections(sender: "Task[Any, Any]", **_: object) -> None:
     """Begin a task with connections that live; as old as `CONN_MAX_AGE` at most."""
     if not sender.request.is_eager:
         close_old_connections()
 
 
 @task_postrun.connect
-def keep_connections(sender: Task, state: str | None = None, **_: object) -> None:
+def keep_connections(sender: "Task[Any, Any]", state: str | None = None, **_: object) -> None:
     """Keep the connections for the next task, as the web server does between requests.
 
     Not those of a task that failed or was stopped: their sessions may hold what it left.
