@@ -45,7 +45,7 @@ def build_entry(event: Any, who: Mapping[str, Any], error: DomainError | None) -
     diff: list[dict[str, Any]] = []
     if "after" in facts:
         diff = redaction.diff(facts.get("before"), facts["after"])
-    details = {**(facts.get("details") or {}), **_written_version(facts.get("after"))}
+    details = {**(facts.get("details") or {}), **written_version(facts.get("after"))}
     return AuditEntry(
         **columns,
         verb=clean(act.verb)[:64],
@@ -62,7 +62,7 @@ def build_entry(event: Any, who: Mapping[str, Any], error: DomainError | None) -
     )
 
 
-def _written_version(after: bytes | None) -> dict[str, str]:
+def written_version(after: bytes | None) -> dict[str, str]:
     """{"uid","resource_version"} of the object as written; {} without one.
 
     With it the store's history finds the author of a version.

@@ -15,7 +15,7 @@ from alerts.models import Alert
 # One statement for any number of alerts: a burst of a thousand marks its group once.
 _MARK_DUE = """
 INSERT INTO alerts_notificationgroup
-  (rule_id, group_key, labels, channel_id, due_at, told, sequence)
+  (rule_id, group_key, labels, channel_id, due_at, notified_alerts, sequence)
 SELECT DISTINCT ON (a.rule_id, a.group_key, rc.channel_id)
   a.rule_id, a.group_key,
   (SELECT coalesce(jsonb_object_agg(g.name, a.labels -> g.name), '{}')

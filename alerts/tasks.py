@@ -11,7 +11,7 @@ from core.locks import try_lock
 @shared_task(name="alerts.evaluate", soft_time_limit=110, time_limit=120)
 def evaluate() -> None:
     """Take turns until no change waits; another worker that is at it already is left alone."""
-    if evaluation.evaluate():
+    if not evaluation.rest() and evaluation.evaluate():
         context.gather_missing(settings.ALERT_CONTEXTS_PER_TURN)
 
 
@@ -27,6 +27,8 @@ def send_notifications() -> None:
 
     So a receiver that hangs delays its own channel alone.
     """
+    if not dispatch.is_anything_due():
+        return
     dispatch.dispatch_due()
     for channel_id in deliveries.due_channels():
         deliver.apply_async((channel_id,), expires=30)

@@ -16,9 +16,11 @@ from django.db import IntegrityError, transaction
 from django.db.models import Prefetch, Q, QuerySet
 from django.utils import timezone
 
+from alerts.models import TaskTrigger
 from automation import notifications, schedules
 from automation.models import Run, Task
 from clusters.models import Cluster
+from core.database.existence import any_exists
 from core.errors import Conflict, NotFound
 from core.times import rfc3339
 from operations import lifecycle, tasks
@@ -228,11 +230,13 @@ def begin(run: Run) -> None:
     run.refresh_from_db(fields=["state", "started_at"])
 
 
+def _waiting() -> QuerySet[Run]:
+    return Run.objects.filter(state=State.PENDING, operation=None)
+
+
 def start_waiting() -> None:
     """Start the runs that waited for an earlier one to end."""
-    for run in Run.objects.select_related("task", "task__owner").filter(
-        state=State.PENDING, operation=None
-    ):
+    for run in _waiting().select_related("task", "task__owner"):
         start(run)
 
 
@@ -269,10 +273,14 @@ def settle(run: Run) -> bool:
     return True
 
 
+def _ended() -> QuerySet[Run]:
+    active = Run.objects.filter(state__in=Run.ACTIVE)
+    return active.exclude(operation__state__in=Operation.ACTIVE)
+
+
 def settle_all() -> None:
     """End every run whose operation has ended, or is gone."""
-    ended = Run.objects.filter(state__in=Run.ACTIVE).exclude(operation__state__in=Operation.ACTIVE)
-    for run in ended.select_related("task", "task__owner", "operation"):
+    for run in _ended().select_related("task", "task__owner", "operation"):
         settle(run)
 
 
@@ -382,6 +390,15 @@ def plan_next(task: Task, now: datetime) -> datetime | None:
     return schedules.next_after(task.schedule, now)
 
 
+def _due_tasks(now: datetime) -> QuerySet[Task]:
+    return Task.objects.filter(enabled=True, stopped_reason="", next_run_at__lte=now)
+
+
+def is_anything_due(now: datetime) -> bool:
+    """Whether the clock has anything to do: start, end, or begin for an alert. One statement."""
+    return any_exists(_ended(), _due_tasks(now), TaskTrigger.objects.all(), _waiting())
+
+
 def make_due(now: datetime, limit: int = 500) -> int:
     """A run for each task that is due; how many were looked at.
 
@@ -391,10 +408,7 @@ def make_due(now: datetime, limit: int = 500) -> int:
     count = 0
     while count < limit:
         with transaction.atomic():
-            due = Task.objects.select_for_update(
-                skip_locked=True,
-                of=("self",),
-            ).filter(enabled=True, stopped_reason="", next_run_at__lte=now)
+            due = _due_tasks(now).select_for_update(skip_locked=True, of=("self",))
             task = due.select_related("owner").order_by("next_run_at", "pk").first()
             if task is None:
                 return count

@@ -13,8 +13,11 @@ def tick() -> None:
 
     Any number of workers may do this at once.
     """
+    now = timezone.now()
+    if not runs.is_anything_due(now):
+        return
     runs.settle_all()
-    runs.make_due(timezone.now())
+    runs.make_due(now)
     triggers.start_triggered()
     runs.start_waiting()
 

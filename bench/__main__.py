@@ -20,6 +20,7 @@ SCENARIOS = {
     "reads": "bench.reads",
     "alerts": "bench.alerts",
     "capacity": "bench.capacity",
+    "idle": "bench.idle",
 }
 
 

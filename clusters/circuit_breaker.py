@@ -32,6 +32,11 @@ class CircuitBreaker:
         self._open_until = 0.0
         self._last_answer = 0.0
 
+    @property
+    def failures(self) -> int:
+        """How many calls have failed since the last one that was answered."""
+        return self._failures
+
     def check(self) -> None:
         """ClusterUnavailable while open; when the time is over, one caller passes."""
         with self._lock:

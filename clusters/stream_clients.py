@@ -1,6 +1,7 @@
 """One asyncio client for each cluster in a process that serves WebSockets."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error as DatabaseFailure
 from django.utils.module_loading import import_string
 
 from clusters import registry
@@ -18,6 +19,7 @@ from clusters.streams import StreamClient
 from core.errors import ClusterNotFound, DomainError
 from core.sockets.connections import in_database_thread
 
+log = logging.getLogger(__name__)
 # Seconds after which a cluster's registration is read again.
 FRESH_SECONDS = 10.0
 
@@ -114,7 +116,7 @@ async def _current_client(cluster: int) -> _SharedClient:
 
 
 async def _refresh(cluster: int) -> None:
-    with suppress(DomainError, DatabaseError):
+    with suppress(DomainError, DatabaseFailure):
         await _current_client(cluster)
 
 
@@ -134,7 +136,15 @@ def _close_unused(shared: _SharedClient) -> None:
 def _run_in_background(work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.get_running_loop().create_task(work)
     _background_tasks.add(task)
-    task.add_done_callback(_background_tasks.discard)
+    task.add_done_callback(_end_background_task)
+
+
+def _end_background_task(task: asyncio.Task[None]) -> None:
+    _background_tasks.discard(task)
+    # Nobody awaits it: an error is asked for here, else asyncio would print a traceback. When the
+    # process ends its threads may be gone before the last stream.
+    if not task.cancelled() and (error := task.exception()):
+        log.warning("a cluster's client was left as it is: %s", type(error).__name__)
 
 
 async def close() -> None:

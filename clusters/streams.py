@@ -23,6 +23,7 @@ from clusters.api_errors import not_an_api_server, redirect_error, status_error,
 from clusters.circuit_breaker import CircuitBreaker, api_group
 from clusters.client import PROBE_SECONDS, ClientLimits
 from clusters.credentials import authorization_header
+from clusters.handshakes import TurnTakingConnector
 from clusters.impersonation import Identity
 from clusters.kubeconfig import Access
 from clusters.network_causes import describe
@@ -70,7 +71,12 @@ class StreamClient:
             connect_seconds=self.limits.connect,
         )
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, limit=0, socket_factory=self._socket),
+            connector=TurnTakingConnector(
+                circuit=self.circuit,
+                ssl=context,
+                limit=0,
+                socket_factory=self._socket,
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trace_configs=[_trace_config()],
         )

@@ -1,7 +1,7 @@
 """Passing a request to its cluster, and the answer back, as bytes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -16,10 +16,11 @@ from clusters.streams import StreamClient
 from core.errors import ClusterUnavailable, DomainError
 from gateway import guards, records, reviews, rights
 from gateway.admission import admit
+from gateway.answer_bodies import AnswerBody
 from gateway.messages import Caller, Request, RequestHead, Response, Target
 from gateway.request_info import RequestInfo
 from gateway.rights import Need
-from gateway.sessions import READ_BYTES, TOKEN_PROTOCOL, ClientLeft, Session, refusal_of
+from gateway.sessions import TOKEN_PROTOCOL, ClientLeft, Session, refusal_of
 from gateway.status import forbidden, refusal
 from gateway.tunnels import join
 from gateway.wire import (
@@ -27,7 +28,6 @@ from gateway.wire import (
     HOP_BY_HOP,
     LAST_CHUNK,
     BadMessage,
-    ChunkedBody,
     WireAnswer,
     WireRequest,
     encode_chunk,
@@ -58,6 +58,10 @@ NOT_FORWARDED_PREFIXES = ("impersonate-", "x-remote-", "x-kubegale-", "x-forward
 NOT_RETURNED = HOP_BY_HOP | {"set-cookie", "content-length"}
 # What connections may be upgraded to.
 PROTOCOLS = frozenset({"websocket", "spdy/3.1"})
+# Parts of an object whose writes answer the object itself.
+WRITTEN_SUBRESOURCES = frozenset({"", "ephemeralcontainers", "finalize", "resize", "status"})
+# Bytes of an answer that are looked at for the object's uid and version.
+MAX_WRITTEN = 1024 * 1024
 REPEATABLE = frozenset({"GET", "HEAD"})
 
 
@@ -158,8 +162,11 @@ class Forwarding:
             async with deciding:
                 return await self._gateway.threads.run(function, *args, **kwargs)
 
-    async def _record(self, call: Call, status: int) -> None:
-        """Note what became of the request, before its answer is seen."""
+    async def _record(self, call: Call, status: int, written: bytes = b"") -> None:
+        """Note what became of the request, before its answer is seen.
+
+        `written`: the object as the cluster has it after a write, where the answer has it.
+        """
         if call.is_recorded:
             return
         call.is_recorded = True
@@ -171,8 +178,24 @@ class Forwarding:
         ):
             return
         await self._gateway.threads.run(
-            records.record_answer, call.request, act, status, call.request_id
+            records.record_answer,
+            call.request,
+            act,
+            status,
+            call.request_id,
+            written=written,
         )
+
+    async def _record_answer(self, call: Call, answer: WireAnswer, body: AnswerBody) -> None:
+        """As `_record`, with the object that was written."""
+        written = b""
+        try:
+            if _has_written_object(call, answer) and body.is_plain_json():
+                async with asyncio.timeout(settings.GATEWAY_ANSWER_SECONDS):
+                    written = await body.read_short(MAX_WRITTEN)
+        finally:
+            # The cluster has done it, even when the rest of its answer never comes.
+            await self._record(call, answer.status, written)
 
     async def _pass_on(self, call: Call) -> bool:
         session = call.session
@@ -195,8 +218,9 @@ class Forwarding:
             connection, sending, answer = await self._ask(call, client)
             abort = connection.abort
             session.on_lost.append(abort)
+            body = AnswerBody(connection, answer)
             try:
-                await self._record(call, answer.status)
+                await self._record_answer(call, answer, body)
             except BaseException:
                 abort()
                 raise
@@ -204,7 +228,7 @@ class Forwarding:
             if answer.status == 101 and call.wire.upgrade:
                 await self._tunnel(call, connection, answer)
                 return False
-            keep_alive, is_clean = await self._relay(call, connection, answer)
+            keep_alive, is_clean = await self._relay(call, answer, body)
             if sending is not None:
                 is_sent = sending.done() and not sending.cancelled() and not sending.exception()
                 is_clean = is_clean and is_sent
@@ -361,9 +385,7 @@ class Forwarding:
                 return answer
 
     # --- to the client ----------------------------------------------------------------------------
-    async def _relay(
-        self, call: Call, connection: RawConnection, answer: WireAnswer
-    ) -> tuple[bool, bool]:
+    async def _relay(self, call: Call, answer: WireAnswer, body: AnswerBody) -> tuple[bool, bool]:
         """(whether the client's connection, and the cluster's, may be used again)."""
         session = call.session
         wire = call.wire
@@ -378,13 +400,15 @@ class Forwarding:
         if answer.length == 0:
             return keep_alive, True
         if answer.length not in {None, -1}:
-            await self._copy(connection, writer, answer.length or 0)
+            async for data in body.parts():
+                writer.write(data)
+                await writer.drain()
             return keep_alive, True
         session.is_streaming = True
         try:
             with self._gateway.reauthoriser.watch(call.request.caller, call.need, session.abort):
                 is_clean = False
-                async for data in _decoded(connection, answer):
+                async for data in body.parts():
                     if data:
                         writer.write(encode_chunk(data) if is_chunked else data)
                         await writer.drain()
@@ -421,21 +445,6 @@ class Forwarding:
             return f"/kube/{raw}{location}"
         return ""
 
-    async def _copy(
-        self, connection: RawConnection, writer: asyncio.StreamWriter, left: int
-    ) -> None:
-        """Pass a body of a known length on; ClientLeft cuts the answer off where the cluster does.
-
-        A client sees from the missing bytes that it was cut.
-        """
-        while left:
-            data = await connection.reader.read(min(left, READ_BYTES))
-            if not data:
-                raise ClientLeft
-            left -= len(data)
-            writer.write(data)
-            await writer.drain()
-
     async def _tunnel(self, call: Call, connection: RawConnection, answer: WireAnswer) -> None:
         """Both directions of an upgraded connection as plain bytes, until one of them ends."""
         session = call.session
@@ -449,26 +458,6 @@ class Forwarding:
             await join(session.reader, session.writer, connection.reader, connection.writer)
 
 
-async def _decoded(connection: RawConnection, answer: WireAnswer) -> AsyncIterator[bytes]:
-    """The data of a body as it comes; ClientLeft when it is cut off."""
-    if answer.length == -1:
-        while data := await connection.reader.read(READ_BYTES):
-            yield data
-        return
-    decoder = ChunkedBody()
-    while not decoder.done:
-        raw = await connection.reader.read(READ_BYTES)
-        if not raw:
-            raise ClientLeft
-        try:
-            yield decoder.feed(raw)
-        except BadMessage:
-            raise ClientLeft from None
-    if decoder.has_more:
-        # More than the answer came: the connection is not used again.
-        answer.reusable = False
-
-
 def _channel_protocols(wire: WireRequest) -> list[str]:
     """The WebSocket protocols that the client offers, without one that holds a token."""
     lines = []
@@ -479,6 +468,14 @@ def _channel_protocols(wire: WireRequest) -> list[str]:
             if words:
                 lines.append(", ".join(words))
     return lines
+
+
+def _has_written_object(call: Call, answer: WireAnswer) -> bool:
+    info = call.request.info
+    is_write = info.is_resource and not info.is_read and not call.wire.upgrade
+    is_own = info.subresource in WRITTEN_SUBRESOURCES
+    is_real = not call.request.head.parameter("dryRun")
+    return is_write and is_own and is_real and 200 <= answer.status < 300
 
 
 def _is_proxied(info: RequestInfo) -> bool:

@@ -3,7 +3,7 @@
 import logging
 import uuid
 
-from access import audit_sink
+from access import audit, audit_sink
 from clusters import registry
 from clusters.api_errors import status_error
 from core.api.attributes import AccessAttributes
@@ -27,15 +27,25 @@ def record_refusal(request: Request, act: AccessAttributes, request_id: str) -> 
     _write(request, AuditEvent(act, allowed=False), None, request_id)
 
 
-def record_answer(request: Request, act: AccessAttributes, status: int, request_id: str) -> None:
+def record_answer(
+    request: Request,
+    act: AccessAttributes,
+    status: int,
+    request_id: str,
+    *,
+    written: bytes = b"",
+) -> None:
     """An entry for what a cluster has answered, when its kind of act leaves one.
 
-    Afterwards the store knows that objects of the kind may have changed.
+    `written` is the object as JSON that a write was answered with: the entry names its uid and
+    resourceVersion. Afterwards the store knows that objects of the kind may have changed.
     """
     info = request.info
     if info.is_resource and not info.is_read:
         _note_write(act.cluster, info.path)
     event = AuditEvent(act)
+    if version := audit.written_version(written):
+        event.facts["details"] = version
     if request.head.parameter("dryRun"):
         event.facts["details"] = {"dry_run": True}
     error = status_error(status, _STATUS) if status >= 400 else None

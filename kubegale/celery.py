@@ -2,15 +2,19 @@
 
 import gc
 import os
+from typing import Any
 
-from celery import Celery
+from celery import Celery, Task, states
 from celery.signals import (
     heartbeat_sent,
     setup_logging,
+    task_postrun,
+    task_prerun,
     worker_before_create_process,
     worker_process_init,
 )
 from django.conf import settings
+from django.db import close_old_connections, connections
 
 from core import heartbeat
 from kubegale.observability import configure_logging, start_telemetry
@@ -51,6 +55,27 @@ def collect_garbage_rarely(**_: object) -> None:
 def trace_tasks(**_: object) -> None:
     """Start telemetry in each process of the pool: its threads do not survive the fork."""
     start_telemetry("worker")
+
+
+@task_prerun.connect
+def check_connections(sender: "Task[Any, Any]", **_: object) -> None:
+    """Begin a task with connections that live; as old as `CONN_MAX_AGE` at most."""
+    if not sender.request.is_eager:
+        close_old_connections()
+
+
+@task_postrun.connect
+def keep_connections(sender: "Task[Any, Any]", state: str | None = None, **_: object) -> None:
+    """Keep the connections for the next task, as the web server does between requests.
+
+    Not those of a task that failed or was stopped: their sessions may hold what it left.
+    """
+    if sender.request.is_eager:
+        return
+    if state in (states.SUCCESS, states.IGNORED):
+        close_old_connections()
+    else:
+        connections.close_all()
 
 
 @heartbeat_sent.connect

@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+import sys
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -170,6 +171,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "global_keyprefix": "kubegale:",
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Celery would connect anew for each task. `kubegale.celery` looks after the connections instead.
+CELERY_DB_REUSE_MAX = sys.maxsize
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 # --- Operations: kind -> runner and queue; queue -> how many may run at once in one cluster -------

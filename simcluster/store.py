@@ -14,6 +14,8 @@ from simcluster.errors import ApiError, expired
 from simcluster.resources import Object
 
 HISTORY = 5000
+# Kinds whose spec the API server writes even when it is empty.
+ALWAYS_WITH_SPEC = frozenset({"nodes", "persistentvolumeclaims", "persistentvolumes"})
 FIRST_REVISION = 1000
 # Types of changes, as watches name them.
 ADDED = "ADDED"
@@ -206,6 +208,8 @@ class Store:
     def put(self, storage: str, obj: Object) -> Record:
         """Write an object under a new revision and tell everybody."""
         collection = self.collection(storage)
+        if storage in ALWAYS_WITH_SPEC:
+            obj.setdefault("spec", {})
         self.revision += 1
         obj["metadata"]["resourceVersion"] = str(self.revision)
         record = Record(obj, self.revision)

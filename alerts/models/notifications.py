@@ -78,7 +78,7 @@ class NotificationGroup(models.Model):
     )
     due_at = models.DateTimeField(null=True, blank=True)
     notified_at = models.DateTimeField(null=True, blank=True)
-    told = models.JSONField(
+    notified_alerts = models.JSONField(
         default=list,
         blank=True,
         help_text="Ids of the alerts that the channel was told of as firing, and not as resolved.",

@@ -7,7 +7,7 @@ from uuid import uuid4
 import orjson
 from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
-from django.db.models.functions import Coalesce, Greatest
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from alerts.models import Channel, Delivery
 from alerts.notifications import messages, senders
@@ -22,15 +22,19 @@ LEASE = timedelta(seconds=45)
 JITTER = 0.3
 
 
-def due_channels() -> list[int]:
-    """The channels that have something to send now."""
-    now = clock.now()
-    rows = Delivery.objects.filter(
+def due(now: datetime | Now) -> QuerySet[Delivery]:
+    """What waits to be sent; their channels' rates may hold it up."""
+    return Delivery.objects.filter(
         state=outbox.State.PENDING,
         due_at__lte=now,
         channel__enabled=True,
     )
-    channels = Channel.objects.filter(pk__in=rows.values("channel"))
+
+
+def due_channels() -> list[int]:
+    """The channels that have something to send now."""
+    now = clock.now()
+    channels = Channel.objects.filter(pk__in=due(now).values("channel"))
     return [channel.pk for channel in channels if _is_within_rate(channel, now)]
 
 

@@ -11,12 +11,14 @@ from datetime import UTC, datetime, timedelta
 import orjson
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 
 from alerts.models import Alert, Delivery, NotificationGroup
-from alerts.notifications import messages
+from alerts.notifications import deliveries, messages
 from alerts.silences import silences_of
 from core import clock
+from core.database.existence import any_exists
 
 # Alerts of one group that are looked at.
 MOST_ALERTS = 5000
@@ -51,16 +53,25 @@ def dispatch_due(limit: int = 500) -> int:
     return limit
 
 
+def _due_groups(now: datetime | Now) -> QuerySet[NotificationGroup]:
+    return NotificationGroup.objects.filter(due_at__lte=now, channel__enabled=True)
+
+
+def is_anything_due() -> bool:
+    """Whether a group or a delivery waits for somebody. One statement."""
+    return any_exists(_due_groups(Now()), deliveries.due(Now()))
+
+
 def _dispatch_next() -> bool:
     with transaction.atomic():
         now = clock.now()
-        due = NotificationGroup.objects.filter(
-            due_at__lte=now,
-            channel__enabled=True,
-        )
-        unlocked = due.select_for_update(skip_locked=True, of=("self",)).order_by(
-            "due_at",
-            "pk",
+        unlocked = (
+            _due_groups(now)
+            .select_for_update(skip_locked=True, of=("self",))
+            .order_by(
+                "due_at",
+                "pk",
+            )
         )
         group = unlocked.select_related("channel", "rule").first()
         if group is None:
@@ -90,7 +101,7 @@ def _dispatch(
         times.append(now + timedelta(seconds=settings.ALERT_QUIET_RECHECK_SECONDS))
     group.due_at = min(times, default=None)
     group.save(
-        update_fields=["due_at", "told", "sequence", "notified_at"],
+        update_fields=["due_at", "notified_alerts", "sequence", "notified_at"],
     )
 
 
@@ -98,8 +109,8 @@ def _look_at(
     group: NotificationGroup,
     now: datetime,
 ) -> GroupView:
-    told = set(group.told)
-    which = Q(pk__in=told)
+    notified = set(group.notified_alerts)
+    which = Q(pk__in=notified)
     if _is_channel_of_rule(group):
         which |= Q(rule=group.rule_id, group_key=group.group_key, state=Alert.State.FIRING)
     rows = (
@@ -122,10 +133,10 @@ def _look_at(
     ]
     return GroupView(
         firing=firing,
-        new=[alert for alert in firing if alert.pk not in told],
+        new=[alert for alert in firing if alert.pk not in notified],
         resolved=[alert for alert in audible if alert.state == Alert.State.RESOLVED],
         is_anything_quiet=bool(quiet),
-        known=frozenset(alert.pk for alert in alerts if alert.pk in told),
+        known=frozenset(alert.pk for alert in alerts if alert.pk in notified),
     )
 
 
@@ -177,7 +188,7 @@ def _write_delivery(
     group.sequence += 1
     group.notified_at = now
     ended = {alert.pk for alert in view.resolved}
-    group.told = sorted((view.known | {alert.pk for alert in view.firing}) - ended)
+    group.notified_alerts = sorted((view.known | {alert.pk for alert in view.firing}) - ended)
     Delivery.objects.create(
         channel=channel,
         group=group,
@@ -193,7 +204,7 @@ def forget_groups() -> int:
     before = clock.now() - timedelta(days=1)
     idle = NotificationGroup.objects.filter(
         due_at=None,
-        told=[],
+        notified_alerts=[],
         notified_at__lt=before,
     )
     return idle.delete()[0]

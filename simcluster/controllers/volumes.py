@@ -55,7 +55,8 @@ def _report_unbound(client: Client, obj: Object) -> None:
 
 
 def _requested(obj: Object) -> str:
-    return str(obj["spec"]["resources"]["requests"]["storage"])
+    resources = obj["spec"].get("resources") or {}
+    return str((resources.get("requests") or {}).get("storage") or "0")
 
 
 def _volume_for(cluster: Cluster, obj: Object) -> Object | None:
@@ -82,16 +83,22 @@ def _fits(volume: Object, obj: Object) -> bool:
     spec = volume["spec"]
     if (spec.get("storageClassName") or "") != (obj["spec"].get("storageClassName") or ""):
         return False
-    if not set(obj["spec"]["accessModes"]) <= set(spec["accessModes"]):
+    if not set(_access_modes(obj)) <= set(_access_modes(volume)):
         return False
-    return quantity.parse(spec["capacity"]["storage"]) >= quantity.parse(_requested(obj))
+    capacity = (spec.get("capacity") or {}).get("storage") or "0"
+    return quantity.parse(capacity) >= quantity.parse(_requested(obj))
+
+
+def _access_modes(obj: Object) -> list[str]:
+    """Of a claim or a volume."""
+    return list(obj["spec"].get("accessModes") or ())
 
 
 def _provision(client: Client, obj: Object, storage_class: Object) -> Object:
     name = f"pvc-{obj['metadata']['uid']}"
     spec = {
         "capacity": {"storage": _requested(obj)},
-        "accessModes": obj["spec"]["accessModes"],
+        "accessModes": _access_modes(obj),
         "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy", "Delete"),
         "storageClassName": storage_class["metadata"]["name"],
         "hostPath": {
@@ -131,8 +138,8 @@ def _bind(client: Client, obj: Object, volume: Object) -> None:
     obj = client.update(_CLAIMS, obj)
     status = {
         "phase": "Bound",
-        "accessModes": volume["spec"]["accessModes"],
-        "capacity": volume["spec"]["capacity"],
+        "accessModes": _access_modes(volume),
+        "capacity": volume["spec"].get("capacity") or {},
     }
     client.update_status(_CLAIMS, {**obj, "status": status})
 

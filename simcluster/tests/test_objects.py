@@ -1,6 +1,8 @@
 """Objects over the wire: create, read, change, list, watch, delete."""
 
 import json
+import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -153,3 +155,28 @@ def test_a_replacement_that_leaves_everything_out_is_completed_or_refused(
     api.post(daemons, {"metadata": {"name": "web"}, "spec": spec})
     bare = api.call("PUT", f"{daemons}/web", {"metadata": {"name": "web"}, "spec": {}})
     assert (bare.status, bare.body["reason"]) == (422, "Invalid")
+
+
+def test_what_is_put_without_a_spec_breaks_no_controller(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with running_cluster() as server:
+        for kind in ("Node", "PersistentVolume", "PersistentVolumeClaim"):
+            metadata = {
+                "name": "bare",
+                "namespace": "default" if kind.endswith("Claim") else "",
+                "uid": f"uid-of-{kind}",
+                "creationTimestamp": "2024-01-01T00:00:00Z",
+            }
+            bare = {"kind": kind, "apiVersion": "v1", "metadata": metadata}
+            server.call(partial(server.store.put, f"{kind.lower()}s", bare))
+
+        def phase() -> str:
+            record = server.store.get("persistentvolumes", "", "bare")
+            return str((record.obj.get("status") or {}).get("phase")) if record else ""
+
+        deadline = time.monotonic() + 60
+        while phase() == "None":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert not [record for record in caplog.records if record.exc_info]

@@ -39,7 +39,7 @@ from storage_api.api.multicluster import (
     select_places,
     visible_places,
 )
-from storage_api.services import multicluster, sync
+from storage_api.services import name_search, sync
 from storage_api.services.multicluster import ClusterScope
 from storage_api.services.sync import CollectedKinds, Freshness
 
@@ -116,10 +116,10 @@ class NameSearch(DialectView):
         searched = [by_pk[pk] for pk in ids.values()]
         by_type = {resource_type(kind): kind for kind in kinds}
         is_deleted = boolean(query.get("deleted", "false"), "deleted")
-        rows = multicluster.find_by_name(scopes, text, size, deleted=is_deleted)
+        rows = name_search.find_by_name(scopes, text, size, deleted=is_deleted)
         total = None
         if boolean(query.get("total", "false"), "total"):
-            total = multicluster.count_by_name(scopes, text, deleted=is_deleted)
+            total = name_search.count_by_name(scopes, text, deleted=is_deleted)
         return {
             "items": [_match(row, ids, by_type) for row in rows],
             "total": total,

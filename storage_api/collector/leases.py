@@ -38,9 +38,11 @@ INSERT INTO storage_cluster_sync
 SELECT id, '', 0, clock_timestamp(), '', '', '', '' FROM unnest(%s::bigint[]) AS registered (id)
 ON CONFLICT (cluster_id) DO NOTHING
 """
+# Also those that have run out, as long as nobody has claimed them: with another token everything
+# would be collected from the start.
 _RENEW = """
 UPDATE storage_cluster_sync SET expires_at = clock_timestamp() + %s * interval '1 second'
-WHERE owner = %s AND expires_at > clock_timestamp() RETURNING cluster_id, token
+WHERE owner = %s RETURNING cluster_id, token
 """
 # SKIP LOCKED waits for no writer of the former owner: a row that such a writer still holds is
 # left for the next turn.

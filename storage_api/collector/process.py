@@ -96,8 +96,9 @@ class Collector:
     def __init__(self, options: CollectorOptions) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.options = options
-        # One more than writers: leases are renewed while every writer is busy.
-        self._threads = ThreadPoolExecutor(options.writers + 1, thread_name_prefix="database")
+        self._threads = ThreadPoolExecutor(options.writers, thread_name_prefix="database")
+        # Leases wait for no writer: behind those of many clusters they would run out.
+        self._lease_thread = ThreadPoolExecutor(1, thread_name_prefix="leases")
         # By cluster: (fingerprint of its lease, the task that collects it).
         self._tasks: dict[int, tuple[str, asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
@@ -114,11 +115,20 @@ class Collector:
     async def database(self, function: Callable[..., T], *args: Any) -> T:
         """Run a function that talks to the database, on one of the few threads that do.
 
+        As `_in_thread`.
+        """
+        return await self._in_thread(self._threads, function, *args)
+
+    async def _in_thread(
+        self, threads: ThreadPoolExecutor, function: Callable[..., T], *args: Any
+    ) -> T:
+        """What the function returns, called in one of the threads.
+
         When cancelled it still waits for the function: who collects the cluster next must find
         what was written.
         """
         call = self._loop.run_in_executor(
-            self._threads,
+            threads,
             functools.partial(_call_on_usable_connection, function, *args),
         )
         try:
@@ -169,12 +179,13 @@ class Collector:
     async def _renew_leases(self) -> None:
         """Renew the leases; start and stop collecting as they say."""
         try:
-            current = await self.database(
+            current = await self._in_thread(
+                self._lease_thread,
                 functools.partial(
                     leases.renew_leases,
                     self.name,
                     seconds=self.options.lease,
-                )
+                ),
             )
         except DatabaseError as error:
             log.warning(
@@ -249,15 +260,16 @@ class Collector:
         for cluster in list(self._tasks):
             await self._stop_collecting(cluster)
         try:
-            await self.database(leases.release_all, self.name)
+            await self._in_thread(self._lease_thread, leases.release_all, self.name)
         except DatabaseError:
             log.warning("the clusters could not be released; their leases run out by themselves")
         await self._disconnect()
         self._threads.shutdown()
+        self._lease_thread.shutdown()
 
     async def _disconnect(self) -> None:
         """Close the connection of each thread."""
-        threads = self.options.writers + 1
+        threads = self.options.writers
         # All threads wait here for each other, so that none takes two of the calls.
         barrier = threading.Barrier(threads)
 
@@ -265,7 +277,11 @@ class Collector:
             barrier.wait()
             connection.close()
 
+        def close_alone() -> None:
+            connection.close()
+
         calls = [self._loop.run_in_executor(self._threads, close) for _ in range(threads)]
+        calls.append(self._loop.run_in_executor(self._lease_thread, close_alone))
         await asyncio.gather(*calls)
 
 

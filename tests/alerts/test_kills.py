@@ -121,12 +121,12 @@ def test_killed_in_the_middle_and_racing(emptied_store: None, settings: Settings
             Delivery.objects.filter(state="pending").update(due_at=before)
             write(pod("late", namespace="shop-0", waiting="CrashLoopBackOff"))
 
-            def all_told() -> bool:
-                told = NotificationGroup.objects.values_list("told", flat=True)
+            def all_notified() -> bool:
+                notified = NotificationGroup.objects.values_list("notified_alerts", flat=True)
                 waiting = Delivery.objects.exclude(state="delivered")
-                return sum(map(len, told)) == 201 and not waiting.exists()
+                return sum(map(len, notified)) == 201 and not waiting.exists()
 
-            assert eventually(all_told, seconds=120)
+            assert eventually(all_notified, seconds=120)
     assert Alert.objects.filter(state="firing").count() == 201
     assert Alert.objects.values("fingerprint").distinct().count() == 201
     keys = set(Delivery.objects.values_list("idempotency_key", flat=True))

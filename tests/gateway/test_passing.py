@@ -494,3 +494,37 @@ def test_the_audit_trail_has_the_address_that_a_trusted_proxy_names(
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 403")
     assert AuditEntry.objects.get(username="vera").address == address
+
+
+@pytest.mark.parametrize("is_chunked", [True, False])
+def test_the_audit_trail_names_the_version_that_a_write_has_made(
+    running: Running, raw: RawServer, raw_cluster: Cluster, admin_token: str, is_chunked: bool
+) -> None:
+    metadata = b'"metadata":{"name":"c","uid":"u-1","resourceVersion":"77"}'
+    written = b'{"kind":"ConfigMap",%s,"data":{"k":"%s"}}' % (metadata, b"x" * 100_000)
+
+    async def answer_written(head: str, reader: Any, writer: Any) -> bool:
+        await reader.readexactly(2)
+        lines = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
+        if is_chunked:
+            half = len(written) // 2
+            writer.write(lines + b"Transfer-Encoding: chunked\r\n\r\n")
+            for part in (written[:half], written[half:], b""):
+                writer.write(b"%x\r\n%s\r\n" % (len(part), part))
+        else:
+            writer.write(lines + b"Content-Length: %d\r\n\r\n" % len(written) + written)
+        return False
+
+    raw.answer = answer_written
+    target = "/kube/raw/api/v1/namespaces/d/configmaps"
+    with running.connect() as connection:
+        lines = ("Content-Length: 2", "Connection: close")
+        connection.sendall(request(admin_token, target, *lines, method="POST", body=b"{}"))
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+    assert answer.startswith(b"HTTP/1.1 201")
+    assert b"x" * 40_000 in answer
+    assert answer.count(metadata) == 1
+    entry = AuditEntry.objects.get(kind="configmaps")
+    assert entry.details == {"uid": "u-1", "resource_version": "77"}

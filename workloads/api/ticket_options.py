@@ -74,9 +74,14 @@ class TicketOptions:
         """
         command = self.value("command")
         is_word_list = isinstance(command, list) and all(isinstance(part, str) for part in command)
-        if is_word_list and command:
-            return list(command)
-        if command is not None:
+        if command is not None and not (is_word_list and command):
             raise Invalid("command must be a list of texts", field="command")
+        # No program can be given a NUL: the container's runtime would refuse it in its own words.
+        if command and any("\0" in part for part in command):
+            raise Invalid("command contains a NUL character", field="command")
+        if command:
+            return list(command)
         shell = self.text("shell")
+        if "\0" in shell:
+            raise Invalid("shell contains a NUL character", field="shell")
         return [shell] if shell else []

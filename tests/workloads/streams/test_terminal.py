@@ -87,6 +87,8 @@ def test_get_makes_a_ticket_too_and_the_container_may_be_named(
     assert caller.code("GET", "pods/web/terminal", container="nope", **where) == 1001
     assert caller.code("GET", "pods/nope/terminal", **where) == 1004
     assert caller.code("POST", "pods/web/terminal", {**where, "command": "sh"}) == 1001
+    for program in ({"command": ["sh", "a\0b"]}, {"shell": "sh\0"}):
+        assert caller.code("POST", "pods/web/terminal", {**where, **program}) == 1001
 
 
 @pytest.mark.parametrize(
