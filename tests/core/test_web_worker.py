@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.test import Client
 
 from tests.edge.running import body, head, rest, status, until
 from tests.launcher.watching import eventually
@@ -165,3 +166,13 @@ def test_a_process_that_stops_finishes_what_it_answers(store: Store) -> None:
     assert eventually(lambda: old not in workers(store.pid), seconds=25)
     # Its successor takes over.
     assert status(ask(store, LAST)) == 200
+
+
+def test_a_host_that_nobody_serves_is_one_line(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = client.get("/api/v1/auth/me", headers={"Host": "evil.example"})
+    assert answer.json()["code"] == 1001
+    (entry,) = [line for line in caplog.records if line.name.startswith("django.security")]
+    assert "evil.example" in entry.getMessage()
+    assert not entry.exc_info
