@@ -26,6 +26,8 @@ class Connection(asyncio.Protocol):
         self.ended = False
         # The connection is closed.
         self.is_lost = False
+        # A write failed, as the other side had stopped reading: of a small one it has read nothing.
+        self.is_refused = False
         # The other side reads more slowly than we write.
         self.blocked = False
         self.on_end: Callable[[], None] | None = None
@@ -71,6 +73,7 @@ class Connection(asyncio.Protocol):
             self.release_answer()
         self.ended = True
         self.is_lost = True
+        self.is_refused = isinstance(exc, BrokenPipeError)
         _wake(self._reader)
         _wake(self._writer)
         if self.on_end is not None:

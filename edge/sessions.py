@@ -35,6 +35,9 @@ ANSWER = "answer"
 STREAM = "stream"
 TUNNEL = "tunnel"
 FAREWELL = "farewell"
+# Of a body that the web server reads to its end, so that the connection serves on, and that one
+# write to a unix socket takes whole or not at all.
+SMALL_BODY = 32 * 1024
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 REASONS = {
     400: "Bad Request",
@@ -53,6 +56,9 @@ STATUS = (
     b'{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",'
     b'"message":"%s","reason":"BadRequest","code":%d}\n'
 )
+# The same in the words of the KubeGale API, whose errors all have a code: an internal one.
+KUBEGALE_PREFIX = b"/api/v1/kubernetes"
+KUBEGALE_FAILURE = b'{"code":5001,"data":{},"msg":"%s"}\n'
 REFUSAL_SECONDS = 5.0
 FAREWELL_SECONDS = 10.0
 # How many times the largest body is still read from a client that sends too much, so that it sees
@@ -113,11 +119,13 @@ class Session:
     async def _serve_request(self) -> bool:
         """Serve one request; whether another one may follow."""
         method = b"GET"
+        target = b""
         try:
             request = await self._read_head()
             if request is None:
                 return False
             method = request.method
+            target = request.target
             self._drain = 0
             if request.is_for_gateway and self._front.gateway and not self._sockets_only:
                 return await self._pass_on(request, self._front.gateway)
@@ -134,6 +142,7 @@ class Session:
                 return await self._forward(request, body, excess)
         except Refusal as refusal:
             self._drain = DRAINED_SIZES * self._limits.body_bytes
+            refusal.target = refusal.target or target
             await self._refuse(refusal, method)
             return False
 
@@ -294,8 +303,13 @@ class Session:
         """
         size = body.waiting
         head = self._upstream_head(request, size, excess)
+        is_repeatable = _repeatable(request, size)
+        serves_on = _leaves_connection(request, size, excess)
+        while serves_on and body.waiting:
+            # A small body goes out with the head, and stays for a second attempt.
+            head += body.take()
         for last in (False, True):
-            server, used = await upstream.connection(fresh=last or not _repeatable(request, size))
+            server, used = await upstream.connection(fresh=last or not serves_on)
             try:
                 answer = await self._exchange(server, request, head, body)
             except BaseException:
@@ -303,10 +317,11 @@ class Session:
                 raise
             if answer is not None:
                 return server, answer
+            is_unread = server.is_refused
             server.abort()
-            # An idle connection may end just as it is used again; what changes nothing is sent once
-            # more, and nothing else is sent on one.
-            if last or not used:
+            # An idle connection may end just as it is used again. What changes nothing is sent
+            # once more; anything else only when the server can have read none of it.
+            if last or not used or not (is_repeatable or is_unread):
                 break
         raise Refusal(502, "The server ended before it answered.")
 
@@ -376,7 +391,7 @@ class Session:
         lines.append(b"x-kubegale-peer: %s" % self.address.encode())
         if request.websocket:
             lines += [b"connection: Upgrade", b"upgrade: websocket"]
-        elif not _repeatable(request, size):
+        elif not _leaves_connection(request, size, excess):
             # The web server ends a connection, after any answer, when much of a body was not
             # read.
             lines.append(b"connection: close")
@@ -540,6 +555,11 @@ def _repeatable(request: Request, size: int) -> bool:
     return not size and request.method in IDEMPOTENT
 
 
+def _leaves_connection(request: Request, size: int, excess: int) -> bool:
+    """Whether the server's connection can serve on after the request."""
+    return _repeatable(request, size) or (size <= SMALL_BODY and not excess)
+
+
 def _client_head(answer: Answer, *, keep_alive: bool) -> bytes:
     """The head of an answer for the client, with a Connection header of this hop."""
     lines = [answer.line]
@@ -556,6 +576,8 @@ def _plain_refusal(refusal: Refusal, method: bytes) -> bytes:
     body = b'{"error":"%s"}\n' % refusal.sentence.encode()
     if refusal.target.startswith(GATEWAY_PREFIX):
         body = STATUS % (refusal.sentence.encode(), refusal.status)
+    elif refusal.target.startswith(KUBEGALE_PREFIX) and refusal.status >= 500:
+        body = KUBEGALE_FAILURE % refusal.sentence.encode()
     retry = b"Retry-After: 1\r\n" if refusal.status == 503 else b""
     head = (
         b"HTTP/1.1 %d %s\r\nServer: KubeGale\r\nContent-Type: application/json\r\n%s"

@@ -230,6 +230,9 @@ def _read_address(request: Request) -> None:
     hosts = [value for name, value in request.headers if name == b"host"]
     if len(hosts) > 1:
         raise Refusal(400, "The request has more than one Host.")
+    if not hosts and request.minor:
+        # RFC 9112, 3.2.
+        raise Refusal(400, "The request has no Host.")
     if request.target.startswith(b"/"):
         return
     if request.target == b"*" and request.method == b"OPTIONS":

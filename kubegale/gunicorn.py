@@ -4,6 +4,7 @@ import ctypes
 import gc
 import logging
 import os
+import select
 import shutil
 import signal
 import tempfile
@@ -62,7 +63,8 @@ bind = f"{_literal}:{_number('KUBEGALE_PORT', 8000)}"
 if _socket := os.environ.get("KUBEGALE_WEB_SOCKET"):
     # Behind the front: a unix socket in a folder that only we enter.
     bind = f"unix:{_socket}"
-worker_class = "gthread"
+# gunicorn's own threads where there is no epoll.
+worker_class = "kubegale.web_worker.SharedPollWorker" if hasattr(select, "epoll") else "gthread"
 workers = _number("WEB_CONCURRENCY", min(4, _cores()))
 threads = _number("WEB_THREADS", 16)
 preload_app = True

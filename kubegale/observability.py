@@ -17,6 +17,12 @@ def _dumps(event: dict[str, Any], *, default: Callable[[Any], Any], **_: Any) ->
     return orjson.dumps(event, default=default, option=options).decode()
 
 
+def _drop_trace(entry: logging.LogRecord) -> bool:
+    entry.exc_info = None
+    entry.exc_text = None
+    return True
+
+
 def configure_logging(options: dict[str, Any]) -> None:
     """Log everything to standard error, one line each.
 
@@ -63,6 +69,8 @@ def configure_logging(options: dict[str, Any]) -> None:
     root.setLevel(options["level"])
     # Django repeats every 4xx and 5xx answer here; the request line below has them already.
     logging.getLogger("django.request").setLevel(logging.CRITICAL)
+    # A host that nobody serves is the client's fault: one line, no trace.
+    logging.getLogger("django.security.DisallowedHost").addFilter(_drop_trace)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     # It reports each request of an agent, which the request log does already.
     logging.getLogger("mcp").setLevel(logging.WARNING)

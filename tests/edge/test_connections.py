@@ -32,3 +32,28 @@ def test_an_answer_is_read_though_the_server_closed_before_it_read_the_request(
 
     with asyncio.Runner(loop_factory=loops) as runner:
         assert runner.run(exchange()) == b"refused"
+
+
+@pytest.mark.parametrize("loops", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_write_that_nobody_can_have_read_is_known(loops: Loops, is_read: bool) -> None:
+    """The server has stopped reading before the write, or closes after it."""
+    ours, theirs = socket.socketpair()
+
+    async def exchange() -> bool:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_unix_connection(Connection, sock=ours)
+        if is_read:
+            connection.write(b"request")
+            await asyncio.to_thread(theirs.recv, 100)
+            theirs.close()
+        else:
+            theirs.shutdown(socket.SHUT_RD)
+            theirs.close()
+            connection.write(b"request")
+        while await connection.more():
+            pass
+        return connection.is_refused
+
+    with asyncio.Runner(loop_factory=loops) as runner:
+        assert runner.run(exchange()) is not is_read

@@ -35,6 +35,7 @@ def parse(raw: bytes) -> object:
         (SPOKEN % b"A B: c\r\n", 400),
         (SPOKEN % b": c\r\n", 400),
         (SPOKEN % b"Host: b\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
         (SPOKEN % b"Expect: 200-ok\r\n", 417),
         (b"GET / HTTP/1.1\nHost: a\n\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\n\n", 400),
