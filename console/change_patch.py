@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from console.editing.pair_lines import EntryError, as_lines, parse_lines
 from console.rendering.health import Object, get, rows
 
 # Where the containers of a kind are; a Job's template cannot be changed.
@@ -27,10 +28,6 @@ AMOUNTS = (
     ("requests", "memory"),
     ("limits", "memory"),
 )
-
-
-class EntryError(ValueError):
-    """What was entered cannot become a patch; the text says which line, in English terms only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ def describe(plural: str, item: Object) -> ChangeForm:
     containers = rows(get(item, *path, "containers")) if path else []
     replicas = get(item, "spec", "replicas") if plural in KINDS_WITH_REPLICAS else None
     return ChangeForm(
-        labels=_as_lines(get(item, "metadata", "labels") or {}),
+        labels=as_lines(get(item, "metadata", "labels") or {}),
         replicas="" if replicas is None else str(replicas),
         containers=[_container_form(container) for container in containers],
         only_images=plural == "pods",
@@ -88,7 +85,7 @@ def _container_form(container: Object) -> ContainerForm:
         name=str(container.get("name", "")),
         image=str(container.get("image", "")),
         amounts=amounts,
-        env=_as_lines(plain),
+        env=as_lines(plain),
         references=[name for name in names if name not in plain],
     )
 
@@ -102,22 +99,6 @@ def _plain_env(container: Object) -> dict[str, str]:
     }
 
 
-def _as_lines(values: Mapping[str, str]) -> str:
-    return "\n".join(f"{name}={value}" for name, value in values.items())
-
-
-def _parse_lines(text: str) -> dict[str, str]:
-    values = {}
-    for line in text.splitlines():
-        if not line.strip():
-            continue
-        name, separator, value = line.partition("=")
-        if not separator or not name.strip():
-            raise EntryError(line.strip()[:100])
-        values[name.strip()] = value
-    return values
-
-
 def build_patch(plural: str, item: Object, entered: Mapping[str, str]) -> dict[str, Any]:
     """The patch from the object to what was entered; {} when nothing differs.
 
@@ -128,7 +109,7 @@ def build_patch(plural: str, item: Object, entered: Mapping[str, str]) -> dict[s
     patch: dict[str, Any] = {}
     if "labels" in entered:
         before = {str(k): str(v) for k, v in (get(item, "metadata", "labels") or {}).items()}
-        labels = _difference(before, _parse_lines(entered["labels"]))
+        labels = _difference(before, parse_lines(entered["labels"]))
         if labels:
             patch["metadata"] = {"labels": labels}
     replicas = entered.get("replicas", current.replicas).strip()
@@ -171,7 +152,7 @@ def _container_patch(container: Object, entered: Mapping[str, str]) -> dict[str,
             # Null takes the member away.
             amounts[resource] = after or None
     if f"{form.name}.env" in entered:
-        env = _env_patch(container, form, _parse_lines(entered[f"{form.name}.env"]))
+        env = _env_patch(container, form, parse_lines(entered[f"{form.name}.env"]))
         if env:
             patch["env"] = env
     return patch
