@@ -5,11 +5,12 @@ a strategic merge patch for kinds with containers, whose lists are merged by nam
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from console.editing.pair_lines import EntryError, as_lines, parse_lines
+from clusters.manifests import LAST_APPLIED
+from console.editing.pair_lines import EntryError, as_lines, parse_lines, plain_values
 from console.rendering.health import Object, get, rows
 
 # Where the containers of a kind are; a Job's template cannot be changed.
@@ -49,6 +50,9 @@ class ChangeForm:
     """All that can be changed of an object; `replicas` is "" for kinds without."""
 
     labels: str
+    annotations: str = ""
+    # Annotations of several lines: they stay.
+    long_annotations: Sequence[str] = ()
     replicas: str = ""
     containers: Sequence[ContainerForm] = field(default_factory=list)
     # Of a pod only images and labels can be changed.
@@ -59,13 +63,23 @@ def describe(plural: str, item: Object) -> ChangeForm:
     """The form of an object as it is."""
     path = CONTAINER_PATHS.get(plural)
     containers = rows(get(item, *path, "containers")) if path else []
+    annotations = _annotations(item)
+    plain = plain_values(annotations)
     replicas = get(item, "spec", "replicas") if plural in KINDS_WITH_REPLICAS else None
     return ChangeForm(
         labels=as_lines(get(item, "metadata", "labels") or {}),
+        annotations=as_lines(plain),
+        long_annotations=[name for name in annotations if name not in plain],
         replicas="" if replicas is None else str(replicas),
         containers=[_container_form(container) for container in containers],
         only_images=plural == "pods",
     )
+
+
+def _annotations(item: Object) -> dict[str, str]:
+    """The annotations of an object without kubectl's copy of it, which nobody writes by hand."""
+    annotations = get(item, "metadata", "annotations") or {}
+    return {str(k): str(v) for k, v in annotations.items() if k != LAST_APPLIED}
 
 
 def digest(form: ChangeForm) -> str:
@@ -102,16 +116,14 @@ def _plain_env(container: Object) -> dict[str, str]:
 def build_patch(plural: str, item: Object, entered: Mapping[str, str]) -> dict[str, Any]:
     """The patch from the object to what was entered; {} when nothing differs.
 
-    `entered` has "labels", "replicas" and for each container "NAME.image", "NAME.env" and
-    "NAME.requests.cpu" and so on; what is missing stays. EntryError for what cannot be read.
+    `entered` has "labels", "annotations", "replicas" and for each container "NAME.image",
+    "NAME.env" and "NAME.requests.cpu" and so on; what is missing stays. EntryError for what cannot be read.
     """
     current = describe(plural, item)
     patch: dict[str, Any] = {}
-    if "labels" in entered:
-        before = {str(k): str(v) for k, v in (get(item, "metadata", "labels") or {}).items()}
-        labels = _difference(before, parse_lines(entered["labels"]))
-        if labels:
-            patch["metadata"] = {"labels": labels}
+    metadata = _metadata_patch(item, current, entered)
+    if metadata:
+        patch["metadata"] = metadata
     replicas = entered.get("replicas", current.replicas).strip()
     if current.replicas and replicas != current.replicas:
         if not (replicas.isascii() and replicas.isdigit() and len(replicas) < 10):
@@ -127,6 +139,34 @@ def build_patch(plural: str, item: Object, entered: Mapping[str, str]) -> dict[s
             place = place.setdefault(name, {})
         place["containers"] = changes
     return patch
+
+
+def _metadata_patch(
+    item: Object, form: ChangeForm, entered: Mapping[str, str]
+) -> dict[str, dict[str, str | None]]:
+    """The changes of labels and annotations."""
+    labels = get(item, "metadata", "labels") or {}
+    before = {
+        "labels": {str(k): str(v) for k, v in labels.items()},
+        "annotations": plain_values(_annotations(item)),
+    }
+    patch: dict[str, dict[str, str | None]] = {}
+    for name, values in before.items():
+        if name not in entered:
+            continue
+        after = parse_lines(entered[name])
+        if name == "annotations":
+            require_free(after, form.long_annotations)
+        if changes := _difference(values, after):
+            patch[name] = changes
+    return patch
+
+
+def require_free(names: Iterable[str], reserved: Sequence[str]) -> None:
+    """EntryError for a name that is that of something which the form does not show as a line."""
+    for name in names:
+        if name in reserved:
+            raise EntryError(name)
 
 
 def _difference(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
@@ -161,9 +201,7 @@ def _container_patch(container: Object, entered: Mapping[str, str]) -> dict[str,
 def _env_patch(
     container: Object, form: ContainerForm, after: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    taken = [name for name in after if name in form.references]
-    if taken:
-        raise EntryError(taken[0])
+    require_free(after, form.references)
     changes = _difference(_plain_env(container), after)
     return [
         {"name": name, "$patch": "delete"} if value is None else {"name": name, "value": value}

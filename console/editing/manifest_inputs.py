@@ -17,7 +17,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from clusters import quantities
-from console.editing.pair_lines import EntryError, as_lines, parse_lines
+from console.editing.pair_lines import EntryError, as_lines, parse_lines, plain_values
 
 Text = str | Promise
 Step = str | int
@@ -247,11 +247,7 @@ def parse_pairs(text: str) -> dict[str, str]:
 def plain_pairs(value: Any) -> dict[str, str]:
     """The members of a map that a line can hold."""
     members = value if isinstance(value, dict) else {}
-    return {
-        str(key): text_of(member)
-        for key, member in members.items()
-        if text_of(member).isprintable()
-    }
+    return plain_values({str(key): text_of(member) for key, member in members.items()})
 
 
 # --- what inputs show -----------------------------------------------------------------------------
@@ -440,7 +436,9 @@ def _parse_row(field: Input, element: dict[str, Any], texts: Sequence[str]) -> d
         if column.path == ("value",) and "valueFrom" in element:
             continue
         before = read_path(element, column.path)
-        before_text = ", ".join(map(text_of, before)) if isinstance(before, list) else text_of(before)
+        before_text = (
+            ", ".join(map(text_of, before)) if isinstance(before, list) else text_of(before)
+        )
         try:
             value = parse_text(text, column.rule, required=column.required)
         except InputError as error:

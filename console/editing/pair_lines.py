@@ -23,3 +23,8 @@ def parse_lines(text: str) -> dict[str, str]:
             raise EntryError(line.strip()[:100])
         values[name.strip()] = value
     return values
+
+
+def plain_values(values: Mapping[str, str]) -> dict[str, str]:
+    """The members that a line can hold."""
+    return {name: value for name, value in values.items() if value.isprintable()}
