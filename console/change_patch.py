@@ -117,7 +117,8 @@ def build_patch(plural: str, item: Object, entered: Mapping[str, str]) -> dict[s
     """The patch from the object to what was entered; {} when nothing differs.
 
     `entered` has "labels", "annotations", "replicas" and for each container "NAME.image",
-    "NAME.env" and "NAME.requests.cpu" and so on; what is missing stays. EntryError for what cannot be read.
+    "NAME.env" and "NAME.requests.cpu" and so on; what is missing stays. EntryError for what
+    cannot be read.
     """
     current = describe(plural, item)
     patch: dict[str, Any] = {}
