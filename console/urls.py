@@ -62,6 +62,7 @@ urlpatterns = [
     path("signin", sessions.sign_in, name="console-signin"),
     path("signout", sessions.sign_out, name="console-signout"),
     path("preferences/views", preferences.views, name="console-views"),
+    path("preferences/widths", preferences.widths, name="console-widths"),
     path("preferences/columns", preferences.columns, name="console-columns"),
     path("preferences", sessions.set_preferences, name="console-preferences"),
     path("search", search.search, name="console-search"),

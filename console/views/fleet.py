@@ -19,7 +19,7 @@ from console.rendering import columns, html
 from console.rendering.columns import RenderContext, TableColumn
 from console.rendering.health import Object
 from console.views.clusters import CHECKED_KINDS, list_failing
-from console.views.tables import cell_class, parse_whole
+from console.views.tables import cell_class, column_widths, parse_whole, width_key
 
 PAGE_SIZE = 50
 PHASES = ("Pending", "Running", "Succeeded", "Failed", "Unknown")
@@ -108,6 +108,7 @@ def table(request: HttpRequest, plural: str) -> HttpResponse:
     last_page = max((total + PAGE_SIZE - 1) // PAGE_SIZE, 1)
     number = fleet_query.page
     context = {
+        "widths": column_widths(request, plural),
         "query": fleet_query,
         "title": navigation.kind_title(plural),
         "heads": _heads(fleet_query, table_columns, namespaced),
@@ -141,7 +142,8 @@ def _heads(fleet_query: FleetQuery, table_columns: Sequence[TableColumn], namesp
 
 
 def _head(fleet_query: FleetQuery, column: TableColumn) -> str:
-    opening = f'<th scope="col" class="{cell_class(column)}"'
+    key = html.escape(width_key(column))
+    opening = f'<th scope="col" data-column="{key}" class="{cell_class(column)}"'
     title = html.escape(column.title)
     if column.sort not in SORTS:
         return f"{opening}>{title}</th>"
