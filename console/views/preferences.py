@@ -50,7 +50,10 @@ def columns(request: HttpRequest) -> HttpResponse:
     plural = request.POST.get("plural", "")
     shown = set(request.POST.getlist("column"))
     hidden = dict(preferences.read_fresh(request)["hidden_columns"])
-    hidden[plural] = [key for key in request.POST.getlist("known") if key not in shown]
+    listed = request.POST.getlist("known")
+    # A table over all clusters lists fewer columns: the others stay as they are.
+    others = [key for key in hidden.get(plural, ()) if key not in listed]
+    hidden[plural] = [key for key in listed if key not in shown] + others
     preferences.write(request, hidden_columns=hidden)
     return _go_back(request)
 

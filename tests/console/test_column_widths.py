@@ -53,6 +53,14 @@ def test_columns_are_as_wide_as_the_person_makes_them(
     # The fleet's table of the kind has the same widths.
     page = walk.open("/all/configmaps")
     expect(page.locator("#fleet[data-widths]")).to_have_attribute("data-kind", "configmaps")
+    assert walk.axe() == []
+    walk.picture("fleet")
+    # And its columns are chosen there too.
+    page.locator(".columns-menu summary").click()
+    page.get_by_label("Age", exact=True).uncheck()
+    page.locator(".columns-menu").get_by_role("button", name="Save").click()
+    page.locator(".columns-menu summary").click()
+    expect(page.get_by_label("Age", exact=True)).not_to_be_checked()
     page = walk.open(address)
     expect(ready).to_be_attached()
     with page.expect_response("**/preferences/widths"):
