@@ -124,7 +124,7 @@ def table(request: HttpRequest, plural: str) -> HttpResponse:
         "problems": answer["partial_errors"],
         "namespaced": namespaced,
         "phases": PHASES if plural == "pods" else (),
-        "kinds": [(name, navigation.kind_title(name)) for name in navigation.PLURALS],
+        "kind_choices": [(name, navigation.kind_title(name)) for name in navigation.PLURALS],
         "at_fleet": True,
     }
     return render_page(request, "console/fleet.html", context)

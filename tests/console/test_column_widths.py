@@ -55,6 +55,8 @@ def test_columns_are_as_wide_as_the_person_makes_them(
     expect(page.locator("#fleet[data-widths]")).to_have_attribute("data-kind", "configmaps")
     assert walk.axe() == []
     walk.picture("fleet")
+    # The sidebar is that of every page.
+    expect(page.get_by_role("link", name="StatefulSets")).to_be_visible()
     # And its columns are chosen there too.
     page.locator(".columns-menu summary").click()
     page.get_by_label("Age", exact=True).uncheck()
