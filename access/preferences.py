@@ -13,17 +13,24 @@ MAX_NAME = 100
 MAX_ADDRESS = 2000
 MAX_TABLES = 200
 MAX_COLUMNS = 50
-MEMBERS = ("views", "hidden_columns")
+MIN_WIDTH = 20
+MAX_WIDTH = 2000
+MEMBERS = ("views", "hidden_columns", "column_widths")
 VIEW_MEMBERS = {"name", "address"}
 
 
 def read(user: AbstractBaseUser) -> dict[str, Any]:
-    """{"views": [{"name", "address"}], "hidden_columns": {plural: [column]}} of a user."""
+    """The document of a user.
+
+    {"views": [{"name", "address"}], "hidden_columns": {plural: [column]},
+    "column_widths": {plural: {column: pixels}}}
+    """
     row = Preferences.objects.filter(pk=user.pk).first()
     document = row.document if row else {}
     return {
         "views": document.get("views", []),
         "hidden_columns": document.get("hidden_columns", {}),
+        "column_widths": document.get("column_widths", {}),
     }
 
 
@@ -37,6 +44,8 @@ def write(user: AbstractBaseUser, body: Mapping[str, Any]) -> dict[str, Any]:
         document["views"] = _check_views(body["views"])
     if "hidden_columns" in body:
         document["hidden_columns"] = _check_columns(body["hidden_columns"])
+    if "column_widths" in body:
+        document["column_widths"] = _check_widths(body["column_widths"])
     Preferences.objects.update_or_create(pk=user.pk, defaults={"document": document})
     return document
 
@@ -77,3 +86,22 @@ def _check_columns(tables: Any) -> dict[str, list[str]]:
             raise Invalid(f"{field} must map plurals to lists of columns", field=field)
     # An empty list is the same as none.
     return {plural: columns for plural, columns in tables.items() if columns}
+
+
+def _check_widths(tables: Any) -> dict[str, dict[str, int]]:
+    field = "column_widths"
+    if not isinstance(tables, dict) or len(tables) > MAX_TABLES:
+        raise Invalid(f"{field} must be a mapping of at most {MAX_TABLES}", field=field)
+    for plural, widths in tables.items():
+        is_map = isinstance(widths, dict) and len(widths) <= MAX_COLUMNS
+        if not _is_text(plural, 253) or not is_map:
+            raise Invalid(f"{field} must map plurals to widths by column", field=field)
+        for column, width in widths.items():
+            if not _is_text(column, MAX_NAME) or not _is_width(width):
+                message = f"{field} are {MIN_WIDTH} to {MAX_WIDTH} pixels by column"
+                raise Invalid(message, field=field)
+    return {plural: widths for plural, widths in tables.items() if widths}
+
+
+def _is_width(value: Any) -> bool:
+    return type(value) is int and MIN_WIDTH <= value <= MAX_WIDTH

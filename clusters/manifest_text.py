@@ -68,6 +68,7 @@ class Problem:
             "column": self.column,
             "end": self.end,
             "message": self.message,
+            "field": self.field,
         }
 
 

@@ -5,10 +5,12 @@ a strategic merge patch for kinds with containers, whose lists are merged by nam
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from clusters.manifests import LAST_APPLIED
+from console.editing.pair_lines import EntryError, as_lines, parse_lines, plain_values
 from console.rendering.health import Object, get, rows
 
 # Where the containers of a kind are; a Job's template cannot be changed.
@@ -27,10 +29,6 @@ AMOUNTS = (
     ("requests", "memory"),
     ("limits", "memory"),
 )
-
-
-class EntryError(ValueError):
-    """What was entered cannot become a patch; the text says which line, in English terms only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +50,9 @@ class ChangeForm:
     """All that can be changed of an object; `replicas` is "" for kinds without."""
 
     labels: str
+    annotations: str = ""
+    # Annotations of several lines: they stay.
+    long_annotations: Sequence[str] = ()
     replicas: str = ""
     containers: Sequence[ContainerForm] = field(default_factory=list)
     # Of a pod only images and labels can be changed.
@@ -62,13 +63,23 @@ def describe(plural: str, item: Object) -> ChangeForm:
     """The form of an object as it is."""
     path = CONTAINER_PATHS.get(plural)
     containers = rows(get(item, *path, "containers")) if path else []
+    annotations = _annotations(item)
+    plain = plain_values(annotations)
     replicas = get(item, "spec", "replicas") if plural in KINDS_WITH_REPLICAS else None
     return ChangeForm(
-        labels=_as_lines(get(item, "metadata", "labels") or {}),
+        labels=as_lines(get(item, "metadata", "labels") or {}),
+        annotations=as_lines(plain),
+        long_annotations=[name for name in annotations if name not in plain],
         replicas="" if replicas is None else str(replicas),
         containers=[_container_form(container) for container in containers],
         only_images=plural == "pods",
     )
+
+
+def _annotations(item: Object) -> dict[str, str]:
+    """The annotations of an object without kubectl's copy of it, which nobody writes by hand."""
+    annotations = get(item, "metadata", "annotations") or {}
+    return {str(k): str(v) for k, v in annotations.items() if k != LAST_APPLIED}
 
 
 def digest(form: ChangeForm) -> str:
@@ -88,7 +99,7 @@ def _container_form(container: Object) -> ContainerForm:
         name=str(container.get("name", "")),
         image=str(container.get("image", "")),
         amounts=amounts,
-        env=_as_lines(plain),
+        env=as_lines(plain),
         references=[name for name in names if name not in plain],
     )
 
@@ -102,35 +113,18 @@ def _plain_env(container: Object) -> dict[str, str]:
     }
 
 
-def _as_lines(values: Mapping[str, str]) -> str:
-    return "\n".join(f"{name}={value}" for name, value in values.items())
-
-
-def _parse_lines(text: str) -> dict[str, str]:
-    values = {}
-    for line in text.splitlines():
-        if not line.strip():
-            continue
-        name, separator, value = line.partition("=")
-        if not separator or not name.strip():
-            raise EntryError(line.strip()[:100])
-        values[name.strip()] = value
-    return values
-
-
 def build_patch(plural: str, item: Object, entered: Mapping[str, str]) -> dict[str, Any]:
     """The patch from the object to what was entered; {} when nothing differs.
 
-    `entered` has "labels", "replicas" and for each container "NAME.image", "NAME.env" and
-    "NAME.requests.cpu" and so on; what is missing stays. EntryError for what cannot be read.
+    `entered` has "labels", "annotations", "replicas" and for each container "NAME.image",
+    "NAME.env" and "NAME.requests.cpu" and so on; what is missing stays. EntryError for what
+    cannot be read.
     """
     current = describe(plural, item)
     patch: dict[str, Any] = {}
-    if "labels" in entered:
-        before = {str(k): str(v) for k, v in (get(item, "metadata", "labels") or {}).items()}
-        labels = _difference(before, _parse_lines(entered["labels"]))
-        if labels:
-            patch["metadata"] = {"labels": labels}
+    metadata = _metadata_patch(item, current, entered)
+    if metadata:
+        patch["metadata"] = metadata
     replicas = entered.get("replicas", current.replicas).strip()
     if current.replicas and replicas != current.replicas:
         if not (replicas.isascii() and replicas.isdigit() and len(replicas) < 10):
@@ -146,6 +140,34 @@ def build_patch(plural: str, item: Object, entered: Mapping[str, str]) -> dict[s
             place = place.setdefault(name, {})
         place["containers"] = changes
     return patch
+
+
+def _metadata_patch(
+    item: Object, form: ChangeForm, entered: Mapping[str, str]
+) -> dict[str, dict[str, str | None]]:
+    """The changes of labels and annotations."""
+    labels = get(item, "metadata", "labels") or {}
+    before = {
+        "labels": {str(k): str(v) for k, v in labels.items()},
+        "annotations": plain_values(_annotations(item)),
+    }
+    patch: dict[str, dict[str, str | None]] = {}
+    for name, values in before.items():
+        if name not in entered:
+            continue
+        after = parse_lines(entered[name])
+        if name == "annotations":
+            require_free(after, form.long_annotations)
+        if changes := _difference(values, after):
+            patch[name] = changes
+    return patch
+
+
+def require_free(names: Iterable[str], reserved: Sequence[str]) -> None:
+    """EntryError for a name that is that of something which the form does not show as a line."""
+    for name in names:
+        if name in reserved:
+            raise EntryError(name)
 
 
 def _difference(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
@@ -171,7 +193,7 @@ def _container_patch(container: Object, entered: Mapping[str, str]) -> dict[str,
             # Null takes the member away.
             amounts[resource] = after or None
     if f"{form.name}.env" in entered:
-        env = _env_patch(container, form, _parse_lines(entered[f"{form.name}.env"]))
+        env = _env_patch(container, form, parse_lines(entered[f"{form.name}.env"]))
         if env:
             patch["env"] = env
     return patch
@@ -180,9 +202,7 @@ def _container_patch(container: Object, entered: Mapping[str, str]) -> dict[str,
 def _env_patch(
     container: Object, form: ContainerForm, after: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    taken = [name for name in after if name in form.references]
-    if taken:
-        raise EntryError(taken[0])
+    require_free(after, form.references)
     changes = _difference(_plain_env(container), after)
     return [
         {"name": name, "$patch": "delete"} if value is None else {"name": name, "value": value}

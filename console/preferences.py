@@ -18,7 +18,7 @@ def _cache_key(request: HttpRequest) -> str:
 
 
 def read(request: HttpRequest) -> Mapping[str, Any]:
-    """{"views", "hidden_columns"}, remembered by the session for seconds."""
+    """{"views", "hidden_columns", "column_widths"}, remembered by the session for seconds."""
     document = cache.get(_cache_key(request))
     if document is None:
         document = call(request, "GET", PATH).data

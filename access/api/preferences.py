@@ -11,13 +11,17 @@ from core.api.audit import record as record_act
 from core.api.auth import AccessAttributes
 from core.api.dialect import DialectView
 from core.api.parsing import json_body
-from core.api.schema import TEXT, OperationSchema, array, record
+from core.api.schema import INTEGER, TEXT, OperationSchema, array, record
 from core.errors import Forbidden
 
 DOCUMENT = record(
     required=(),
     views=array(record(name=TEXT, address=TEXT)),
     hidden_columns={"type": "object", "additionalProperties": array(TEXT)},
+    column_widths={
+        "type": "object",
+        "additionalProperties": {"type": "object", "additionalProperties": INTEGER},
+    },
 )
 
 
@@ -32,7 +36,7 @@ class OwnPreferences(DialectView):
     }
 
     def get(self, request: Request) -> Any:
-        """{"views", "hidden_columns"} of the caller."""
+        """{"views", "hidden_columns", "column_widths"} of the caller."""
         record_act(request, AccessAttributes("get", "preferences"))
         self.check_input(request)
         return preferences.read(cast("User", request.user))

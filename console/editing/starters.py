@@ -115,6 +115,115 @@ kind: Namespace
 metadata:
   name: team
 """
+STATEFUL_SET = """\
+apiVersion: apps/v1
+kind: StatefulSet
+metadata:
+  name: store
+  namespace: {namespace}
+spec:
+  replicas: 1
+  serviceName: store
+  selector:
+    matchLabels:
+      app: store
+  template:
+    metadata:
+      labels:
+        app: store
+    spec:
+      containers:
+        - name: store
+          image: redis:7
+          ports:
+            - containerPort: 6379
+          volumeMounts:
+            - name: data
+              mountPath: /data
+  volumeClaimTemplates:
+    - metadata:
+        name: data
+      spec:
+        accessModes: [ReadWriteOnce]
+        resources:
+          requests:
+            storage: 1Gi
+"""
+DAEMON_SET = """\
+apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  name: agent
+  namespace: {namespace}
+spec:
+  selector:
+    matchLabels:
+      app: agent
+  template:
+    metadata:
+      labels:
+        app: agent
+    spec:
+      containers:
+        - name: agent
+          image: busybox:1.36
+          command: [sh, -c, "sleep infinity"]
+"""
+JOB = """\
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: once
+  namespace: {namespace}
+spec:
+  backoffLimit: 3
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: job
+          image: busybox:1.36
+          command: [sh, -c, "date"]
+"""
+AUTOSCALER = """\
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: web
+  namespace: {namespace}
+spec:
+  scaleTargetRef:
+    apiVersion: apps/v1
+    kind: Deployment
+    name: web
+  minReplicas: 1
+  maxReplicas: 5
+  metrics:
+    - type: Resource
+      resource:
+        name: cpu
+        target:
+          type: Utilization
+          averageUtilization: 80
+"""
+SERVICE_ACCOUNT = """\
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: app
+  namespace: {namespace}
+"""
+ROLE = """\
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: reader
+  namespace: {namespace}
+rules:
+  - apiGroups: [""]
+    resources: [pods]
+    verbs: [get, list, watch]
+"""
 
 
 def _starter(text: str) -> Callable[[str], str]:
@@ -123,11 +232,17 @@ def _starter(text: str) -> Callable[[str], str]:
 
 STARTERS: dict[str, Callable[[str], str]] = {
     "deployments": _starter(DEPLOYMENT),
+    "statefulsets": _starter(STATEFUL_SET),
+    "daemonsets": _starter(DAEMON_SET),
+    "jobs": _starter(JOB),
+    "cronjobs": _starter(CRON_JOB),
     "services": _starter(SERVICE),
     "ingresses": _starter(INGRESS),
     "configmaps": _starter(CONFIG_MAP),
     "secrets": _starter(OPAQUE),
-    "cronjobs": _starter(CRON_JOB),
     "persistentvolumeclaims": _starter(CLAIM),
     "namespaces": _starter(NAMESPACE),
+    "horizontalpodautoscalers": _starter(AUTOSCALER),
+    "serviceaccounts": _starter(SERVICE_ACCOUNT),
+    "roles": _starter(ROLE),
 }

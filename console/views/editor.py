@@ -274,6 +274,9 @@ def create(request: HttpRequest, cluster: int) -> HttpResponse:
         "blueprints": starters,
     }
     config["lint"] = f"{base}/-/lint"
+    config["form"] = f"{base}/-/create/form"
+    config["merge"] = f"{base}/-/create/merge"
+    config["view"] = "form" if request.GET.get("view") == "form" else "yaml"
     context = {
         "cluster_id": cluster,
         "blueprints": [(plural, KINDS[plural].name) for plural in starters],
@@ -446,6 +449,7 @@ def editor_texts() -> dict[str, str]:
         "newest": _("This is the newest version; your own changes were dropped."),
         "partly": _("These were created before that: {names}"),
         "leave": _("The changes are not applied yet."),
+        "marked": _("Marked fields have to be corrected."),
         "editor": _("YAML"),
         "collapsed": _("$ unchanged lines"),
         "before": _("As it is"),

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
-from console import navigation
+from console import navigation, preferences
 from console.api_client import call
 from console.locations import find_kind
 from console.page import render_page, require_sign_in
@@ -19,7 +19,7 @@ from console.rendering import columns, html
 from console.rendering.columns import RenderContext, TableColumn
 from console.rendering.health import Object
 from console.views.clusters import CHECKED_KINDS, list_failing
-from console.views.tables import cell_class, parse_whole
+from console.views.tables import cell_class, column_key, column_widths, parse_whole, width_key
 
 PAGE_SIZE = 50
 PHASES = ("Pending", "Running", "Succeeded", "Failed", "Unknown")
@@ -103,11 +103,15 @@ def table(request: HttpRequest, plural: str) -> HttpResponse:
     ).data
     kind = KINDS.get(plural)
     namespaced = kind is None or kind.namespaced
-    table_columns = _columns(plural)
+    choices = [(column, column_key(column)) for column in _columns(plural)]
+    hidden = preferences.read(request)["hidden_columns"].get(plural, ())
+    table_columns = [column for column, key in choices if key not in hidden]
     total = answer["total"]
     last_page = max((total + PAGE_SIZE - 1) // PAGE_SIZE, 1)
     number = fleet_query.page
     context = {
+        "widths": column_widths(request, plural),
+        "column_choices": [(key, column.title, key not in hidden) for column, key in choices],
         "query": fleet_query,
         "title": navigation.kind_title(plural),
         "heads": _heads(fleet_query, table_columns, namespaced),
@@ -120,7 +124,7 @@ def table(request: HttpRequest, plural: str) -> HttpResponse:
         "problems": answer["partial_errors"],
         "namespaced": namespaced,
         "phases": PHASES if plural == "pods" else (),
-        "kinds": [(name, navigation.kind_title(name)) for name in navigation.PLURALS],
+        "kind_choices": [(name, navigation.kind_title(name)) for name in navigation.PLURALS],
         "at_fleet": True,
     }
     return render_page(request, "console/fleet.html", context)
@@ -141,7 +145,8 @@ def _heads(fleet_query: FleetQuery, table_columns: Sequence[TableColumn], namesp
 
 
 def _head(fleet_query: FleetQuery, column: TableColumn) -> str:
-    opening = f'<th scope="col" class="{cell_class(column)}"'
+    key = html.escape(width_key(column))
+    opening = f'<th scope="col" data-column="{key}" class="{cell_class(column)}"'
     title = html.escape(column.title)
     if column.sort not in SORTS:
         return f"{opening}>{title}</th>"

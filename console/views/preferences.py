@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from console import forms, preferences
 from console.api_client import ApiRefusal, call
+from console.json_views import json_body, json_response, json_view
 from console.page import redirect, render_page, require_sign_in
 
 YEAR = 365 * 86400
@@ -49,9 +50,23 @@ def columns(request: HttpRequest) -> HttpResponse:
     plural = request.POST.get("plural", "")
     shown = set(request.POST.getlist("column"))
     hidden = dict(preferences.read_fresh(request)["hidden_columns"])
-    hidden[plural] = [key for key in request.POST.getlist("known") if key not in shown]
+    listed = request.POST.getlist("known")
+    # A table over all clusters lists fewer columns: the others stay as they are.
+    others = [key for key in hidden.get(plural, ()) if key not in listed]
+    hidden[plural] = [key for key in listed if key not in shown] + others
     preferences.write(request, hidden_columns=hidden)
     return _go_back(request)
+
+
+@require_POST
+@json_view
+def widths(request: HttpRequest) -> HttpResponse:
+    """Keep the widths of a kind's columns: {"plural", "widths": {column: pixels}}."""
+    body = json_body(request)
+    tables = dict(preferences.read_fresh(request)["column_widths"])
+    tables[str(body.get("plural") or "")] = body.get("widths")
+    preferences.write(request, column_widths=tables)
+    return json_response({})
 
 
 @require_http_methods(["GET", "POST"])

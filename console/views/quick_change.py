@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods
 
 from console import change_patch, forms
 from console.api_client import ApiRefusal, call
+from console.editing.pair_lines import EntryError
 from console.locations import Location
 from console.page import object_view, redirect, render_page, require_sign_in
 from console.rendering import diffs
@@ -63,7 +64,7 @@ def change(request: HttpRequest, location: Location) -> HttpResponse:
 def _build_patch(request: HttpRequest, location: Location, item: Object) -> dict[str, Any]:
     try:
         return change_patch.build_patch(location.plural, item, request.POST)
-    except change_patch.EntryError as error:
+    except EntryError as error:
         message = _("%(entry)s cannot be read: lines are NAME=value, numbers are whole.")
         raise ApiRefusal(1001, message % {"entry": error}, {}, 400) from None
 

@@ -1,19 +1,20 @@
-"""Finding objects by a part of their name, in every cluster at once."""
+"""Finding objects by a part of their name, or by what they have, in every cluster at once."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
+from clusters.kinds import KINDS
 from console import navigation
-from console.api_client import call
+from console.api_client import ApiRefusal, call
 from console.page import render_page, require_sign_in
 from console.rendering import health
 
 MAX_HITS = 100
-# Of pods with the text in their names, so many are looked at for their states.
-MAX_PODS = 200
 QUICK_HITS = 8
+INVALID = 1001
 
 
 @require_GET
@@ -21,13 +22,18 @@ QUICK_HITS = 8
 def search(request: HttpRequest) -> HttpResponse:
     """The page of search results."""
     text = request.GET.get("q", "").strip()
-    hits = _find_objects(request, text, MAX_HITS)
-    _add_pod_states(request, text, hits)
-    return render_page(
-        request,
-        "console/search.html",
-        {"q": text, "hits": hits, "most": MAX_HITS if len(hits) == MAX_HITS else 0},
-    )
+    problem = ""
+    try:
+        hits = _find_objects(request, text, MAX_HITS, documents=True)
+    except ApiRefusal as refusal:
+        if refusal.code != INVALID:
+            raise
+        hits = []
+        problem = refusal.message
+    _add_states(hits)
+    most = MAX_HITS if len(hits) == MAX_HITS else 0
+    context = {"q": text, "hits": hits, "most": most, "problem": problem}
+    return render_page(request, "console/search.html", context)
 
 
 @require_GET
@@ -35,39 +41,42 @@ def search(request: HttpRequest) -> HttpResponse:
 def quick(request: HttpRequest) -> HttpResponse:
     """The best few hits below the search field while the user types."""
     text = request.GET.get("q", "").strip()
-    return render_page(
-        request,
-        "console/parts/quick.html",
-        {"q": text, "hits": _find_objects(request, text, QUICK_HITS)},
-    )
+    try:
+        hits = _find_objects(request, text, QUICK_HITS)
+    except ApiRefusal as refusal:
+        # A property of which only the beginning is typed yet.
+        if refusal.code != INVALID:
+            raise
+        hits = []
+    return render_page(request, "console/parts/quick.html", {"q": text, "hits": hits})
 
 
-def _add_pod_states(
-    request: HttpRequest,
-    text: str,
-    hits: list[dict[str, Any]],
-) -> None:
-    """Give pods among the hits kubectl's STATUS: their phase is Running while they crash."""
-    if not any(hit["plural"] == "pods" and not hit["group"] for hit in hits):
-        return
-    query = {"keyword": text, "pageSize": MAX_PODS}
-    pods = call(request, "GET", "multicluster/resources/pods", query=query).data["items"]
-    states = {pod["metadata"].get("uid"): health.pod_health(pod) for pod in pods}
+def _add_states(hits: list[dict[str, Any]]) -> None:
+    """Give each hit the word of its kind's STATUS: a pod's phase is Running while it crashes."""
     for hit in hits:
-        if hit["uid"] in states:
-            hit["word"], hit["severity"] = states[hit["uid"]]
+        # A custom kind may have the plural of a built-in one.
+        plural = hit["plural"] if KINDS.get(hit["plural"]) and _is_built_in(hit) else ""
+        word, severity = health.for_kind(plural, hit.pop("object", None) or {})
+        # What has no state of its own is simply there, as kubectl says of Namespaces.
+        hit["word"] = word or hit["status"] or "Active"
+        hit["severity"] = severity
+
+
+def _is_built_in(hit: Mapping[str, Any]) -> bool:
+    return bool(KINDS[hit["plural"]].group == hit["group"])
 
 
 def _find_objects(
     request: HttpRequest,
     text: str,
     size: int,
+    *,
+    documents: bool = False,
 ) -> list[dict[str, Any]]:
     if not text:
         return []
-    items = call(request, "GET", "multicluster/search", query={"q": text, "pageSize": size}).data[
-        "items"
-    ]
+    query = {"q": text, "pageSize": size, "documents": documents or None}
+    items = call(request, "GET", "multicluster/search", query=query).data["items"]
     for item in items:
         item["address"] = navigation.object_address(item["cluster_id"], item)
     return list(items)

@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -310,6 +311,7 @@ def _render_table(
         "cluster_id": table_query.cluster,
         "title": navigation.kind_title(table_query.plural),
         "kind": navigation.kind_name(table_query.plural),
+        "widths": column_widths(request, table_query.plural),
     }
     part = is_fragment(request) and request.headers.get("HX-Target") == "table"
     return render_page(
@@ -397,7 +399,8 @@ def _header_cells(
 def _header_cell(table_query: TableQuery, column: TableColumn) -> str:
     style = cell_class(column)
     title = cells.escape(column.title)
-    opening = f'<th scope="col" class="{style}"' if style else '<th scope="col"'
+    opening = f'<th scope="col" data-column="{cells.escape(width_key(column))}"'
+    opening += f' class="{style}"' if style else ""
     if not column.sort:
         return f"{opening}>{title}</th>"
     directions = {column.sort: "ascending", f"-{column.sort}": "descending"}
@@ -409,6 +412,16 @@ def _header_cell(table_query: TableQuery, column: TableColumn) -> str:
     link = html.escape(table_query.link(sort=next_sort))
     aria_sort = f' aria-sort="{direction}"' if direction else ""
     return f'{opening}{aria_sort}><a href="{link}" hx-get="{link}">{title}</a></th>'
+
+
+def width_key(column: TableColumn) -> str:
+    """The name of a column where its width is kept: the same in every language."""
+    return column.sort or column_key(column)
+
+
+def column_widths(request: HttpRequest, plural: str) -> str:
+    """The widths that the person gave a kind's columns, as JSON for the table's script."""
+    return json.dumps(preferences.read(request)["column_widths"].get(plural, {}))
 
 
 def cell_class(column: TableColumn) -> str:

@@ -1,4 +1,4 @@
-"""GET /multicluster/search: objects of every kind in many clusters by a part of their name.
+"""GET /multicluster/search: objects of every kind in many clusters by name or property.
 
 Deleted objects, too.
 """
@@ -20,6 +20,7 @@ from core.api.parsing import boolean
 from core.api.schema import (
     BOOLEAN,
     INTEGER,
+    OBJECT,
     PAGING,
     TEXT,
     OperationSchema,
@@ -39,10 +40,18 @@ from storage_api.api.multicluster import (
     select_places,
     visible_places,
 )
-from storage_api.services import name_search, sync
+from storage_api.services import name_search, property_search, sync
 from storage_api.services.multicluster import ClusterScope
 from storage_api.services.sync import CollectedKinds, Freshness
 
+# A name has at most 253 characters, labels and annotations more.
+MAX_TEXT = 1000
+TERMS = (
+    "A part of a name; or what objects have: `label:app=web` or `app=web`,"
+    " `annotation:key=value`, `image:nginx` (in any registry, below any path; with a tag only that"
+    " one), `ip:10.0.0.1` or the address (pods, Services, nodes), `uid:` with 8 or more characters"
+    " of one. Several with blanks between them have to be true together."
+)
 MATCH = record(
     cluster_id=INTEGER,
     cluster_name=TEXT,
@@ -57,6 +66,7 @@ MATCH = record(
     deleted_at=nullable(TEXT),
     seq=nullable(INTEGER),
 )
+MATCH["properties"]["object"] = nullable(OBJECT)
 
 
 class NameSearch(DialectView):
@@ -71,7 +81,7 @@ class NameSearch(DialectView):
                 partial_errors=array(PROBLEM),
             ),
             query=(
-                QueryParameter("q", TEXT, required=True),
+                QueryParameter("q", TEXT, required=True, description=TERMS),
                 PAGING[1],
                 FILTERS[0],
                 QueryParameter(
@@ -84,6 +94,11 @@ class NameSearch(DialectView):
                     "total",
                     BOOLEAN,
                     description="Count all; null otherwise.",
+                ),
+                QueryParameter(
+                    "documents",
+                    BOOLEAN,
+                    description="Each hit with its `object` as the store has it.",
                 ),
             ),
             also_query=("cluster_id",),
@@ -100,9 +115,9 @@ class NameSearch(DialectView):
         refuse_past(request)
         query = request.query_params
         text = query.get("q", "").strip()
-        # 253 is the longest name that Kubernetes allows.
-        if not text or "\0" in text or len(text) > 253:
-            raise Invalid("q must be part of a name", field="q")
+        if not text or "\0" in text or len(text) > MAX_TEXT:
+            raise Invalid("q must be part of a name, or properties", field="q")
+        terms = property_search.parse(text)
         size = min(page_request(query).size, 200)
         collected = sync.collected_kinds(settings.STORE_FRESH_SECONDS)
         kinds = [
@@ -116,12 +131,22 @@ class NameSearch(DialectView):
         searched = [by_pk[pk] for pk in ids.values()]
         by_type = {resource_type(kind): kind for kind in kinds}
         is_deleted = boolean(query.get("deleted", "false"), "deleted")
-        rows = name_search.find_by_name(scopes, text, size, deleted=is_deleted)
-        total = None
-        if boolean(query.get("total", "false"), "total"):
-            total = name_search.count_by_name(scopes, text, deleted=is_deleted)
+        is_counted = boolean(query.get("total", "false"), "total")
+        if terms:
+            if is_deleted:
+                raise Invalid("deleted objects are found by name only", field="deleted")
+            rows = property_search.find_by_property(scopes, terms, size)
+            total = property_search.count_by_property(scopes, terms) if is_counted else None
+        else:
+            rows = name_search.find_by_name(scopes, text, size, deleted=is_deleted)
+            total = None
+            if is_counted:
+                total = name_search.count_by_name(scopes, text, deleted=is_deleted)
+        items = [_match(row, ids, by_type) for row in rows]
+        if boolean(query.get("documents", "false"), "documents"):
+            _add_documents(items, rows)
         return {
-            "items": [_match(row, ids, by_type) for row in rows],
+            "items": items,
             "total": total,
             "partial_errors": [*problems, *stale_clusters(searched, collected)],
         }
@@ -185,6 +210,14 @@ def _late_copy(cluster: Cluster, copies: Sequence[Freshness]) -> Freshness | Non
         ):
             return kind_copies[0]
     return None
+
+
+def _add_documents(items: Sequence[dict[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Give each hit its `object`; null for one that is gone."""
+    documents = property_search.read_documents(rows)
+    for item, row in zip(items, rows, strict=True):
+        key = (row["cluster"], row["type"], row["namespace"], row["name"])
+        item["object"] = None if row["deleted"] else documents.get(key)
 
 
 def _match(

@@ -64,7 +64,11 @@ def test_the_api_keeps_only_what_it_understands(person: User) -> None:
     token = create_api_token(person, "all", scopes=[])[1]
     path = "/api/v1/auth/preferences"
     assert Caller(token).code("PUT", path, {"views": []}) == 1005
-    assert Caller(token).data("GET", path) == {"views": [], "hidden_columns": {}}
+    assert Caller(token).data("GET", path) == {
+        "views": [],
+        "hidden_columns": {},
+        "column_widths": {},
+    }
     visitor = Client()
     visitor.force_login(person)
     answer = visitor.post("/preferences/views", outside, **BACK)

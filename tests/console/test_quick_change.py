@@ -3,9 +3,14 @@
 import re
 from typing import Any
 
+import pytest
+import yaml
 from django.test import Client
 
+from clusters.kinds import KINDS
 from clusters.models import Cluster
+from console.change_patch import CONTAINER_PATHS
+from console.editing.starters import STARTERS
 from simcluster.testing import RunningCluster
 from tests.console.conftest import Make
 
@@ -28,7 +33,11 @@ def deployment() -> dict[str, Any]:
         {"name": "side", "image": "proxy:1"},
     ]
     return {
-        "metadata": {"name": "web", "labels": {"team": "a", "gone": "x"}},
+        "metadata": {
+            "name": "web",
+            "labels": {"team": "a", "gone": "x"},
+            "annotations": {"note": "old", "story": "two\nlines", "gone": "x"},
+        },
         "spec": {
             "replicas": 1,
             "selector": {"matchLabels": {"app": "web"}},
@@ -58,6 +67,7 @@ def test_a_form_shows_the_difference_and_patches_only_what_was_changed(
         "main.limits.cpu": "",
         "main.requests.memory": "64Mi",
         "labels": "team=b",
+        "annotations": "note=new",
     }
     checked = visitor.post(address, entered | {"act": "check"}).content.decode()
     difference = checked.partition('class="diff"')[2].partition("</pre>")[0]
@@ -71,10 +81,16 @@ def test_a_form_shows_the_difference_and_patches_only_what_was_changed(
     assert current()["metadata"]["labels"]["team"] == "a"
     bad = visitor.post(address, entered | {"main.env": "POD=x", "act": "apply"})
     assert bad.status_code == 400
+    bad = visitor.post(address, entered | {"annotations": "story=short", "act": "apply"})
+    assert bad.status_code == 400
     done = visitor.post(address, entered | {"act": "apply"})
     assert done["Location"] == address.removesuffix("/change")
     item = current()
     assert item["metadata"]["labels"] == {"team": "b"}
+    annotations = item["metadata"]["annotations"]
+    assert annotations["note"] == "new"
+    assert annotations["story"] == "two\nlines"
+    assert "gone" not in annotations
     main, side = item["spec"]["template"]["spec"]["containers"]
     assert main["image"] == "nginx:2"
     assert not main["resources"].get("limits")
@@ -102,3 +118,38 @@ def test_ports_have_commands_that_go_through_the_gateway(
     assert f"/namespaces/{make.space}/services/web:80/proxy/" in page
     assert ":53" not in page
     assert visitor.get(f"/clusters/{cluster.pk}/configmaps/x/y/forward").status_code == 404
+
+
+@pytest.mark.parametrize("plural", ["statefulsets", "daemonsets", "cronjobs"])
+def test_workloads_of_other_kinds_are_changed_by_the_same_form(
+    visitor: Client, cluster: Cluster, apiserver: RunningCluster, make: Make, plural: str
+) -> None:
+    manifest = yaml.safe_load(STARTERS[plural](make.space))
+    make(plural, manifest)
+    name = manifest["metadata"]["name"]
+    address = f"/clusters/{cluster.pk}/{plural}/{make.space}/{name}/change"
+    page = visitor.get(address).content.decode()
+    seen = re.search(r'name="seen" value="(\w+)"', page)
+    container = re.search(r'name="([\w-]+)\.image"', page)
+    assert seen
+    assert container
+    entered = {
+        "seen": seen[1],
+        f"{container[1]}.image": "other:2",
+        f"{container[1]}.env": "A=b",
+        f"{container[1]}.limits.memory": "1Gi",
+        "labels": "a=b",
+        "act": "apply",
+    }
+    answer = visitor.post(address, entered)
+    assert answer.status_code == 302, answer.content.decode()
+    group = KINDS[plural].group
+    item = apiserver.get(f"{plural}.{group}", name, make.space) or {}
+    assert item["metadata"]["labels"]["a"] == "b"
+    place = item
+    for step in CONTAINER_PATHS[plural]:
+        place = place[step]
+    (first,) = place["containers"]
+    assert first["image"] == "other:2"
+    assert first["env"] == [{"name": "A", "value": "b"}]
+    assert first["resources"]["limits"] == {"memory": "1Gi"}

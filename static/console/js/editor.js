@@ -1,5 +1,6 @@
 // The YAML editor: CodeMirror, problems at their lines, the difference before anything is written, conflicts brought together.
 import { RequestError, data, fill, post } from "./sockets.js";
+import { ManifestForm } from "./manifest-form.js";
 import { YamlEditor } from "./yaml-editor.js";
 
 const config = data("editor-config");
@@ -26,6 +27,16 @@ const looks = () => editor.looks();
 const common = () => editor.common();
 const text = () => editor.text;
 
+const form = byId("manifest-form") && new ManifestForm({
+  element: byId("manifest-form"),
+  config,
+  read: text,
+  write: (replacement) => { editor.text = replacement; },
+  problems: (rows) => showProblems(rows),
+  say: showStatus,
+  changed: resetCheck,
+});
+
 // --- what is said ---------------------------------------------------------------------------------------------------
 function showStatus(words, severity) {
   const status = byId("editor-state");
@@ -43,6 +54,7 @@ function resetCheck() {
 
 // While one writes: what the cluster's own description of the kind says; nothing is tried there.
 async function lint(sent) {
+  if (form?.open) return;
   try {
     const answer = await post(config.lint, { text: sent });
     if (sent === text() && !pending.open && answer.problems.length) showProblems(answer.problems);
@@ -92,6 +104,7 @@ function showComparison(pair, titles = [texts.before, texts.after]) {
 // --- asking the cluster -----------------------------------------------------------------------------------------------
 const pending = { count: 0, open: false };
 async function requestCheck(address) {
+  if (form?.open && !(await saveForm())) return null;
   editor.lintLater();
   pending.open = true;
   const attempt = ++pending.count;
@@ -107,6 +120,15 @@ async function requestCheck(address) {
   } finally {
     if (attempt === pending.count) pending.open = false;
     byId("editor-check").disabled = false;
+  }
+}
+
+async function saveForm() {
+  try {
+    return await form.save();
+  } catch (error) {
+    showStatus(`${error.message} ${error.hint || ""}`.trim(), "bad");
+    return false;
   }
 }
 
@@ -130,13 +152,18 @@ function showAnswer(answer) {
   if (!answer) return;
   byId("editor-conflict").hidden = true;
   if (answer.conflict) return showConflict(answer.conflict);
-  if (answer.problems) return showProblems(answer.problems, answer.made);
+  if (answer.problems) return showRefusal(answer);
   editor.clearProblems();
   const same = answer.before === answer.after;
   showStatus(same ? texts.unchanged : texts.fine, "good");
   showComparison(same ? null : answer);
   byId("editor-apply").disabled = same;
   byId("editor-compare").scrollIntoView({ block: "nearest" });
+}
+
+function showRefusal(answer) {
+  showProblems(answer.problems, answer.made);
+  if (form?.open) form.markRefusal(answer.problems);
 }
 
 let conflict = null;
@@ -162,8 +189,31 @@ byId("editor-check").addEventListener("click", check);
 byId("editor-apply").addEventListener("click", apply);
 byId("editor-merge")?.addEventListener("click", () => replaceText(texts.merged, conflict.merged));
 byId("editor-newest")?.addEventListener("click", () => replaceText(texts.newest, conflict.theirs));
-byId("editor-blueprint")?.addEventListener("change", (event) => { if (config.blueprints[event.target.value]) editor.text = config.blueprints[event.target.value]; });
-byId("editor-file")?.addEventListener("change", async (event) => { if (event.target.files[0]) editor.text = await event.target.files[0].text(); });
+// A text that comes from elsewhere: the form shows it, or gives way to the YAML when it cannot.
+async function replaceWhole(replacement) {
+  editor.text = replacement;
+  if (form?.open && !(await openView("form"))) showYaml();
+}
+
+async function openView(view) {
+  try {
+    return await form.show(view);
+  } catch (error) {
+    showStatus(`${error.message} ${error.hint || ""}`.trim(), "bad");
+    return false;
+  }
+}
+
+function showYaml() {
+  byId("manifest-form").replaceChildren();
+  byId("manifest-form").hidden = true;
+  form.frame.hidden = false;
+  for (const button of form.buttons) button.setAttribute("aria-pressed", String(button.dataset.view === "yaml"));
+}
+
+byId("editor-blueprint")?.addEventListener("change", (event) => { if (config.blueprints[event.target.value]) replaceWhole(config.blueprints[event.target.value]); });
+byId("editor-file")?.addEventListener("change", async (event) => { if (event.target.files[0]) replaceWhole(await event.target.files[0].text()); });
+if (config.view === "form") openView("form");
 addEventListener("beforeunload", (event) => {
-  if (!applied && text() !== base && text() !== config.text) event.preventDefault();
+  if (!applied && (form?.dirty || (text() !== base && text() !== config.text))) event.preventDefault();
 });
