@@ -646,6 +646,8 @@ TERMINAL_HOLD_SECONDS = env.number("TERMINAL_HOLD_SECONDS", 90.0)
 TERMINAL_RECORDING = env.choice("TERMINAL_RECORDING", "asked", ("off", "asked", "always"))
 TERMINAL_RECORDING_BYTES = env.integer("TERMINAL_RECORDING_BYTES", 20 * 1024 * 1024)
 TERMINAL_RECORDING_DAYS = env.integer("TERMINAL_RECORDING_DAYS", 30)
+# Images of debug containers: `*` is anything but a slash, `**` anything; none is every image.
+DEBUG_IMAGES = env.words("DEBUG_IMAGES")
 NODE_TERMINAL_IMAGE = env.text("NODE_TERMINAL_IMAGE", "busybox:1.37")
 NODE_TERMINAL_NAMESPACE = env.text("NODE_TERMINAL_NAMESPACE", "kube-system")
 NODE_TERMINAL_SECONDS = env.integer("NODE_TERMINAL_SECONDS", 4 * 3600)
