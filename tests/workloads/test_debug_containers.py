@@ -11,7 +11,7 @@ from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from tests.caller import Caller
 from tests.workloads.conftest import Put, template
-from workloads.actions.debug_containers import image_matches
+from workloads.streams.debug_containers import image_matches
 
 pytestmark = pytest.mark.django_db
 

@@ -9,10 +9,10 @@ from clusters.kinds import KINDS, Kind
 from core.api.auth import AccessAttributes, authorise, find_scope
 from core.api.schema import BOOLEAN, INTEGER, TEXT, OperationSchema, array, record
 from core.errors import Invalid
-from workloads.actions import debug_containers
-from workloads.actions.debug_containers import DebugOptions
 from workloads.api.actions import WorkloadView, record_change
 from workloads.api.request_target import RequestTarget
+from workloads.streams import debug_containers
+from workloads.streams.debug_containers import DebugOptions
 from workloads.streams.exec import DEBUG_POD
 
 PROFILE = {"type": "string", "enum": list(debug_containers.PROFILES)}
