@@ -65,6 +65,7 @@ from workloads.api import (
     WorkloadEvents,
     WorkloadPods,
 )
+from workloads.api.debug import PodDebug
 from workloads.api.file_downloads import FileDownload
 from workloads.api.file_uploads import PodFiles
 from workloads.api.files import FileContent, MakeDirectory, MoveFile
@@ -341,9 +342,17 @@ def secret_routes() -> Iterator[URLPattern]:
     yield _route("secrets/<str:name>/reveal", "secrets-reveal", RevealSecret, kind=KINDS["secrets"])
 
 
+_POD_VIEWS = {
+    "restart": PodRestart,
+    "debug": PodDebug,
+    "logs": PodLogs,
+    "events": PodEvents,
+}
+
+
 def pod_routes() -> Iterator[URLPattern]:
     """Actions on one pod (contract 1.2)."""
-    for name, view in {"restart": PodRestart, "logs": PodLogs, "events": PodEvents}.items():
+    for name, view in _POD_VIEWS.items():
         yield _route(f"pods/<str:name>/{name}", f"pods-{name}", view)
     for ending, view in FILES.items():
         yield _route(f"pods/<str:name>/{ending}", f"pods-{ending.replace('/', '-')}", view)

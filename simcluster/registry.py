@@ -30,7 +30,7 @@ from simcluster.errors import (
 from simcluster.objects import is_terminating
 from simcluster.resources import Object, Resource, ResourceTable
 from simcluster.store import Record, Store
-from simcluster.validation import Cause, custom, validate, validate_update
+from simcluster.validation import Cause, custom, ephemeral, validate, validate_update
 from simcluster.write_options import WriteOptions
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -233,9 +233,14 @@ class Registry:
                 "status": obj.get("status", {}),
             }
         else:
+            if options.subresource == ephemeral.SUBRESOURCE:
+                obj = ephemeral.restricted_to_containers(obj, old)
+                meta = obj["metadata"]
             defaults.apply(resource, obj)
             strategy.prepare_update(resource, obj, old, self.store)
-            validate_update(resource, obj, old, self.type_of(resource).document)
+            schema = self.type_of(resource).document
+            subresource = options.subresource
+            validate_update(resource, obj, old, schema, subresource=subresource)
         if not applied:
             # An empty list resets the ownership of all fields, a documented way out.
             if meta.get("managedFields") == []:

@@ -404,6 +404,6 @@ _HANDLERS: dict[str, Callable[[Call], tuple[int, Object]]] = {
     "finalize": _finalize,
     "token": _token,
     "approval": _state,
-    "ephemeralcontainers": _main,
+    "ephemeralcontainers": _state,
     "resize": _main,
 }

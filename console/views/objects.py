@@ -46,7 +46,7 @@ KINDS_WITH_TERMINAL = frozenset({"pods", "nodes"})
 KINDS_WITH_FILES = KINDS_WITH_LOGS
 KINDS_WITH_PORTS = frozenset({"pods", "services", "deployments", "statefulsets"})
 # What only who may change the object may open.
-OPERATOR_TABS = frozenset({"terminal", "files", "forward"})
+OPERATOR_TABS = frozenset({"terminal", "debug", "files", "forward"})
 MAX_EVENTS = 100
 # The status that ends htmx's polling.
 STOP_POLLING = 286
@@ -65,6 +65,7 @@ TABS = (
     Tab("", gettext_lazy("Summary")),
     Tab("logs", gettext_lazy("Logs"), KINDS_WITH_LOGS),
     Tab("terminal", gettext_lazy("Terminal"), KINDS_WITH_TERMINAL),
+    Tab("debug", gettext_lazy("Debug"), frozenset({"pods"})),
     Tab("files", gettext_lazy("Files"), KINDS_WITH_FILES),
     Tab("events", gettext_lazy("Events")),
     Tab("timeline", gettext_lazy("Timeline")),

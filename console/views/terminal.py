@@ -1,5 +1,6 @@
 """A shell in a container or on a node: the page, and the ticket for its socket."""
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
@@ -65,6 +66,7 @@ def show(request: HttpRequest, location: Location) -> HttpResponse:
             "ticket": f"{location.address}/terminal/ticket",
             "ask": location.plural == "nodes",
             "container": chosen,
+            "hold": settings.TERMINAL_HOLD_SECONDS,
             "directory": _directory(request, location),
             "texts": _script_texts(),
         },

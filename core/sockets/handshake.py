@@ -118,6 +118,10 @@ class SocketClient:
         for act in self.more_acts:
             await connections.in_database_thread(policy.still_allowed, self.credential, act)
 
+    async def renew_slot(self) -> None:
+        """Go on counting in the quota; TooManyRequests when the slot was lost and none is free."""
+        await quota.acquire_slot(self.quota_kind, self.user, self.session, self.limit)
+
     async def watch(
         self,
         notify: Callable[[dict[str, Any]], None],
@@ -140,12 +144,7 @@ class SocketClient:
                 pinged = moment
                 keep_alive.check()
                 notify({"type": "ping", "timestamp": now()})
-                await quota.acquire_slot(
-                    self.quota_kind,
-                    self.user,
-                    self.session,
-                    self.limit,
-                )
+                await self.renew_slot()
 
 
 class KeepAlive:

@@ -2,7 +2,7 @@
 
 from simcluster.errors import ApiError, invalid
 from simcluster.resources import Object, Resource
-from simcluster.validation import custom
+from simcluster.validation import custom, ephemeral
 from simcluster.validation.causes import Cause
 from simcluster.validation.kinds import ON_CREATE, ON_UPDATE
 from simcluster.validation.metadata import metadata_causes, same_metadata_causes
@@ -28,11 +28,20 @@ def validate(resource: Resource, obj: Object, schema: Object) -> None:
     check = ON_CREATE.get(resource.storage)
     if check is not None:
         causes += check(obj)
+    if resource.storage == "pods":
+        causes += ephemeral.creation_causes(obj)
     if causes:
         raise _refusal(resource, obj["metadata"].get("name", ""), causes)
 
 
-def validate_update(resource: Resource, obj: Object, old: Object, schema: Object) -> None:
+def validate_update(
+    resource: Resource,
+    obj: Object,
+    old: Object,
+    schema: Object,
+    *,
+    subresource: str = "",
+) -> None:
     """Refuse a change that breaks a rule or an immutable field: 422 with every cause."""
     causes = list(metadata_causes(resource, obj)) + list(same_metadata_causes(obj, old))
     causes += list(custom.causes(_own(obj), schema)) if resource.custom else []
@@ -40,6 +49,8 @@ def validate_update(resource: Resource, obj: Object, old: Object, schema: Object
     if check is not None:
         causes += check(obj)
     changed = ON_UPDATE.get(resource.storage)
+    if subresource == ephemeral.SUBRESOURCE:
+        changed = ephemeral.update_causes
     if changed is not None:
         causes += changed(obj, old)
     if causes:

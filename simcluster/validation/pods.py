@@ -94,7 +94,8 @@ def resource_causes(field: str, resources: Object) -> Iterator[Cause]:
             )
 
 
-def _container(field: str, container: Object, volumes: set[str]) -> Iterator[Cause]:
+def container_causes(field: str, container: Object, volumes: set[str]) -> Iterator[Cause]:
+    """Rules of one container, of any sort."""
     if not container.get("image"):
         yield required(f"{field}.image")
     elif container["image"] != container["image"].strip():
@@ -171,7 +172,7 @@ def pod_spec_causes(
             if name in names:
                 yield duplicate(f"{container_field}.name", name)
             names |= {name} - {""}
-            yield from _container(container_field, container, volumes)
+            yield from container_causes(container_field, container, volumes)
     policy = spec.get("restartPolicy")
     # A controller such as a Deployment allows fewer policies than a pod.
     if policy not in ("Always", "OnFailure", "Never") or policy not in restart:
@@ -275,7 +276,6 @@ def _frozen(spec: Object) -> Object:
         "activeDeadlineSeconds",
         "tolerations",
         "schedulingGates",
-        "ephemeralContainers",
     )
     rest = {key: value for key, value in spec.items() if key not in mutable}
     for part in ("containers", "initContainers"):

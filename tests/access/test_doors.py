@@ -149,7 +149,7 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     # Logs, shells.
     (frozenset({"logs"}), "*", "kubegale:*-log-stream kubegale:*-logs-stream"),
     (frozenset({"logs"}), "*", "kubegale:pods-logs walm:walm-logs"),
-    (frozenset({"terminal"}), "*", "kubegale:*terminal* kubegale:recordings-*"),
+    (frozenset({"terminal"}), "*", "kubegale:*terminal* kubegale:pods-debug kubegale:recordings-*"),
     # Everything else: GET reads, the rest writes.
     (READ, "GET", "kubegale:* k8s_service:* walm:*"),
     (WRITE, "POST PUT PATCH DELETE", "kubegale:* k8s_service:* walm:*"),

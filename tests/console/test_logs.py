@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from clusters.models import Cluster
 from tests.console.browser import PHONE, Walk
 from tests.console.conftest import Make, Walker
+from tests.console.log_line_formats import LINES
 from tests.socket_server import peer
 
 # What a container may print: markup, a title and a colour for terminals, a line that runs backwards, a bell.
@@ -177,3 +178,62 @@ def test_a_log_that_may_not_be_read_has_no_ticket(
     client.force_login(User.objects.create_user("nobody"))
     answer = client.post(address, {}, content_type="application/json")
     assert (answer.status_code, answer.json()["code"]) == (403, 1005)
+
+
+FILTERS = """echo 'level=info msg=begin'; echo 'ERROR first'; echo '  at frame'; echo 'WARN second';
+echo 'plain words'; echo 'level=debug token=abc-42'; echo 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab';
+sleep 99999"""
+
+
+def test_the_level_of_a_line_is_read_from_what_loggers_write(
+    walk: Walk, cluster: Cluster, make: Make
+) -> None:
+    page = walk.open(f"/clusters/{cluster.pk}")
+    levels = page.evaluate(
+        "async lines => { const { levelOf } = await import('/static/console/js/log-levels.js');"
+        " return lines.map(levelOf); }",
+        [line for line, _ in LINES],
+    )
+    read = [(line, level) for (line, _), level in zip(LINES, levels, strict=True)]
+    assert read == list(LINES)
+
+
+def test_a_log_is_filtered_by_level_and_by_expression(
+    walk: Walk, cluster: Cluster, make: Make
+) -> None:
+    command = ["sh", "-c", FILTERS]
+    container = {"name": "main", "image": "busybox:1", "command": command}
+    pod = {"metadata": {"name": "levels"}, "spec": {"containers": [container]}}
+    make("pods", pod, running=True)
+    page = walk.open(f"/clusters/{cluster.pk}/pods/{make.space}/levels/logs?dock=one")
+    lines = page.locator("#log .line:not(.note):visible")
+    expect(lines).to_have_count(7)
+    page.get_by_label("Level").select_option("warn")
+    # A line of a stack trace belongs to the error before it.
+    expect(lines.locator(".text")).to_have_text(["ERROR first", "  at frame", "WARN second"])
+    expect(page.locator("#log-hidden")).to_have_text("4 hidden")
+    page.get_by_label("Regular expression").check()
+    page.get_by_label("Matches only").check()
+    page.get_by_label("Search this log").fill("^(err|warn)")
+    expect(lines.locator(".text")).to_have_text(["ERROR first", "WARN second"])
+    expect(page.locator("#log-found")).to_have_text("2 of 2")
+    assert walk.axe() == []
+    # The filters are there again, and nobody had to press anything.
+    page.reload()
+    expect(lines.locator(".text")).to_have_text(["ERROR first", "WARN second"])
+    expect(page.get_by_label("Search this log")).to_have_value("^(err|warn)")
+    page.get_by_label("Search this log").fill("(token")
+    expect(page.locator("#log-found")).to_have_text("No regular expression: Unterminated group")
+    # This one would take years; the page goes on and says so.
+    page.get_by_label("Level").select_option("")
+    page.get_by_label("Search this log").fill("^(a+)+$")
+    expect(page.locator("#log-found")).to_contain_text("takes too long")
+    expect(lines).to_have_count(7)
+    page.get_by_label("Search this log").fill(r"token=\w+-\d")
+    expect(lines.locator(".text")).to_have_text(["level=debug token=abc-42"])
+    walk.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_label("Times").uncheck()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == "level=debug token=abc-42"
+    walk.picture("filters")

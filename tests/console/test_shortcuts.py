@@ -74,7 +74,21 @@ def test_a_shell_in_the_dock_goes_on_on_the_next_page(
     page.keyboard.type("echo is-$DOCKED\n")
     expect(shell.locator(".xterm-rows")).to_contain_text("is-yes")
     assert walk.axe() == []
-    page.get_by_role("button", name="Close Terminal web").click()
+    # The log of the same pod beside it: the arrows go from tab to tab, Delete closes one.
+    page = walk.open(f"{base}/pods/{make.space}/web/logs")
+    page.get_by_role("button", name="Dock").click()
+    logs = page.get_by_role("tab", name="Logs web")
+    terminal = page.get_by_role("tab", name="Terminal web")
+    expect(logs).to_have_attribute("aria-selected", "true")
+    logs.focus()
+    page.keyboard.press("ArrowRight")
+    expect(terminal).to_be_focused()
+    expect(terminal).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#dock-frames iframe:visible")).to_have_attribute("title", "Terminal web")
+    assert walk.axe() == []
+    page.keyboard.press("Delete")
+    expect(terminal).to_have_count(0)
+    page.get_by_role("button", name="Close Logs web").click()
     expect(page.locator("#dock")).to_be_hidden()
 
 

@@ -94,6 +94,28 @@ def test_a_lost_connection_comes_back_to_the_same_shell(
     expect(page.locator("#terminal-state")).to_have_text("The session is over.")
 
 
+def test_a_page_that_is_loaded_again_shows_the_same_shell(
+    walk: Walk, cluster: Cluster, make: Make
+) -> None:
+    page = walk.open(f"/clusters/{cluster.pk}/pods/{make.space}/{server(make)}/terminal")
+    rows = opened(page)
+    page.keyboard.type("export RELOADED=no-new-one\n")
+    expect(rows).to_contain_text("RELOADED=no")
+    page.reload()
+    expect(page.locator("#terminal-state")).to_have_text("Connected again; the shell went on.")
+    # What was printed before is there, and the shell knows what it knew.
+    expect(rows).to_contain_text("RELOADED=no-new-one")
+    page.keyboard.type("echo is $RELOADED\n")
+    expect(rows).to_contain_text("is no-new-one")
+    # A shell that was ended is not gone back to.
+    page.get_by_role("button", name="End the session").click()
+    expect(page.get_by_role("button", name="Open a new session")).to_be_visible()
+    page.reload()
+    rows = opened(page)
+    page.keyboard.type("echo now:$RELOADED:\n")
+    expect(rows).to_contain_text("now::")
+
+
 def test_a_terminal_fits_a_phone_and_says_when_there_is_nothing_to_open(
     walker: Walker, person: User, cluster: Cluster, make: Make
 ) -> None:
@@ -152,3 +174,20 @@ def test_signing_out_ends_the_shell(
         client.until(lambda one: "connected" in one.states())
         visitor.post("/signout")
         assert client.end() == 4001
+
+
+def test_a_shell_that_waits_for_its_page_is_gone_after_signing_out(
+    live_streams: None, visitor: Client, cluster: Cluster, make: Make, settings: Any
+) -> None:
+    # Nobody looks at the rights meanwhile but who lets the client back in.
+    settings.STREAM_REAUTHORISE_SECONDS = 600.0
+    address = f"/clusters/{cluster.pk}/pods/{make.space}/{server(make)}/terminal/ticket"
+    ticket = visitor.post(address, {}, content_type="application/json").json()
+    with peer(ticket["terminal_url"]) as client:
+        client.until(lambda one: "connected" in one.states())
+        token = next(frame for frame in client.frames if frame.get("token"))["token"]
+    visitor.post("/signout")
+    with peer(ticket["terminal_url"].partition("?")[0]) as again:
+        again.send(type="attach", session=ticket["session"], token=token)
+        assert again.end() == 4001
+        assert again.output == ""

@@ -309,6 +309,7 @@ class TerminalSession:
     async def _watch(self) -> None:
         """End a shell that is idle, whose client does not return, or may no longer return."""
         checked_at = time.monotonic()
+        renewed_at = checked_at
         pause = min(
             1.0,
             settings.TERMINAL_HOLD_SECONDS / 4,
@@ -319,7 +320,7 @@ class TerminalSession:
             moment = time.monotonic()
             if moment - self._active_at > settings.TERMINAL_IDLE_SECONDS:
                 raise Closing(IDLE, "idle")
-            # While a socket is attached, its own watch checks the rights.
+            # While a socket is attached, its own watch checks the rights and renews the slot.
             if self._socket is not None:
                 continue
             if moment - self._detached_at > settings.TERMINAL_HOLD_SECONDS:
@@ -327,6 +328,9 @@ class TerminalSession:
             if moment - checked_at >= settings.STREAM_REAUTHORISE_SECONDS:
                 checked_at = moment
                 await self._socket_client.recheck()
+            if moment - renewed_at >= settings.STREAM_PING_SECONDS:
+                renewed_at = moment
+                await self._socket_client.renew_slot()
 
     # --- the socket -----------------------------------------------------------
     def claim(self, token: str) -> bool:

@@ -42,16 +42,39 @@ function tabOf(entry) {
   open.type = "button";
   open.className = "small";
   open.textContent = entry.title;
-  open.setAttribute("aria-pressed", String(entry.id === state.chosen && !state.small));
+  const isOpen = entry.id === state.chosen;
+  open.id = `dock-tab-${entry.id}`;
+  open.setAttribute("role", "tab");
+  open.setAttribute("aria-selected", String(isOpen));
+  open.setAttribute("aria-expanded", String(isOpen && !state.small));
+  // One stop for the Tab key; the arrows go from tab to tab.
+  open.tabIndex = isOpen ? 0 : -1;
+  open.addEventListener("keydown", onTabKey);
   open.addEventListener("click", () => { state.small = entry.id === state.chosen && !state.small; state.chosen = entry.id; show(); });
   const close = document.createElement("button");
   close.type = "button";
   close.className = "icon";
   close.textContent = "×";
-  close.setAttribute("aria-label", `${dock.dataset.close} ${entry.title}`);
+  // For the pointer; a list of tabs has nothing but tabs, so there is a button beside it too.
+  close.tabIndex = -1;
+  close.setAttribute("aria-hidden", "true");
   close.addEventListener("click", () => remove(entry.id));
   tab.append(open, close);
   return tab;
+}
+
+// Arrows, Home and End choose a tab, Delete closes it.
+function onTabKey(event) {
+  const order = state.entries.map((entry) => entry.id);
+  const here = order.indexOf(state.chosen);
+  const places = { ArrowRight: here + 1, ArrowLeft: here - 1 + order.length, Home: 0, End: order.length - 1 };
+  if (event.key === "Delete") remove(state.chosen);
+  else if (event.key in places) {
+    state.chosen = order[places[event.key] % order.length];
+    show();
+    document.getElementById(`dock-tab-${state.chosen}`).focus();
+  } else return;
+  event.preventDefault();
 }
 
 function show() {
@@ -68,6 +91,8 @@ function show() {
     // Hidden, not removed: what a frame follows goes on.
     frame.hidden = entry.id !== state.chosen;
   }
+  const chosen = state.entries.find((entry) => entry.id === state.chosen);
+  document.getElementById("dock-close").setAttribute("aria-label", `${dock.dataset.close} ${chosen?.title ?? ""}`);
   frames.hidden = state.small;
   frames.style.setProperty("height", `${Math.min(Math.max(state.height, LOWEST), innerHeight * 0.8)}px`);
   document.getElementById("dock-grip").setAttribute("aria-valuenow", String(Math.round(frames.offsetHeight || state.height)));
@@ -80,6 +105,7 @@ function remove(id) {
   // Its page ends the shell; a frame that only disappears would leave it running for a minute.
   frame?.contentWindow?.document.getElementById("terminal-end")?.click();
   sessionStorage.removeItem(`kubegale.terminal.${id}`);
+  sessionStorage.removeItem(`kubegale.log.${id}`);
   state.entries = state.entries.filter((entry) => entry.id !== id);
   setTimeout(show, 50);
 }
@@ -99,6 +125,7 @@ export function add(address, title) {
 
 if (dock) {
   show();
+  document.getElementById("dock-close").addEventListener("click", () => remove(state.chosen));
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-dock]");
     if (!button) return;

@@ -1,6 +1,8 @@
 // The log page: a stream by WebSocket, kept whole over broken connections, shown as text and nothing else.
 import { Backoff, RequestError, data, fill, post } from "./sockets.js";
 import { pieces } from "./ansi.js";
+import { levelOf } from "./log-levels.js";
+import { LineSearch } from "./log-search.js";
 import { moment } from "./times.js";
 
 const MOST_LINES = 20000;
@@ -12,6 +14,8 @@ const byId = (id) => document.getElementById(id);
 const box = byId("log");
 const form = byId("log-form");
 const jump = byId("log-jump");
+const levelChoice = byId("log-level");
+const onlyChoice = byId("log-only");
 
 let socket = null;
 let attempt = 0;
@@ -60,6 +64,7 @@ function row(frame) {
     text.append(piece.style ? element("span", piece.style, piece.text) : document.createTextNode(piece.text));
   }
   line.append(text);
+  line.dataset.level = lineLevel(frame.data.source, text.textContent);
   return line;
 }
 
@@ -100,12 +105,14 @@ function placeLine(node, frame) {
 function appendLines(lines) {
   const wasNew = count === 0;
   if (wasNew) byId("log-empty").hidden = true;
+  const added = [];
   for (const frame of lines) {
     const line = row(frame);
-    if (query) markHit(line);
     placeLine(line, frame);
+    added.push(line);
     cursors[frame.data.source] = frame.data.cursor;
   }
+  search.add(added);
   count += lines.length;
   if (!following) unseen += lines.length;
   dropOldLines();
@@ -134,10 +141,11 @@ function scheduleUpdate() {
     jump.textContent = unseen ? fill(texts.newer, { count: unseen.toLocaleString() }) : "↓";
     box.classList.toggle("several", colours.size > 1);
     scroll();
-    if (query && !searchTimer) searchTimer = setTimeout(() => ((searchTimer = 0), showHits(false)), 400);
+    search.refresh();
+    const hidden = countHidden();
+    byId("log-hidden").textContent = hidden ? fill(texts.hidden, { count: hidden.toLocaleString() }) : "";
   });
 }
-let searchTimer = 0;
 
 let lastTop = 0;
 let lastHeight = 0;
@@ -304,72 +312,128 @@ function onStatus(frame) {
   }
 }
 
-// --- search ---------------------------------------------------------------------------------------------------------
-let query = "";
-let hits = [];
-let currentHit = -1;
-const highlights = "highlights" in CSS ? CSS.highlights : null;
-
-function markHit(line) {
-  line.classList.toggle("hit", Boolean(query) && line.textContent.toLowerCase().includes(query));
-}
-
-// Ranges of what is looked for, in the text of the lines that have it.
-function hitRanges(line) {
-  const matches = [];
-  const walker = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const text = walker.currentNode.data.toLowerCase();
-    for (let at = text.indexOf(query); at >= 0; at = text.indexOf(query, at + query.length)) {
-      const range = new Range();
-      range.setStart(walker.currentNode, at);
-      range.setEnd(walker.currentNode, at + query.length);
-      matches.push(range);
-    }
-  }
-  return matches;
-}
-
-function showHits(moving) {
-  hits = query ? [...box.querySelectorAll(".line.hit")] : [];
-  if (highlights) {
-    if (query) highlights.set("found", new Highlight(...hits.slice(-2000).flatMap(hitRanges)));
-    else highlights.delete("found");
-  }
-  if (moving && hits.length) {
-    currentHit = (currentHit + moving + hits.length) % hits.length;
-    box.querySelector(".line.here")?.classList.remove("here");
-    hits[currentHit].classList.add("here");
+// --- filters --------------------------------------------------------------------------------------------------------
+const search = new LineSearch({
+  box,
+  texts,
+  isShown: (line) => isShown(line),
+  onMove: () => {
     following = false;
-    hits[currentHit].scrollIntoView({ block: "center" });
     jump.hidden = false;
-  }
-  const label = query ? (hits.length ? fill(texts.found, { here: Math.max(currentHit + 1, 1), count: hits.length }) : texts.nothing) : "";
-  byId("log-found").textContent = label;
+  },
+  onChange: () => {
+    box.classList.toggle("only", onlyChoice.checked && search.active);
+    scheduleUpdate();
+  },
+});
+
+// A line without a level belongs to the one before it of the same container: stack traces do.
+const levels = new Map();
+function lineLevel(source, text) {
+  const level = levelOf(text) || (/^\s/.test(text) ? levels.get(source) : "") || "";
+  if (level) levels.set(source, level);
+  return level;
 }
 
-function search() {
-  query = byId("log-search").value.toLowerCase();
-  currentHit = -1;
-  for (const line of box.querySelectorAll(".line")) markHit(line);
-  byId("log-previous").disabled = byId("log-next").disabled = !query;
-  showHits(query ? -1 : 0);
+const SHOWN = { error: ["error"], warn: ["error", "warn"], info: ["error", "warn", "info"], debug: ["error", "warn", "info", "debug"] };
+
+// As the style sheet has it, but asking for the layout of thousands of lines would take long.
+function isShown(line) {
+  const levelsShown = SHOWN[box.dataset.level];
+  if (levelsShown && !levelsShown.includes(line.dataset.level)) return false;
+  return !box.classList.contains("only") || line.classList.contains("hit");
 }
 
-let typed = 0;
-byId("log-search").addEventListener("input", () => {
-  clearTimeout(typed);
-  typed = setTimeout(search, 120);
-});
-byId("log-search").addEventListener("keydown", (event) => {
-  if (event.key === "Enter") {
-    event.preventDefault();
-    showHits(event.shiftKey ? -1 : 1);
+function countHidden() {
+  return rows.filter(({ node }) => !isShown(node)).length;
+}
+
+
+function applyFilters() {
+  if (levelChoice.value) box.dataset.level = levelChoice.value;
+  else delete box.dataset.level;
+  box.classList.toggle("only", onlyChoice.checked && search.active);
+  search.show(0);
+  scheduleUpdate();
+  keep();
+}
+levelChoice.addEventListener("change", applyFilters);
+onlyChoice.addEventListener("change", applyFilters);
+
+// --- what a reload keeps: in the dock for each of its tabs, else for each page --------------------------------------------
+const dockEntry = new URLSearchParams(location.search).get("dock");
+const STORED = `kubegale.log.${dockEntry || location.pathname}`;
+
+function keep() {
+  const kept = { level: levelChoice.value, only: onlyChoice.checked, regex: byId("log-regex").checked, search: byId("log-search").value };
+  for (const name of STREAM_FIELDS) if (form.elements[name]) kept[name] = fieldValue(form.elements[name]);
+  sessionStorage.setItem(STORED, JSON.stringify(kept));
+}
+
+const STREAM_FIELDS = ["container", "tail", "since", "previous"];
+const fieldValue = (field) => (field.type === "checkbox" ? field.checked : field.value);
+
+function setField(field, value) {
+  if (!field || value === undefined) return;
+  if (field.type === "checkbox") field.checked = value === true;
+  else if (field.tagName !== "SELECT" || [...field.options].some((option) => option.value === value)) field.value = value;
+}
+
+function restore() {
+  let kept = {};
+  try {
+    kept = JSON.parse(sessionStorage.getItem(STORED) || "{}") ?? {};
+  } catch {
+    // Somebody else's content: nothing is kept.
   }
+  setField(levelChoice, kept.level);
+  setField(onlyChoice, kept.only);
+  setField(byId("log-regex"), kept.regex);
+  setField(byId("log-search"), kept.search);
+  // What an address asks for is meant, once; a tab of the dock has the same address each time.
+  const asked = new URLSearchParams(location.search);
+  for (const name of STREAM_FIELDS) if (dockEntry || !asked.has(name)) setField(form.elements[name], kept[name]);
+  search.apply();
+  applyFilters();
+}
+form.addEventListener("change", keep);
+byId("log-search").addEventListener("change", keep);
+addEventListener("pagehide", keep);
+
+byId("log-copy").addEventListener("click", async (event) => {
+  const lines = rows.filter(({ node }) => isShown(node)).map(({ node }) => copyText(node));
+  const button = event.currentTarget;
+  const label = button.textContent;
+  try {
+    await copyLines(lines.join("\n"));
+    button.textContent = texts.copied;
+  } catch {
+    button.textContent = texts.not_copied;
+  }
+  setTimeout(() => (button.textContent = label), 2500);
 });
-byId("log-previous").addEventListener("click", () => showHits(-1));
-byId("log-next").addEventListener("click", () => showHits(1));
-byId("log-only").addEventListener("change", (event) => box.classList.toggle("only", event.target.checked));
+
+// As it is shown: with times and containers where these are.
+function copyText(node) {
+  const parts = [node.querySelector(".text").textContent];
+  if (box.classList.contains("several")) parts.unshift(node.querySelector(".source").textContent);
+  if (box.classList.contains("times")) parts.unshift(node.querySelector("time").dateTime);
+  return parts.join(" ");
+}
+
+async function copyLines(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  // Without TLS a browser has no clipboard for scripts but this one.
+  const area = document.createElement("textarea");
+  area.value = text;
+  area.className = "offscreen";
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  if (!done) throw new Error("copy");
+  return undefined;
+}
 
 // --- controls -------------------------------------------------------------------------------------------------------
 function restart() {
@@ -378,6 +442,7 @@ function restart() {
   count = acknowledged = unseen = 0;
   following = true;
   colours.clear();
+  levels.clear();
   for (const old of box.querySelectorAll(".chunk")) old.remove();
   byId("log-empty").hidden = false;
   byId("log-empty").textContent = "";
@@ -401,7 +466,7 @@ byId("log-pause").addEventListener("click", (event) => {
   socket.send(JSON.stringify({ type: paused ? "pause" : "resume" }));
   showState(paused ? texts.paused : texts.live, paused ? "idle" : "good");
 });
-for (const [id, style] of [["log-times", "times"], ["log-wrap", "wrap"]]) {
+for (const [id, style] of [["log-times", "times"], ["log-wrap", "wrap"], ["log-colours", "coloured"]]) {
   const choice = byId(id);
   const stored = localStorage.getItem(`kubegale.${id}`);
   if (stored !== null) choice.checked = stored === "1";
@@ -416,4 +481,5 @@ for (const [id, style] of [["log-times", "times"], ["log-wrap", "wrap"]]) {
 }
 addEventListener("pagehide", () => socket?.close());
 addEventListener("online", () => !socket && timer && connect());
+restore();
 restart();

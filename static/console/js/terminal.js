@@ -4,7 +4,8 @@ import { Backoff, RequestError, data, fill, post } from "./sockets.js";
 const config = data("terminal-config");
 const texts = config.texts;
 const byId = (id) => document.getElementById(id);
-const HOLD = 55000;
+// Somewhat less than the server holds a shell that nobody shows.
+const HOLD = Math.max(config.hold * 1000 - 5000, config.hold * 900);
 
 // xterm puts style elements into the page; the page's policy takes those that carry its nonce.
 const nonce = byId("terminal").dataset.nonce;
@@ -69,6 +70,8 @@ function send(frame) {
 async function startSession() {
   const ownAttempt = ++attempt;
   clearTimeout(timer);
+  // The shell before this one was left on purpose: it is not held.
+  send({ type: "close" });
   socket?.close(1000);
   session = null;
   starting = false;
@@ -180,29 +183,39 @@ function onClose(event) {
   const text = ended || texts[CLOSE_TEXTS[event.code] ?? "over"] || event.reason;
   showState(text, event.code === 1000 ? "idle" : "bad");
   if (notice && session) printNotice(text);
-  session = null;
+  endSession();
 }
 
-// --- in the dock: the shell goes on while the page around it is another one -----------------------------------------------
+// --- over a reload: the shell goes on while the page around it is another one -------------------------------------------
+// Each tab of the dock has its own, a page of its own the one of its address.
 const dockEntry = new URLSearchParams(location.search).get("dock");
-const STORED = `kubegale.terminal.${dockEntry}`;
+const STORED = `kubegale.terminal.${dockEntry || location.pathname + location.search}`;
+const choices = [byId("terminal-container"), byId("terminal-shell")];
 
 function keepSession() {
-  if (!dockEntry) return;
-  sessionStorage.setItem(STORED, JSON.stringify({ ...session, until: Date.now() + HOLD }));
+  const chosen = choices.map((choice) => choice?.value ?? "");
+  sessionStorage.setItem(STORED, JSON.stringify({ ...session, chosen, until: Date.now() + HOLD }));
+}
+
+// Nothing leads back to a shell that is gone.
+function endSession() {
+  session = null;
+  sessionStorage.removeItem(STORED);
 }
 
 addEventListener("pagehide", () => session && keepSession());
 
 // True when the shell of the page before can be attached to; its output comes again from the beginning.
 function takeSession() {
-  if (!dockEntry) return false;
   try {
     const kept = JSON.parse(sessionStorage.getItem(STORED) || "null");
     sessionStorage.removeItem(STORED);
     // The address is a socket's: a ticket's, as this page itself stored it.
     if (!kept || kept.until < Date.now()) return false;
     session = { id: kept.id, token: kept.token, seq: 0, address: kept.address };
+    choices.forEach((choice, index) => {
+      if (choice && [...choice.options].some((option) => option.value === kept.chosen?.[index])) choice.value = kept.chosen[index];
+    });
     return true;
   } catch {
     return false;
@@ -268,7 +281,7 @@ byId("terminal-end").addEventListener("click", () => {
   if (socket?.readyState === WebSocket.OPEN) send({ type: "close" });
   else {
     attempt += 1;
-    session = null;
+    endSession();
     socket?.close();
     showState(texts.over, "idle");
   }
@@ -282,6 +295,6 @@ reader.addEventListener("change", () => {
   localStorage.setItem("kubegale.reader", reader.checked ? "1" : "0");
 });
 addEventListener("online", () => session && !socket && resume());
-if (config.ask) showState("", "idle");
-else if (takeSession()) resume();
+if (takeSession()) resume();
+else if (config.ask) showState("", "idle");
 else startSession();

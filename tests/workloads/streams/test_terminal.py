@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from redis import Redis
 
 from access.models import ApiToken
 from clusters.models import Cluster
+from core.sockets import quota
 from core.sockets.tickets import public_session_name
 from tests.caller import Caller
 from tests.scripted_cluster import Scripted
@@ -323,6 +325,52 @@ def test_one_user_has_so_many_shells_and_no_more(ticket: Ticket, settings: Any) 
         client.end()
     with peer(ticket("pods/web/terminal")["terminal_url"]) as third:
         connected(third)
+
+
+def test_a_shell_that_waits_for_its_client_counts_once(ticket: Ticket, settings: Any) -> None:
+    settings.TERMINALS_PER_USER = 1
+    settings.STREAM_PING_SECONDS = 0.2
+    issued = ticket("pods/web/terminal")
+    with peer(issued["terminal_url"]) as client:
+        token = connected(client)["token"]
+    boss = get_user_model().objects.get(username="boss")
+    slots = Redis.from_url(settings.REDIS_URL)
+    key = quota.quota_key("terminals", boss.pk)
+    mark = public_session_name(issued["session"])
+    before = slots.zscore(key, mark)
+    assert isinstance(before, float)
+    # The slot is renewed while nobody is attached, else a parked shell would count no more.
+    deadline = time.monotonic() + 20
+    while slots.zscore(key, mark) < before + 0.5:
+        assert time.monotonic() < deadline, "the slot runs out"
+        time.sleep(0.05)
+    with peer(ticket("pods/web/terminal")["terminal_url"]) as second:
+        assert second.end() == 4003
+    with peer(issued["terminal_url"].partition("?")[0]) as again:
+        again.send(type="attach", session=issued["session"], token=token)
+        connected(again)
+        assert slots.zcard(key) == 1
+
+
+def test_a_guessed_or_foreign_key_leads_to_no_shell_that_waits(
+    ticket: Ticket, scripted: Scripted
+) -> None:
+    mine = ticket("pods/web/terminal")
+    other = ticket("pods/web/terminal")
+    with peer(mine["terminal_url"]) as client:
+        token = connected(client)["token"]
+    with peer(other["terminal_url"]) as client:
+        foreign = connected(client)["token"]
+    bare = mine["terminal_url"].partition("?")[0]
+    # The ticket that began it, another session's key, and keys that are none.
+    for key in (mine["token"], foreign, "", "0" * 43, token[:-1], token + "x"):
+        with peer(bare) as thief:
+            thief.send(type="attach", session=mine["session"], token=key)
+            assert thief.end() == 4001
+            assert thief.output == ""
+    with peer(bare) as again:
+        again.send(type="attach", session=mine["session"], token=token)
+        connected(again)
 
 
 def test_a_recorded_terminal_can_be_replayed(

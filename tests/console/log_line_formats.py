@@ -1,0 +1,53 @@
+"""Lines as loggers write them, each with the level that the log page has to read from it."""
+
+LINES = (
+    # klog and glog
+    ("I1129 06:56:35.123456       1 controller.go:42] Starting controller", "info"),
+    ("W1129 06:56:35.123456       1 reflector.go:301] watch ended", "warn"),
+    ('E1129 06:56:35.123456       1 leader.go:9] "Failed to renew" err="timeout"', "error"),
+    ("F1129 06:56:35.123456       1 main.go:7] no configuration", "error"),
+    # logfmt
+    ('time="2026-11-29T06:56:35Z" level=warning msg="slow disk"', "warn"),
+    ('ts=2026-11-29T06:56:35Z caller=main.go:9 level=error err="no route"', "error"),
+    ("lvl=dbug t=1 msg=x level=debug", "debug"),
+    ('level="info" msg="an error was handled"', "info"),
+    ("severity=CRITICAL disk=full", "error"),
+    # JSON
+    ('{"level":"error","ts":1.5,"msg":"INFO is what it says"}', "error"),
+    ('{"severity":"WARNING","message":"slow"}', "warn"),
+    ('{"level":30,"time":1,"msg":"pino"}', "info"),
+    ('{"level":60,"msg":"pino fatal"}', "error"),
+    ('{"log.level":"debug","message":"ecs"}', "debug"),
+    ('{"log":{"level":"error"},"message":"ecs"}', "error"),
+    ('{"@l":"Warning","@mt":"serilog"}', "warn"),
+    ('{"levelname": "INFO", "name": "python"}', "info"),
+    ('{"ts":"x","level":"warn","msg":"cut in the mid', "warn"),
+    ('{"msg":"no level at all"}', ""),
+    # plain words
+    ("2026-11-29 06:56:35,123 ERROR [main] com.example.App - failed", "error"),
+    ("2026-11-29T06:56:35.123Z\tINFO\tsetup\tstarting", "info"),
+    ("[2026-11-29T06:56:35Z WARN  hyper::proto] broken pipe", "warn"),
+    ("2026/11/29 06:56:35 [error] 7#7: *1 open() failed", "error"),
+    ("2026/11/29 06:56:35 [notice] 1#1: start worker", "info"),
+    ("WARNING:root:careful", "warn"),
+    ("SEVERE: java.util.logging", "error"),
+    ("2026-11-29 06:56:35.1 UTC [77] LOG:  database system is ready", "info"),
+    ("2026-11-29 06:56:35.1 UTC [78] FATAL:  role does not exist", "error"),
+    ("error: cannot open file", "error"),
+    ("npm warn deprecated", ""),
+    ("[debug] cache miss", "debug"),
+    ("<3>kernel: I/O failure", "error"),
+    ("<30>daemon: started", "info"),
+    ("warn: Microsoft.Hosting[0]", "warn"),
+    ("fail: Microsoft.AspNetCore[1]", "error"),
+    ("panic: runtime error: index out of range", "error"),
+    ("Traceback (most recent call last):", "error"),
+    ('Exception in thread "main" java.lang.NullPointerException', "error"),
+    # no level: prose and requests
+    ("handled without an error", ""),
+    ("request 17 served", ""),
+    ("GET /errors?level=ERRORS HTTP/1.1 200", ""),
+    ("I am a line of prose", ""),
+    ("DEBUG=1 node server.js", ""),
+    ("", ""),
+)
