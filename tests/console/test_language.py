@@ -15,6 +15,10 @@ from console.rendering.messages import translate_message
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy", "gettext_noop"}
+ADMIN_PAGES = (
+    *(ROOT / "templates" / "admin").glob("*.html"),
+    *(ROOT / "templates" / "admin" / "billing").glob("*.html"),
+)
 MARKED = re.compile(r"""\b(?:_|gettext|ngettext)\(\s*u?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 
 
@@ -44,7 +48,7 @@ def texts() -> set[str]:
     code = {text for path in (ROOT / "console").rglob("*.py") for text in texts_of_code(path)}
     return code | {
         text
-        for path in (ROOT / "templates" / "console").rglob("*.html")
+        for path in (*(ROOT / "templates" / "console").rglob("*.html"), *ADMIN_PAGES)
         for text in texts_of_template(path)
     }
 
