@@ -34,7 +34,7 @@ class ConsoleAdminSite(admin.AdminSite):
         self,
         view: Callable[..., Any],
         cacheable: bool = False,
-    ) -> Callable[..., HttpResponseBase]:
+    ) -> Any:
         """The guarded view; moments are shown, and read out of forms, in the viewer's zone."""
         guarded = super().admin_view(view, cacheable)
 

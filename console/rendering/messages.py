@@ -1,4 +1,4 @@
-"""What operations and drains say of their steps, in the viewer's language.
+"""What operations say of their steps and the API of its refusals, in the viewer's language.
 
 The API answers in English, as operations are kept for all languages. A message that is not here, as
 those of an API server, stays as it is.
@@ -8,7 +8,10 @@ import re
 from functools import lru_cache
 
 from django.utils.functional import Promise
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
+
+from console.rendering.domain_messages import DOMAIN_MESSAGES
 
 # Names in braces stand for the values inside a message.
 MESSAGES: tuple[Promise, ...] = (
@@ -73,13 +76,14 @@ _PLACE = re.compile(r"\\\{(\w+)\\\}")
 def _patterns() -> list[tuple[re.Pattern[str], Promise]]:
     """(pattern of the English message, the message to translate), the most literal first."""
     patterns = []
-    for message in MESSAGES:
+    for message in (*MESSAGES, *DOMAIN_MESSAGES):
         source = str(message._args[0])  # type: ignore[attr-defined]  # the untranslated text
         pattern = _PLACE.sub(r"(?P<\1>.+?)", re.escape(source))
-        patterns.append((len(_PLACE.findall(re.escape(source))), re.compile(pattern), message))
+        literal = _PLACE.sub("", re.escape(source))
+        patterns.append((len(literal), re.compile(pattern), message))
     # "{x} pods are ready" would match what "all {x} pods are ready" is meant for.
-    patterns.sort(key=lambda row: (row[0], -len(row[1].pattern)))
-    return [(pattern, message) for _places, pattern, message in patterns]
+    patterns.sort(key=lambda row: -row[0])
+    return [(pattern, message) for _length, pattern, message in patterns]
 
 
 def translate_message(text: str) -> str:
@@ -95,3 +99,18 @@ def _translate_single(text: str) -> str:
         if match := pattern.fullmatch(text):
             return str(message).format(**match.groupdict())
     return text
+
+
+def translate_refusal(text: str) -> str:
+    """A refusal of the API in the viewer's language.
+
+    In Chinese the API sets the sentence of the code before the English message; it goes where the
+    message itself is translated.
+    """
+    if not (get_language() or "").startswith("zh"):
+        return text
+    sentence, colon, message = text.partition(": ")
+    if not colon or sentence.isascii():
+        return translate_message(text)
+    chinese = translate_message(message)
+    return text if chinese == message else chinese
