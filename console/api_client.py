@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from access.authentication import ConsoleSession
-from console.rendering.messages import translate_refusal
+from console.messages import translate_refusal
 from core.api import inner_calls
 from core.api.inner_calls import (
     BASE,

@@ -345,6 +345,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "/signin"
+CSRF_FAILURE_VIEW = "kubegale.urls.csrf_failure"
 
 # Sign-in through an OpenID Connect provider; off while there is no client id.
 OIDC_RP_CLIENT_ID = env.text("OIDC_CLIENT_ID")

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils.translation import override, templatize
 
 from clusters.models import Cluster
-from console.rendering.messages import translate_message
+from console.messages import translate_message
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy", "gettext_noop"}

@@ -11,7 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from console.rendering.domain_messages import DOMAIN_MESSAGES
+from console.domain_messages import DOMAIN_MESSAGES
 
 # Names in braces stand for the values inside a message.
 MESSAGES: tuple[Promise, ...] = (
