@@ -151,8 +151,8 @@ LEFT = {
     "clusters": 0,
     "manifest_templates": 1,
     "workloads": 108,
-    "billing": 50,
-    "alerts": 82,
+    "billing": 27,
+    "alerts": 35,
 }
 
 
