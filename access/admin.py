@@ -12,7 +12,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from access import grants, tokens
 from access.models import ApiToken, AuditEntry, ExternalIdentity, Grant, Preferences
@@ -44,9 +43,6 @@ class GrantInline(TabularInline[Grant, Any]):
 class UserAdmin(DjangoUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]
     """Users; deactivating one ends their tokens and sessions at once."""
 
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
     list_display = ("username", "email", "is_active", "is_superuser", "last_login")
     fieldsets = (
         (None, {"fields": ("username", "password")}),
@@ -106,7 +102,8 @@ class GrantAdmin(ModelAdmin[Grant]):
     )
     list_filter = ("role", "cluster")
     search_fields = ("user__username", "group__name", "namespace")
-    autocomplete_fields = ("user", "group")
+    raw_id_fields = ("user", "group")
+    list_select_related = ("user", "group", "cluster", "tenant__cluster")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never."""
@@ -182,7 +179,7 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
     )
     list_filter = ("user",)
     search_fields = ("name", "user__username")
-    autocomplete_fields = ("user",)
+    raw_id_fields = ("user",)
     actions = ("revoke_now",)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -242,8 +239,8 @@ class AuditAdmin(ReadOnly, ModelAdmin[AuditEntry]):
         "dialect",
     )
     list_filter = ("result", "dialect", "verb", "kind", "cluster")
-    search_fields = ("username", "name", "namespace", "request_id")
-    show_full_result_count = False
+    # Whole words, which indexes answer: there may be millions of rows.
+    search_fields = ("username__exact", "name__exact", "request_id__exact")
 
 
 @admin.register(ExternalIdentity)

@@ -30,6 +30,7 @@ class SilenceAdmin(ReadOnly, ModelAdmin[Silence]):
     """Silences, newest first."""
 
     list_display = ("matchers", "starts_at", "ends_at", "comment", "created_by")
+    search_fields = ("comment",)
 
 
 @admin.register(Channel)
@@ -48,6 +49,7 @@ class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
     """Deliveries, newest first; their texts may hold what only some may see."""
 
     list_display = ("created_at", "channel", "state", "attempts", "status", "answer", "due_at")
+    search_fields = ("channel__name",)
     list_filter = ("state",)
     list_select_related = ("channel",)
     exclude = ("payload",)

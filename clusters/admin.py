@@ -4,9 +4,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.widgets import UnfoldAdminTextareaWidget
 
 from clusters import registry
 from clusters.manifests import MASK
@@ -19,7 +19,7 @@ class ClusterForm(ModelForm[Cluster]):
     """Tries the connection before anything is saved; an unchanged mask keeps the kubeconfig."""
 
     kubeconfig = forms.CharField(
-        widget=UnfoldAdminTextareaWidget(attrs={"spellcheck": "false"}),
+        widget=AdminTextareaWidget(attrs={"spellcheck": "false"}),
         initial="",
         strip=False,
     )

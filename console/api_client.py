@@ -9,6 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from access.authentication import ConsoleSession
+from console.messages import translate_refusal
 from core.api import inner_calls
 from core.api.inner_calls import (
     BASE,
@@ -28,16 +29,23 @@ def call(
     body: Any = None,
     headers: Mapping[str, str] | None = None,
 ) -> ApiResult:
-    """The API's answer to the person of a page's request; as `inner_calls.call`."""
-    return inner_calls.call(
-        request,
-        method,
-        path,
-        query=query,
-        body=body,
-        headers=headers,
-        session=ConsoleSession.for_request(request),
-    )
+    """The API's answer to the person of a page's request; as `inner_calls.call`.
+
+    The message of a refusal is in the viewer's language.
+    """
+    try:
+        return inner_calls.call(
+            request,
+            method,
+            path,
+            query=query,
+            body=body,
+            headers=headers,
+            session=ConsoleSession.for_request(request),
+        )
+    except ApiRefusal as refusal:
+        refusal.message = translate_refusal(refusal.message)
+        raise
 
 
 __all__ = ["BASE", "STATUS_OF_CODE", "ApiRefusal", "ApiResult", "call", "require_segment"]

@@ -27,6 +27,12 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R", bound=HttpResponseBase)
 THEMES = ("light", "dark")
+# What hints to give on pages about errors outside every view, by status.
+FAILURE_CODES = {403: 1005, 500: 5001}
+FAILURE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
 # What may stand in the dock at the foot of other pages.
 DOCKED_VIEWS = ("console-logs", "console-terminal")
 
@@ -248,6 +254,27 @@ def allow_style_attributes(response: HttpResponse) -> HttpResponse:
 def render_not_found(request: HttpRequest) -> HttpResponse:
     """The page for an address that does not exist."""
     return render_refusal(request, ApiRefusal(404, _("There is no page at this address."), {}, 404))
+
+
+def render_failure(request: HttpRequest, status: int, message: str) -> HttpResponse:
+    """A page about an error outside every view, without the frame: it asks no database.
+
+    The request may be one that Django refuses, so that not even its host is read.
+    """
+    refusal = ApiRefusal(FAILURE_CODES.get(status, 1001), message, {}, status)
+    context = {
+        "layout": "console/base.html",
+        **preferences(request),
+        "refusal": refusal,
+        "hint": hints.for_code(refusal.code, {}),
+        "request_id": getattr(request, "id", ""),
+    }
+    # Without the request, as its session and its user stand in the database.
+    content = render_to_string("console/refused.html", context)
+    response = HttpResponse(content, status=status)
+    response["Content-Security-Policy"] = FAILURE_POLICY
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 def redirect(

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from cryptography.fernet import Fernet
-from django.templatetags.static import static
 from kombu import Queue
 
 from core import client_certificates
@@ -44,15 +43,15 @@ CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 
 # --- Applications ---------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "unfold",
-    # Loads no application's admin module: `kubegale.urls` does, which background processes do not.
-    "django.contrib.admin.apps.SimpleAdminConfig",
+    "kubegale.apps.ConsoleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    # Its templates of form fields, which templates/admin/widgets overrides.
+    "django.forms",
     "rest_framework",
     "rest_framework_simplejwt",
     "rest_framework_simplejwt.token_blacklist",
@@ -303,6 +302,8 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 LANGUAGE_COOKIE_NAME = "language"
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+FORMAT_MODULE_PATH = "kubegale.formats"
 USE_TZ = True
 TIME_ZONE = env.text("TIME_ZONE", "UTC")
 STATIC_URL = "/static/"
@@ -347,22 +348,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "/signin"
-
-UNFOLD = {
-    "SITE_TITLE": "KubeGale",
-    "SITE_HEADER": "KubeGale",
-    "SITE_SUBHEADER": "every row",
-    "SITE_URL": "/",
-    "SITE_FAVICONS": [
-        {
-            "rel": "icon",
-            "type": "image/svg+xml",
-            # Called for each page, as the storage of static files needs the settings.
-            "href": lambda request: static("console/icon.svg"),
-        }
-    ],
-    "SHOW_VIEW_ON_SITE": False,
-}
+CSRF_FAILURE_VIEW = "kubegale.urls.csrf_failure"
 
 # Sign-in through an OpenID Connect provider; off while there is no client id.
 OIDC_RP_CLIENT_ID = env.text("OIDC_CLIENT_ID")

@@ -6,11 +6,13 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.templatetags.static import static
 from django.urls import include, path
+from django.utils.translation import gettext as _
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerView
 
 from agents import api as agents
 from console import page
+from console.messages import translate_message
 from console.views import sessions
 from core import errors
 from core.api.bodies import FrontRefusal
@@ -103,11 +105,32 @@ def _refuse(
                 status=status,
                 content_type=dialect.content_type,
             )
+    if _is_browser(request):
+        return page.render_failure(request, plain_status, _sentence(plain_status, error))
     return HttpResponse(
         f"{error.message}\n",
         status=plain_status,
         content_type="text/plain; charset=utf-8",
     )
+
+
+def _is_browser(request: HttpRequest) -> bool:
+    """Whether a person looks at the answer, not a program."""
+    return "text/html" in request.headers.get("Accept", "")
+
+
+def _sentence(status: int, error: errors.DomainError) -> str:
+    """What the page says, in the viewer's language."""
+    match status:
+        case 400:
+            return _("The request cannot be read.")
+        case 403:
+            return _("You may not open this page.")
+        case 413:
+            return _("What was sent is too large.")
+        case 500:
+            return _("KubeGale itself failed.")
+    return translate_message(error.message)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -136,8 +159,7 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 def route_missing(request: HttpRequest, exception: Exception) -> HttpResponse:
     """An address under no dialect's catch-all: people get a page, programs a sentence."""
-    is_browser = "text/html" in request.headers.get("Accept", "")
-    if is_browser and not request.path.startswith(tuple(DIALECTS)):
+    if _is_browser(request) and not request.path.startswith(tuple(DIALECTS)):
         return page.render_not_found(request)
     error = errors.RouteNotFound(f"no such route: {request.method} {request.path}")
     return _refuse(request, error, 404)
@@ -146,6 +168,14 @@ def route_missing(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """A fault outside every view."""
     return _refuse(request, errors.Internal("internal server error"), 500)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form whose token is missing or of another session."""
+    if _is_browser(request):
+        sentence = _("The form is out of date. Go back, load the page again and send it once more.")
+        return page.render_failure(request, 403, sentence)
+    return _refuse(request, errors.Forbidden("CSRF verification failed"), 403)
 
 
 handler400 = "kubegale.urls.bad_request"

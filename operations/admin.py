@@ -39,7 +39,6 @@ class OperationAdmin(ReadOnly, ModelAdmin[Operation]):
     list_filter = ("state", "kind", "cluster")
     search_fields = ("name", "namespace", "requested_by")
     list_select_related = ("cluster",)
-    show_full_result_count = False
     inlines = (StepInline,)
     actions = ("stop",)
     exclude = ("parameters", "authority", "trace")

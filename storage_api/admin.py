@@ -7,14 +7,14 @@ import json
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from core.api.admin import ModelAdmin, ReadOnly
+from core.api.admin_lists import text_filter
 from storage_api.models import (
     Alarm,
     Change,
@@ -33,67 +33,15 @@ from storage_api.models import (
 )
 from storage_api.protection import mask_sealed_value
 
-MAX_ROWS = 10_000
 MAX_CHARACTERS = 200_000
-
-
-class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Counts up to 10,000: beyond that, people search instead of paging."""
-
-    @cached_property
-    def count(self) -> int:
-        """How many rows there are, at most 10,000."""
-        rows = self.object_list
-        if not isinstance(rows, QuerySet):
-            return len(rows)
-        # The database stops counting at the limit of the slice.
-        return rows.order_by().values("pk")[:MAX_ROWS].count()
-
-
-class TextFilter(admin.SimpleListFilter):
-    """A filter by the exact text of a column: a field to type in, as there are too many values."""
-
-    template = "admin/storage_text_filter.html"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """One empty choice: without any, Django would leave the filter out."""
-        return [("", "")]
-
-    def has_output(self) -> bool:
-        """Always."""
-        return True
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The rows with that text."""
-        if not self.value():
-            return queryset
-        return queryset.filter(**{str(self.parameter_name): self.value()})
-
-    def choices(self, changelist: Any) -> Any:
-        """What the template needs: the other parameters, which the form has to keep."""
-        others = [
-            (name, value if isinstance(value, list) else [value])
-            for name, value in changelist.params.items()
-        ]
-        yield {"query_parts": others, "value": self.value() or "", "name": self.parameter_name}
-
-
-def text_filter(column: str, label: str) -> type[TextFilter]:
-    """A text filter of one column."""
-    return type(f"By{column.title()}", (TextFilter,), {"title": label, "parameter_name": column})
-
-
-CLUSTER = text_filter("cluster_id", "cluster")
-TYPE = text_filter("resource_type", "type")
-NAMESPACE = text_filter("namespace", "namespace")
+CLUSTER = text_filter("cluster_id", _("cluster"))
+TYPE = text_filter("resource_type", _("type"))
+NAMESPACE = text_filter("namespace", _("namespace"))
 
 
 class ReadOnlyAdmin(ReadOnly, ModelAdmin[Any]):
     """Read-only rows: collectors and the API write them."""
 
-    paginator = BoundedPaginator
-    show_full_result_count = False
-    list_per_page = 50
     ordering: ClassVar[tuple[str, ...]] = ("-pk",)
     json_fields: ClassVar[tuple[str, ...]] = ("data",)
 
@@ -115,7 +63,7 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin[Any]):
         """All of them."""
         return self.get_fields(request, obj)
 
-    @admin.display(description="data")
+    @admin.display(description=_("data"))
     def readable_data(self, row: Any) -> SafeString:
         """The document, indented."""
         return readable(mask_sealed_value(row.data))
@@ -127,7 +75,7 @@ def readable(value: object) -> SafeString:
     if len(text) > MAX_CHARACTERS:
         rest = len(text) - MAX_CHARACTERS
         text = f"{text[:MAX_CHARACTERS]}\n… {rest} characters more"
-    return format_html('<pre class="overflow-auto text-xs">{}</pre>', text)
+    return format_html("<pre>{}</pre>", text)
 
 
 @admin.register(Resource)
@@ -143,7 +91,7 @@ class ResourceAdmin(ReadOnlyAdmin):
         "node_name",
         "update_time",
     )
-    list_filter = (CLUSTER, TYPE, NAMESPACE, text_filter("resource_name", "name"))
+    list_filter = (CLUSTER, TYPE, NAMESPACE, text_filter("resource_name", _("name")))
     search_fields = ("=resource_name", "=namespace", "=resource_type")
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
@@ -156,7 +104,7 @@ class ChangeAdmin(ReadOnlyAdmin):
     """What changed, newest first."""
 
     list_display = ("seq", "at", "op", "resource_name", "namespace", "resource_type", "cluster_id")
-    list_filter = (CLUSTER, TYPE, NAMESPACE, text_filter("resource_name", "name"))
+    list_filter = (CLUSTER, TYPE, NAMESPACE, text_filter("resource_name", _("name")))
     search_fields = ("=resource_name", "=namespace", "=resource_type")
 
 
@@ -165,12 +113,12 @@ class EventAdmin(ReadOnlyAdmin):
     """Events, newest first."""
 
     list_display = ("event_time", "cluster_id", "level", "kind", "type", "component", "describe")
-    list_filter = (CLUSTER, text_filter("kind", "kind"), text_filter("type", "type"))
+    list_filter = (CLUSTER, text_filter("kind", _("kind")), text_filter("type", _("type")))
     search_fields = ("=kind", "=type", "=component", "=level")
     ordering = ("-event_time", "pk")
     json_fields: ClassVar[tuple[str, ...]] = ("data", "extra_info")
 
-    @admin.display(description="extra info")
+    @admin.display(description=_("extra info"))
     def readable_extra_info(self, row: Event) -> SafeString:
         """Which object the event is about."""
         return readable(row.extra_info)
@@ -181,7 +129,8 @@ class AlarmAdmin(ReadOnlyAdmin):
     """Alarms, newest first."""
 
     list_display = ("received_time", "cluster_id", "namespace", "module", "type", "message")
-    list_filter = (CLUSTER, NAMESPACE, text_filter("module", "module"))
+    search_fields = ("=namespace", "=module", "=type")
+    list_filter = (CLUSTER, NAMESPACE, text_filter("module", _("module")))
     ordering = ("-received_time", "pk")
 
 
@@ -190,7 +139,8 @@ class MetricAdmin(ReadOnlyAdmin):
     """The last report of each metric."""
 
     list_display = ("name", "type", "namespace", "cluster_id", "update_time")
-    list_filter = (CLUSTER, text_filter("type", "type"), NAMESPACE)
+    search_fields = ("=name", "=namespace", "=type")
+    list_filter = (CLUSTER, text_filter("type", _("type")), NAMESPACE)
 
 
 @admin.register(Host)
@@ -198,7 +148,8 @@ class HostAdmin(ReadOnlyAdmin):
     """Machines."""
 
     list_display = ("ip", "cluster_id", "update_time")
-    list_filter = (CLUSTER, text_filter("ip", "ip"))
+    search_fields = ("=ip", "=cluster_id")
+    list_filter = (CLUSTER, text_filter("ip", _("ip")))
 
 
 @admin.register(WatchNode)
@@ -213,6 +164,7 @@ class WatchNodeAdmin(ReadOnlyAdmin):
         "env",
         "update_time",
     )
+    search_fields = ("=resource_name", "=namespace")
     list_filter = (CLUSTER, TYPE, NAMESPACE, "env")
 
 
@@ -221,6 +173,7 @@ class FreeDocumentAdmin(ReadOnlyAdmin):
     """Documents of any members."""
 
     list_display = ("object_id", "resource_type", "create_time", "update_time")
+    search_fields = ("=object_id", "=resource_type")
     list_filter = (TYPE,)
 
 
@@ -229,6 +182,7 @@ class FreeIndexAdmin(ReadOnly, ModelAdmin[FreeIndex]):
     """What names the documents of a type."""
 
     list_display = ("resource_type", "name", "keys")
+    search_fields = ("resource_type", "name")
     ordering = ("resource_type", "pk")
 
 
@@ -237,6 +191,7 @@ class CollectorProcessAdmin(ReadOnly, ModelAdmin[CollectorProcess]):
     """The collectors that run, or ran recently."""
 
     list_display = ("name", "seen_at")
+    search_fields = ("name",)
     ordering = ("-seen_at",)
 
 
@@ -245,6 +200,7 @@ class ClusterSyncAdmin(ReadOnly, ModelAdmin[ClusterSync]):
     """Who collects which cluster, and how fresh its copy is."""
 
     list_display = ("cluster", "owner", "stored_as", "beaten_at", "expires_at", "error")
+    search_fields = ("cluster__name", "owner")
     list_select_related = ("cluster",)
     exclude = ("token",)
 
@@ -276,6 +232,7 @@ class KindWriteAdmin(ReadOnly, ModelAdmin[KindWrite]):
     """
 
     list_display = ("cluster", "plural", "group", "at")
+    search_fields = ("cluster__name", "plural", "group")
     list_select_related = ("cluster",)
     ordering = ("-at",)
 

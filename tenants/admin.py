@@ -42,6 +42,7 @@ class QuotaPlanAdmin(ModelAdmin[QuotaPlan]):
 
     form = QuotaPlanForm
     list_display = ("name", "description", "hard")
+    search_fields = ("name", "description")
 
 
 @admin.register(UsageSample)
@@ -49,6 +50,6 @@ class TenantUsageAdmin(ReadOnly, ModelAdmin[UsageSample]):
     """Samples of what tenants used of their quotas."""
 
     list_display = ("tenant", "at", "used", "hard")
+    search_fields = ("tenant__namespace",)
     list_filter = ("tenant__cluster",)
     list_select_related = ("tenant", "tenant__cluster")
-    show_full_result_count = False

@@ -41,7 +41,7 @@ class SampleAdmin(ReadOnly, ModelAdmin[Sample]):
     """The usage of clusters over time."""
 
     list_display = ("cluster", "at", "cpu", "memory", "pods")
+    search_fields = ("cluster__name",)
     list_filter = ("cluster",)
     list_select_related = ("cluster",)
     ordering = ("-at",)
-    show_full_result_count = False

@@ -50,6 +50,7 @@ class PlanAdmin(ModelAdmin[Plan]):
 
     form = PlanForm
     list_display = ("name", "price", "units", "regions", "active")
+    search_fields = ("name",)
     list_filter = ("active",)
 
 
@@ -125,7 +126,6 @@ class OrderAdmin(ModelAdmin[Order]):
         "region",
         "amount",
         "amount_paid",
-        "charged",
         "status",
         "service",
         "expires_at",
@@ -316,7 +316,6 @@ class UsageSampleAdmin(ReadOnly, ModelAdmin[UsageSample]):
     )
     search_fields = ("order__id", "pod_name")
     list_select_related = ("order", "cluster")
-    show_full_result_count = False
 
 
 @admin.register(Payment)
@@ -335,7 +334,6 @@ class EntryAdmin(ReadOnly, ModelAdmin[Entry]):
     list_display = ("id", "posting", "account", "amount")
     search_fields = ("account",)
     list_select_related = ("posting",)
-    show_full_result_count = False
 
 
 @admin.register(PortClaim)
@@ -343,5 +341,6 @@ class PortClaimAdmin(ReadOnly, ModelAdmin[PortClaim]):
     """Host ports that are held."""
 
     list_display = ("port", "protocol", "region", "cluster", "deployment", "container_port")
+    search_fields = ("region", "protocol")
     list_filter = ("region", "cluster")
     list_select_related = ("cluster", "deployment")

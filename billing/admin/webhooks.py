@@ -4,9 +4,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.pages import secret_page
 from billing.models import Delivery, Webhook
@@ -19,7 +19,7 @@ from core.errors import DomainError
 class WebhookForm(ModelForm[Webhook]):
     """An address that may be called, and events that exist."""
 
-    url = forms.CharField(max_length=500, widget=UnfoldAdminTextInputWidget())
+    url = forms.CharField(max_length=500, widget=AdminTextInputWidget())
 
     class Meta:
         model = Webhook
@@ -41,6 +41,7 @@ class WebhookAdmin(ModelAdmin[Webhook]):
 
     form = WebhookForm
     list_display = ("url", "events", "active", "created_at")
+    search_fields = ("url",)
 
     def save_model(
         self,

@@ -10,8 +10,8 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from clusters.kinds import KINDS
-from console import navigation
-from console.rendering import health, html, messages, state_labels
+from console import messages, navigation
+from console.rendering import health, html, state_labels
 
 register = template.Library()
 

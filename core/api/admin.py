@@ -1,4 +1,4 @@
-"""Admin base classes with types: unfold's look at run time, Django's stubs for the type checker."""
+"""Admin base classes with types: bounded lists and the audit trail; stubs for the type checker."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin, TabularInline
     from django.forms import ModelForm
 else:
+    from django.contrib import admin
     from django.forms import ModelForm as PlainForm
-    from unfold.admin import ModelAdmin as UnfoldAdmin
-    from unfold.admin import TabularInline as UnfoldInline
+
+    from core.api.admin_lists import PAGE_ROWS, BoundedPaginator, text_filter
 
     class _Subscriptable:
         """`ModelAdmin[Row]` in an annotation is the class itself."""
@@ -22,8 +23,28 @@ else:
         def __class_getitem__(cls, _: object) -> object:
             return cls
 
-    class ModelAdmin(_Subscriptable, UnfoldAdmin):
+    class ModelAdmin(_Subscriptable, admin.ModelAdmin):
         """One model's pages; each change goes to the audit trail like a change over the API."""
+
+        paginator = BoundedPaginator
+        show_full_result_count = False
+        show_facets = admin.ShowFacets.NEVER
+        list_per_page = PAGE_ROWS
+        list_max_show_all = PAGE_ROWS
+
+        def get_list_filter(self, request: Any) -> Any:
+            """The filters; listing every text of a column would read the whole table."""
+            filters = super().get_list_filter(request)
+            return [self._bounded_filter(column) for column in filters]
+
+        def _bounded_filter(self, column: Any) -> Any:
+            if not isinstance(column, str) or "__" in column:
+                return column
+            field = self.model._meta.get_field(column)
+            is_text = field.get_internal_type() in ("CharField", "TextField")
+            if not is_text or getattr(field, "choices", None):
+                return column
+            return text_filter(column, field.verbose_name)
 
         def log_addition(self, request: Any, obj: Any, message: Any) -> Any:
             """Django's hook after something was added."""
@@ -41,7 +62,7 @@ else:
                 _write_audit_line(request, "delete", obj, [])
             return super().log_deletions(request, queryset)
 
-    class TabularInline(_Subscriptable, UnfoldInline):
+    class TabularInline(_Subscriptable, admin.TabularInline):
         """Rows of another model inside a page."""
 
     class ModelForm(_Subscriptable, PlainForm):

@@ -1,4 +1,4 @@
-"""What operations, drains, tasks and inspections say, in the viewer's language.
+"""What operations, tasks, inspections and refusals of the API say, in the viewer's language.
 
 The API answers in English, as operations are kept for all languages. A message that is not here, as
 those of an API server, stays as it is.
@@ -9,9 +9,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from django.utils.functional import Promise
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from console.rendering.task_messages import TASK_MESSAGES
+from console.domain_messages import DOMAIN_MESSAGES
+from console.task_messages import TASK_MESSAGES
 
 # Names in braces stand for the values inside a message.
 MESSAGES: tuple[Promise, ...] = (
@@ -101,10 +103,14 @@ def _source(message: Promise) -> str:
     return str(message._args[0])  # type: ignore[attr-defined]
 
 
+def _all_messages() -> tuple[Promise, ...]:
+    return (*MESSAGES, *TASK_MESSAGES, *DOMAIN_MESSAGES)
+
+
 @lru_cache(maxsize=1)
 def _whole_messages() -> dict[str, Promise]:
     """The messages without places by their English."""
-    messages = {_source(message): message for message in (*MESSAGES, *TASK_MESSAGES)}
+    messages = {_source(message): message for message in _all_messages()}
     return {text: message for text, message in messages.items() if "{" not in text}
 
 
@@ -112,20 +118,20 @@ def _whole_messages() -> dict[str, Promise]:
 def _patterns() -> list[_Pattern]:
     """The messages with places, the most literal first."""
     patterns = []
-    for message in (*MESSAGES, *TASK_MESSAGES):
+    for message in _all_messages():
         source = _source(message)
-        places = _PLACE.findall(re.escape(source))
-        if not places:
+        if not _PLACE.search(re.escape(source)):
             continue
         expression = _PLACE.sub(
             lambda place: f"(?P<{place[1]}>{_SHAPES.get(place[1], _TEXT)})", re.escape(source)
         )
+        literal = _PLACE.sub("", re.escape(source))
         start = source.partition("{")[0]
         end = source.rpartition("}")[2]
-        patterns.append((len(places), _Pattern(start, end, re.compile(expression), message)))
+        patterns.append((len(literal), _Pattern(start, end, re.compile(expression), message)))
     # "{x} pods are ready" would match what "all {x} pods are ready" is meant for.
-    patterns.sort(key=lambda row: (row[0], -len(row[1].expression.pattern)))
-    return [pattern for _places, pattern in patterns]
+    patterns.sort(key=lambda row: -row[0])
+    return [pattern for _length, pattern in patterns]
 
 
 def translate_message(text: str) -> str:
@@ -156,3 +162,18 @@ def _translate_single(text: str) -> str:
             }
             return str(pattern.message).format(**values)
     return text
+
+
+def translate_refusal(text: str) -> str:
+    """A refusal of the API in the viewer's language.
+
+    In Chinese the API sets the sentence of the code before the English message; it goes where the
+    message itself is translated.
+    """
+    if not (get_language() or "").startswith("zh"):
+        return text
+    sentence, colon, message = text.partition(": ")
+    if not colon or sentence.isascii():
+        return translate_message(text)
+    chinese = translate_message(message)
+    return text if chinese == message else chinese

@@ -1,0 +1,1 @@
+"""How the admin site writes dates: on one line, so that columns sort to the eye."""
