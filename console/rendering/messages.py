@@ -65,6 +65,14 @@ MESSAGES: tuple[Promise, ...] = (
     _("delete the old pod"),
     _("create the new pod"),
     _("waiting for the pod to terminate"),
+    # Why what is shown of a cluster is not what is there now.
+    _("the store's copy is {count} seconds old"),
+    _("the store's copy is {count} minutes old"),
+    _("the store's copy is {count} hours old"),
+    _("the store's copy is {count} days old"),
+    _("the cluster did not answer lately ({cause})"),
+    _("waiting before the next try"),
+    _("the store's last counts are shown"),
 )
 _PLACE = re.compile(r"\\\{(\w+)\\\}")
 
