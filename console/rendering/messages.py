@@ -46,6 +46,7 @@ MESSAGES: tuple[Promise, ...] = (
     _("done"),
     _("deleted"),
     _("nothing to change"),
+    _("begun, waiting for its pods"),
     # Rollouts.
     _("the update strategy is OnDelete: pods change when they are deleted"),
     _("the update strategy is OnDelete: pods change only when they are deleted"),

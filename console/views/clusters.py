@@ -437,10 +437,11 @@ def _offered_contexts(refusal: ApiRefusal) -> dict[str, Any]:
 @require_http_methods(["GET", "POST"])
 @require_sign_in
 def remove(request: HttpRequest, cluster: int) -> HttpResponse:
-    """Forgetting a cluster: what that means, and its name to be typed."""
+    """Forgetting a cluster: what that means; the name of a protected one has to be typed."""
     registered = call(request, "GET", f"clusters/{cluster}").data
     if request.method == "POST":
-        if request.POST.get("confirm", "").strip() == registered["name"]:
+        typed = request.POST.get("confirm", "").strip()
+        if not registered["protected"] or typed == registered["name"]:
             call(
                 request,
                 "DELETE",
