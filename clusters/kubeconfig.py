@@ -288,8 +288,27 @@ def with_context(text: str, choice: str) -> str:
     # The text stays as the user wrote it, comments included.
     if config.get("current-context") == name:
         return text
+    return _as_json({**config, "current-context": name})
+
+
+def with_server(text: str, server: str) -> str:
+    """The kubeconfig, as JSON, with another address of the current context's server."""
+    config = parse(text)
+    context = _find_entry(config, "contexts", context_name(config))
+    name = context.get("cluster")
+    # Also refuses a context whose cluster does not exist.
+    _find_entry(config, "clusters", name)
+    entries = []
+    for entry in config["clusters"]:
+        if entry["name"] == name:
+            entry = {**entry, "cluster": {**entry["cluster"], "server": server}}
+        entries.append(entry)
+    return _as_json({**config, "clusters": entries})
+
+
+def _as_json(config: Object) -> str:
     try:
-        return orjson.dumps({**config, "current-context": name}).decode()
+        return orjson.dumps(config).decode()
     except TypeError:
         raise Invalid("kubeconfig: it holds a number that JSON cannot hold") from None
 

@@ -581,6 +581,28 @@ def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
     return cluster
 
 
+def move(cluster: Cluster, server: str, *, dry_run: bool = False) -> None:
+    """Reach the cluster at another address of its API server from now on.
+
+    Nothing else of it changes. Raises Invalid when another cluster answers there, or when nothing
+    tells which one does, ClusterUnavailable when none answers; then nothing is saved.
+    """
+    request_cache.clear()
+    uid = cluster.system_uid
+    text = kubeconfig.with_server(cluster.kubeconfig, server)
+    cluster.kubeconfig = text
+    examine(cluster, text)
+    if not uid or not cluster.system_uid:
+        raise Invalid(
+            "whether it is the same cluster is not known, as its credentials may not read the"
+            " namespace kube-system; give it a new kubeconfig instead"
+        )
+    if cluster.system_uid != uid:
+        raise Invalid(f"another cluster answers at {cluster.server}")
+    if not dry_run:
+        _save(cluster, default=False)
+
+
 def _new_kubeconfig(cluster: Cluster, fields: Mapping[str, object]) -> str:
     """The kubeconfig to try and save; "" when neither it nor its context changes."""
     text = _check_text(fields.get("kubeconfig", MASK), "kubeconfig")

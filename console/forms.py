@@ -11,6 +11,9 @@ from console.page import render_page
 from console.rendering import hints
 from core.api.parsing import WHOLE_NUMBER
 
+# The API's code for what has to be confirmed first.
+CONFIRMATION_REQUIRED = 1010
+
 
 def render_form(
     request: HttpRequest,
@@ -30,6 +33,9 @@ def render_form(
             "hint": hints.for_code(refusal.code, refusal.details),
             "values": request.POST,
         }
+        # What became protected while the form was open has to be confirmed after all.
+        if refusal.code == CONFIRMATION_REQUIRED:
+            context_with_values["needs_name"] = True
         return render_page(request, template, context_with_values, status=refusal.status)
 
 
@@ -112,7 +118,7 @@ def call_confirmed(
     except ApiRefusal as refusal:
         # A name outside of ASCII fits no header: the API gives a token for the same purpose.
         token = refusal.details.get("confirm_token")
-        if refusal.code != 1010 or not token:
+        if refusal.code != CONFIRMATION_REQUIRED or not token:
             raise
         return call(
             request,

@@ -51,6 +51,7 @@ MESSAGES: tuple[Promise, ...] = (
     _("done"),
     _("deleted"),
     _("nothing to change"),
+    _("begun, waiting for its pods"),
     # Rollouts.
     _("the update strategy is OnDelete: pods change when they are deleted"),
     _("the update strategy is OnDelete: pods change only when they are deleted"),
@@ -70,6 +71,14 @@ MESSAGES: tuple[Promise, ...] = (
     _("delete the old pod"),
     _("create the new pod"),
     _("waiting for the pod to terminate"),
+    # Why what is shown of a cluster is not what is there now.
+    _("the store's copy is {count} seconds old"),
+    _("the store's copy is {count} minutes old"),
+    _("the store's copy is {count} hours old"),
+    _("the store's copy is {count} days old"),
+    _("the cluster did not answer lately ({cause})"),
+    _("waiting before the next try"),
+    _("the store's last counts are shown"),
 )
 _PLACE = re.compile(r"\\\{(\w+)\\\}")
 # What a place can be, so that a message is not taken for another one; anything else is any text.

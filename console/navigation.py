@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from clusters.kinds import KINDS
@@ -119,6 +119,14 @@ def kind_title(plural: str) -> str:
 def kind_name(plural: str) -> str:
     """`Pod` for `pods`; the plural itself for kinds that are not ours."""
     return KINDS[plural].name if plural in KINDS else plural.partition(".")[0]
+
+
+def kind_count(plural: str, count: int) -> str:
+    """`1 Job`, `2 Jobs`: so many objects of a kind, in the viewer's language."""
+    # Chinese has one form for both.
+    singular = count == 1 and not (get_language() or "").startswith("zh")
+    kinds = kind_name(plural) if singular else kind_title(plural)
+    return gettext("%(n)s %(kinds)s") % {"n": count, "kinds": kinds}
 
 
 def object_address(cluster: object, item: Mapping[str, Any]) -> str:

@@ -248,7 +248,9 @@ class Launch:
         kubeconfig = folder / "kubeconfig"
         # Its appearance tells that the simulator is ready.
         kubeconfig.unlink(missing_ok=True)
-        port = ports.stored_port(folder / "port")
+        stored = folder / "port"
+        before = stored.read_text().strip() if stored.exists() else ""
+        port = ports.stored_port(stored)
         self.supervisor.start(programs.simulator(environment, port, kubeconfig))
         self.supervisor.until(
             lambda: kubeconfig.exists() and not ports.is_free(port),
@@ -267,6 +269,19 @@ class Launch:
             *first,
             env=environment,
         )
+        if before not in ("", str(port)):
+            self._move_clusters(environment, before, port)
+
+    def _move_clusters(self, environment: Mapping[str, str], before: str, port: int) -> None:
+        """Bring along what people registered by the simulated cluster's kubeconfig.
+
+        Another program has taken the port that these registrations name.
+        """
+        old = f"https://127.0.0.1:{before}"
+        try:
+            self._manage("move_clusters", old, f"https://127.0.0.1:{port}", env=environment)
+        except LaunchError as error:
+            self.supervisor.say(f"not every cluster at {old} could be moved: {error}")
 
     def _background(self, environment: Mapping[str, str]) -> None:
         """Start what no other process waits for, once the web server answers."""

@@ -6,7 +6,6 @@ from typing import Any
 from django import template
 from django.template import Context
 from django.utils.safestring import SafeString
-from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from clusters.kinds import KINDS
@@ -89,9 +88,7 @@ def translate_message(text: str) -> str:
 @register.filter
 def count_of(plural: str, count: int) -> str:
     """`1 Job`, `2 Jobs`: so many objects of a kind."""
-    # Chinese has one form for both.
-    singular = count == 1 and not (get_language() or "").startswith("zh")
-    return f"{count} {navigation.kind_name(plural) if singular else navigation.kind_title(plural)}"
+    return navigation.kind_count(plural, count)
 
 
 @register.filter

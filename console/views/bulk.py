@@ -12,7 +12,7 @@ from console import forms, navigation
 from console.api_client import ApiRefusal, call
 from console.locations import find_kind
 from console.page import redirect, render_page, require_sign_in
-from console.views.actions import VERBS
+from console.views.actions import VERBS, needs_name
 
 VERBS_BY_KIND: Mapping[str, tuple[str, ...]] = {
     "pods": ("restart", "delete"),
@@ -82,16 +82,23 @@ def act(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     }
     if request.POST.get("sure") != "1":
         existing: list[str] = []
+        reasons: list[str] = []
         for namespace, names in chosen.items():
             # Objects may have been deleted since the table was rendered.
             trial = {"names": names, "action": verb, "dry_run": True, "replicas": 0}
             data = _try_bulk(request, cluster, plural, namespace, trial)
             existing += data["objects"]
-        return render_page(
-            request,
-            "console/bulk.html",
-            {**context, "objects": existing, "missing": count - len(existing)},
-        )
+            reasons.append(data["protected"])
+        protected = next(filter(None, reasons), "")
+        context |= {
+            "objects": existing,
+            "missing": count - len(existing),
+            "protected": protected,
+            "needs_name": VERBS[verb].danger and needs_name(protected),
+        }
+        return render_page(request, "console/bulk.html", context)
+    # The form says what it was asked with: the API has the last word.
+    context["needs_name"] = "typed" in request.POST
     return forms.render_form(
         request,
         "console/bulk.html",

@@ -9,7 +9,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from clusters.kinds import KINDS
-from console import navigation
+from console import navigation, stored_copy
 from console.api_client import ApiRefusal, call
 from console.page import redirect, render_page, require_sign_in
 from console.rendering import hints
@@ -52,11 +52,11 @@ def overview(request: HttpRequest) -> HttpResponse:
     """Every cluster that the person may see: health, freshness, what it holds, what fails."""
     summary = call(request, "GET", "multicluster/overview").data
     # Clusters whose counts are out of date, and why.
-    stale = {row["cluster_id"]: row["msg"] for row in summary["partial_errors"]}
+    stale = {row["cluster_id"]: row for row in summary["partial_errors"]}
     rows = call(request, "GET", "clusters", query={"pageSize": 1000}).data["items"]
     registered = {row["id"]: row for row in rows}
     cards = [
-        _card(row, registered.get(row["id"], {}), stale.get(row["id"], ""))
+        _card(row, registered.get(row["id"], {}), stale.get(row["id"], {}))
         for row in summary["clusters"]
     ]
     return render_page(
@@ -69,18 +69,30 @@ def overview(request: HttpRequest) -> HttpResponse:
 def _card(
     summary: Mapping[str, Any],
     registered: Mapping[str, Any],
-    stale: str,
+    stale: Mapping[str, Any],
 ) -> dict[str, Any]:
     pods = summary["counts"].get("pods") or {}
+    status, severity = _health(summary["status"], stale)
     return {
         **registered,
         **summary,
-        "severity": SEVERITIES.get(summary["status"], "warn"),
-        "stale": stale,
+        "status": status,
+        "severity": severity,
+        "stale": stale.get("msg", ""),
         "pods": pods,
         "nodes": summary["counts"].get("nodes"),
         "phases": phases(pods),
     }
+
+
+def _health(status: str, stale: Mapping[str, Any]) -> tuple[str, str]:
+    """(a cluster's status, its severity), with what was met when its objects were counted."""
+    severity = SEVERITIES.get(status, "warn")
+    # The registered status changes after several tries: a cluster that did not answer just now is
+    # not healthy before that.
+    if severity == "good" and stale.get("code") == stored_copy.UNREACHABLE:
+        return "unreachable", "bad"
+    return status, severity
 
 
 def phases(pods: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -116,11 +128,16 @@ def _totals(cards: list[dict[str, Any]]) -> dict[str, int | None]:
         "reached": sum(card["severity"] == "good" for card in cards),
         "nodes": add("nodes", "total"),
         "ready": add("nodes", "ready"),
-        "pods": add("pods", "total"),
+        "pods": _pods_due(add("pods", "total"), add("pods", "succeeded")),
         "running": add("pods", "running"),
         "pending": add("pods", "pending"),
         "failed": add("pods", "failed"),
     }
+
+
+def _pods_due(total: int | None, succeeded: int | None) -> int | None:
+    """How many pods should run: those that have done their work should not."""
+    return None if total is None else total - (succeeded or 0)
 
 
 @require_GET
@@ -213,10 +230,12 @@ def cluster(request: HttpRequest, cluster: int) -> HttpResponse:
     counts: dict[str, Any] = next(
         (row["counts"] for row in counted["clusters"] if row["id"] == cluster), {}
     )
+    stale = next((row for row in counted["partial_errors"] if row["cluster_id"] == cluster), {})
+    status, severity = _health(registered["status"], stale)
     context = {
         "cluster_id": cluster,
-        "registered": registered,
-        "severity": SEVERITIES.get(registered["status"], "warn"),
+        "registered": {**registered, "status": status},
+        "severity": severity,
         "counts": [(plural, (counts.get(plural) or {}).get("total")) for plural in COUNTED_KINDS],
         "phases": phases(counts.get("pods") or {}),
         "at_cluster": True,
@@ -418,10 +437,11 @@ def _offered_contexts(refusal: ApiRefusal) -> dict[str, Any]:
 @require_http_methods(["GET", "POST"])
 @require_sign_in
 def remove(request: HttpRequest, cluster: int) -> HttpResponse:
-    """Forgetting a cluster: what that means, and its name to be typed."""
+    """Forgetting a cluster: what that means; the name of a protected one has to be typed."""
     registered = call(request, "GET", f"clusters/{cluster}").data
     if request.method == "POST":
-        if request.POST.get("confirm", "").strip() == registered["name"]:
+        typed = request.POST.get("confirm", "").strip()
+        if not registered["protected"] or typed == registered["name"]:
             call(
                 request,
                 "DELETE",

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from clusters import event_series
-from console import navigation, permissions
+from console import navigation, permissions, stored_copy
 from console.api_client import ApiRefusal, call
 from console.locations import Location, resolve_reference
 from console.page import object_view, render_page, require_sign_in
@@ -47,6 +47,8 @@ KINDS_WITH_FILES = KINDS_WITH_LOGS
 KINDS_WITH_PORTS = frozenset({"pods", "services", "deployments", "statefulsets"})
 # What only who may change the object may open.
 OPERATOR_TABS = frozenset({"terminal", "debug", "files", "forward"})
+# What only the cluster itself can answer.
+LIVE_TABS = OPERATOR_TABS | {"logs", "revisions", "topology", "metrics"}
 MAX_EVENTS = 100
 # The status that ends htmx's polling.
 STOP_POLLING = 286
@@ -84,12 +86,20 @@ def head_context(
     tab: str = "",
     item: Object | None = None,
 ) -> dict[str, Any]:
-    """What the head of every page about an object needs; reads the object if it is not passed."""
-    current: Object = (
-        call(request, "GET", location.path, query=location.query).data if item is None else item
-    )
+    """What the head of every page about an object needs; reads the object if it is not passed.
+
+    Of a cluster that does not answer it is the store's copy, and nothing can be changed.
+    """
+    current: Object = item or {}
+    copy = None
+    if item is None:
+        current, copy = stored_copy.read_object(request, location)
     word, severity = health.for_kind(location.plural, current)
-    changes = permissions.may_change(request, location.cluster, location.plural, location.namespace)
+    permitted = permissions.may_change(
+        request, location.cluster, location.plural, location.namespace
+    )
+    changes = permitted and copy is None
+    buttons = action_buttons(location, current) if permitted else []
     tabs = [
         tab_row
         for tab_row in TABS
@@ -97,6 +107,7 @@ def head_context(
         if (not tab_row.plurals or location.plural in tab_row.plurals)
         # A shell changes things, so it is for those who may change the object.
         and (changes or tab_row.name not in OPERATOR_TABS)
+        and (copy is None or tab_row.name not in LIVE_TABS)
     ]
     return {
         "cluster_id": location.cluster,
@@ -111,7 +122,9 @@ def head_context(
             (tab_row.title, _tab_address(location, tab_row.name), tab_row.name == tab)
             for tab_row in tabs
         ],
-        "acts": action_buttons(location, current) if changes else [],
+        "copy": copy,
+        "acts": buttons if changes else [],
+        "blocked_acts": [] if changes else buttons,
     }
 
 
@@ -213,14 +226,21 @@ def list_events(
 ) -> list[dict[str, Any]]:
     """The events about an object of a kind and, for a workload, about what it controls."""
     query = {**location.query, "pageSize": size}
-    path = "events"
+    own = {**query, "resource_type": kind, "resource_name": location.name}
+    data: dict[str, Any]
     # The API collects the events of what a workload controls.
     if location.plural in WORKLOADS or location.plural == "pods":
         path = f"{location.plural}/{location.name}/events"
+        try:
+            data = call(request, "GET", path, query=query).data
+        except ApiRefusal as refusal:
+            # What controls what is the cluster's to say: the store has the object's own.
+            if refusal.code != stored_copy.UNREACHABLE:
+                raise
+            data, _refusal = stored_copy.read(request, "events", own)
     else:
-        query |= {"resource_type": kind, "resource_name": location.name}
-    items = call(request, "GET", path, query=query).data["items"]
-    return [event_context(location, event) for event in items]
+        data, _refusal = stored_copy.read(request, "events", own)
+    return [event_context(location, event) for event in data["items"]]
 
 
 def event_context(location: Location, event: Object) -> dict[str, Any]:
@@ -245,7 +265,7 @@ def event_context(location: Location, event: Object) -> dict[str, Any]:
 def related_fragment(request: HttpRequest, location: Location) -> HttpResponse:
     """Related objects, state and latest events: loaded into the summary and refreshed there."""
     try:
-        item = call(request, "GET", location.path, query=location.query).data
+        item, _copy = stored_copy.read_object(request, location)
     except ApiRefusal as refusal:
         if refusal.code != 1004:
             raise

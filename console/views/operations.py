@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
+from clusters.kinds import KINDS as BUILT_IN_KINDS
 from console import forms, navigation
 from console.api_client import call
 from console.locations import Location, resolve_reference
@@ -95,11 +96,21 @@ def _title(operation: Mapping[str, Any]) -> str:
     action = operation["action"] or {}
     verb = VERBS.get(action.get("name", ""))
     name = operation["target"]["name"]
+    if not name and operation["kind"] == "bulk":
+        name = _object_count(operation)
     parts = [str(verb.title) if verb else kind, name]
     if action.get("to") is not None:
         before = "" if action["from"] is None else f"{action['from']} "
         parts.append(f"{before}→ {action['to']}")
     return " ".join(part for part in parts if part)
+
+
+def _object_count(operation: Mapping[str, Any]) -> str:
+    """`3 Deployments`: what a bulk action works on."""
+    kind = operation["target"]["kind"]
+    plural = next((row.plural for row in BUILT_IN_KINDS.values() if row.name == kind), "")
+    count = operation["progress"]["total"]
+    return navigation.kind_count(plural, count) if plural and count else ""
 
 
 def _step_address(operation: Mapping[str, Any], name: str) -> str:

@@ -8,8 +8,8 @@ from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from console import navigation
-from console.api_client import ApiRefusal, call
+from console import navigation, stored_copy
+from console.api_client import ApiRefusal
 from console.locations import Location, collection_path
 from console.rendering import health
 from console.rendering.health import Object, get, rows
@@ -35,13 +35,15 @@ class RelatedLink:
 class RelatedGroup:
     """Objects under one title.
 
-    `problem` says why they could not be read, `more` how many are left out.
+    `problem` says why they could not be read (`is_away`: the cluster does not answer), `more` how
+    many are left out.
     """
 
     title: str | Promise
     links: list[RelatedLink] = field(default_factory=list)
     problem: str = ""
     more: int = 0
+    is_away: bool = False
 
 
 Reader = Callable[[HttpRequest, Location, Object], Iterator[RelatedGroup]]
@@ -61,7 +63,7 @@ def _list_objects(
         "pageSize": MAX_LINKS,
         **query,
     }
-    data = call(request, "GET", path or collection_path(plural), query=where).data
+    data, _refusal = stored_copy.read(request, path or collection_path(plural), where)
     return data["items"], data["total"]
 
 
@@ -95,7 +97,8 @@ def _group_of_list(
     try:
         items, total = _list_objects(request, location, plural, path, **query)
     except ApiRefusal as refusal:
-        yield RelatedGroup(title, problem=refusal.message)
+        is_away = refusal.code == stored_copy.UNREACHABLE
+        yield RelatedGroup(title, problem=refusal.message, is_away=is_away)
         return
     if items:
         yield RelatedGroup(
@@ -201,13 +204,12 @@ def _workload_groups(
 ) -> Iterator[RelatedGroup]:
     uid = str(get(item, "metadata", "uid"))
     selector = _selector(get(item, "spec", "selector", "matchLabels"))
-    yield from _group_of_list(
-        request,
-        location,
-        "pods",
-        _("Pods"),
-        path=f"{location.plural}/{location.name}/pods",
-    )
+    pods = f"{location.plural}/{location.name}/pods"
+    groups = list(_group_of_list(request, location, "pods", _("Pods"), path=pods))
+    if selector and any(group.is_away for group in groups):
+        # The cluster cannot say which pods are the workload's: of the store's, the selector does.
+        groups = list(_group_of_list(request, location, "pods", _("Pods"), labelSelector=selector))
+    yield from groups
     if location.plural == "deployments":
         yield from _group_of_controlled(
             request,

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
-from console import navigation, preferences
+from console import navigation, preferences, stored_copy
 from console.api_client import ApiRefusal, ApiResult, call, require_segment
 from console.locations import find_kind
 from console.page import is_fragment, render_page, require_sign_in, with_security_headers
@@ -30,8 +30,6 @@ SIZES = (50, 100, 250, 1000)
 DEFAULTS = {"page": 1, "size": SIZES[0], "troubled": False}
 PARAMETERS = ("q", "namespace", "label", "troubled", "sort", "size", "page")
 MAX_LABELS = 200
-# The API's code for a cluster that does not answer.
-UNREACHABLE = 1006
 DESCENDING_FIRST = ("created", "restarts", "cpu", "memory")
 
 
@@ -140,7 +138,7 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     try:
         table_query, answer = _read_table(request, table_query)
     except ApiRefusal as refusal:
-        if refusal.code == UNREACHABLE:
+        if refusal.code == stored_copy.UNREACHABLE:
             stored = _stored_table(request, table_query, refusal)
             if stored:
                 return stored
@@ -197,36 +195,23 @@ def _stored_table(
         "pageSize": table_query.size,
         "total": True,
     }
+    age = stored_copy.copy_age(request, table_query.cluster, kind)
+    # What was never collected is not empty: it is unknown.
+    if age is None:
+        return None
     try:
         data = call(request, "GET", f"multicluster/resources/{reference}", query=query).data
-        copies = call(request, "GET", f"clusters/{table_query.cluster}/sync").data["kinds"]
     except ApiRefusal:
-        return None
-    ages = [
-        _copy_age(copy)
-        for copy in copies
-        if (copy["plural"], copy["group"]) == (kind.plural, kind.group) and copy["listed_at"]
-    ]
-    # What was never collected is not empty: it is unknown.
-    if not ages:
         return None
     context = _table_context(request, table_query, data["items"], data["total"], {})
     # The store pages by cursors: its first page is shown, and filters narrow it.
     context |= {
-        "copy_age": cells.short_age(max(ages)),
+        "copy_age": cells.short_age(age),
         "problem": refusal.message,
         "next": "",
         "previous": "",
     }
     return _render_table(request, table_query, context)
-
-
-def _copy_age(copy: Mapping[str, Any]) -> float:
-    """Seconds since the copy was true; since it last changed while nobody can tell."""
-    if copy["age"] is not None:
-        return float(copy["age"])
-    moment = cells.parse_time(copy["changed_at"] or copy["listed_at"])
-    return (datetime.now(UTC) - moment).total_seconds() if moment else 0.0
 
 
 def _read_table(request: HttpRequest, table_query: TableQuery) -> tuple[TableQuery, ApiResult]:

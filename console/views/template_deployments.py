@@ -430,9 +430,20 @@ def rollback(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @require_sign_in
 def undeploy(request: HttpRequest, pk: int) -> HttpResponse:
-    """The objects that would be deleted, and deleting them once the name was typed."""
+    """The objects that would be deleted, and deleting them.
+
+    The name has to be typed where one of the clusters is protected.
+    """
     row = call(request, "GET", f"template-deployments/{pk}").data
-    return _act_page(request, row, "undeploy", {}, {"act_title": _("Undeploy"), "needs_name": True})
+    texts = {"act_title": _("Undeploy"), "needs_name": _is_protected(request, row)}
+    return _act_page(request, row, "undeploy", {}, texts)
+
+
+def _is_protected(request: HttpRequest, row: Mapping[str, Any]) -> bool:
+    """Whether one of the deployment's clusters is protected."""
+    clusters = call(request, "GET", "clusters", query={"pageSize": 1000}).data["items"]
+    protected = {cluster["id"] for cluster in clusters if cluster["protected"]}
+    return any(target["cluster_id"] in protected for target in row["targets"])
 
 
 def _act_page(

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from console import forms, permissions
 from console.api_client import ApiRefusal, call, require_segment
 from console.page import allow_style_attributes, redirect, render_page, require_sign_in
+from console.views.actions import needs_name
 from core.errors import Invalid
 from core.jsontext import loads
 
@@ -306,7 +307,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @require_sign_in
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
-    """Delete a template with all of its versions, once its name was typed."""
+    """Delete a template with all of its versions."""
     template = template_context(call(request, "GET", f"templates/{pk}").data)
 
     def act() -> HttpResponse:
@@ -314,7 +315,8 @@ def delete(request: HttpRequest, pk: int) -> HttpResponse:
         notice = _("Template {name} was deleted.").format(name=template["name"])
         return redirect(request, "/templates", notice)
 
-    return forms.render_form(request, "console/template_delete.html", {"template": template}, act)
+    context = {"template": template, "needs_name": needs_name(None)}
+    return forms.render_form(request, "console/template_delete.html", context, act)
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from console.api_client import ApiRefusal, call
 from console.page import redirect, render_page, require_sign_in
 from console.rendering import charts
 from console.rendering.html import path_segment
+from console.views.actions import needs_name
 
 ROLES = ("viewer", "operator", "admin")
 SECURITY = ("", "privileged", "baseline", "restricted")
@@ -266,6 +267,7 @@ def delete(request: HttpRequest, cluster: int, name: str) -> HttpResponse:
         "name": name,
         "impact": forecast["impact"],
         "protected": forecast["protected"],
+        "needs_name": needs_name(forecast["protected"]),
     }
 
     def delete_tenant() -> HttpResponse:

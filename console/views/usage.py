@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS
 from clusters.quantities import number
-from console import navigation, permissions
+from console import navigation, permissions, stored_copy
 from console.api_client import ApiRefusal, call
 from console.locations import Location
 from console.page import object_view, render_not_found, render_page, require_sign_in
@@ -46,23 +46,19 @@ def _read_sums(request: HttpRequest, cluster: int, **query: Any) -> dict[str, An
 
 
 def _node_context(request: HttpRequest, location: Location) -> dict[str, Any]:
-    node = call(request, "GET", location.path, query=location.query).data
+    node, _copy = stored_copy.read_object(request, location)
     sums = _read_sums(request, location.cluster, by="nodes", names=location.name)
     usage = sums.get(location.name, {})
     allocatable = get(node, "status", "allocatable") or {}
     table_rows = [
         _amount_row(resource, usage, number(allocatable.get(resource))) for resource in RESOURCES
     ]
-    pods = call(
-        request,
-        "GET",
-        "pods",
-        query={
-            "cluster_id": location.cluster,
-            "fieldSelector": f"spec.nodeName={location.name}",
-            "pageSize": MAX_PODS,
-        },
-    ).data
+    query = {
+        "cluster_id": location.cluster,
+        "fieldSelector": f"spec.nodeName={location.name}",
+        "pageSize": MAX_PODS,
+    }
+    pods, _refusal = stored_copy.read(request, "pods", query)
     return {
         "cluster_id": location.cluster,
         "location": location,
@@ -145,7 +141,8 @@ def _counts(
 def _count(request: HttpRequest, location: Location, plural: str) -> int | None:
     query = {"cluster_id": location.cluster, "namespace": location.name, "pageSize": 1}
     try:
-        return int(call(request, "GET", plural, query=query).data["total"])
+        data, _refusal = stored_copy.read(request, plural, query)
+        return int(data["total"])
     except ApiRefusal:
         # A kind that the person or the cluster's credentials may not list has no number.
         return None
@@ -154,11 +151,11 @@ def _count(request: HttpRequest, location: Location, plural: str) -> int | None:
 def _quotas(request: HttpRequest, location: Location) -> list[dict[str, Any]]:
     query = {"cluster_id": location.cluster, "namespace": location.name, "pageSize": 100}
     try:
-        items = call(request, "GET", "resourcequotas", query=query).data["items"]
+        data, _refusal = stored_copy.read(request, "resourcequotas", query)
     except ApiRefusal:
         return []
     rows = []
-    for item in items:
+    for item in data["items"]:
         hard = get(item, "status", "hard") or get(item, "spec", "hard") or {}
         used = get(item, "status", "used") or {}
         for resource, limit in hard.items():

@@ -36,6 +36,7 @@ from core.api.schema import (
     record,
 )
 from core.errors import Expired, Invalid
+from core.times import duration_words
 from storage_api.history import as_of
 from storage_api.query import selectors
 from storage_api.services import multicluster, sync
@@ -50,9 +51,11 @@ PROBLEM = record(
     code=INTEGER,
     msg=TEXT,
 )
-# Error codes of the contract: a cluster that cannot be reached, and one that does not exist.
+# Error codes of the contract: a cluster that cannot be reached, one that does not exist, and a
+# right that its credentials lack.
 UNREACHED = 1006
 UNKNOWN = 1002
+FORBIDDEN = 1005
 SINGULAR = {"clusters": "cluster_id", "namespaces": "namespace"}
 
 
@@ -145,12 +148,12 @@ def _unknown_cluster(reference: str) -> dict[str, Any]:
     }
 
 
-def cluster_problem(pk: int, name: str, message: str) -> dict[str, Any]:
+def cluster_problem(pk: int, name: str, message: str, *, code: int = UNREACHED) -> dict[str, Any]:
     """A cluster whose part of an answer may be missing or old, for `partial_errors`."""
     return {
         "cluster_id": pk,
         "cluster_name": name,
-        "code": UNREACHED,
+        "code": code,
         "msg": message,
     }
 
@@ -196,7 +199,7 @@ def _staleness(copy: Freshness) -> str:
     if copy.age is None:
         return f"this kind is not watched now ({copy.phase}): {copy.error}".rstrip(": ")
     if copy.age > settings.STORE_FRESH_SECONDS:
-        return f"the store's copy is {copy.age:.0f} seconds old"
+        return f"the store's copy is {duration_words(copy.age)} old"
     return ""
 
 

@@ -16,6 +16,7 @@ from core.api.parsing import boolean
 from core.api.schema import BOOLEAN, OBJECT, OperationSchema, QueryParameter, array, record
 from core.errors import Forbidden
 from storage_api.api.multicluster import (
+    FORBIDDEN,
     PROBLEM,
     cluster_problem,
     is_visible,
@@ -190,15 +191,15 @@ def _count_live(
         for kind in unanswered[pk]:
             if (pk, kind.group, kind.plural) not in listed:
                 counts[kind][name] = None
-        message = _problem(answer)
-        if message:
+        if answer.error:
+            message = f"{answer.error}; the store's last counts are shown"
             problems.append(cluster_problem(pk, name, message))
+        elif message := _refused_kinds(answer):
+            problems.append(cluster_problem(pk, name, message, code=FORBIDDEN))
     return problems
 
 
-def _problem(answer: live_counts.ClusterCount) -> str:
-    """What is wrong with a cluster's counts; "" for nothing."""
-    if answer.error:
-        return f"{answer.error}; the store's last counts are shown"
+def _refused_kinds(answer: live_counts.ClusterCount) -> str:
+    """Which kinds the cluster's credentials may not count; "" for none."""
     hidden = sorted(kind.plural for kind, count in answer.counts.items() if count is None)
     return f"the cluster's credentials may not list {', '.join(hidden)}" if hidden else ""

@@ -16,6 +16,7 @@ from access import grants
 from access.tokens import create_api_token
 from clusters import registry, tasks
 from clusters.models import Cluster
+from simcluster.testing import running_cluster
 from tests.bad_servers import Behaviour, answering, refusing, serving, silent
 from tests.caller import Caller
 
@@ -244,6 +245,32 @@ def test_the_command_refuses_in_one_sentence(tmp_path: Path) -> None:
         call_command("register_cluster", "x", kubeconfig=str(file))
     with pytest.raises(CommandError, match="cannot read"):
         call_command("register_cluster", "x", kubeconfig=str(tmp_path / "absent"))
+
+
+def test_clusters_follow_their_api_server_to_another_address_and_to_no_other_server(
+    cluster: Cluster,
+) -> None:
+    old = cluster.server
+    new = old.replace("127.0.0.1", "localhost")
+    with (
+        running_cluster(controllers=False, kubelet=False) as stranger,
+        pytest.raises(CommandError, match=cluster.name),
+    ):
+        call_command("move_clusters", old, stranger.url)
+    call_command("move_clusters", old, new, dry_run=True, stdout=(out := StringIO()))
+    assert "can be moved" in out.getvalue()
+    cluster.refresh_from_db()
+    assert cluster.server == old
+    call_command("move_clusters", old, new, stdout=StringIO())
+    cluster.refresh_from_db()
+    assert cluster.server == new
+    assert registry.client(cluster).access.server == new
+    # The server is another one by the uid of kube-system, whatever else fits.
+    Cluster.objects.filter(pk=cluster.pk).update(system_uid="0" * 8)
+    with pytest.raises(CommandError, match="another cluster answers"):
+        call_command("move_clusters", new, old)
+    call_command("move_clusters", "https://10.0.0.1", new, stdout=(out := StringIO()))
+    assert "no cluster is registered" in out.getvalue()
 
 
 def test_one_cluster_is_the_default(admin: Caller, cluster: Cluster, apiserver: Any) -> None:

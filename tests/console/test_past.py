@@ -115,5 +115,18 @@ def test_a_cluster_that_does_not_answer_shows_its_copy_with_its_age(
         )
 
     eventually(has_copy)
+    base = f"/clusters/{cluster.pk}/configmaps/default/conf"
+    for tab in ("", "/yaml", "/history"):
+        answer = visitor.get(base + tab)
+        text = answer.content.decode()
+        assert answer.status_code == 200, tab
+        assert "What is shown is the copy of" in text
+        assert f"{base}/act/delete" not in text
+        assert 'disabled title="Nothing can be changed' in text
+    assert visitor.get(f"{base}/beside").status_code == 200
+    for page in ("/", f"/clusters/{cluster.pk}"):
+        text = visitor.get(page).content.decode()
+        assert 'class="status bad">unreachable' in text, page
+    assert "0 reachable" in visitor.get("/").content.decode()
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE storage_resource, storage_change")

@@ -280,7 +280,6 @@ def test_somebody_deploys_a_template_and_follows_it_to_its_end(
         finish_action(page, admin, "deployed")
         assert server.get("configmaps", "web", SPACE) is not None
         page.get_by_role("link", name="Undeploy").click()
-        page.get_by_label("Type").fill("shop")
         check_page(walk, "undeploy")
         page.get_by_role("button", name="Undeploy").click()
         finish_action(page, admin, "undeployed")

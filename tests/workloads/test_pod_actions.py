@@ -191,6 +191,8 @@ def test_one_action_on_all_that_a_selector_finds(
     assert (answer["total"], sorted(answer["objects"])) == (2, [f"{space}/shop", f"{space}/web"])
     row = finish(answer["operation_id"])
     assert (row.state, row.done) == ("succeeded", 2)
+    # It is over when the pods are there, and each step says so.
+    assert [step.message for step in row.steps.all()] == ["2 of 2 pods are ready, 2 exist"] * 2
     scaled = {
         item["metadata"]["name"]: item["spec"]["replicas"]
         for item in apiserver.list("deployments.apps", space)

@@ -1,6 +1,7 @@
 """One action on many objects, selected by selector or by name.
 
-An operation has a step for each object. Every step may be repeated without harm: deletions carry
+An operation has a step for each object; where the action changes pods, the step lasts until they
+are ready. Every step may be repeated without harm: deletions carry
 the uid, restarts the operation's own time, new Jobs the operation's number.
 """
 
@@ -30,7 +31,8 @@ from core.errors import (
 from operations import lifecycle
 from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
 from operations.models import Operation, OperationStep
-from workloads.actions import restarts, verbs
+from workloads.actions import restarts, rollouts, verbs
+from workloads.actions.rollouts import Tracking
 from workloads.actions.verbs import ACTIONS, ActionOptions
 from workloads.objects.object_ref import ObjectRef
 
@@ -158,6 +160,7 @@ def run(operation: Operation) -> RequeueAfter | Result:
     Rejected when some of them failed, ClusterUnavailable when the cluster was away for too long.
     """
     end = monotonic() + STEP_SECONDS
+    # Every action is begun before any is waited for.
     for step in lifecycle.steps(operation, *OperationStep.OPEN):
         lifecycle.heartbeat(operation)
         try:
@@ -168,20 +171,70 @@ def run(operation: Operation) -> RequeueAfter | Result:
             lifecycle.move(step, "failed", error.message)
         if monotonic() > end:
             return RequeueAfter(0)
+    if lifecycle.steps(operation, *OperationStep.OPEN):
+        return RequeueAfter(settings.ROLLOUT_POLL_SECONDS)
     return _finish(operation)
 
 
 def _run_step(operation: Operation, step: OperationStep) -> None:
+    """Act on the object, or look how far its rollout is; the step says what came of it."""
     assert operation.cluster is not None  # noqa: S101  # created with one
     kind = KINDS[operation.resource]
     ref = ObjectRef(operation.cluster, kind, step.data["namespace"], step.data["name"])
+    if "rollout" in step.data:
+        _follow(ref, step)
+        return
     if operation.parameters["action"] == "delete":
         message = _delete(ref, operation, step)
     elif kind.plural == "pods":
         message = _restart_pod(ref, operation, step)
     else:
-        message = _run_action(ref, operation, step)
+        message, tracking = _run_action(ref, operation, step)
+        if tracking is not None:
+            _begin_following(step, tracking, message)
+            return
     lifecycle.move(step, "succeeded", message)
+
+
+def _begin_following(step: OperationStep, tracking: Tracking, message: str) -> None:
+    rollout = {
+        "generation": tracking.item["metadata"].get("generation", 0),
+        "until": tracking.until,
+        "deadline": rollouts.deadline_of(tracking.item),
+    }
+    now = timezone.now().isoformat()
+    lifecycle.move(step, "running", message, rollout=rollout, moved_at=now, away_since=None)
+
+
+def _follow(ref: ObjectRef, step: OperationStep) -> None:
+    """Look once how far the rollout is; Rejected when it makes no progress."""
+    rollout = step.data["rollout"]
+    item = _read_chosen(ref, step)
+    status = rollouts.status_of(
+        item,
+        ref.kind.plural,
+        generation=rollout["generation"],
+        until=rollout["until"],
+    )
+    if status.finished:
+        lifecycle.move(step, "succeeded", status.message)
+    elif status.message != step.message:
+        now = timezone.now().isoformat()
+        lifecycle.move(step, "running", status.message, moved_at=now, away_since=None)
+    elif rollouts.is_overdue(step.data["moved_at"], rollout["deadline"]):
+        text = f"no progress for {rollout['deadline']} s: {status.message}"
+        raise Rejected(text, reason="ProgressDeadlineExceeded")
+
+
+def _read_chosen(ref: ObjectRef, step: OperationStep) -> Object:
+    """The object that was selected; Conflict when another has its name."""
+    item = ref.read()
+    if item["metadata"]["uid"] != step.key:
+        raise Conflict(
+            "it was deleted, and a new object has its name",
+            reason="Replaced",
+        )
+    return item
 
 
 def _delete(ref: ObjectRef, operation: Operation, step: OperationStep) -> str:
@@ -215,12 +268,11 @@ def _restart_pod(ref: ObjectRef, operation: Operation, step: OperationStep) -> s
     return "deleted, its controller creates another"
 
 
-def _run_action(ref: ObjectRef, operation: Operation, step: OperationStep) -> str:
-    if ref.read()["metadata"]["uid"] != step.key:
-        raise Conflict(
-            "it was deleted, and a new object has its name",
-            reason="Replaced",
-        )
+def _run_action(
+    ref: ObjectRef, operation: Operation, step: OperationStep
+) -> tuple[str, Tracking | None]:
+    """(what was done, the rollout that it began: None without one)."""
+    _read_chosen(ref, step)
     action = operation.parameters["action"]
     # A fixed name: a repeated step meets its own Job instead of creating a second one.
     job_name = ""
@@ -235,10 +287,12 @@ def _run_action(ref: ObjectRef, operation: Operation, step: OperationStep) -> st
         outcome = verbs.run(ref, action, options)
     except Conflict as error:
         if job_name and error.details.get("reason") == "AlreadyExists":
-            return "done already"
+            return "done already", None
         raise
     message = "done" if outcome.data["changed"] else "nothing to change"
-    return "; ".join([message, *outcome.warnings])
+    if outcome.rollout is not None:
+        message = "begun, waiting for its pods"
+    return "; ".join([message, *outcome.warnings]), outcome.rollout
 
 
 def _retry_later(

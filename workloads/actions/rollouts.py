@@ -61,15 +61,13 @@ def create(
     progressDeadlineSeconds counts, else ROLLOUT_DEADLINE_SECONDS.
     """
     metadata = tracking.item["metadata"]
-    spec = tracking.item.get("spec") or {}
-    own_deadline = spec.get("progressDeadlineSeconds")
     parameters = {
         "uid": metadata["uid"],
         "generation": metadata.get("generation", 0),
         "until": tracking.until,
         "action": action,
         "change": dict(change or {}),
-        "deadline": deadline or own_deadline or settings.ROLLOUT_DEADLINE_SECONDS,
+        "deadline": deadline or deadline_of(tracking.item),
     }
     target = OperationTarget(ref.cluster, ref.kind.plural, ref.namespace, ref.name)
     return lifecycle.create(
@@ -78,6 +76,12 @@ def create(
         requested_by=requested_by,
         parameters=parameters,
     )
+
+
+def deadline_of(item: Object) -> int:
+    """How many seconds a rollout of the object may make no progress."""
+    spec = item.get("spec") or {}
+    return int(spec.get("progressDeadlineSeconds") or settings.ROLLOUT_DEADLINE_SECONDS)
 
 
 def run(operation: Operation) -> RequeueAfter | Result:
@@ -148,14 +152,18 @@ def _check_deadline(operation: Operation, message: str, *, unavailable: bool = F
     """Rejected, or ClusterUnavailable, when nothing has moved for the operation's deadline."""
     step = lifecycle.steps(operation)[0]
     seconds = operation.parameters["deadline"]
-    moved_at = datetime.fromisoformat(step.data["moved_at"])
-    if timezone.now() - moved_at <= timedelta(seconds=seconds):
+    if not is_overdue(step.data["moved_at"], seconds):
         return
     lifecycle.move(step, "failed", message)
     text = f"no progress for {seconds} s: {message}"
     if unavailable:
         raise ClusterUnavailable(text, reason="cluster_unavailable")
     raise Rejected(text, reason="ProgressDeadlineExceeded")
+
+
+def is_overdue(moved_at: str, seconds: int) -> bool:
+    """Whether nothing has moved for so long since the time, as ISO 8601."""
+    return timezone.now() - datetime.fromisoformat(moved_at) > timedelta(seconds=seconds)
 
 
 def _rollout_status(item: Object, operation: Operation) -> RolloutStatus:

@@ -32,6 +32,7 @@ class BulkView(ObjectView):
                 status=TEXT,
                 total=INTEGER,
                 objects=array(TEXT),
+                protected=TEXT,
             ),
             guarded=True,
             body=record(
@@ -55,7 +56,10 @@ class BulkView(ObjectView):
     }
 
     def post(self, request: Request) -> Any:
-        """{"operation_id","status","total","objects"}; with dry_run only what would be selected."""
+        """{"operation_id","status","total","objects"}; with dry_run only what would be selected.
+
+        `protected` of a dry run says why some of them are protected, "" when none is.
+        """
         # The right depends on the action, so it is read before the rest is checked.
         verb = str(RequestTarget(self, request).parameter("action") or "")
         target, _ = self.resolve(request, verb or "bulk")
@@ -80,6 +84,7 @@ class BulkView(ObjectView):
                 "status": "dry_run",
                 "total": len(items),
                 "objects": names,
+                "protected": self._protection(cluster, items),
             }
         if verb == "delete":
             self._require_confirmation(request, target, items)
@@ -100,15 +105,18 @@ class BulkView(ObjectView):
             "objects": names,
         }
 
-    def _require_confirmation(
-        self, request: Request, target: RequestTarget, items: list[dict[str, Any]]
-    ) -> None:
-        """ConfirmationRequired unless the deletion of exactly these objects is confirmed."""
-        cluster = target.cluster()
+    def _protection(self, cluster: Cluster, items: list[dict[str, Any]]) -> str:
+        """Why the first protected object is; "" when none is."""
         reasons = (
             protection.protection_reason(_object_ref(cluster, self.kind, item), item)
             for item in items
         )
+        return next(filter(None, reasons), "")
+
+    def _require_confirmation(
+        self, request: Request, target: RequestTarget, items: list[dict[str, Any]]
+    ) -> None:
+        """ConfirmationRequired unless the deletion of exactly these objects is confirmed."""
         guarded = ConfirmationRequest(
             "bulk delete",
             self.kind.name,
@@ -116,7 +124,7 @@ class BulkView(ObjectView):
             target.namespace,
             # The confirmation is void when the selector matches other objects by then.
             identity=bulk.fingerprint(items),
-            protected=next(filter(None, reasons), ""),
+            protected=self._protection(target.cluster(), items),
             impact=lambda: {
                 "children": len(items),
                 "warnings": [_qualified_name(item) for item in items[:20]],
