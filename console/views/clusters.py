@@ -230,7 +230,9 @@ def cluster(request: HttpRequest, cluster: int) -> HttpResponse:
     counts: dict[str, Any] = next(
         (row["counts"] for row in counted["clusters"] if row["id"] == cluster), {}
     )
-    stale = next((row for row in counted["partial_errors"] if row["cluster_id"] == cluster), {})
+    stale: dict[str, Any] = next(
+        (row for row in counted["partial_errors"] if row["cluster_id"] == cluster), {}
+    )
     status, severity = _health(registered["status"], stale)
     context = {
         "cluster_id": cluster,
