@@ -220,6 +220,12 @@ DOMAIN_MESSAGES: tuple[Promise, ...] = (
     _("{field} must be a path of the console"),
     _("{field} must be a mapping of at most {count}"),
     _("{field} must map plurals to lists of columns"),
+    _("{field} must map plurals to widths by column"),
+    _("another cluster answers at {address}"),
+    _(
+        "whether it is the same cluster is not known, as its credentials may not read the"
+        " namespace kube-system; give it a new kubeconfig instead"
+    ),
     _("the refresh token was used before"),
     _("the refresh token has expired"),
     _("the refresh token is not valid"),

@@ -259,9 +259,9 @@ LEFT = {
     "tenants": 0,
     "clusters": 0,
     "manifest_templates": 1,
-    "workloads": 108,
+    "workloads": 115,
     "billing": 27,
-    "alerts": 35,
+    "alerts": 36,
 }
 
 
@@ -300,8 +300,8 @@ def test_a_refusal_is_said_in_the_viewers_language(visitor: Client, cluster: Clu
     visitor.cookies["language"] = "zh-hans"
     page = visitor.get("/operations/999").content.decode()
     assert "<strong>操作 999 不存在</strong>" in page
-    page = visitor.get(f"/clusters/{cluster.pk}/deployments/shop/nothing").content.decode()
-    assert "<strong>未找到 namespaces &quot;shop&quot;</strong>" in page
+    page = visitor.get(f"/clusters/{cluster.pk}/deployments/no-such-space/nothing").content.decode()
+    assert "<strong>未找到 namespaces &quot;no-such-space&quot;</strong>" in page
     with override("en"):
         assert translate_message("name is required") == "name is required"
     with override("zh-hans"):

@@ -19,7 +19,8 @@ from tests.edge.running import body, head, rest, status, until
 from tests.launcher.watching import eventually
 from tests.storeserver import Store, running_store
 
-pytestmark = pytest.mark.django_db
+# The process commits what it is sent.
+pytestmark = pytest.mark.django_db(transaction=True)
 
 THREADS = 2
 HEALTH = head("GET", "/healthz")

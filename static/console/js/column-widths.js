@@ -19,7 +19,8 @@ function layOut() {
   });
   sheet.replaceSync(rules.join("\n"));
   for (const head of heads()) {
-    head.querySelector("[role=separator]")?.setAttribute("aria-valuenow", String(whole(head.getBoundingClientRect().width)));
+    const width = widths[head.dataset.column] ?? head.getBoundingClientRect().width;
+    head.querySelector("[role=separator]")?.setAttribute("aria-valuenow", String(whole(width)));
   }
 }
 
@@ -44,7 +45,10 @@ function edgeOf(head) {
   edge.tabIndex = 0;
   const facts = { role: "separator", "aria-orientation": "vertical", "aria-valuemin": LEAST, "aria-valuemax": MOST };
   for (const [name, value] of Object.entries(facts)) edge.setAttribute(name, String(value));
-  edge.setAttribute("aria-label", `${frame().dataset.widthLabel}, ${head.textContent.trim()}`);
+  // The column describes its edge: in the label its name would be a second label of that name.
+  head.id ||= `column-${head.cellIndex}`;
+  edge.setAttribute("aria-label", frame().dataset.widthLabel);
+  edge.setAttribute("aria-describedby", head.id);
   return edge;
 }
 
