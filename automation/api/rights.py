@@ -51,27 +51,33 @@ class Viewer:
         """Whether the caller may see the task and its runs."""
         return self.owns(task) or covers(self.writes, task.targets)
 
+    def owns_run(self, run: Run) -> bool:
+        """Whether the run has the caller's own rights, and its task is theirs still."""
+        return self.owns(run.task) and run.owner_id == self.user.pk
+
     def sees_run(self, run: Run) -> bool:
         """Whether the caller may see the run: its task, and the places that it had itself."""
-        if self.owns(run.task):
+        if self.owns_run(run):
             return True
         return self.sees(run.task) and covers(self.writes, run.definition["targets"])
 
     def visible_runs(self, tasks: Iterable[Task]) -> QuerySet[Run]:
         """The runs of these tasks that the caller may see."""
         owned = []
-        others = []
+        visible = []
         for task in tasks:
             if self.owns(task):
                 owned.append(task.pk)
-            elif self.sees(task):
-                others.append(task.pk)
-        foreign = Run.objects.filter(task__in=others)
-        # A task may have been somewhere else before: its runs there are not everybody's to see.
-        targets = foreign.order_by().values_list("definition__targets", flat=True).distinct()
-        visible = [each for each in targets if covers(self.writes, each)]
+            if self.sees(task):
+                visible.append(task.pk)
+        # A task may have been somewhere else, or somebody else's, before: its runs from then are
+        # not everybody's to see, and not those of who has taken it over.
+        runs_seen = Run.objects.filter(task__in=visible)
+        targets = runs_seen.order_by().values_list("definition__targets", flat=True).distinct()
+        places = [each for each in targets if covers(self.writes, each)]
         return Run.objects.filter(
-            Q(task__in=owned) | Q(task__in=others, definition__targets__in=visible)
+            Q(task__in=owned, definition__credential__user=self.user.pk)
+            | Q(task__in=visible, definition__targets__in=places)
         )
 
     def may_change(self, task: Task) -> bool:

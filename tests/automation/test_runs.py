@@ -165,6 +165,31 @@ def test_a_run_stays_what_it_was_when_its_task_changes(
     assert stranger.data("GET", f"tasks/{task['id']}/runs")["total"] == 0
 
 
+def test_who_takes_a_task_over_gets_no_run_of_other_places_with_it(
+    script: Script, person: Person
+) -> None:
+    owner = Script(
+        person("operator", name="olga", cluster=script.cluster), script.cluster, script.space
+    )
+    task = owner.make("backup", {})
+    run = owner.finish(owner.start(task))
+    path = f"task-runs/{run['id']}"
+    elsewhere = {**task["targets"], "namespaces": ["default"]}
+    owner.caller.data("PUT", f"tasks/{task['id']}", {"targets": elsewhere})
+    boss = person("admin", name="bea", cluster=script.cluster, namespace="default")
+    taken_over = boss.data("PUT", f"tasks/{task['id']}", {"retries": 1})
+    assert taken_over["owner"] == "bea"
+    own = boss.data("POST", f"tasks/{task['id']}/run")
+    # The archive is of a namespace that bea may not read.
+    for rest in ("", "/archives", f"/compare?with={own['id']}"):
+        assert boss.code("GET", f"{path}{rest}") == 1004
+    assert boss.code("POST", f"{path}/restore", {"namespace": "default"}) == 1004
+    assert [row["id"] for row in boss.data("GET", "task-runs")["items"]] == [own["id"]]
+    # The former owner keeps what is in places of theirs.
+    assert owner.caller.code("GET", path) == 0
+    assert owner.caller.data("GET", "task-runs")["total"] == 2
+
+
 def test_cancelling_and_running_again(script: Script, put: Put) -> None:
     put("deployments", workload("first", replicas=3))
     put("deployments", workload("second", replicas=3))
