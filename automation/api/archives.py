@@ -1,6 +1,6 @@
 """Backups: the archives of a run, and restoring them through the manifests' apply."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rest_framework.request import Request
@@ -285,7 +285,22 @@ class RestoreRun(ApplyView):
                 options,
             )
             admitted += allowed
+        if restore.namespace != restore.archive.namespace:
+            self._require_source(request, restore, admitted)
         return admitted
+
+    def _require_source(
+        self,
+        request: Request,
+        restore: Restore,
+        admitted: Iterable[AdmittedTarget],
+    ) -> None:
+        """Who takes objects to another namespace could read them where they come from."""
+        archive = restore.archive
+        kinds = {row.planned.kind for _, rows in admitted for row in rows}
+        for kind in sorted(filter(None, kinds), key=lambda each: each.plural):
+            act = object_act("get", archive.cluster, kind, archive.namespace)
+            authorise(self, request, act)
 
     def _compare(
         self,

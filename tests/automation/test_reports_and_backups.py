@@ -5,7 +5,9 @@ from io import StringIO
 from typing import Any
 
 import orjson
+from django.contrib.auth import get_user_model
 
+from access import grants
 from automation.models import NamespaceArchive
 from clusters import registry
 from clusters.kinds import KINDS
@@ -195,6 +197,29 @@ def test_a_restore_has_the_rights_of_who_asks(script: Script, person: Person) ->
         person("viewer", cluster=script.cluster, namespace=script.space).code("POST", path, {})
         == 1005
     )
+
+
+def test_an_archive_leaves_its_namespace_with_the_right_to_read_there(
+    script: Script, person: Person
+) -> None:
+    create(script, "configmaps", config("settings", colour="blue"))
+    owner = person("operator", name="olga", cluster=script.cluster, namespace=script.space)
+    mine = Script(owner, script.cluster, script.space)
+    run = mine.finish(mine.start(mine.make("backup", {})))
+    user = get_user_model().objects.get(username="olga")
+    user.grants.all().delete()
+    grants.give(
+        user=user,
+        role=grants.role_of("operator"),
+        cluster=str(script.cluster.pk),
+        namespace="default",
+    )
+    # The run is still hers to see, the namespace that it was made of is not hers to read.
+    assert owner.code("GET", f"task-runs/{run['id']}") == 0
+    for dry_run in (True, False):
+        body = {"namespace": "default", "dry_run": dry_run}
+        assert owner.code("POST", f"task-runs/{run['id']}/restore", body) == 1005
+    assert read(script, "configmaps", "settings", "default") is None
 
 
 def test_two_backups_are_compared(script: Script, person: Person) -> None:
