@@ -4,6 +4,7 @@ The objects are as Kubernetes' own controllers and kubelets leave them.
 """
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,8 +14,13 @@ from alerts.models import Rule
 from alerts.presets import PRESETS
 from clusters.models import Cluster
 from storage_api.services import events
+from tenants.models import Tenant
 from tests.alerts.conftest import beat, pod, turn, write
+from tests.alerts.test_exchange import Answers, ask, asked, series
+from tests.automation.test_inspection import certificate
 from tests.caller import Caller
+
+__all__ = ["asked"]
 
 Document = dict[str, Any]
 
@@ -177,3 +183,49 @@ def test_clusters_that_are_away_or_behind(admin: Caller, fleet: Cluster) -> None
     Cluster.objects.update(status="unreachable", credentials_expire_at=now + timedelta(days=20))
     beat(fleet, seconds=120)
     assert len(look(admin)) == 3
+
+
+def tls_secret(days: float) -> Document:
+    """A Secret whose certificate ends so many days from now."""
+    return {
+        "kind": "Secret",
+        "metadata": {"name": "it", "namespace": "shop", "uid": "u-it"},
+        "type": "kubernetes.io/tls",
+        "data": {"tls.crt": certificate(days), "tls.key": "aGlkZGVu"},
+    }
+
+
+def test_a_certificate_that_ends_soon(admin: Caller, fleet: Cluster) -> None:
+    take(admin, "certificate-expiring")
+    write(tls_secret(22))
+    assert look(admin) == []
+    write(tls_secret(20))
+    assert look(admin) == ["it"]
+
+
+def test_a_tenant_that_uses_all_of_its_quota(admin: Caller, fleet: Cluster) -> None:
+    take(admin, "tenant-over-quota")
+    tenant = Tenant.objects.create(cluster=fleet, namespace="shop", uid="u-shop")
+    moment = timezone.now() - timedelta(minutes=2)
+    for used, names in ((9, []), (10, ["shop"])):
+        moment += timedelta(minutes=1)
+        tenant.samples.create(at=moment, used={"pods": used, "cpu": 1}, hard={"pods": 10, "cpu": 4})
+        assert look(admin) == names
+
+
+def test_a_volume_that_is_almost_full(admin: Caller, asked: Cluster) -> None:
+    rule = admin.data("POST", "alerts/rules", {"preset": "pvc-full", "for": "0s"})
+    assert "kubelet_volume_stats_used_bytes" in rule["condition"]["query"]
+    ask(asked)
+    assert look(admin) == []
+    Rule.objects.update(evaluate_at=None)
+    Answers.vector = [series("0.93", persistentvolumeclaim="it", namespace="shop")]
+    ask(asked)
+    (alert,) = admin.data("GET", "alerts", state="firing")["items"]
+    assert (alert["target"]["kind"], alert["target"]["name"]) == ("PersistentVolumeClaim", "it")
+    assert alert["annotations"]["summary"] == "Volume shop/it is over 90 % full"
+
+
+def test_every_preset_is_tried() -> None:
+    text = Path(__file__).with_name("test_evaluation.py").read_text() + Path(__file__).read_text()
+    assert [each["id"] for each in PRESETS if f'"{each["id"]}"' not in text] == []
