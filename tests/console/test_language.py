@@ -262,6 +262,7 @@ LEFT = {
     "workloads": 115,
     "billing": 27,
     "alerts": 36,
+    "automation": 2,
 }
 
 
