@@ -13,7 +13,7 @@ from automation.models import Run, Task
 from automation.types.base import HIDDEN, TaskType
 from clusters import registry
 from clusters.kinds import quote_segment
-from core.errors import Invalid, NotFound
+from core.errors import ClusterNotFound, Invalid, NotFound
 from core.times import rfc3339
 from manifest_templates import values
 from storage_api.query import selectors
@@ -81,7 +81,7 @@ def apply_body(
     """
     kind_before = task.type
     readers: dict[str, Callable[[Any], Any]] = {
-        "name": lambda value: _text(value, "name", MAX_NAME, required=True).strip(),
+        "name": _name,
         "description": lambda value: _text(value, "description", MAX_DESCRIPTION),
         "type": lambda value: types.find(value if isinstance(value, str) else "").name,
         "targets": parse_targets,
@@ -146,6 +146,7 @@ def check_params(
             dict(kind.params_schema),
             _with_hidden(_as_stored(kind, params or {}, before or {}), before or {}),
         )
+        _make_whole(kind, complete)
         kind.check(complete)
     except Invalid as error:
         field = str(error.details.get("field") or "")
@@ -154,6 +155,13 @@ def check_params(
             path = field
         raise Invalid(error.message, **{**error.details, "field": path}) from None
     return complete
+
+
+def _make_whole(kind: TaskType, params: dict[str, Any]) -> None:
+    """Integers of the schema as such: JSON Schema takes 2.0 for one, and a slice does not."""
+    for name, schema in kind.params_schema["properties"].items():
+        if "integer" in schema.get("type", ()) and isinstance(params.get(name), float):
+            params[name] = int(params[name])
 
 
 def _as_stored(
@@ -234,7 +242,10 @@ def _cluster_ids(value: object, field: str) -> list[int]:
     for element in value:
         if isinstance(element, bool) or not isinstance(element, int | str):
             raise Invalid(f"{field} must hold ids of clusters", field=field)
-        ids.append(registry.find(str(element)).pk)
+        try:
+            ids.append(registry.find(str(element)).pk)
+        except ClusterNotFound as error:
+            raise ClusterNotFound(error.message, field=field) from None
     return sorted(set(ids))
 
 
@@ -265,6 +276,14 @@ def _seconds(
             field=field,
         )
     return seconds
+
+
+def _name(value: object) -> str:
+    name = _text(value, "name", MAX_NAME, required=True).strip()
+    # It stands in subjects of mails, and on one line of a log.
+    if not name.isprintable():
+        raise Invalid("name must be one line of text", field="name")
+    return name
 
 
 def _retries(value: object) -> int:

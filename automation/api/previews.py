@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from automation import definitions, schedules
 from automation.api import rights
 from automation.api.schemas import STEP, TASK_BODY, TASK_READ_ONLY
-from automation.api.tasks import rehearse
+from automation.api.tasks import channels_of, rehearse
 from automation.models import Task
 from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView
@@ -70,6 +70,7 @@ class TaskPreview(DialectView):
         task.token = viewer.cut_token
         task = definitions.apply_body(task, body, timezone.now())
         rights.require_places(request, task)
+        channels_of(self, request, task, body)
         steps, result = rehearse(task, viewer.cut_token)
         return {"steps": steps, "result": result}
 

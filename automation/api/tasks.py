@@ -1,5 +1,6 @@
 """Tasks over JSON: /tasks, their runs by hand, /tasks/types and /tasks/calendar."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from rest_framework.viewsets import ViewSetMixin
 from access.impersonation import identity_by_id
 from alerts import rules
 from alerts.api import rights as channel_rights
+from alerts.models import Channel
 from automation import context as contexts
 from automation import definitions, notifications, runner, runs, schedules, types
 from automation.api import rights
@@ -269,19 +271,7 @@ def _save(
 ) -> dict[str, Any]:
     task = definitions.apply_body(task, body, timezone.now())
     rights.require_places(request, task)
-    channels = None
-    if "notify" in body:
-        # A channel that is there already may stay, whoever has put it there.
-        pks = set(task.notify.values_list("pk", flat=True)) if task.pk else set()
-        # Those that who saves it may use, and that its owner, as whom it acts, may use too.
-        usable = notifications.usable_by(task.owner) & channel_rights.usable_channels(
-            channel_rights.viewer_of(view, request)
-        )
-        channels = rules.channels_of(
-            body["notify"],
-            usable | Q(pk__in=pks),
-            "notify",
-        )
+    channels = channels_of(view, request, task, body)
     _confirm(request, task)
     task.stopped_reason = ""
     task.next_run_at = runs.plan_next(task, timezone.now())
@@ -289,6 +279,24 @@ def _save(
     if channels is not None:
         task.notify.set(channels)
     return _answer(task)
+
+
+def channels_of(
+    view: DialectView,
+    request: Request,
+    task: Task,
+    body: Mapping[str, Any],
+) -> list[Channel] | None:
+    """The channels that a body names; None without `notify`, Invalid for what cannot be used."""
+    if "notify" not in body:
+        return None
+    # A channel that is there already may stay, whoever has put it there.
+    pks = set(task.notify.values_list("pk", flat=True)) if task.pk else set()
+    # Those that who saves it may use, and that its owner, as whom it acts, may use too.
+    usable = notifications.usable_by(task.owner) & channel_rights.usable_channels(
+        channel_rights.viewer_of(view, request)
+    )
+    return rules.channels_of(body["notify"], usable | Q(pk__in=pks), "notify")
 
 
 def _confirm(request: Request, task: Task) -> None:

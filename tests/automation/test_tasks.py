@@ -16,6 +16,7 @@ from tests.workloads.conftest import Put, workload
 BODY = {"name": "nightly", "type": "scale", "params": {"replicas": 0}}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no name": ({"name": " "}, "name"),
+    "two lines as a name": ({"name": "a\nBcc: b"}, "name"),
     "unknown member": ({"colour": 1}, "colour"),
     "unknown type": ({"type": "explode"}, "type"),
     "unknown parameter": ({"params": {"replicas": 0, "x": 1}}, "params.x"),
@@ -70,10 +71,25 @@ def test_what_is_refused(admin: Caller, cluster: Cluster, name: str) -> None:
     change, field = REFUSED[name]
     answer = admin("POST", "tasks", {**BODY, **change})
     assert (answer["code"], answer["data"].get("field")) == (1001, field)
+    answer = admin("POST", "tasks/preview", {**BODY, **change})
+    assert (answer["code"], answer["data"].get("field")) == (1001, field)
     task = admin.data("POST", "tasks", BODY)
     answer = admin("PUT", f"tasks/{task['id']}", change)
     assert (answer["code"], answer["data"].get("field")) == (1001, field)
     assert admin.data("GET", f"tasks/{task['id']}") == task
+
+
+def test_a_cluster_that_is_none_is_named_by_its_field(admin: Caller) -> None:
+    answer = admin("POST", "tasks", {**BODY, "targets": {"clusters": [77]}})
+    assert (answer["code"], answer["data"]["field"]) == (1002, "targets.clusters")
+
+
+def test_whole_numbers_are_integers(script: Script, put: Put) -> None:
+    # JSON Schema takes 1.0 for an integer, and a number of archives is sliced by.
+    run = script.run("backup", {"keep": 1.0})
+    assert run["state"] == "succeeded"
+    assert repr(run["definition"]["params"]["keep"]) == "1"
+    assert script.run("backup", {"keep": 1.0})["state"] == "succeeded"
 
 
 def test_a_task_from_making_to_deleting(script: Script) -> None:
