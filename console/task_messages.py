@@ -436,5 +436,4 @@ TASK_MESSAGES: tuple[Promise, ...] = (
     _("url is not an address"),
     _("with a token that is cut down no alert can start tasks"),
     _("with is required: the id of another run"),
-    _("name must be one line of text"),
 )
