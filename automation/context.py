@@ -244,7 +244,9 @@ class RunContext:
                     self.require(verb, kind, cluster, namespace)
                 return Place(cluster, self.targets.namespaces)
             return self._allowed(verb, kind, cluster, self.targets.namespaces)
-        if self.may(verb, kind, cluster):
+        whole = self.scope(attributes(verb, kind, cluster))
+        # A list of the whole cluster is allowed to who may read some namespaces: those are meant.
+        if whole is not None and whole.namespaces is None:
             return Place(cluster)
         listed = self.scope(attributes("list", kind, cluster))
         place = None

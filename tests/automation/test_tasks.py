@@ -182,6 +182,17 @@ def test_a_run_reaches_no_further_than_its_owner(script: Script, put: Put, perso
     task = everywhere.make("scale", {"replicas": 1}, targets=None)
     planned = everywhere.rehearse(task)
     assert {step["namespace"] for step in planned["steps"]} == {script.space}
+    # Who may list something in one namespace may ask for all of them, and means that one.
+    for kind in ("backup", "inspect", "cleanup"):
+        targets = {"clusters": [script.cluster.pk]}
+        wide = everywhere.make(kind, {}, targets=targets)
+        shown = everywhere.rehearse(wide)["steps"]
+        if kind == "inspect":
+            place = f"inspect {script.cluster.name}: namespaces {script.space}"
+            assert [step["message"] for step in shown] == [place]
+        assert {step["namespace"] for step in shown} <= {script.space, ""}, kind
+        run = everywhere.finish(everywhere.start(wide))
+        assert run["state"] in ("succeeded", "skipped"), (kind, run["message"], run["steps"])
     named = everywhere.make("scale", {"replicas": 1})
     run = everywhere.start(named)
     user = get_user_model().objects.get(username="olga")
