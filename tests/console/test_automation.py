@@ -176,6 +176,46 @@ def test_a_backup_is_restored_after_its_difference_was_read(
     assert config["data"] == {"mode": "slow"}
 
 
+def test_two_backups_beside_each_other(
+    visitor: Client, admin: Caller, cluster: Cluster, make: Make
+) -> None:
+    make("configmaps", {"metadata": {"name": "settings"}, "data": {"mode": "<b>slow</b>"}})
+    name = "<script>alert(1)</script>"
+    task = admin.data("POST", "tasks", task_body("backup", cluster, make.space, name=name))
+    before = run_of(admin, task)
+    client = registry.client(cluster)
+    changed = {"metadata": {"name": "settings"}, "data": {"mode": "<b>fast</b>"}}
+    client.replace(KINDS["configmaps"], "settings", changed, namespace=make.space)
+    make("configmaps", {"metadata": {"name": "colours"}, "data": {"sky": "blue"}})
+    after = run_of(admin, task)
+    # The backup before this one is chosen by itself.
+    page = visitor.get(f"/automation/runs/{after['id']}/compare").content.decode()
+    assert f'value="{before["id"]}" selected' in page
+    for text in ("mode: &lt;b&gt;fast&lt;/b&gt;", "settings", "colours", "added", "changed"):
+        assert text in page, text
+    assert "<b>fast" not in page
+    assert name not in page
+    assert visitor.get("/automation/runs/999999/compare").status_code == 404
+
+
+def test_posts_of_automation_need_the_pages_token(
+    admin: Caller, cluster: Cluster, make: Make
+) -> None:
+    task = admin.data("POST", "tasks", task_body("backup", cluster, make.space))
+    run = run_of(admin, task)
+    stranger = Client(enforce_csrf_checks=True)
+    stranger.force_login(get_user_model().objects.get(username="admin"))
+    page = f"/automation/tasks/{task['id']}"
+    for address in (
+        "/automation/new",
+        *(f"{page}/{name}" for name in ("change", "steps", "run", "delete", "disable")),
+        *(f"/automation/runs/{run['id']}/{name}" for name in ("retry", "restore")),
+    ):
+        assert stranger.post(address, {"typed": task["name"]}).status_code == 403, address
+    assert admin.data("GET", f"tasks/{task['id']}") | {"last_run": None} == task
+    assert admin.data("GET", f"tasks/{task['id']}/runs")["total"] == 1
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_report_of_an_inspection_is_read_compared_and_printed(
     walk: Walk, admin: Caller, cluster: Cluster, make: Make
