@@ -148,7 +148,8 @@ def payload(
 ) -> dict[str, Any]:
     """Alertmanager's webhook payload, version 4."""
     alerts = [*notification.firing, *notification.resolved]
-    shown = [_payload_alert(alert) for alert in alerts[:MOST_ALERTS]]
+    link = notification.link
+    shown = [_payload_alert(alert, link) for alert in alerts[:MOST_ALERTS]]
     return {
         "version": "4",
         "groupKey": notification.key,
@@ -163,7 +164,7 @@ def payload(
     }
 
 
-def _payload_alert(alert: Alert) -> dict[str, Any]:
+def _payload_alert(alert: Alert, link: str) -> dict[str, Any]:
     labels = {"alertname": alert.rule_name, **_texts(alert.labels)}
     labels.setdefault("severity", alert.severity)
     is_over = alert.state == Alert.State.RESOLVED
@@ -173,7 +174,8 @@ def _payload_alert(alert: Alert) -> dict[str, Any]:
         "annotations": _texts(alert.annotations),
         "startsAt": rfc3339(alert.started_at, digits=3),
         "endsAt": rfc3339(alert.resolved_at, digits=3) if is_over else NOT_ENDED,
-        "generatorURL": alert_link(alert),
+        # A run of a task has no page among the alerts.
+        "generatorURL": alert_link(alert) if alert.pk else link,
         "fingerprint": alert.fingerprint,
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
+from django.urls import resolve
 from django.utils import timezone
 
 from access.models import AuditEntry
@@ -299,6 +300,11 @@ def test_channels_are_told(script: Script, put: Put, person: Person) -> None:
         str(run["id"]),
         "succeeded",
     )
+    # Its link is the run's page in the console.
+    page = f"/automation/runs/{run['id']}"
+    assert payload["externalURL"].endswith(page)
+    assert alert["generatorURL"] == payload["externalURL"]
+    assert resolve(page).kwargs == {"pk": run["id"]}
     # A dry run is told to nobody, and somebody else's channel cannot be named.
     script.rehearse(task)
     assert Delivery.objects.count() == 1
