@@ -204,6 +204,27 @@ def test_a_run_reaches_no_further_than_its_owner(script: Script, put: Put, perso
     assert "may not" in stopped["stopped_reason"]
 
 
+def test_a_token_that_only_reads_starts_nothing(script: Script) -> None:
+    task = script.make("backup", {})
+    run = script.finish(script.start(task))
+    user = get_user_model().objects.get(username="admin")
+    reader = Caller(create_api_token(user, "reader", scopes=["read"])[1])
+    path = f"task-runs/{run['id']}"
+    assert reader.data("GET", f"{path}/archives")["total"] == 1
+    for method, address, body in (
+        ("POST", "tasks", script.body("scale", {"replicas": 0})),
+        ("POST", "tasks/preview", script.body("scale", {"replicas": 0})),
+        ("POST", "tasks/preview", {"id": task["id"]}),
+        ("PUT", f"tasks/{task['id']}", {"enabled": False}),
+        ("DELETE", f"tasks/{task['id']}", None),
+        ("POST", f"tasks/{task['id']}/run", {"dry_run": True}),
+        ("POST", f"{path}/retry", None),
+        ("POST", f"{path}/restore", {"dry_run": True}),
+    ):
+        assert reader.code(method, address, body) == 1005, (method, address, body)
+    assert script.caller.data("GET", f"tasks/{task['id']}/runs")["total"] == 1
+
+
 def test_a_token_makes_no_task_that_reaches_further_than_itself(
     script: Script, put: Put, admin: Caller
 ) -> None:
