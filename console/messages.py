@@ -120,7 +120,9 @@ def _all_messages() -> tuple[Promise, ...]:
 def _whole_messages() -> dict[str, Promise]:
     """The messages without places by their English."""
     messages = {_source(message): message for message in _all_messages()}
-    return {text: message for text, message in messages.items() if "{" not in text}
+    return {
+        text: message for text, message in messages.items() if not _PLACE.search(re.escape(text))
+    }
 
 
 @lru_cache(maxsize=1)

@@ -258,10 +258,10 @@ LEFT = {
     "operations": 0,
     "tenants": 0,
     "clusters": 0,
-    "manifest_templates": 1,
-    "workloads": 115,
-    "billing": 27,
-    "alerts": 36,
+    "manifest_templates": 0,
+    "workloads": 0,
+    "billing": 0,
+    "alerts": 0,
     "automation": 2,
 }
 
