@@ -11,6 +11,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
 from access import grants, tokens
@@ -46,7 +47,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin[User]):  # type: ignore[type-arg]
     list_display = ("username", "email", "is_active", "is_superuser", "last_login")
     fieldsets = (
         (None, {"fields": ("username", "password")}),
-        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        (_("Person"), {"fields": ("first_name", "last_name", "email")}),
         ("Access", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
         ("Times", {"fields": ("last_login", "date_joined")}),
     )
@@ -214,7 +215,7 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
         obj.hint = row.hint
         messages.warning(request, f"The token is {raw} and is never shown again.")
 
-    @admin.action(description="Revoke now")
+    @admin.action(description=_("Revoke now"))
     def revoke_now(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
         """Revoke the selected tokens."""
         for token in queryset:

@@ -7,6 +7,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from clusters import registry
 from clusters.manifests import MASK
@@ -120,7 +121,7 @@ class ClusterAdmin(ModelAdmin[Cluster]):
         for cluster in queryset:
             registry.remove(cluster)
 
-    @admin.action(description="Check the connection now")
+    @admin.action(description=_("Check the connection now"))
     def check_now(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
         """Try the connection of each selected cluster."""
         for cluster in queryset:

@@ -28,6 +28,7 @@ from dialects import (
     walm,
 )
 from kubegale import health
+from kubegale.admin_words import translate_names
 
 # Whose error shape addresses under a prefix get when no view was reached.
 DIALECTS: dict[str, Dialect] = {
@@ -43,6 +44,7 @@ DIALECTS: dict[str, Dialect] = {
 
 # Here, as the settings leave it out: only who serves addresses needs the admin site's pages.
 admin.autodiscover()
+translate_names()
 
 
 def favicon(request: HttpRequest) -> HttpResponseRedirect:

@@ -3,6 +3,7 @@
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from core.api.admin import ModelAdmin, ReadOnly, TabularInline
 from core.errors import DomainError
@@ -43,7 +44,7 @@ class OperationAdmin(ReadOnly, ModelAdmin[Operation]):
     actions = ("stop",)
     exclude = ("parameters", "authority", "trace")
 
-    @admin.action(description="Ask to stop", permissions=["view"])
+    @admin.action(description=_("Ask to stop"), permissions=["view"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Operation]) -> None:
         """Cancel each of them; those that are over stay as they are."""
         for operation in queryset:

@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
 
 from billing.admin.pages import secret_page
 from billing.models import Deployment, Entry, Order, Payment, Plan, PortClaim, Posting, UsageSample
@@ -163,12 +164,12 @@ class OrderAdmin(ModelAdmin[Order]):
         """The books name every order."""
         return False
 
-    @admin.display(description="charged")
+    @admin.display(description=_("charged"))
     def charged(self, obj: Order) -> str:
         """What the use of the order has cost so far."""
         return f"{ledger.charged_amount(obj):f}"
 
-    @admin.display(description="balance")
+    @admin.display(description=_("balance"))
     def balance(self, obj: Order) -> str:
         """What the order has paid and not used."""
         return f"{ledger.balance(obj):f}"
@@ -189,14 +190,14 @@ class OrderAdmin(ModelAdmin[Order]):
         obj.__dict__.update(order.__dict__)
 
     @admin.action(
-        description="Record the whole payment and show the secret", permissions=["change"]
+        description=_("Record the whole payment and show the secret"), permissions=["change"]
     )
     def pay(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
         """Record the whole payment of each order and show its secret."""
         by = request.user.get_username()
         return self._secrets(request, queryset, lambda order: orders.pay(order, by=by)[1] or "")
 
-    @admin.action(description="Issue a new secret and show it", permissions=["change"])
+    @admin.action(description=_("Issue a new secret and show it"), permissions=["change"])
     def rotate_secret(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
         """Issue new secrets; the old ones are void."""
         return self._secrets(request, queryset, orders.rotate_secret)
@@ -221,7 +222,7 @@ class OrderAdmin(ModelAdmin[Order]):
             model=Order,
         )
 
-    @admin.action(description="Refund what was not used, and end it", permissions=["change"])
+    @admin.action(description=_("Refund what was not used, and end it"), permissions=["change"])
     def refund(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
         """Refund each order and show how much is paid back."""
         by = request.user.get_username()
@@ -233,7 +234,7 @@ class OrderAdmin(ModelAdmin[Order]):
             ),
         )
 
-    @admin.action(description="End it if its time is over", permissions=["change"])
+    @admin.action(description=_("End it if its time is over"), permissions=["change"])
     def expire(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
         """Do now what the periodic task does."""
         self._each(

@@ -7,6 +7,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
 
 from billing.admin.pages import secret_page
 from billing.models import Delivery, Webhook
@@ -94,7 +95,7 @@ class DeliveryAdmin(ReadOnly, ModelAdmin[Delivery]):
     list_select_related = ("order", "webhook")
     actions = ("send_again",)
 
-    @admin.action(description="Send again", permissions=["view"])
+    @admin.action(description=_("Send again"), permissions=["view"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
         """Make the selected deliveries due now, with all their attempts left."""
         count = queryset.update(

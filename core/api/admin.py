@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils import translation
 
 from core.api import audit
 from core.api.attributes import AccessAttributes
@@ -87,7 +88,9 @@ class ReadOnly:
 
 def _write_audit_line(request: HttpRequest, verb: str, obj: Model, message: object) -> None:
     """A line in the audit trail: which fields were changed, never their values."""
-    plural = str(obj._meta.verbose_name_plural).replace(" ", "")
+    # The trail names kinds in English, whatever the viewer's language is.
+    with translation.override(None):
+        plural = str(obj._meta.verbose_name_plural).replace(" ", "")
     # 253 characters is the longest name that Kubernetes allows, and what the trail keeps.
     audit.record(request, AccessAttributes(verb, plural, name=str(obj)[:253]))
     audit.annotate(request, details={"fields": _changed_fields(message)})

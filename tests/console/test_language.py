@@ -4,9 +4,12 @@ import ast
 import gettext
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from django.apps import apps
+from django.contrib import admin
 from django.test import Client
 from django.utils.translation import override, templatize
 
@@ -308,3 +311,32 @@ def test_a_refusal_is_said_in_the_viewers_language(visitor: Client, cluster: Clu
     with override("zh-hans"):
         said = translate_message("kubeconfig: no context named a; it has b")
         assert said == "kubeconfig：没有名为 a 的上下文；它有 b"
+
+
+# Names that are the same in both languages.
+SAME_NAMES = {"CPU", "ID", "IP", "Prometheus", "UID", "URL", "Webhook", "kubeconfig"}
+
+
+def test_the_names_of_the_admin_site_have_their_chinese() -> None:
+    import_module("kubegale.urls")
+    names: set[str] = set()
+    pages = admin.site._registry
+    inside = {inline.model for page in pages.values() for inline in page.inlines}
+    with override("zh-hans"):
+        for model in {*pages, *inside}:
+            options = model._meta
+            application = apps.get_app_config(options.app_label)
+            # The schedules bring their own translations.
+            if application.name.startswith("django"):
+                continue
+            names |= {str(options.verbose_name), str(options.verbose_name_plural)}
+            names.add(str(application.verbose_name))
+            for field in options.concrete_fields:
+                names |= {str(field.verbose_name), str(field.help_text)}
+            page = pages.get(model)
+            for name in (*page.actions, *page.list_display) if page else ():
+                method = getattr(page, str(name), None)
+                names.add(str(getattr(method, "short_description", "")))
+    assert len(names) > 200
+    english = {name for name in names if name and name.isascii()}
+    assert sorted(english - SAME_NAMES) == []
