@@ -529,12 +529,13 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         ),
     ),
     "namespaces": (_state_column("namespaces"),),
+    # The reason is what an Event's row is called by: its name is generated.
     "events": (
         TableColumn(_("Type"), _event_type),
-        TableColumn(_("Reason"), text_cell("reason")),
         TableColumn(_("Object"), _involved_object),
-        TableColumn(_("Count"), _occurrences, right=True),
         TableColumn(_("Message"), _message),
+        TableColumn(_("Count"), _occurrences, right=True),
+        TableColumn(_("Last seen"), _event_age, right=True),
     ),
     "leases": (
         TableColumn(_("Holder"), code_cell("spec", "holderIdentity")),
@@ -553,12 +554,24 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         TableColumn(_("Scope"), text_cell("spec", "scope")),
     ),
 }
-LAST_SEEN = TableColumn(_("Last seen"), _event_age, right=True)
+
+
+def row_title(plural: str, item: Object) -> str:
+    """What a row is called by: the object's name, an Event's reason."""
+    name = str(get(item, "metadata", "name") or "")
+    return str(item.get("reason") or name) if plural == "events" else name
+
+
+def title_column(plural: str) -> TableColumn:
+    """The column of `row_title`."""
+    if plural == "events":
+        return TableColumn(_("Reason"), text_cell("reason"))
+    return TableColumn(_("Name"), text_cell(), sort="name")
 
 
 def for_kind(plural: str) -> Sequence[TableColumn]:
     """The columns after name and namespace."""
-    # The message comes last, as in kubectl: it is the one that may be long.
+    # An Event's age is when it was last seen.
     if plural == "events":
-        return (LAST_SEEN, *COLUMNS["events"])
+        return COLUMNS["events"]
     return (*COLUMNS.get(plural, (_state_column(plural),)), AGE)

@@ -137,7 +137,7 @@ def _columns(plural: str) -> list[TableColumn]:
 
 
 def _heads(fleet_query: FleetQuery, table_columns: Sequence[TableColumn], namespaced: bool) -> str:
-    own = [TableColumn(_("Name"), columns.text_cell(), sort="name")]
+    own = [columns.title_column(fleet_query.plural)]
     own.append(TableColumn(_("Cluster"), columns.text_cell(), sort="cluster"))
     if namespaced:
         own.append(TableColumn(_("Namespace"), columns.text_cell(), wide=True, sort="namespace"))
@@ -188,7 +188,7 @@ def _row(
     place = html.path_segment(namespace) if namespace else "-"
     address = f"{context.base}/{html.path_segment(plural)}/{place}/{html.path_segment(name)}"
     cells = [
-        f'<th scope="row">{html.link(address, name)}</th>',
+        f'<th scope="row">{html.link(address, columns.row_title(plural, item))}</th>',
         f"<td>{html.link(context.base, item['cluster_name'])}</td>",
     ]
     if namespaced:

@@ -3,6 +3,7 @@
 import hashlib
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,7 +29,18 @@ from console.views.preferences import set_namespaces
 
 SIZES = (50, 100, 250, 1000)
 DEFAULTS = {"page": 1, "size": SIZES[0], "troubled": False}
-PARAMETERS = ("q", "namespace", "label", "troubled", "sort", "size", "page")
+PARAMETERS = (
+    "q",
+    "namespace",
+    "label",
+    "troubled",
+    "warnings",
+    "reason",
+    "object_kind",
+    "sort",
+    "size",
+    "page",
+)
 MAX_LABELS = 200
 DESCENDING_FIRST = ("created", "restarts", "cpu", "memory")
 
@@ -43,6 +55,9 @@ class TableQuery:
     namespace: str = ""
     label: str = ""
     troubled: bool = False
+    warnings: bool = False
+    reason: str = ""
+    object_kind: str = ""
     sort: str = ""
     size: int = SIZES[0]
     page: int = 1
@@ -62,12 +77,16 @@ class TableQuery:
         namespace = query.get("namespace", chosen)
         if plural in KINDS and not KINDS[plural].namespaced:
             namespace = ""
+        is_events = plural == "events"
         return cls(
             cluster,
             plural,
             **{name: query.get(name, "").strip() for name in ("q", "label", "sort")},
+            warnings=is_events and is_checked(query.get("warnings")),
+            reason=query.get("reason", "").strip() if is_events else "",
+            object_kind=query.get("object_kind", "").strip() if is_events else "",
             namespace=",".join(preferences.split_namespaces(namespace)),
-            troubled=query.get("troubled") in ("1", "on", "True", "true"),
+            troubled=is_checked(query.get("troubled")),
             size=size if size in SIZES else SIZES[0],
             page=max(parse_whole(query.get("page"), 1), 1),
         )
@@ -84,7 +103,7 @@ class TableQuery:
         parameters = {
             name: value
             for name, value in values.items()
-            if value not in ("", None) and (name, value) not in (("page", 1), ("size", 50))
+            if value not in ("", None, False) and (name, value) not in (("page", 1), ("size", 50))
         }
         return self.address + (f"?{urlencode(parameters)}" if parameters else "")
 
@@ -96,12 +115,34 @@ class TableQuery:
     @property
     def filtered(self) -> bool:
         """Whether anything narrows the table."""
-        return bool(self.q or self.namespace or self.label or self.troubled)
+        texts = (self.q, self.namespace, self.label, self.object_kind, self.field_selector)
+        return self.troubled or any(texts)
+
+    @property
+    def field_selector(self) -> str:
+        """What an Events table selects by, as a field selector; "" for other kinds."""
+        return event_selector("Warning" if self.warnings else "", self.reason)
 
     @property
     def can_be_troubled(self) -> bool:
         """Whether the kind has a rule for what is a problem."""
         return self.plural in KINDS_WITH_PROBLEMS
+
+
+def event_selector(event_type: str, reason: str) -> str:
+    """A field selector for Events of a type and a reason; "" is any."""
+    terms = {"type": event_type, "reason": reason}
+    return ",".join(f"{path}={_escape_selector(value)}" for path, value in terms.items() if value)
+
+
+def _escape_selector(value: str) -> str:
+    # What a person enters stays one value.
+    return re.sub(r"[\\,=]", r"\\\g<0>", value)
+
+
+def is_checked(text: str | None) -> bool:
+    """Whether the parameter of a checkbox is set."""
+    return text in ("1", "on", "True", "true")
 
 
 def parse_whole(text: str | None, default: int) -> int:
@@ -235,6 +276,8 @@ def _api_query(table_query: TableQuery) -> dict[str, Any]:
         "namespace_in": "" if table_query.single_namespace else table_query.namespace,
         "keyword": table_query.q,
         "labelSelector": table_query.label,
+        "fieldSelector": table_query.field_selector,
+        "resource_type": table_query.object_kind,
         "orderby": table_query.sort,
         "troubled": table_query.troubled or None,
         "page": table_query.page,
@@ -373,7 +416,7 @@ def _header_cells(
     namespaced: bool,
 ) -> str:
     """The header cells; a column that the API can sort by links to that order, or reverses it."""
-    own = [TableColumn(_("Name"), columns.text_cell(), sort="name")]
+    own = [columns.title_column(table_query.plural)]
     if namespaced:
         own.append(TableColumn(_("Namespace"), columns.text_cell(), wide=True, sort="namespace"))
     return cells.mark_safe(
@@ -431,7 +474,10 @@ def _body_rows(
         style = cell_class(column)
         opened.append((f'<td class="{style}">' if style else "<td>", column.cell))
     return cells.mark_safe(
-        "".join(_body_row(base, item, opened, context, namespaced) for item in items)
+        "".join(
+            _body_row(base, item, opened, context, plural=plural, namespaced=namespaced)
+            for item in items
+        )
     )
 
 
@@ -440,6 +486,8 @@ def _body_row(
     item: Object,
     opened: Sequence[tuple[str, Cell]],
     context: RenderContext,
+    *,
+    plural: str,
     namespaced: bool,
 ) -> str:
     metadata = item.get("metadata") or {}
@@ -449,6 +497,7 @@ def _body_row(
     address = f"{base}{parent}/{cells.path_segment(metadata.get('name', ''))}"
     key = f"{space}/{name}" if namespaced else name
     rest = "".join([f"{opening}{cell(item, context)}</td>" for opening, cell in opened])
+    title = cells.escape(columns.row_title(plural, item))
     version = cells.escape(metadata.get("resourceVersion", ""))
     used = context.usage.get(columns.usage_key(item))
     # Apart from the version: numbers that move do not make a row one that changed.
@@ -460,7 +509,7 @@ def _body_row(
         f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}">'
         f'<button type="button" class="icon" data-menu aria-haspopup="true" '
         f'aria-label="{context.actions} {key}">⋯</button></td>'
-        f'<th scope="row"><a href="{address}">{name}</a>'
+        f'<th scope="row"><a href="{address}">{title}</a>'
         + (
             f'<small class="only-narrow">{space}</small></th><td class="space">{space}</td>'
             if namespaced

@@ -266,6 +266,53 @@ def test_events_name_their_objects_and_lead_to_them(
     text = answer.content.decode()
     assert f'href="/clusters/{cluster.pk}/pods/{make.space}/web-1">Pod web-1</a>' in text
     assert "Back-off &lt;b&gt;restarting&lt;/b&gt; failed container" in text
+    # The row is called by its reason: the generated name is in nobody's way.
+    assert re.search(r"<th scope=\"row\"><a [^>]*>BackOff</a>", text)
+    heads = re.findall(r"data-column=\"([^\"]+)\"", text)
+    assert heads == ["Reason", "namespace", "Type", "Object", "Message", "Count", "Last seen"]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_events_are_read_without_scrolling_sideways(
+    walk: Walk, cluster: Cluster, make: Make, width: int
+) -> None:
+    about = {"kind": "Pod", "namespace": make.space, "name": "web-6d4cf56db6-x2x7k"}
+    message = "Back-off restarting failed container app in pod web-6d4cf56db6-x2x7k_default"
+    head = {"metadata": {"name": "web-6d4cf56db6-x2x7k.18ec52ff6617909c"}, "type": "Warning"}
+    make("events", {**head, "involvedObject": about, "reason": "BackOff", "message": message})
+    page = walk.page
+    page.set_viewport_size({"width": width, "height": 800})
+    walk.open(f"/clusters/{cluster.pk}/events?namespace={make.space}")
+    cells = page.locator("tbody tr").first.locator("th:visible, td:visible")
+    expect(cells.last).to_be_visible()
+    edges = cells.evaluate_all("all => all.map(cell => cell.getBoundingClientRect().right)")
+    assert max(edges) <= width
+    assert not walk.axe()
+
+
+@pytest.mark.parametrize(
+    ("query", "reasons"),
+    [
+        ("", {"BackOff", "Scheduled"}),
+        ("warnings=1", {"BackOff"}),
+        ("reason=Scheduled", {"Scheduled"}),
+        ("reason=Scheduled,type=Normal", set()),
+        ("object_kind=pods", {"BackOff"}),
+        ("object_kind=Job", {"Scheduled"}),
+        ("q=nightly", {"Scheduled"}),
+    ],
+)
+def test_events_are_filtered_by_what_they_say(
+    visitor: Client, cluster: Cluster, make: Make, query: str, reasons: set[str]
+) -> None:
+    rows = [("Warning", "BackOff", "Pod", "web-1"), ("Normal", "Scheduled", "Job", "nightly")]
+    for event_type, reason, kind, name in rows:
+        about = {"kind": kind, "namespace": make.space, "name": name}
+        head = {"metadata": {"name": f"{name}.18ec52"}, "involvedObject": about}
+        make("events", {**head, "type": event_type, "reason": reason, "message": "m"})
+    address = f"/clusters/{cluster.pk}/events?namespace={make.space}&{query}"
+    text = visitor.get(address).content.decode()
+    assert set(re.findall(r"<th scope=\"row\"><a [^>]*>(\w+)</a>", text)) == reasons
 
 
 def test_a_container_that_ended_has_no_terminal(
