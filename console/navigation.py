@@ -249,7 +249,9 @@ def _section_links(
     may: AccessSummary,
 ) -> SafeString:
     # `language` is only a part of the cache's key: the titles are translated.
-    hidden = set() if may.somewhere else {"/people", "/audit"}
+    hidden = set() if may.somewhere else {"/people"}
+    if not may.audits:
+        hidden.add("/audit")
     if not may.operates:
         hidden.add("/automation")
     links = _nav_links(

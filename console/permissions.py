@@ -19,6 +19,7 @@ ACCESS_KINDS = frozenset(
 CLUSTER_WIDE = frozenset(
     {kind.plural for kind in KINDS.values() if not kind.namespaced} - {"namespaces"}
 )
+WRITERS = frozenset({"operator", "admin"})
 ADMIN_KINDS = CLUSTER_WIDE | ACCESS_KINDS
 
 
@@ -65,7 +66,8 @@ class AccessSummary:
 
     `platform`, `cluster` and `somewhere`: an admin of everything, of this cluster, of any place.
     `writes`: may change something in this cluster; `operates`: in any place. `whole`: has a role on
-    all of this cluster, and so sees its nodes and volumes.
+    all of this cluster, and so sees its nodes and volumes; `whole_somewhere`: of any cluster.
+    `operates_whole`: operates all of this cluster; `audits`: administers all of any cluster.
     """
 
     platform: bool = False
@@ -74,6 +76,9 @@ class AccessSummary:
     writes: bool = False
     operates: bool = False
     whole: bool = False
+    whole_somewhere: bool = False
+    operates_whole: bool = False
+    audits: bool = False
 
     def hidden_kinds(self) -> frozenset[str]:
         """The kinds that would only be refused."""
@@ -91,6 +96,7 @@ def summarise_access(
     platform_admin = person["platform_role"] == "admin"
     grants = _cluster_grants(person, cluster)
     cluster_roles = {grant["role"] for grant in grants if not grant["namespace"]}
+    whole_roles = {grant["role"] for grant in person["grants"] if not grant["namespace"]}
     roles = {person["platform_role"], *(grant["role"] for grant in grants)}
     return AccessSummary(
         platform=platform_admin,
@@ -99,6 +105,9 @@ def summarise_access(
         writes=not roles.isdisjoint({"operator", "admin"}),
         operates=person["role"] in ("operator", "admin"),
         whole=bool(person["platform_role"]) or bool(cluster_roles),
+        whole_somewhere=bool(person["platform_role"]) or bool(whole_roles),
+        operates_whole=not WRITERS.isdisjoint({person["platform_role"], *cluster_roles}),
+        audits=platform_admin or "admin" in whole_roles,
     )
 
 

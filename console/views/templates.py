@@ -70,6 +70,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "chosen": chosen,
         "filtered": any(chosen.values()),
         "scopes": SCOPES.items(),
+        "may_create": permissions.writes_somewhere(request),
         **facets,
         "previous": f"?{rest}&page={number - 1}" if number > 1 else "",
         "next": f"?{rest}&page={number + 1}" if number * SIZE < data["total"] else "",
@@ -191,12 +192,13 @@ def form_context(request: HttpRequest) -> dict[str, Any]:
     try:
         rows = call(request, "GET", "tenants", query={"pageSize": MAX_FACETS}).data["items"]
     except ApiRefusal:
-        # Who may see no tenant makes templates for everybody, as far as they may.
+        # Who may see no tenant enters its name.
         rows = []
-    names = sorted({row["name"] for row in rows})
+    everything = permissions.administers_everything(request)
     return {
-        "scopes": SCOPES.items(),
-        "tenants": names,
+        # Only admins of everything make templates for everybody.
+        "scopes": [scope for scope in SCOPES.items() if everything or scope[0] == "tenant"],
+        "tenants": sorted({row["name"] for row in rows}),
         **_facets(request),
     }
 
