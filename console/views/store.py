@@ -1,9 +1,12 @@
 """The store as clients of bcs-storage see it: documents, events, alarms, metrics, hosts."""
 
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import orjson
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
@@ -72,12 +75,16 @@ def documents(request: HttpRequest, name: str, kind: str) -> HttpResponse:
     context = {
         "store_cluster": name,
         "type": kind,
-        "documents": rows[:SIZE],
+        "documents": [_with_moments(row) for row in rows[:SIZE]],
         "previous": max(offset - SIZE, 0) if offset else None,
         "next": offset + SIZE if len(rows) > SIZE else None,
         "first": offset + 1,
     }
     return render_page(request, "console/store_type.html", context)
+
+
+def _with_moments(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {name: _to_utc(row.get(name)) for name in ("createTime", "updateTime")}
 
 
 @require_GET
@@ -171,4 +178,19 @@ def _document_time(document: dict[str, Any]) -> str:
         or document.get("updateTime")
         or document.get("createTime")
     )
-    return str(moment or "")
+    return _to_utc(moment)
+
+
+def _to_utc(moment: object) -> str:
+    """A time of the store in UTC, which pages show in the viewer's zone; other text as it is."""
+    text = str(moment or "")
+    try:
+        stamp = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    # bcs-storage writes the wall clock of its own zone.
+    zone = stamp.tzinfo or ZoneInfo(settings.STORAGE_TIME_ZONE)
+    try:
+        return stamp.replace(tzinfo=zone).astimezone(UTC).isoformat()
+    except OverflowError:
+        return text
