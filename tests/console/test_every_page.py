@@ -30,9 +30,7 @@ LEFTOVER = re.compile(r"\{[a-z_]+\}|%\(\w+\)[sd]|\bUndefined\b|\bundefined\b|^No
 LIMIT_BYTES = 300_000
 NOTHING = 999_999
 # Addresses that begin something or follow it: no pages, and no answer at once.
-# A document that the store does not have: the page has the status of bcs-storage, 500.
 OTHERS = {
-    "console-store-document",
     "console-signout",
     "console-logs-download",
     "console-logs-ticket",
