@@ -21,6 +21,7 @@ SCENARIOS = {
     "alerts": "bench.alerts",
     "capacity": "bench.capacity",
     "idle": "bench.idle",
+    "worker": "bench.worker",
 }
 
 

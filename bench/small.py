@@ -75,7 +75,7 @@ def _api_server(kubeconfig: Path) -> Server:
     return Server(port, config["users"][0]["user"]["token"], context)
 
 
-def _processor_seconds(master: int) -> float:
+def processor_seconds(master: int) -> float:
     """Of the web processes, so far."""
     ticks = 0
     for child in Path(f"/proc/{master}/task/{master}/children").read_text().split():
@@ -88,7 +88,7 @@ def _compare(what: str, bare: tuple[Server, str], ours: tuple[Server, str], mast
     """Print both rates and medians, the medians of their ratios, and what an answer cost."""
     for clients in CLIENTS:
         rounds: list[tuple[Rate, Rate]] = []
-        before = _processor_seconds(master)
+        before = processor_seconds(master)
         for _ in range(ROUNDS):
             first = bare[0].measure(bare[0].request(bare[1]), clients)
             second = ours[0].measure(ours[0].request(ours[1]), clients)
@@ -96,7 +96,7 @@ def _compare(what: str, bare: tuple[Server, str], ours: tuple[Server, str], mast
         medians = [statistics.median(pair[side].median for pair in rounds) for side in (0, 1)]
         rates = [statistics.median(pair[side].per_second for pair in rounds) for side in (0, 1)]
         answers = sum(second.per_second * SECONDS for _, second in rounds)
-        cost = (_processor_seconds(master) - before) / answers
+        cost = (processor_seconds(master) - before) / answers
         slower = statistics.median(second.median / first.median for first, second in rounds)
         share = statistics.median(second.per_second / first.per_second for first, second in rounds)
         print(
@@ -108,13 +108,29 @@ def _compare(what: str, bare: tuple[Server, str], ours: tuple[Server, str], mast
         )
 
 
+def written(server: Server) -> bytes:
+    """The bytes of a PUT of a small document."""
+    document = {"data": {"metadata": {"name": "written", "labels": {"a": "b"}}, "spec": {"x": 1}}}
+    path = f"{STORE}/Pod/written"
+    return server.request(path, method="PUT", body=json.dumps(document).encode())
+
+
+def stored_name(server: Server) -> str:
+    """The name of a pod, once the collector has stored one."""
+    pool = urllib3.HTTPConnectionPool("127.0.0.1", server.port)
+    headers = {"Authorization": f"Bearer {server.token}"}
+    listing = f"{STORE}/Pod?limit=1&field=resourceName"
+
+    def names() -> list[str]:
+        answer = json.loads(pool.request("GET", listing, headers=headers).data)
+        return [item["resourceName"] for item in answer.get("data") or []]
+
+    return until(names)[0]
+
+
 def _measure_writes(server: Server) -> None:
     """Audited PUTs of bcs-storage by 8 clients."""
-    document = {"data": {"metadata": {"name": "written", "labels": {"a": "b"}}, "spec": {"x": 1}}}
-    request = server.request(
-        f"{STORE}/Pod/written", method="PUT", body=json.dumps(document).encode()
-    )
-    rates = [server.measure(request, 8) for _ in range(ROUNDS)]
+    rates = [server.measure(written(server), 8) for _ in range(ROUNDS)]
     print(
         f"PUT of bcs-storage, audited, 8 clients:"
         f" {statistics.median(rate.per_second for rate in rates):.0f} a second,"
@@ -134,7 +150,8 @@ def _measure_memory(address: str, token: str, master: int, cluster: int) -> None
     print(f"after {LARGE_PAGES} pages of {size / 1e6:.1f} MB: peak {megabytes:.0f} MB", flush=True)
 
 
-def _register(environ: Mapping[str, str], kubeconfig: Path) -> int:
+def register(environ: Mapping[str, str], kubeconfig: Path) -> int:
+    """The id of the simulated cluster, registered."""
     arguments = ("register_cluster", CLUSTER, "--kubeconfig", str(kubeconfig), "--skip-checks")
     manage(dict(environ), *arguments)
     return 1
@@ -150,31 +167,21 @@ def run() -> None:
         manage(environ, "migrate", "--verbosity", "0")
         token = administrator(environ)
         kubeconfig = stack.enter_context(simulated(environ, folder, PODS))
-        cluster = _register(environ, kubeconfig)
+        cluster = register(environ, kubeconfig)
         stack.enter_context(running([sys.executable, "manage.py", "collect"], environ))
         address, master = stack.enter_context(web(environ))
         port = urlsplit(address).port
         assert port is not None
         ours = Server(port, token)
         bare = _api_server(kubeconfig)
-        pool = urllib3.HTTPConnectionPool("127.0.0.1", port)
-        headers = {"Authorization": f"Bearer {token}"}
-        listing = f"{STORE}/Pod?limit=1&field=resourceName"
-        names: list[str] = []
-
-        def is_stored() -> bool:
-            answer = json.loads(pool.request("GET", listing, headers=headers).data)
-            names[:] = [item["resourceName"] for item in answer.get("data") or []]
-            return bool(names)
-
-        until(is_stored)
+        name = stored_name(ours)
         place = f"/api/v1/namespaces/{NAMESPACE}/pods"
         query = f"cluster_id={cluster}&namespace={NAMESPACE}"
-        single = (bare, f"{place}/{names[0]}")
-        mine = f"/api/v1/kubernetes/pods/{names[0]}?{query}"
+        single = (bare, f"{place}/{name}")
+        mine = f"/api/v1/kubernetes/pods/{name}?{query}"
         _compare("get one pod", single, (ours, mine), master.pid)
         _compare(
-            "get one pod of the store (bcs)", single, (ours, f"{STORE}/Pod/{names[0]}"), master.pid
+            "get one pod of the store (bcs)", single, (ours, f"{STORE}/Pod/{name}"), master.pid
         )
         page = f"/api/v1/kubernetes/pods?{query}&page_size=20"
         _compare("page of 20 in a namespace", (bare, f"{place}?limit=20"), (ours, page), master.pid)

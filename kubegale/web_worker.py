@@ -22,17 +22,20 @@ from errno import (
     ENOMEM,
     ENOTCONN,
     EPIPE,
+    EPROTO,
 )
 from struct import pack
 from typing import Any
 
 from gunicorn.http import get_parser
-from gunicorn.http.body import LengthReader
+from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.errors import (
     InvalidHeader,
     LimitRequestHeaders,
     NoMoreData,
+    ParseException,
 )
+from gunicorn.http.unreader import SocketUnreader
 from gunicorn.http.wsgi import FileWrapper, Response, create
 from gunicorn.workers.base import Worker
 
@@ -43,8 +46,13 @@ LARGEST_HEAD = 128 * 1024
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 # From the start of a connection, or the first byte of a later head, until the head is whole.
 HEAD_SECONDS = float(os.environ.get("EDGE_HEAD_SECONDS") or 15)
-# The longest pause in a body: struct timeval, 60 s.
-BODY_PAUSE = pack("ll", 60, 0)
+# The longest pause in a body, and of a client that does not take its answer.
+STALL_SECONDS = float(os.environ.get("EDGE_STALL_SECONDS") or 60)
+# struct timeval: seconds and microseconds.
+STALL = pack("ll", int(STALL_SECONDS), int(STALL_SECONDS % 1 * 1_000_000))
+# What a body may take in all: so long, and a second for so many bytes.
+BODY_GRACE_SECONDS = float(os.environ.get("EDGE_BODY_GRACE_SECONDS") or 20)
+BODY_RATE = int(os.environ.get("EDGE_BODY_RATE") or 4096)
 # How long the rest of a body that nobody has read is waited for.
 DRAIN_SECONDS = 5.0
 # How long a connection that we close is read on, and how much of it.
@@ -55,7 +63,7 @@ LINGER_SECONDS = 2.0
 LOOK_SECONDS = 1.0
 # A head and a body up to this size leave in one packet.
 JOINED_BYTES = 64 * 1024
-CLIENT_GONE = frozenset({EPIPE, ECONNRESET, ENOTCONN})
+CLIENT_GONE = frozenset({EPIPE, ECONNRESET, ENOTCONN, EPROTO})
 NO_ROOM = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
 TOO_SLOW_BODY = b'{"error":"The request\'s head did not come in time."}\n'
 TOO_SLOW = (
@@ -83,6 +91,51 @@ class Connection:
     # We have answered, and wait for the client to close.
     is_leaving: bool = False
     drained: int = 0
+
+
+class BodyUnreader(SocketUnreader):  # type: ignore[misc]  # the library has no types
+    """What a client sends behind a head: all of it, and fast enough, or an OSError.
+
+    gunicorn's own takes the end of a connection for the end of a body: half a manifest would be
+    applied. A byte now and then would hold a thread for as long as its client likes.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.begin()
+
+    def begin(self) -> None:
+        """Count anew, for the next request."""
+        # Seconds that a thread has waited: what the application does meanwhile is no fault of
+        # the client's.
+        self.waited = 0.0
+        self.patience = BODY_GRACE_SECONDS
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """Some bytes more; ConnectionResetError at the end, TimeoutError when they come slowly."""
+        began = time.monotonic()
+        data: bytes = super().chunk(size_hint)
+        if not data:
+            raise ConnectionResetError(ECONNRESET, "a body ended too soon")
+        self.waited += time.monotonic() - began
+        self.patience += len(data) / BODY_RATE
+        if self.waited > self.patience:
+            raise TimeoutError("a body comes too slowly")
+        return data
+
+
+class CheckedChunks(ChunkedReader):  # type: ignore[misc]  # the library has no types
+    """A body in chunks, whose faults are an OSError: Django takes nothing else for the client's.
+
+    Found after the answer was sent, such a fault must not lead to another answer.
+    """
+
+    def read(self, size: int) -> bytes:
+        """Up to so many bytes."""
+        try:
+            return bytes(super().read(size))
+        except ParseException as error:
+            raise OSError(EPROTO, f"a body in chunks is malformed: {error}") from error
 
 
 class JoinedResponse(Response):  # type: ignore[misc]  # the library has no types
@@ -131,7 +184,12 @@ class JoinedResponse(Response):  # type: ignore[misc]  # the library has no type
         """Send a file."""
         self.send_headers()
         self.send_head()
-        super().write_file(respiter)
+        # Python's `sendfile` waits by itself, without an end unless it is told one.
+        self.sock.settimeout(STALL_SECONDS)
+        try:
+            super().write_file(respiter)
+        finally:
+            self.sock.settimeout(None)
 
     def close(self) -> None:
         """End the answer."""
@@ -249,17 +307,19 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
             descriptor, _ = self._epoll.poll(None, 1)[0]
             if descriptor == self._end[0]:
                 return
-            if descriptor in self._listeners:
-                connection = self._accept(descriptor)
-            else:
-                connection = self._waiting.pop(descriptor, None)
-            if connection is None:
-                continue
+            connection = None
+            # Nothing ends a thread: none would take its place.
             try:
-                self._attend(connection)
+                if descriptor in self._listeners:
+                    connection = self._accept(descriptor)
+                else:
+                    connection = self._waiting.pop(descriptor, None)
+                if connection:
+                    self._attend(connection)
             except BaseException:
                 self.log.exception("A connection failed.")
-                self._close(connection)
+                if connection:
+                    self._close(connection)
 
     def _accept(self, descriptor: int) -> Connection | None:
         listener = self._listeners[descriptor]
@@ -279,13 +339,16 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
         if len(self._open) >= self.cfg.worker_connections:
             self._make_room()
         # Of the system, so that no call waits twice: Python's own time-outs poll before each.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, BODY_PAUSE)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            sock.setsockopt(socket.SOL_SOCKET, option, STALL)
+        parser = get_parser(self.cfg, sock, client)
+        parser.unreader = BodyUnreader(sock)
         connection = Connection(
             sock,
             client,
             listener.getsockname(),
             descriptor=sock.fileno(),
-            parser=get_parser(self.cfg, sock, client),
+            parser=parser,
             deadline=time.monotonic() + HEAD_SECONDS,
         )
         self._open.add(connection)
@@ -381,16 +444,19 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
         try:
             if len(connection.head) > LARGEST_HEAD and END_OF_HEAD not in connection.head:
                 raise LimitRequestHeaders("max buffer headers")
+            parser.unreader.begin()
             parser.unreader.unread(bytes(connection.head))
             connection.head.clear()
             request = next(parser)
+            if isinstance(request.body.reader, ChunkedReader):
+                request.body.reader = CheckedChunks(request, parser.unreader)
             if request.version > (1, 0) and not any(name == "HOST" for name, _ in request.headers):
                 raise InvalidHeader("HOST")
             return self._answer(request, connection) and _skip_body(request, parser)
         except (NoMoreData, StopIteration) as error:
             self.log.debug("A client left in the middle of its request: %s", error)
         except BlockingIOError:
-            self.log.debug("A client paused too long in the middle of its request.")
+            self.log.debug("A client paused too long in its request or its answer.")
         except OSError as error:
             if error.errno not in CLIENT_GONE:
                 self.log.exception("Socket error processing request.")

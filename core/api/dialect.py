@@ -16,6 +16,7 @@ from django.http import (
     Http404,
     HttpRequest,
     StreamingHttpResponse,
+    UnreadablePostError,
 )
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions
@@ -123,6 +124,8 @@ def domain_error(error: Exception) -> DomainError | None:
             )
         case SuspiciousOperation():
             return Invalid("the request is malformed")
+        case UnreadablePostError():
+            return Invalid("the body did not come whole, or not in time")
         case DataError():
             # No check refused the value, but PostgreSQL's column does.
             return Invalid("a value is too large or holds a null character")

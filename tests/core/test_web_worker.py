@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -32,6 +33,7 @@ PLACE = "/bcsapi/v4/storage/k8s/dynamic/namespace_resources/clusters"
 def store(django_db_setup: None) -> Iterator[Store]:
     """One web process of two threads."""
     changed = {"WEB_THREADS": str(THREADS), "EDGE_HEAD_SECONDS": "2"}
+    changed |= {"EDGE_STALL_SECONDS": "2", "EDGE_BODY_GRACE_SECONDS": "4"}
     with running_store(str(connection.settings_dict["NAME"]), **changed) as running:
         yield running
 
@@ -53,6 +55,11 @@ def document(name: str, text: bytes) -> tuple[bytes, str]:
     """(the head of a PUT with that body, the path of the document)."""
     path = f"{PLACE}/{name}/namespaces/n/Pod/p"
     return head("PUT", path, b"Content-Length: %d\r\n" % len(text)), path
+
+
+def is_refused(answer: bytes) -> bool:
+    """Whether the store did not take it: this dialect answers 200 nevertheless."""
+    return json.loads(body(answer))["result"] is False
 
 
 def test_idle_connections_hold_no_thread(store: Store) -> None:
@@ -125,6 +132,69 @@ def test_a_body_that_nobody_reads_ends_its_connection(store: Store) -> None:
     lines = b"Content-Length: 1000000\r\n"
     answer = ask(store, head("POST", "/none", lines) + b"x" * 999_999 + b"\n" + HEALTH)
     assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_half_a_body_is_refused_even_when_it_could_be_read(store: Store) -> None:
+    """A client that breaks off in the middle has not said what it wanted."""
+    text = b'{"data": {"a": 1}}'
+    begun, path = document(uuid.uuid4().hex, text + b" ")
+    with connect(store, begun + text) as client:
+        client.shutdown(socket.SHUT_WR)
+        assert is_refused(rest(client))
+    answer = store.raw("GET", path.removeprefix("/bcsapi/v4/storage"))
+    assert answer.json["data"] in ([], None)
+
+
+def test_what_follows_a_body_in_chunks_is_the_next_request(store: Store) -> None:
+    text = b'{"data": {"a": 1}}'
+    _, path = document(uuid.uuid4().hex, text)
+    begun = head("PUT", path, b"Transfer-Encoding: chunked\r\n")
+    chunks = b"%x;a=b\r\n%b\r\n0\r\nX-Trailer: GET\r\n\r\n" % (len(text), text)
+    answer = ask(store, begun + chunks + LAST)
+    assert [status(b"HTTP/1." + part) for part in answer.split(b"HTTP/1.")[1:]] == [200, 200]
+    broken = begun + b"5\r\nabcdeGET / HTTP/1.1\r\n\r\n" + LAST
+    answer = ask(store, broken)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert is_refused(answer)
+
+
+def test_a_broken_body_that_nobody_reads_gets_no_second_answer(store: Store) -> None:
+    begun = head("POST", "/none", b"Transfer-Encoding: chunked\r\n")
+    answer = ask(store, begun + b"5\r\nabcdeGET / HTTP/1.1\r\n\r\n" + LAST)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert status(answer) == 404
+
+
+def test_a_body_of_drops_gives_its_thread_back(store: Store) -> None:
+    begun, _ = document(uuid.uuid4().hex, b"x" * 1000)
+    with ExitStack() as stack:
+        slow = [stack.enter_context(connect(store, begun)) for _ in range(THREADS)]
+
+        def is_over() -> bool:
+            for client in slow:
+                client.sendall(b"x")
+            return select.select(slow, [], [], 0)[0] == slow
+
+        assert eventually(is_over, seconds=60)
+        assert all(is_refused(until(client, b"}")) for client in slow)
+    assert status(ask(store, LAST)) == 200
+
+
+def test_clients_that_take_no_answer_give_their_threads_back(store: Store) -> None:
+    """Each asks for more than the buffers of both ends hold."""
+    text = json.dumps({"data": {"a": "b" * 60_000}}).encode()
+    begun, path = document(uuid.uuid4().hex, text)
+    with connect(store, begun + text) as client:
+        assert status(until(client, b"}")) == 200
+    asked = head("GET", path)
+    with ExitStack() as stack:
+        for _ in range(2 * THREADS):
+            client = socket.socket()
+            stack.enter_context(client)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((store.host, store.port))
+            client.sendall(asked * 200)
+        assert status(ask(store, LAST)) == 200
 
 
 def test_clients_that_vanish_leave_the_threads_free(store: Store) -> None:
