@@ -230,6 +230,7 @@ def render_refusal(request: HttpRequest, refusal: ApiRefusal) -> HttpResponse:
         "refusal": refusal,
         "hint": hints.for_code(refusal.code, refusal.details),
         "request_id": getattr(request, "id", ""),
+        "copy_address": _copy_address(request) if refusal.status == 502 else "",
     }
     if not is_fragment(request):
         return render_page(request, "console/refused.html", context, status=refusal.status)
@@ -240,6 +241,18 @@ def render_refusal(request: HttpRequest, refusal: ApiRefusal) -> HttpResponse:
     response["HX-Retarget"] = "#notices"
     response["HX-Reswap"] = "innerHTML"
     return response
+
+
+def _copy_address(request: HttpRequest) -> str:
+    """The page of the object that the address is about, which shows the store's copy; or empty."""
+    match = request.resolver_match
+    names = match.kwargs if match else {}
+    parts = ("cluster", "plural", "namespace", "name")
+    if not names.keys() >= set(parts):
+        return ""
+    address = locate(*(names[part] for part in parts)).address
+    # That page itself was refused: the store has no copy.
+    return "" if address == request.path else address
 
 
 def allow_style_attributes(response: HttpResponse) -> HttpResponse:

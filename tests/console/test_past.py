@@ -124,6 +124,10 @@ def test_a_cluster_that_does_not_answer_shows_its_copy_with_its_age(
         assert f"{base}/act/delete" not in text
         assert 'disabled title="Nothing can be changed' in text
     assert visitor.get(f"{base}/beside").status_code == 200
+    # What needs the cluster leads to what is there without it.
+    answer = visitor.get(f"{base}/change")
+    assert answer.status_code == 502
+    assert f'<a class="button" href="{base}">' in answer.content.decode()
     for page in ("/", f"/clusters/{cluster.pk}"):
         text = visitor.get(page).content.decode()
         assert 'class="status bad">unreachable' in text, page
