@@ -226,7 +226,7 @@ def test_a_fresh_start_serves_the_demo_ctrl_c_leaves_nothing_and_a_second_start_
         below = descendants(process.pid)
         process.kill()
         process.wait(timeout=10)
-        assert eventually(lambda: not [pid for pid in below if living(pid)], seconds=30), (
+        assert eventually(lambda: not [pid for pid in below if living(pid)], seconds=60), (
             "processes were left behind"
         )
         assert process.stdout is not None
