@@ -46,6 +46,8 @@ MIN_QUEUE_SHARES = 8
 # Writers wait for the database far more than they compute: the event loop gets its turn sooner
 # than after Python's 5 ms.
 THREAD_SWITCH_SECONDS = 0.0005
+# How long a collector that was told to stop may finish its writes.
+STOP_SECONDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +316,21 @@ async def collect(options: CollectorOptions) -> None:
     sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     collector = Collector(options)
     loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+
+    def stop() -> None:
+        collector.stop()
+        stopped.set()
+
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, collector.stop)
-    await collector.run()
+        loop.add_signal_handler(signal_number, stop)
+    work = asyncio.create_task(collector.run())
+    stopping = asyncio.create_task(stopped.wait())
+    await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    done, _pending = await asyncio.wait({work}, timeout=STOP_SECONDS)
+    if not done:
+        # The database or a cluster does not let it end; leases run out by themselves.
+        log.error("the collector did not stop within %d seconds", STOP_SECONDS)
+        os._exit(1)
+    work.result()
