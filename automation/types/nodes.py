@@ -1,5 +1,6 @@
 """Cordoning, uncordoning and draining nodes."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -53,9 +54,9 @@ class NodeType(TaskType):
             steps.append(self.plan_node(context, step))
         return steps
 
+    @abstractmethod
     def plan_node(self, context: RunContext, step: Step) -> Step:
         """The step with its message."""
-        raise NotImplementedError
 
 
 def _ref(context: RunContext, step: Step) -> ObjectRef:

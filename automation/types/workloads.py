@@ -1,5 +1,6 @@
 """Restarting workloads, and giving them other images."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -107,6 +108,7 @@ class WorkloadType(TaskType):
             steps.append(self.plan_object(context, step, item))
         return steps
 
+    @abstractmethod
     def plan_object(
         self,
         context: RunContext,
@@ -114,7 +116,6 @@ class WorkloadType(TaskType):
         item: Object,
     ) -> Step:
         """The step with its message and what it needs."""
-        raise NotImplementedError
 
     def wait(
         self,

@@ -10,8 +10,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from console import forms, permissions
 from console.api_client import ApiRefusal, call
+from console.filtered_lists import SIZE, page_links
 from console.page import redirect, render_page, require_sign_in
-from console.views.alerts import SIZE, page_links, section_context
+from console.views.alerts import section_context
 
 KINDS = {
     "webhook": gettext_lazy("Webhook (Alertmanager's payload)"),

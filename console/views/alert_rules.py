@@ -14,9 +14,10 @@ from console import forms, navigation, permissions
 from console.api_client import ApiRefusal, call, require_segment
 from console.editing import condition_forms
 from console.editing.condition_forms import ConditionFields
+from console.filtered_lists import read_list
 from console.page import redirect, render_page, require_sign_in
 from console.rendering import diffs
-from console.views.alerts import SEVERITIES, SIZE, STATES, page_links, section_context
+from console.views.alerts import SEVERITIES, STATES, section_context
 
 MAX_CHANNELS = 200
 MAX_FILE_BYTES = 4 * 1024 * 1024
@@ -58,23 +59,14 @@ NEW_RULE: Mapping[str, Any] = {
 @require_sign_in
 def index(request: HttpRequest) -> HttpResponse:
     """The rules that the person may see, and the presets to switch on."""
-    chosen = {name: request.GET.get(name, "").strip() for name in FILTERS}
-    number = forms.query_number(request, "page", least=1)
-    data = call(
-        request,
-        "GET",
-        "alerts/rules",
-        query={**chosen, "page": number, "pageSize": SIZE},
-    ).data
+    items, listing = read_list(request, "alerts/rules", FILTERS)
     context = {
         **section_context(request, "rules"),
-        "rules": [_rule_context(request, rule) for rule in data["items"]],
-        "presets": _list_presets(request, data["items"]),
-        "chosen": chosen,
-        "filtered": any(chosen.values()),
+        "rules": [_rule_context(request, rule) for rule in items],
+        "presets": _list_presets(request, items),
         "sources": SOURCES.items(),
         "severities": [(value, word) for value, (word, _severity) in SEVERITIES.items()],
-        **page_links(chosen, number, data["total"]),
+        **listing,
     }
     return render_page(request, "console/alert_rules.html", context)
 

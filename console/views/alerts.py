@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -12,10 +11,10 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from console import alert_counts, forms, locations, navigation, permissions
 from console.api_client import call
+from console.filtered_lists import SIZE, page_links
 from console.page import redirect, render_page, require_sign_in
 from console.views.history import version_context
 
-SIZE = 100
 STATES = {
     "firing": (gettext_lazy("firing"), "bad"),
     "pending": (gettext_lazy("pending"), "busy"),
@@ -111,18 +110,6 @@ def filter_context(chosen: Mapping[str, str]) -> dict[str, Any]:
         "filtered": any(value for name, value in chosen.items() if name != "group"),
         "states": [(value, word) for value, (word, _severity) in STATES.items()],
         "severities": [(value, word) for value, (word, _severity) in SEVERITIES.items()],
-    }
-
-
-def page_links(chosen: Mapping[str, str], number: int, total: int) -> dict[str, Any]:
-    """The addresses of the pages before and after one, "" for none."""
-    rest = {name: value for name, value in chosen.items() if value}
-    before = urlencode({**rest, "page": number - 1}) if number > 1 else ""
-    after = urlencode({**rest, "page": number + 1}) if number * SIZE < total else ""
-    return {
-        "total": total,
-        "previous": before,
-        "next": after,
     }
 
 

@@ -13,11 +13,11 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from console import forms, navigation, permissions
 from console.api_client import ApiRefusal, call
+from console.filtered_lists import read_list
 from console.page import redirect, render_page, require_sign_in
 from console.rendering import diffs, html
 from console.rendering.schedules import describe_schedule
 from console.views import operations
-from console.views.alerts import SIZE, page_links
 
 TABS = (
     ("tasks", "/automation", gettext_lazy("Tasks")),
@@ -145,23 +145,14 @@ def task_context(
 @require_sign_in
 def index(request: HttpRequest) -> HttpResponse:
     """The tasks that the person may see."""
-    chosen = {name: request.GET.get(name, "").strip() for name in FILTERS}
-    number = forms.query_number(request, "page", least=1)
-    data = call(
-        request,
-        "GET",
-        "tasks",
-        query={**chosen, "page": number, "pageSize": SIZE},
-    ).data
+    items, listing = read_list(request, "tasks", FILTERS)
     types = list_types(request)
     context = {
         **section_context(request, "tasks"),
-        "tasks": [task_context(request, task, types) for task in data["items"]],
-        "chosen": chosen,
-        "filtered": any(chosen.values()),
+        "tasks": [task_context(request, task, types) for task in items],
         "types": types.values(),
         "states": [(state, word) for state, (word, _colour) in RUN_STATES.items()],
-        **page_links(chosen, number, data["total"]),
+        **listing,
     }
     return render_page(request, "console/tasks.html", context)
 

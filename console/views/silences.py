@@ -12,8 +12,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from console import forms
 from console.api_client import ApiRefusal, call
+from console.filtered_lists import read_list
 from console.page import redirect, render_page, require_sign_in
-from console.views.alerts import SIZE, list_contexts, page_links, section_context
+from console.views.alerts import list_contexts, section_context
 
 STATES = {
     "active": (gettext_lazy("active"), "busy"),
@@ -78,20 +79,12 @@ def matcher_text(matcher: Mapping[str, Any]) -> str:
 @require_sign_in
 def index(request: HttpRequest) -> HttpResponse:
     """Silences, newest first: the person's own, and all for who sees every alert."""
-    chosen = {"state": request.GET.get("state", "")}
-    number = forms.query_number(request, "page", least=1)
-    data = call(
-        request,
-        "GET",
-        "alerts/silences",
-        query={**chosen, "page": number, "pageSize": SIZE},
-    ).data
+    items, listing = read_list(request, "alerts/silences", ["state"])
     context = {
         **section_context(request, "silences"),
-        "silences": [_silence_context(silence) for silence in data["items"]],
-        "chosen": chosen,
+        "silences": [_silence_context(silence) for silence in items],
         "states": [(value, word) for value, (word, _severity) in STATES.items()],
-        **page_links(chosen, number, data["total"]),
+        **listing,
     }
     return render_page(request, "console/silences.html", context)
 

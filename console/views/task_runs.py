@@ -10,10 +10,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from console import forms, permissions
 from console.api_client import ApiRefusal, call, require_segment
+from console.filtered_lists import read_list
 from console.locations import Location, resolve_reference
 from console.page import redirect, render_page, require_sign_in
 from console.rendering import diffs
-from console.views.alerts import SIZE, page_links
 from console.views.automation import (
     RUN_STATES,
     cluster_names,
@@ -47,14 +47,7 @@ NOTICES = {
 @require_sign_in
 def index(request: HttpRequest) -> HttpResponse:
     """Runs of the tasks that the person may see, newest first."""
-    chosen = {name: request.GET.get(name, "").strip() for name in FILTERS}
-    number = forms.query_number(request, "page", least=1)
-    data = call(
-        request,
-        "GET",
-        "task-runs",
-        query={**chosen, "page": number, "pageSize": SIZE},
-    ).data
+    items, listing = read_list(request, "task-runs", FILTERS)
     types = list_types(request)
     context = {
         **section_context(request, "runs"),
@@ -64,14 +57,12 @@ def index(request: HttpRequest) -> HttpResponse:
                 "type_title": _type_title(run, types),
                 "trigger_word": TRIGGERS.get(run["trigger"], run["trigger"]),
             }
-            for run in data["items"]
+            for run in items
         ],
-        "chosen": chosen,
-        "filtered": any(chosen.values()),
         "types": types.values(),
         "states": [(state, word) for state, (word, _colour) in RUN_STATES.items()],
         "triggers": TRIGGERS.items(),
-        **page_links(chosen, number, data["total"]),
+        **listing,
     }
     return render_page(request, "console/task_runs.html", context)
 

@@ -19,7 +19,7 @@ from storage_api.services.multicluster import ClusterScope, rows_of_kinds
 PART_LENGTH = 3
 # Up to so many matches are all read and sorted; more are so dense that a walk soon meets them.
 FEW_MATCHES = 500
-_COLUMNS = (
+MATCH_COLUMNS = (
     "cluster",
     "type",
     "namespace",
@@ -161,7 +161,7 @@ def find_by_name(
     )
     with connection.cursor() as cursor:
         cursor.execute(statement.text, statement.params)
-        return [dict(zip(_COLUMNS, row, strict=True)) for row in cursor.fetchall()]
+        return [dict(zip(MATCH_COLUMNS, row, strict=True)) for row in cursor.fetchall()]
 
 
 def count_by_name(

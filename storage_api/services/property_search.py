@@ -18,6 +18,7 @@ from core.errors import Invalid
 from storage_api.protection import mask_sealed
 from storage_api.query.conditions import Clause, name_contains
 from storage_api.services.multicluster import ClusterScope, rows_of_kinds
+from storage_api.services.name_search import MATCH_COLUMNS
 
 PREFIXES = ("label", "annotation", "image", "ip", "uid")
 MIN_UID_LENGTH = 8
@@ -151,17 +152,6 @@ SELECT r.cluster_id, r.resource_type, r.namespace, r.resource_name, r.uid, r.cre
 FROM best JOIN storage_resource r ON r.id = best.id
 ORDER BY r.resource_name, r.resource_type, r.cluster_id, r.namespace
 """)
-_COLUMNS = (
-    "cluster",
-    "type",
-    "namespace",
-    "name",
-    "uid",
-    "created",
-    "status",
-    "deleted",
-    "seq",
-)
 
 
 def _matching(
@@ -186,7 +176,7 @@ def find_by_property(
     matches, params = _matching(scopes, terms)
     with connection.cursor() as cursor:
         cursor.execute(_BEST.format(matches=matches), [*params, size])
-        return [dict(zip(_COLUMNS, row, strict=True)) for row in cursor.fetchall()]
+        return [dict(zip(MATCH_COLUMNS, row, strict=True)) for row in cursor.fetchall()]
 
 
 def count_by_property(
