@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -202,7 +202,10 @@ class Collector:
                 await self._stop_collecting(cluster)
         for lease in current:
             if lease.cluster not in self._tasks:
-                task = asyncio.create_task(self._collect(lease), name=lease.name)
+                task = asyncio.create_task(
+                    collect_cluster(lease.name, functools.partial(self._run_once, lease)),
+                    name=lease.name,
+                )
                 self._tasks[lease.cluster] = (
                     fingerprints[lease.cluster],
                     task,
@@ -213,27 +216,8 @@ class Collector:
         task.cancel()
         await asyncio.wait([task])
 
-    async def _collect(self, lease: Lease) -> None:
-        """Collect one cluster; a fault of ours costs a pause, and no other cluster."""
-        is_fenced = False
-        while not is_fenced:
-            try:
-                await self._cluster_collector(lease).run()
-            except* Fenced:
-                log.info(
-                    "%s: another collector has taken it over",
-                    lease.name,
-                )
-                is_fenced = True
-            except* DomainError as group:
-                log.warning(
-                    "%s cannot be collected: %s",
-                    lease.name,
-                    group.exceptions[0],
-                )
-            except* Exception:
-                log.exception("collecting %s broke; starting over", lease.name)
-            await asyncio.sleep(RESTART_PAUSE)
+    async def _run_once(self, lease: Lease) -> None:
+        await self._cluster_collector(lease).run()
 
     def _cluster_collector(self, lease: Lease) -> ClusterCollector:
         """A collector of the lease's cluster; Invalid when its kubeconfig cannot be used."""
@@ -285,6 +269,33 @@ class Collector:
         calls = [self._loop.run_in_executor(self._threads, close) for _ in range(threads)]
         calls.append(self._loop.run_in_executor(self._lease_thread, close_alone))
         await asyncio.gather(*calls)
+
+
+async def collect_cluster(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Collect one cluster until cancelled or fenced; `run` is one attempt.
+
+    A fault of ours costs a pause, and no other cluster.
+    """
+    is_fenced = False
+    # A group of tasks that fails while it is cancelled raises its errors and forgets the
+    # cancellation (before Python 3.13), so that it has to be asked for.
+    while not is_fenced and not _is_cancelled():
+        try:
+            await run()
+        except* Fenced:
+            log.info("%s: another collector has taken it over", name)
+            is_fenced = True
+        except* DomainError as group:
+            log.warning("%s cannot be collected: %s", name, group.exceptions[0])
+        except* Exception:
+            log.exception("collecting %s broke; starting over", name)
+        if not _is_cancelled():
+            await asyncio.sleep(RESTART_PAUSE)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _call_on_usable_connection(function: Callable[..., T], *args: Any) -> T:
