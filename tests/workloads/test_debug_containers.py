@@ -109,3 +109,17 @@ def test_it_needs_the_right_to_a_shell_and_to_change_the_pod(
     whole = Caller(tokens.create_api_token(user, "whole", scopes=enough)[1])
     assert whole.code("POST", "pods/web/debug", {**body, "namespace": "default"}) == 1005
     assert whole.code("POST", "pods/web/debug", body) == 0
+
+
+def test_those_who_wait_for_an_image_leave_threads_to_others(
+    admin: Caller, apiserver: RunningCluster, space: str, body: dict[str, Any], settings: Any
+) -> None:
+    settings.WEB_STREAMS_PER_CALLER = 0
+    refused = admin("POST", "pods/web/debug", body)
+    assert "try again later" in refused["msg"]
+    assert entries(apiserver, space) == []
+    settings.WEB_STREAMS_PER_CALLER = 1
+    # The place is given back, also after a failure.
+    assert admin.code("POST", "pods/web/debug", {**body, "target": "nobody"}) == 1001
+    assert admin.code("POST", "pods/web/debug", body) == 0
+    assert admin.code("POST", "pods/web/debug", body) == 0

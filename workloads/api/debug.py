@@ -9,6 +9,7 @@ from clusters.kinds import KINDS, Kind
 from core.api.auth import AccessAttributes, authorise, find_scope
 from core.api.schema import BOOLEAN, INTEGER, TEXT, OperationSchema, array, record
 from core.errors import Invalid
+from core.stream_limits import StreamSlot
 from workloads.api.actions import WorkloadView, record_change
 from workloads.api.request_target import RequestTarget
 from workloads.streams import debug_containers
@@ -69,10 +70,13 @@ class PodDebug(WorkloadView):
             "profile": options.profile,
             "command": " ".join(options.command)[:200],
         }
+        # An image may take long to come: those who wait for one leave threads to the others.
+        place = StreamSlot(f"user {request.user.pk}")
         try:
             answer = debug_containers.start(ref, options)
             details["container"] = answer["container"]
         finally:
+            place.give_back()
             # One that was added and does not start stays in the pod, and in the audit trail.
             record_change(request, ref, dry_run=options.dry_run, **details)
         return answer
