@@ -139,6 +139,14 @@ class Forwarding:
         ):
             await self._record(call, answer.status)
             return answer
+        if guards.starts_debug_container(info):
+            call.body = await session.read_small_body(call.wire, guards.MAX_POD_BODY)
+            answer = await self._ask_in_turn(
+                call, guards.refuse_debug_images, call.request, call.cluster, call.body
+            )
+            if answer is not None:
+                await self._record(call, answer.status)
+            return answer
         if call.is_unbounded or not guards.gives_rights(info):
             return None
         call.body = await session.read_small_body(call.wire, guards.MAX_ROLE_BODY)

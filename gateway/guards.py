@@ -1,4 +1,7 @@
-"""What REST checks besides the policy: roles that give too much, and protected objects."""
+"""What REST checks besides the policy.
+
+Roles that give too much, protected objects, images of debug containers.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -12,15 +15,18 @@ from clusters.kinds import KINDS, Kind
 from clusters.manifests import Object
 from clusters.models import Cluster
 from clusters.wire import PATCH_TYPES, Chunk
-from core.errors import ClusterUnavailable, DomainError, Invalid, NotFound
+from core.errors import ClusterUnavailable, DomainError, Forbidden, Invalid, NotFound
 from gateway.messages import Request, Response
 from gateway.request_info import RequestInfo
 from gateway.sessions import refusal_of
 from gateway.status import refusal
 from workloads.actions.protection import annotation_protection, cluster_protection
 from workloads.objects.manifests import patch_body
+from workloads.streams.debug_containers import SUBRESOURCE, check_image
 
 MAX_ROLE_BODY = 1024 * 1024
+# A pod with all that is in it.
+MAX_POD_BODY = 3 * 1024 * 1024
 _ROLE_VERBS = frozenset({"create", "update", "patch"})
 _PATCH_WORDS = {media: word for word, media in PATCH_TYPES.items()}
 
@@ -176,3 +182,38 @@ def _patched(request: Request, cluster: Cluster, kind: Kind, body: bytes) -> Res
     except NotFound as error:
         return refusal(404, error.message, info=info)
     return Response(200, answer)
+
+
+# --- debug containers -----------------------------------------------------------------------------
+def starts_debug_container(info: RequestInfo) -> bool:
+    """Whether a request may start a debug container, whose image DEBUG_IMAGES has to have."""
+    is_write = info.is_resource and info.verb in {"update", "patch"}
+    return is_write and info.subresource == SUBRESOURCE and bool(settings.DEBUG_IMAGES)
+
+
+def refuse_debug_images(request: Request, cluster_id: int, body: bytes) -> Response | None:
+    """403 for a container with an image that may not be started; None otherwise."""
+    info = request.info
+    client = registry.client(registry.find(cluster_id))
+    media = request.head.header("content-type").partition(";")[0].strip().lower()
+    try:
+        if _PATCH_WORDS.get(media) == "json":
+            # It may copy an image from elsewhere in the pod, which can change after the dry run.
+            raise Invalid("send a strategic merge patch, as kubectl does", status=415)
+        pod = orjson.loads(client.get(KINDS["pods"], info.name, namespace=info.namespace))
+        known = {container["name"] for container in _debug_containers(pod)}
+        for container in _debug_containers(_read_by_cluster(request, client, body)):
+            if container["name"] not in known:
+                check_image(str(container.get("image") or ""))
+    except Forbidden as error:
+        return refusal(403, error.message, info=info)
+    except NotFound as error:
+        return refusal(404, error.message, info=info)
+    except DomainError as error:
+        return refusal_of(error)
+    return None
+
+
+def _debug_containers(pod: Object) -> list[Object]:
+    containers: list[Object] = pod["spec"].get("ephemeralContainers") or []
+    return containers

@@ -15,6 +15,7 @@ from core.api.long_lived import stream_policy
 from core.errors import Forbidden, NotFound
 from gateway.request_info import RequestInfo
 from workloads.objects.discovery import discover
+from workloads.streams.exec import is_node_terminal
 
 # Addresses that say what the cluster serves, and nothing about what is in it.
 DISCOVERY = ("api", "apis", "openapi", "version", "healthz", "livez", "readyz", ".well-known")
@@ -37,6 +38,7 @@ _SUBRESOURCE_VERBS: Mapping[str, Mapping[str, str]] = {
 _OF_PODS = frozenset(
     {"log", "exec", "attach", "portforward", "ephemeralcontainers", "eviction", "resize"}
 )
+_SHELL_VERBS = frozenset({"exec", "attach", "debug", "portforward"})
 UPGRADES = frozenset({"exec", "attach", "portforward"})
 # A verb in no table of the policy: an admin of the cluster.
 ADMINISTER = "proxy"
@@ -84,6 +86,9 @@ def need_of(info: RequestInfo, cluster: str, *, upgrades: bool = False) -> Need:
     if (info.group, info.resource) == ("", "secrets"):
         # Answers to writes have the values, too.
         acts = (act, replace(act, verb="reveal"))
+    if verb in _SHELL_VERBS and is_node_terminal(info.namespace, info.name):
+        # As over REST: in the debug pod of a node's terminal a shell is one on the node.
+        acts = (act, AccessAttributes("exec", "nodes", cluster=cluster))
     return Need(acts, act, info.version, is_list=verb in policy.COLLECTIONS)
 
 

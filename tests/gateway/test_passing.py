@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from access.models import ApiToken, AuditEntry, Grant
@@ -528,3 +529,48 @@ def test_the_audit_trail_names_the_version_that_a_write_has_made(
     assert answer.count(metadata) == 1
     entry = AuditEntry.objects.get(kind="configmaps")
     assert entry.details == {"uid": "u-1", "resource_version": "77"}
+
+
+def test_debug_containers_have_images_that_may_be_started(
+    running: Running, simulated: Cluster, admin_token: str, settings: Any
+) -> None:
+    settings.DEBUG_IMAGES = ["busybox:*"]
+    spec = {"containers": [{"name": "app", "image": "web:1"}]}
+    client = registry.client(simulated)
+    client.create(
+        KINDS["pods"], {"metadata": {"name": "gw-debug"}, "spec": spec}, namespace="default"
+    )
+    path = "/kube/simulated/api/v1/namespaces/default/pods/gw-debug/ephemeralcontainers"
+
+    def start(image: str, media: str = "application/strategic-merge-patch+json") -> int:
+        container = {"name": f"d-{len(image)}", "image": image}
+        body = orjson.dumps({"spec": {"ephemeralContainers": [container]}})
+        lines = (f"Content-Type: {media}", f"Content-Length: {len(body)}", "Connection: close")
+        raw = request(admin_token, path, *lines, method="PATCH", body=body)
+        return int(running.exchange(raw).split(b" ", 2)[1])
+
+    assert start("evil.example.com/root:1") == 403
+    assert start("busybox:1.37", "application/json-patch+json") == 415
+    assert start("busybox:1.37") == 200
+    pod = orjson.loads(client.get(KINDS["pods"], "gw-debug", namespace="default"))
+    assert [each["image"] for each in pod["spec"]["ephemeralContainers"]] == ["busybox:1.37"]
+    entries = AuditEntry.objects.filter(verb="debug").order_by("pk")
+    assert [entry.result for entry in entries][-1] == "success"
+    assert entries[0].result != "success"
+
+
+def test_a_shell_beside_a_nodes_terminal_is_one_on_the_node(
+    running: Running, raw: RawServer, raw_cluster: Cluster
+) -> None:
+    raw.answer = answer_ok
+    token = new_token("olga", "operator", cluster=raw_cluster, namespace="kube-system")
+    pods = "/kube/raw/api/v1/namespaces/kube-system/pods"
+    for subresource in ("exec", "attach", "portforward"):
+        path = f"{pods}/node-terminal-abc/{subresource}"
+        assert running.status(path, token, method="POST") == 403
+    assert (
+        running.status(f"{pods}/node-terminal-abc/ephemeralcontainers", token, method="PATCH")
+        == 403
+    )
+    assert not [head for head in raw.heads if "/pods/" in head]
+    assert running.status(f"{pods}/dns/exec", token, method="POST") == 200

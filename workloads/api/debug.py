@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-from django.conf import settings
 from rest_framework.request import Request
 
 from clusters.kinds import KINDS, Kind
@@ -14,7 +13,7 @@ from workloads.api.actions import WorkloadView, record_change
 from workloads.api.request_target import RequestTarget
 from workloads.streams import debug_containers
 from workloads.streams.debug_containers import DebugOptions
-from workloads.streams.exec import DEBUG_POD
+from workloads.streams.exec import is_node_terminal
 
 PROFILE = {"type": "string", "enum": list(debug_containers.PROFILES)}
 
@@ -59,7 +58,7 @@ class PodDebug(WorkloadView):
         self._require_shell(request, target, name)
         options = _read_options(target)
         debug_containers.check_options(options)
-        if ref.namespace == settings.NODE_TERMINAL_NAMESPACE and name.startswith(DEBUG_POD):
+        if is_node_terminal(ref.namespace, name):
             # Beside the shell of a node's terminal it sees the node.
             node = str(ref.read()["spec"]["nodeName"])
             act = AccessAttributes("exec", "nodes", "", target.cluster_text, "", node)

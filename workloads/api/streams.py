@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import orjson
-from django.conf import settings
 from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
@@ -43,7 +42,7 @@ from workloads.objects.log_lines import line_filter
 from workloads.objects.selectors import selector_text
 from workloads.streams import recordings
 from workloads.streams.containers import select_containers
-from workloads.streams.exec import DEBUG_POD
+from workloads.streams.exec import is_node_terminal
 from workloads.streams.logs import parse_cursors
 
 PODS = KINDS["pods"]
@@ -331,7 +330,7 @@ class TerminalTickets(TicketView):
         namespace = self.scoped_namespace(target, item=True)
         cluster = target.cluster()
         pod = orjson.loads(lists.get_object(cluster, PODS, name, namespace=namespace))
-        if namespace == settings.NODE_TERMINAL_NAMESPACE and name.startswith(DEBUG_POD):
+        if is_node_terminal(namespace, name):
             # A shell in the debug pod of a node terminal is a shell on the node.
             node = str(pod["spec"]["nodeName"])
             authorise(

@@ -66,10 +66,15 @@ def check_options(options: DebugOptions) -> None:
         raise Invalid("command: an argument must not contain NUL", field="command")
     if sum(len(part.encode()) + 1 for part in options.command) > MAX_COMMAND:
         raise Invalid(f"command is longer than {MAX_COMMAND // 1024} KiB", field="command")
+    check_image(options.image)
+
+
+def check_image(image: str) -> None:
+    """Forbidden for an image that DEBUG_IMAGES does not have."""
     patterns = settings.DEBUG_IMAGES
-    if patterns and not any(image_matches(options.image, pattern) for pattern in patterns):
+    if patterns and not any(image_matches(image, pattern) for pattern in patterns):
         raise Forbidden(
-            f"image {options.image} is not among the images for debugging: {', '.join(patterns)}"
+            f"image {image[:512]} is not among the images for debugging: {', '.join(patterns)}"
         )
 
 

@@ -85,6 +85,11 @@ async def _exec_channels(
 
 
 # --- nodes --------------------------------------------------------------------
+def is_node_terminal(namespace: str, name: str) -> bool:
+    """Whether a pod is the debug pod of a node's terminal, from which one reaches the node."""
+    return namespace == settings.NODE_TERMINAL_NAMESPACE and name.startswith(DEBUG_POD)
+
+
 def debug_pod_manifest(node: str, mark: str, user: int) -> Object:
     """A privileged pod on the node, with the node's root file system under /host.
 
