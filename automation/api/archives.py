@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from automation.api import rights
 from automation.backups import archives, comparing, restoring
 from automation.backups.restoring import Restore
+from clusters import registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
 from core.api.audit import annotate
@@ -23,7 +24,7 @@ from core.api.schema import (
     array,
     record,
 )
-from core.errors import Invalid
+from core.errors import Forbidden, Invalid, NotFound
 from workloads.api.manifests.applying import AdmittedTarget, ApplyView
 from workloads.api.manifests.base import CHANGE, DOCUMENT, object_act
 from workloads.manifests import preview
@@ -169,11 +170,34 @@ class _ObjectReader:
         act = object_act("get", cluster, kind, namespace, name)
         right = act.without_name()
         if right not in self._answers:
-            is_readable = is_allowed(self._view, self._request, act)
+            is_readable = is_allowed(self._view, self._request, act) and _is_served(
+                cluster, kind, namespace, name
+            )
             self._answers[right] = is_readable
             if is_readable and is_secret(kind):
                 authorise(self._view, self._request, act)
         return self._answers[right]
+
+
+def _is_served(cluster: Cluster, kind: Kind, namespace: str, name: str) -> bool:
+    """Whether the cluster lets the caller read it, where that is the cluster's to decide.
+
+    Its backup was made with the rights of the task's owner.
+    """
+    if not cluster.impersonate:
+        return True
+    client = registry.client(cluster)
+    try:
+        if kind.namespaced:
+            client.request("GET", kind.path(namespace=namespace), query={"limit": 1})
+        else:
+            client.get(kind, name)
+    except Forbidden:
+        return False
+    except NotFound:
+        # It is gone, or its kind is: the cluster says so to those alone who may read it.
+        return True
+    return True
 
 
 class RestoreRun(ApplyView):
@@ -301,6 +325,10 @@ class RestoreRun(ApplyView):
         for kind in sorted(filter(None, kinds), key=lambda each: each.plural):
             act = object_act("get", archive.cluster, kind, archive.namespace)
             authorise(self, request, act)
+            if not _is_served(archive.cluster, kind, archive.namespace, archive.namespace):
+                raise Forbidden(
+                    f"the cluster does not let you read {kind.plural} in {archive.namespace}"
+                )
 
     def _compare(
         self,

@@ -276,6 +276,24 @@ def test_two_backups_are_compared(script: Script, person: Person) -> None:
     assert theirs["hidden"] + len(theirs["documents"]) == len(answer["documents"])
 
 
+def test_a_cluster_that_decides_per_caller_decides_what_is_compared(
+    script: Script, person: Person
+) -> None:
+    create(script, "configmaps", config("settings", colour="blue"))
+    task = script.make("backup", {})
+    first = script.finish(script.start(task))
+    second = script.finish(script.start(task))
+    operator = person("operator", cluster=script.cluster)
+    script.caller.data("PUT", f"clusters/{script.cluster.pk}", {"impersonate": True})
+    path = f"task-runs/{second['id']}/compare"
+    # KubeGale would let them read it, and the cluster knows nothing of them.
+    theirs = operator.data("GET", path, **{"with": first["id"]})
+    assert theirs["documents"] == []
+    assert theirs["hidden"] >= 2
+    body = {"namespace": "default", "dry_run": True}
+    assert operator.code("POST", f"task-runs/{second['id']}/restore", body) == 1005
+
+
 # --- apply_manifests ------------------------------------------------------------------------------
 def test_manifests_are_applied_as_the_dry_run_says(script: Script) -> None:
     create(script, "configmaps", config("old", colour="red"))
