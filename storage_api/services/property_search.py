@@ -22,6 +22,8 @@ from storage_api.services.name_search import MATCH_COLUMNS
 
 PREFIXES = ("label", "annotation", "image", "ip", "uid")
 MIN_UID_LENGTH = 8
+# Each may read an index from end to end.
+MAX_TERMS = 10
 # Of a part of a uid, so many objects are looked at.
 MAX_UIDS = 1000
 # Of more matches than this the first that are met are sorted, not all.
@@ -44,10 +46,15 @@ def parse(text: str) -> list[Term]:
 
     `label:key=value` or `key=value`, `annotation:key=value`, `image:nginx`, `ip:10.0.0.1` or an
     address, `uid:…` or the beginning of one; several, with blanks between them, have to be true
-    together, and other words are parts of the name. Invalid for a property that is none.
+    together, and other words are parts of the name. Invalid for a property that is none, and for
+    more than MAX_TERMS.
     """
-    terms = [_term(word) for word in text.split()]
-    return terms if any(term.sort != "name" for term in terms) else []
+    terms = list(dict.fromkeys(_term(word) for word in text.split()))
+    if all(term.sort == "name" for term in terms):
+        return []
+    if len(terms) > MAX_TERMS:
+        raise Invalid(f"q has {len(terms)} properties: at most {MAX_TERMS}", field="q")
+    return terms
 
 
 def _term(word: str) -> Term:

@@ -95,6 +95,9 @@ def test_properties_that_are_none_are_refused_and_rights_count(
     for text in ("label:app", "annotation:=x", "ip:10.0.0", "uid:abc", "image:"):
         assert admin.code("GET", "multicluster/search", q=text) == 1001
     assert admin.code("GET", "multicluster/search", q="app=x", deleted="true") == 1001
+    many = " ".join(f"uid:{number:08}" for number in range(11))
+    assert admin.code("GET", "multicluster/search", q=many) == 1001
+    assert admin.code("GET", "multicluster/search", q="uid:00000000 " * 11) == 0
     assert property_search.parse("web") == []
     assert property_search.parse("system:node") == []
     with pytest.raises(Invalid):
