@@ -21,7 +21,7 @@ from core.errors import Conflict, DomainError, Invalid
 from workloads.files.blocking import run_with_beats
 from workloads.objects.object_ref import ObjectRef
 from workloads.streams.containers import select_containers
-from workloads.streams.exec import exec_path
+from workloads.streams.exec import exec_path, is_node_terminal
 
 PODS = KINDS["pods"]
 MAX_SECONDS = 120
@@ -98,7 +98,12 @@ class Exec(TaskType):
                 "",
                 {"uid": metadata["uid"]},
             )
-            steps.append(_planned(step, pod, context.params["container"], command))
+            step = _planned(step, pod, context.params["container"], command)
+            if is_node_terminal(step.namespace, step.name) and not context.may(
+                "exec", KINDS["nodes"], cluster
+            ):
+                step = replace(step, message="a command there runs on the node", state="failed")
+            steps.append(step)
         return steps
 
     def execute(
@@ -111,6 +116,8 @@ class Exec(TaskType):
         pod = ObjectRef(cluster, PODS, step.namespace, step.name).read()
         if pod["metadata"]["uid"] != step.data["uid"]:
             raise Conflict("another pod has its name now", reason="Replaced")
+        if is_node_terminal(step.namespace, step.name):
+            context.require("exec", KINDS["nodes"], cluster)
         with context.acting(
             "exec",
             PODS,

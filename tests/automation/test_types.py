@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.db import connection
@@ -252,6 +253,28 @@ def test_exec_in_pods(script: Script, put: Put, apiserver: RunningCluster, perso
     slow = script.run("exec", {"command": ["sleep", "60"], "timeout": 1})
     assert slow["state"] == "failed"
     assert slow["steps"][0]["message"] == "was stopped after 1 s"
+
+
+def test_a_command_beside_a_nodes_terminal_needs_the_right_on_nodes(
+    script: Script, put: Put, apiserver: RunningCluster, person: Person, settings: Any
+) -> None:
+    settings.NODE_TERMINAL_NAMESPACE = script.space
+    spec = {"containers": [{"name": "main", "image": "web:1"}]}
+    put("pods", {"metadata": {"name": "node-terminal-abc"}, "spec": spec})
+    apiserver.wait(
+        lambda: [p for p in pods_of(apiserver, script.space) if p["status"].get("podIP")],
+        seconds=60,
+    )
+    operator = person("operator", cluster=script.cluster, namespace=script.space)
+    theirs = Script(operator, script.cluster, script.space)
+    run = theirs.run("exec", {"command": ["echo", "a"]})
+    assert states(run) == [("node-terminal-abc", "failed")]
+    place = urlencode({"cluster_id": script.cluster.pk, "namespace": script.space, "path": "/"})
+    assert operator.code("GET", f"pods/node-terminal-abc/files?{place}") == 1005
+    assert script.caller.code("GET", f"pods/node-terminal-abc/files?{place}") == 0
+    assert states(script.run("exec", {"command": ["echo", "a"]})) == [
+        ("node-terminal-abc", "succeeded")
+    ]
 
 
 @pytest.fixture

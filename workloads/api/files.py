@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 from rest_framework.request import Request
 
 from core.api.audit import record as record_act
-from core.api.auth import AccessAttributes, authorise
+from core.api.auth import AccessAttributes, authorise, find_scope
 from core.api.parsing import boolean
 from core.api.schema import (
     BOOLEAN,
@@ -32,6 +32,7 @@ from workloads.files.containers import Container
 from workloads.files.paths import normalise
 from workloads.files.uploads import check_mode
 from workloads.objects.object_ref import ObjectRef
+from workloads.streams.exec import is_node_terminal
 
 T = TypeVar("T")
 READ = "files.read"
@@ -91,6 +92,14 @@ class FileView(PodView):
         return AccessAttributes(
             verb, self.kind.plural, self.kind.group, target.cluster_text, target.namespace, name
         )
+
+    def object_ref(self, request: Request, verb: str, name: str) -> tuple[RequestTarget, ObjectRef]:
+        """As for any workload; in the debug pod of a node's terminal the files are the node's."""
+        target, ref = super().object_ref(request, verb, name)
+        if is_node_terminal(ref.namespace, ref.name):
+            # The audit trail has one line, of what was done.
+            find_scope(self, request, AccessAttributes("exec", "nodes", "", target.cluster_text))
+        return target, ref
 
     def note(self, request: Request, act: AccessAttributes, **details: Any) -> None:
         """Add details to the audit entry of the act."""
