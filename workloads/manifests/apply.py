@@ -233,15 +233,26 @@ def _check_owner(item: PlannedObject, before: bytes, deployment: str) -> Planned
 def action_of(before: bytes | None, after: bytes) -> str:
     """created, configured or unchanged.
 
-    A dry run leaves the resourceVersion as it is, so the content decides there.
+    The resourceVersion says nothing: a dry run leaves it as it is, and a controller may have
+    written the status between the two.
     """
     if before is None:
         return "created"
     old = orjson.loads(before)
     new = orjson.loads(after)
-    if old["metadata"].get("resourceVersion") != new["metadata"].get("resourceVersion"):
-        return "configured"
-    return "unchanged" if has_same_content(old, new) else "configured"
+    is_same = has_same_content(old, new) and _applied_fields(old) == _applied_fields(new)
+    return "unchanged" if is_same else "configured"
+
+
+def _applied_fields(obj: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """(manager, its fields) of everybody who has applied the object."""
+    entries = obj["metadata"].get("managedFields") or []
+    fields = [
+        (entry.get("manager", ""), entry.get("fieldsV1"))
+        for entry in entries
+        if entry.get("operation") == "Apply" and not entry.get("subresource")
+    ]
+    return sorted(fields, key=lambda field: field[0])
 
 
 def send_apply(
