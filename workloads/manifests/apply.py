@@ -245,7 +245,7 @@ def action_of(before: bytes | None, after: bytes) -> str:
 
 
 def _applied_fields(obj: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """(manager, its fields) of everybody who has applied the object."""
+    """(manager, its fields) of all who have applied the object."""
     entries = obj["metadata"].get("managedFields") or []
     fields = [
         (entry.get("manager", ""), entry.get("fieldsV1"))

@@ -6,6 +6,8 @@ const [LEAST, MOST, STEP] = [40, 1200, 16];
 const sheet = new CSSStyleSheet();
 document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
 let widths = {};
+// The kind that `widths` belong to.
+let kind = null;
 
 const frame = () => document.querySelector("[data-widths]");
 const heads = () => [...document.querySelectorAll("[data-widths] thead th")];
@@ -54,7 +56,11 @@ function edgeOf(head) {
 
 function begin() {
   if (!frame()) return;
-  widths = JSON.parse(frame().dataset.widths || "{}");
+  // A refreshed table may have been made before the last change was saved: it changes nothing.
+  if (kind !== frame().dataset.kind) {
+    kind = frame().dataset.kind;
+    widths = JSON.parse(frame().dataset.widths || "{}");
+  }
   for (const head of heads()) {
     if (head.dataset.column && !head.querySelector(".column-edge")) head.append(edgeOf(head));
   }
@@ -63,7 +69,7 @@ function begin() {
 }
 
 const columnOf = (edge) => edge.closest("th").dataset.column;
-const widthOf = (edge) => edge.closest("th").getBoundingClientRect().width;
+const widthOf = (edge) => widths[columnOf(edge)] ?? edge.closest("th").getBoundingClientRect().width;
 
 document.addEventListener("pointerdown", (event) => {
   const edge = event.target.closest?.(".column-edge");
