@@ -136,6 +136,8 @@ TASK_MESSAGES: tuple[Promise, ...] = (
     _("is in the system namespace {name}"),
     _("is annotated {name}"),
     _("it was deleted, and a new object has its name"),
+    _("a command there runs on the node"),
+    _("the cluster does not let you read {kind} in {namespace}"),
     _("{name} may no longer do this: {reason}"),
     _("{name} may not see any cluster"),
     _("{name} may not see a cluster {cluster}"),
