@@ -191,6 +191,8 @@ def caller(who: str) -> User:
     return user
 
 
+# Each asks several hundred routes, which takes minutes where the processor is shared.
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("who", sorted(EVERYBODY))
 def test_every_route_lets_in_whom_the_table_lets_in(cluster: Cluster, who: str) -> None:
     foreign = grants.give(
