@@ -636,6 +636,7 @@ TERMINAL_IDLE_SECONDS = env.number("TERMINAL_IDLE_SECONDS", 600.0)
 TERMINAL_HOLD_SECONDS = env.number("TERMINAL_HOLD_SECONDS", 90.0)
 TERMINAL_RECORDING = env.choice("TERMINAL_RECORDING", "asked", ("off", "asked", "always"))
 TERMINAL_RECORDING_BYTES = env.integer("TERMINAL_RECORDING_BYTES", 20 * 1024 * 1024)
+TERMINAL_RECORDING_SEARCH_BYTES = env.integer("TERMINAL_RECORDING_SEARCH_BYTES", 32 * 1024 * 1024)
 TERMINAL_RECORDING_DAYS = env.integer("TERMINAL_RECORDING_DAYS", 30)
 # Images of debug containers: `*` is anything but a slash, `**` anything; none is every image.
 DEBUG_IMAGES = env.words("DEBUG_IMAGES")
