@@ -169,6 +169,7 @@ DOMAIN_MESSAGES: tuple[Promise, ...] = (
     _('{kind} "{name}" not found'),
     _('secrets "{name}" has no key {key}'),
     _("too many logs are followed here; use the socket, or try again later"),
+    _("text may have at most {limit} characters"),
     _("{count} transfers are running: try again later"),
     _("you have {count} transfers running: try again later"),
     _("more than {count} namespaces"),

@@ -77,6 +77,7 @@ from workloads.api.manifests import (
     ExportManifests,
     ValidateManifests,
 )
+from workloads.api.recordings import RecordingDetail, RecordingList
 from workloads.api.releases import ReleaseViewSet
 from workloads.api.schemas import KindSchema
 from workloads.api.secrets import RevealSecret
@@ -85,8 +86,6 @@ from workloads.api.streams import (
     LogTickets,
     NodeTerminalTickets,
     OperationTickets,
-    RecordingDetail,
-    RecordingList,
     TerminalTickets,
     WatchTickets,
 )

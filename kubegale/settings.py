@@ -442,6 +442,8 @@ WALM_TENANT_STATUS_GO_TEXT = env.boolean("WALM_TENANT_STATUS_GO_TEXT", False)
 WALM_DELETE_LABELLED_TENANTS_ONLY = env.boolean("WALM_DELETE_LABELLED_TENANTS_ONLY", False)
 TENANT_USAGE_RETENTION_DAYS = env.integer("TENANT_USAGE_RETENTION_DAYS", 30)
 LOG_LIMIT_BYTES = env.integer("LOG_LIMIT_BYTES", 10 * 1024 * 1024)
+LOG_DOWNLOAD_BYTES = env.integer("LOG_DOWNLOAD_BYTES", 1024 * 1024 * 1024)
+LOG_DOWNLOAD_SOURCES = env.integer("LOG_DOWNLOAD_SOURCES", 100)
 CONFIRMATION_LEVEL = env.choice("CONFIRMATION_LEVEL", "protected", ("off", "protected", "all"))
 ACCESS_POLICY = "access.permissions.authorise"
 OPEN_ACCESS_POLICY = "access.permissions.authorise_open"
@@ -634,6 +636,7 @@ TERMINAL_IDLE_SECONDS = env.number("TERMINAL_IDLE_SECONDS", 600.0)
 TERMINAL_HOLD_SECONDS = env.number("TERMINAL_HOLD_SECONDS", 90.0)
 TERMINAL_RECORDING = env.choice("TERMINAL_RECORDING", "asked", ("off", "asked", "always"))
 TERMINAL_RECORDING_BYTES = env.integer("TERMINAL_RECORDING_BYTES", 20 * 1024 * 1024)
+TERMINAL_RECORDING_SEARCH_BYTES = env.integer("TERMINAL_RECORDING_SEARCH_BYTES", 32 * 1024 * 1024)
 TERMINAL_RECORDING_DAYS = env.integer("TERMINAL_RECORDING_DAYS", 30)
 # Images of debug containers: `*` is anything but a slash, `**` anything; none is every image.
 DEBUG_IMAGES = env.words("DEBUG_IMAGES")

@@ -1,10 +1,12 @@
 """The log of a pod or of a workload's pods: the page, the ticket for its stream, the download."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, cast
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
@@ -15,6 +17,7 @@ from console.locations import Location
 from console.page import object_view, render_not_found, render_page, require_sign_in
 from console.rendering.health import Object, get, rows
 from console.views import objects
+from workloads.objects.log_merge import LogSource, merge_logs
 
 CONTAINER_FIELDS = (
     ("containers", "containerStatuses"),
@@ -26,6 +29,8 @@ SPANS = (("", ""), ("300", "5m"), ("3600", "1h"), ("86400", "1d"))
 # What a page's script may say about the stream that it wants.
 OPTIONS = ("containers", "tail_lines", "since_seconds", "previous", "cursor")
 ALL = "*"
+# How much of a merged log is written to the client at a time.
+BLOCK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +179,12 @@ def ticket(request: HttpRequest, location: Location) -> HttpResponse:
 @require_sign_in
 @object_view
 def download(request: HttpRequest, location: Location) -> HttpResponse:
-    """The whole log as a text file; several containers follow each other, each under its name."""
+    """The whole log as a text file; the lines of several containers are merged by their time."""
     chosen = request.GET.get("container", "")
     sources = list(_log_sources(request, location, chosen))
-    parts = _concatenate_logs(request, location, sources)
-    # The first piece is read before the response begins, so that a refusal is still a page.
-    first = next(parts, b"")
+    log_download = LogDownload(request, location, sources)
     response = StreamingHttpResponse(
-        _prepend(first, parts),
+        log_download.open(),
         content_type="text/plain; charset=utf-8",
         headers={"Cache-Control": "no-store"},
     )
@@ -195,11 +198,6 @@ def download(request: HttpRequest, location: Location) -> HttpResponse:
 def _file_name(text: str) -> str:
     # Anything else could end the quoted name in the header.
     return re.sub(r"[^A-Za-z0-9._-]", "_", text)
-
-
-def _prepend(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
 
 
 def _log_sources(
@@ -224,27 +222,89 @@ def _log_sources(
             yield pod_location.name, container
 
 
-def _concatenate_logs(
-    request: HttpRequest,
-    location: Location,
-    sources: list[tuple[str, str]],
-) -> Iterator[bytes]:
-    if not sources:
-        raise ApiRefusal(1004, _("There is no container to read."), {}, 404)
-    for pod, container in sources:
-        if len(sources) > 1:
-            yield f"==> {pod}/{container} <==\n".encode()
+@dataclass(frozen=True, slots=True)
+class LogDownload:
+    """The logs of `sources`, (pod, container) each, as one file of at most LOG_DOWNLOAD_BYTES.
+
+    The query's `timestamps` and `previous` say whether lines have their stamps, and whether the
+    log before the last restart is meant.
+    """
+
+    request: HttpRequest
+    location: Location
+    sources: list[tuple[str, str]]
+
+    def open(self) -> Iterator[bytes]:
+        """The file's bytes; ApiRefusal before the first when the only log cannot be read.
+
+        Of more than LOG_DOWNLOAD_SOURCES logs only so many are merged, as all of them are open at
+        once; the file's first line says so.
+        """
+        if not self.sources:
+            raise ApiRefusal(1004, _("There is no container to read."), {}, 404)
+        with_stamps = self._is_chosen("timestamps")
+        if len(self.sources) == 1:
+            return _limited(self._read(*self.sources[0], timestamps=with_stamps))
+        limit = settings.LOG_DOWNLOAD_SOURCES
+        sources = [self._source(*source) for source in self.sources[:limit]]
+        lines = merge_logs(sources, timestamps=with_stamps)
+        note = self._missing_sources(limit)
+        return _limited(_in_blocks(chain(note, lines)))
+
+    def _is_chosen(self, name: str) -> bool:
+        return self.request.GET.get(name) == "1"
+
+    def _source(self, pod: str, container: str) -> LogSource:
+        """One log of several; a refusal becomes its only line."""
+        name = f"{pod}/{container}"
         try:
-            query = {
-                **location.query,
-                "container": container,
-                "download": True,
-                "previous": request.GET.get("previous") == "1",
-            }
-            answer = call(request, "GET", f"pods/{require_segment(pod)}/logs", query=query)
+            # Merged by their stamps, whether or not the file has them.
+            return LogSource(name, self._read(pod, container, timestamps=True))
         except ApiRefusal as refusal:
-            if len(sources) == 1:
-                raise
-            yield f"({refusal.message})\n".encode()
-            continue
-        yield from answer.response or ()
+            return LogSource(name, [f"({refusal.message})\n".encode()])
+
+    def _read(self, pod: str, container: str, *, timestamps: bool) -> Iterable[bytes]:
+        query = {
+            **self.location.query,
+            "container": container,
+            "download": True,
+            "previous": self._is_chosen("previous"),
+            "timestamps": timestamps,
+        }
+        path = f"pods/{require_segment(pod)}/logs"
+        answer = call(self.request, "GET", path, query=query)
+        return cast("Iterable[bytes]", answer.response or ())
+
+    def _missing_sources(self, limit: int) -> list[bytes]:
+        count = len(self.sources)
+        if count <= limit:
+            return []
+        text = _(
+            "Only {limit} of {count} containers are in this file: choose a container or a pod."
+        )
+        return [f"({text.format(limit=limit, count=count)})\n".encode()]
+
+
+def _in_blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines in blocks that are worth a write to the client."""
+    block = bytearray()
+    for line in lines:
+        block += line
+        if len(block) >= BLOCK_BYTES:
+            yield bytes(block)
+            block.clear()
+    if block:
+        yield bytes(block)
+
+
+def _limited(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """The parts up to LOG_DOWNLOAD_BYTES, and a line that says that there was more."""
+    remaining = settings.LOG_DOWNLOAD_BYTES
+    for part in parts:
+        if len(part) > remaining:
+            yield part[:remaining]
+            text = _("The log is larger than one download: the rest is missing.")
+            yield f"\n({text})\n".encode()
+            return
+        remaining -= len(part)
+        yield part

@@ -1,5 +1,8 @@
 """Recorded terminals of a cluster, and playing one."""
 
+from datetime import datetime
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
@@ -7,6 +10,7 @@ from django.views.decorators.http import require_GET
 
 from console import forms
 from console.api_client import call
+from console.filtered_lists import SIZE, page_links
 from console.page import (
     allow_style_attributes,
     render_page,
@@ -14,7 +18,7 @@ from console.page import (
     with_security_headers,
 )
 
-PAGE_SIZE = 50
+FILTERS = ("user", "namespace", "name", "container", "since", "until", "text")
 
 
 @require_GET
@@ -22,22 +26,36 @@ PAGE_SIZE = 50
 def index(request: HttpRequest, cluster: int) -> HttpResponse:
     """The recordings that the person may see, newest first."""
     page = forms.query_number(request, "page", least=1)
-    query = {
-        "cluster_id": cluster,
-        "namespace": request.GET.get("namespace", ""),
-        "page": page,
-        "pageSize": PAGE_SIZE,
-    }
+    chosen = {name: request.GET.get(name, "").strip() for name in FILTERS}
+    query = {**chosen, "cluster_id": cluster, "page": page, "pageSize": SIZE}
     data = call(request, "GET", "terminal-recordings", query=query).data
     context = {
         "cluster_id": cluster,
-        "recordings": data["items"],
-        "total": data["total"],
-        "previous": page - 1 if page > 1 else 0,
-        "next": page + 1 if page * PAGE_SIZE < data["total"] else 0,
+        "recordings": [_row(recording) for recording in data["items"]],
+        "search": data.get("search"),
+        "chosen": chosen,
+        "filtered": any(chosen.values()),
         "at_recordings": True,
+        **page_links(chosen, page, data["total"]),
     }
     return render_page(request, "console/recordings.html", context)
+
+
+def _row(recording: dict[str, Any]) -> dict[str, Any]:
+    """A row of the list: with its length in seconds, None while the terminal is open."""
+    finished = recording["finished_at"]
+    length = None
+    if finished:
+        started = datetime.fromisoformat(recording["started_at"])
+        length = duration((datetime.fromisoformat(finished) - started).total_seconds())
+    return {**recording, "length": length}
+
+
+def duration(seconds: float) -> str:
+    """`1:02:03`, or `2:03` below an hour."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @require_GET
@@ -56,6 +74,7 @@ def play(request: HttpRequest, cluster: int, pk: int) -> HttpResponse:
                 "play": _("Play"),
                 "pause": _("Pause"),
                 "failed": _("The recording could not be read."),
+                "no_commands": _("No line looks like a prompt with a command."),
             },
         },
         "at_recordings": True,

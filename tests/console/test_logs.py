@@ -1,6 +1,7 @@
 """Reading logs: the page, its stream, what is dangerous in it, the download."""
 
 import re
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.test import Client
@@ -11,6 +12,8 @@ from tests.console.browser import PHONE, Walk
 from tests.console.conftest import Make, Walker
 from tests.console.log_line_formats import LINES
 from tests.socket_server import peer
+from workloads.objects.log_lines import LineReader
+from workloads.objects.log_merge import LogSource, merge_logs
 
 # What a container may print: markup, a title and a colour for terminals, a line that runs backwards, a bell.
 NASTY = "<img src=x onerror=alert(1)><script>alert(2)</script> \x1b]0;owned\x07\x1b[31mred\x1b[0m \x1b[2J\x08\x08 \u202edone"
@@ -122,6 +125,13 @@ def test_the_pods_of_a_workload_are_read_together(
     walk = walker(person, size=PHONE)
     page = walk.open(f"/clusters/{cluster.pk}/deployments/{make.space}/chat/logs")
     expect(page.locator("#log .source-1").first).to_be_visible()
+    page.get_by_label("with timestamps").check()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    file = download.value.path().read_text()
+    stamps = re.findall(r"^\[pod/chat-[^ ]+/main\] (\S+Z) from chat-", file, re.M)
+    assert len(stamps) > 2
+    assert stamps == sorted(stamps)
     moments = page.locator("#log .line time").evaluate_all(
         "all => all.map(one => Date.parse(one.dateTime))"
     )
@@ -139,11 +149,51 @@ def test_the_download_is_the_whole_log_of_what_was_chosen(
     assert one["Content-Disposition"] == 'attachment; filename="talker-main.log"'
     assert b"onerror" in b"".join(one.streaming_content)
     both = b"".join(visitor.get(address, {"container": "*"}).streaming_content)
-    assert both.startswith(b"==> talker/main <==\n")
-    assert b"==> talker/side <==" in both
+    assert both.startswith(b"[pod/talker/main] <img")
+    stamped = visitor.get(address, {"container": "*", "timestamps": "1"})
+    line = b"".join(stamped.streaming_content).split(b"\n")[0]
+    assert re.match(rb"\[pod/talker/main\] \d{4}-[\dT:.-]+Z <img", line)
     refused = visitor.get(address, {"container": "nobody"})
     assert refused.status_code == 404
     assert b"There is no container to read" in refused.content
+
+
+def test_a_download_says_what_is_missing_from_it(
+    visitor: Client, cluster: Cluster, make: Make, settings: Any
+) -> None:
+    address = f"/clusters/{cluster.pk}/pods/{make.space}/{talking(make)}/logs/download"
+    settings.LOG_DOWNLOAD_SOURCES = 1
+    fewer = b"".join(visitor.get(address, {"container": "*"}).streaming_content)
+    assert fewer.startswith(b"(Only 1 of 2 containers are in this file: ")
+    settings.LOG_DOWNLOAD_BYTES = 40
+    shorter = b"".join(visitor.get(address, {"container": "main"}).streaming_content)
+    assert shorter[:5] == b"<img "
+    assert shorter[40:] == b"\n(The log is larger than one download: the rest is missing.)\n"
+
+
+def test_the_page_and_the_download_order_lines_alike(walk: Walk, cluster: Cluster) -> None:
+    logs = {
+        "b/app": b"2026-01-01T00:00:02Z b1\n2026-01-01T00:00:04Z b2\nwithout\n2026-01-01T00:00:01Z back\n",
+        "a/app": b"2026-01-01T08:00:02+08:00 a1\n2026-01-01T00:00:04Z a2\n2026-01-01T00:00:04.000000001Z a3\n",
+    }
+    sources = [LogSource(name, [data]) for name, data in logs.items()]
+    lines = b"".join(merge_logs(sources, timestamps=False)).decode().splitlines()
+    frames = [
+        {"source": name, "timestamp": line.cursor.time, "content": line.text}
+        for name, data in logs.items()
+        for line in LineReader().feed(data)
+    ]
+    page = walk.open(f"/clusters/{cluster.pk}")
+    ordered = page.evaluate(
+        "async frames => { const { LineOrder, indexFor } = await import('/static/console/js/log-order.js');"
+        " const order = new LineOrder(); const rows = [];"
+        " for (const frame of frames) { const place = order.place(frame);"
+        " rows.splice(indexFor(rows, place), 0, { ...place, text: frame.content }); }"
+        " return rows.map(row => `[pod/${row.source}] ${row.text}`); }",
+        frames,
+    )
+    assert ordered == lines
+    assert [line.split()[-1] for line in lines] == ["a1", "b1", "a2", "b2", "without", "back", "a3"]
 
 
 def test_signing_out_ends_the_stream(
@@ -232,7 +282,7 @@ def test_a_log_is_filtered_by_level_and_by_expression(
     page.get_by_label("Search this log").fill(r"token=\w+-\d")
     expect(lines.locator(".text")).to_have_text(["level=debug token=abc-42"])
     walk.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.get_by_label("Times").uncheck()
+    page.get_by_label("Times", exact=True).uncheck()
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == "level=debug token=abc-42"

@@ -1,11 +1,10 @@
-"""Tickets for sockets, and recordings of terminals (contract 1.2, 1.8; beyond 4.1, note 4)."""
+"""Tickets for sockets (contract 1.2, 1.8; beyond 4.1, note 4)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import orjson
-from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 
 from clusters.kinds import KINDS, Kind
@@ -13,14 +12,10 @@ from clusters.manifests import Object
 from clusters.models import Cluster
 from core.api.auth import AccessAttributes, authorise, stream_policy
 from core.api.client_ip import socket_base
-from core.api.dialect import DialectView, Page
-from core.api.pagination import page_request
 from core.api.schema import (
     CLUSTER,
     INTEGER,
     NAMESPACE,
-    OBJECT,
-    PAGING,
     TEXT,
     OperationSchema,
     QueryParameter,
@@ -36,11 +31,9 @@ from storage_api.api.watching import MulticlusterWatch
 from workloads.api.objects import ObjectView
 from workloads.api.request_target import RequestTarget
 from workloads.api.ticket_options import TicketOptions
-from workloads.models import Recording
 from workloads.objects import lists
 from workloads.objects.log_lines import line_filter
 from workloads.objects.selectors import selector_text
-from workloads.streams import recordings
 from workloads.streams.containers import select_containers
 from workloads.streams.exec import is_node_terminal
 from workloads.streams.logs import parse_cursors
@@ -436,78 +429,3 @@ class OperationTickets(TicketView):
         self.check_input(request)
         ticket = self.ticket(request, "operation", None, session=name)
         return _ticket_response(request, ticket, url_key="ws_url", path=f"/ws/operations/{name}")
-
-
-# --- recordings ---------------------------------------------------------------
-class RecordingList(ObjectView):
-    """GET /terminal-recordings: of one cluster, newest first."""
-
-    kind: ClassVar[Kind] = PODS
-    operations = {
-        "get": OperationSchema(
-            "Recordings of terminals",
-            OBJECT,
-            (CLUSTER, NAMESPACE, *PAGING[:2]),
-            paged=True,
-        )
-    }
-
-    def get(self, request: Request) -> Any:
-        """One page."""
-        target = RequestTarget(self, request)
-        authorise(
-            self,
-            request,
-            AccessAttributes("exec", "pods", "", target.cluster_text, target.namespace),
-        )
-        target.check()
-        page = page_request(request.query_params)
-        rows = recordings.search(
-            cluster=target.cluster(),
-            namespaces=frozenset({target.namespace}) if target.namespace else None,
-            nodes=self._may_see_nodes(request, target.cluster_text),
-        )
-        page_rows = rows[page.offset : page.offset + page.size]
-        items = [recordings.represent(row) for row in page_rows]
-        return Page(items, rows.count(), page.page, page.size)
-
-    def _may_see_nodes(self, request: Request, cluster: str) -> bool:
-        """Whether recordings of shells on nodes are shown too."""
-        policy = stream_policy()
-        act = AccessAttributes("exec", "nodes", "", cluster)
-        return policy.scopes(policy.credential(request), [act]) != [None]
-
-
-class RecordingDetail(DialectView):
-    """GET /terminal-recordings/{id} and /terminal-recordings/{id}/replay (asciicast v2)."""
-
-    replay: ClassVar[bool] = False
-    operations = {"get": OperationSchema("A recording, or its asciicast", OBJECT)}
-
-    def get(self, request: Request, pk: str) -> Any:
-        """The recording, or its replay.
-
-        NotFound where the caller may open no terminal, for the caller's own recordings too.
-        """
-        row = recordings.find(pk)
-        try:
-            authorise(self, request, _terminal_act(row))
-        except Forbidden:
-            # Forbidden would tell that the recording exists.
-            raise NotFound(f"recording {pk[:60]!r} does not exist") from None
-        if not self.replay:
-            return recordings.represent(row)
-        response = StreamingHttpResponse(
-            recordings.asciicast(row),
-            content_type="application/x-asciicast",
-        )
-        response["Content-Disposition"] = f'attachment; filename="terminal-{row.pk}.cast"'
-        return response
-
-
-def _terminal_act(row: Recording) -> AccessAttributes:
-    """The right to open the terminal that was recorded."""
-    cluster = str(row.cluster_id)
-    if row.node:
-        return AccessAttributes("exec", "nodes", "", cluster, "", row.node)
-    return AccessAttributes("exec", "pods", "", cluster, row.namespace, row.pod)

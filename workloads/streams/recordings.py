@@ -1,19 +1,21 @@
 """Recordings of terminals in the database: written, listed, replayed and deleted in time."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from clusters.models import Cluster
 from core.errors import NotFound
 from core.sockets.tickets import Ticket, public_session_name
 from workloads.models import Recording, RecordingChunk
+from workloads.streams.exec import DEBUG_POD
 
 
 def begin(ticket: Ticket) -> int:
@@ -49,17 +51,54 @@ def finish(pk: int, columns: dict[str, Any]) -> None:
     Recording.objects.filter(pk=pk).update(finished_at=timezone.now(), **columns)
 
 
-def search(
-    *, cluster: Cluster, namespaces: frozenset[str] | None, nodes: bool
+@dataclass(frozen=True, slots=True)
+class RecordingFilter:
+    """Which recordings are meant; "" and None are no condition.
+
+    `name` is a part of the pod's or the node's name. `since` and `until` (exclusive) are about
+    the start.
+    """
+
+    user: str = ""
+    name: str = ""
+    container: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def apply(self, rows: QuerySet[Recording]) -> QuerySet[Recording]:
+        """The rows that match."""
+        if self.user:
+            rows = rows.filter(username=self.user)
+        if self.name:
+            rows = rows.filter(Q(pod__icontains=self.name) | Q(node__icontains=self.name))
+        if self.container:
+            rows = rows.filter(container=self.container)
+        if self.since:
+            rows = rows.filter(started_at__gte=self.since)
+        if self.until:
+            rows = rows.filter(started_at__lt=self.until)
+        return rows
+
+
+def list_recordings(
+    *,
+    cluster: Cluster,
+    namespaces: frozenset[str] | None,
+    nodes: bool,
+    matching: RecordingFilter,
 ) -> QuerySet[Recording]:
     """Recordings in a cluster, newest first.
 
     With `namespaces` only of pods in these, else of all pods, and with `nodes` of nodes too.
     """
-    rows = Recording.objects.filter(cluster=cluster)
+    rows = matching.apply(Recording.objects.filter(cluster=cluster))
     if namespaces is not None:
-        return rows.filter(namespace__in=namespaces, node="")
-    return rows if nodes else rows.filter(node="")
+        rows = rows.filter(namespace__in=namespaces, node="")
+    if nodes:
+        return rows
+    # A shell in the debug pod of a node's terminal is a shell on the node.
+    debug_pods = Q(namespace=settings.NODE_TERMINAL_NAMESPACE, pod__startswith=DEBUG_POD)
+    return rows.filter(node="").exclude(debug_pods)
 
 
 def find(reference: str) -> Recording:

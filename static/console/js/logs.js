@@ -2,6 +2,7 @@
 import { Backoff, RequestError, data, fill, post } from "./sockets.js";
 import { pieces } from "./ansi.js";
 import { levelOf } from "./log-levels.js";
+import { LineOrder, indexFor } from "./log-order.js";
 import { LineSearch } from "./log-search.js";
 import { moment } from "./times.js";
 
@@ -28,8 +29,9 @@ let acknowledged = 0;
 let timer = 0;
 const backoff = new Backoff();
 const colours = new Map();
-// The lines on the page by time, oldest first: {key, node}.
+// The lines on the page in their order, oldest first: {time, source, node}.
 let rows = [];
+const order = new LineOrder();
 
 // --- what is shown --------------------------------------------------------------------------------------------------
 function chunk() {
@@ -74,32 +76,13 @@ function appendNote(text) {
   scroll();
 }
 
-// Milliseconds since 1970, with the digits below them: "…:05.1234567Z" has seven.
-function timeKey(timestamp) {
-  const digits = /\.\d{3}(\d+)/.exec(timestamp)?.[1] ?? "0";
-  return Date.parse(timestamp) + Number(`0.${digits}`);
-}
-
-// Several containers send their lines one container after the other: each line goes where its time
-// belongs, behind lines of the same moment. Lines of one container keep their order.
+// Several containers send their lines one container after the other: each line goes where it belongs.
 function placeLine(node, frame) {
-  const key = timeKey(frame.data.timestamp);
-  let low = 0;
-  let high = rows.length;
-  // A line without a time, and nearly every line that is followed, belongs at the end.
-  if (Number.isNaN(key) || !high || rows[high - 1].key <= key) low = high;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (rows[middle].key <= key) low = middle + 1;
-    else high = middle;
-  }
-  if (low === rows.length) {
-    chunk().append(node);
-    rows.push({ key: Number.isNaN(key) ? (rows.at(-1)?.key ?? 0) : key, node });
-  } else {
-    rows[low].node.before(node);
-    rows.splice(low, 0, { key, node });
-  }
+  const place = order.place(frame.data);
+  const index = indexFor(rows, place);
+  if (index === rows.length) chunk().append(node);
+  else rows[index].node.before(node);
+  rows.splice(index, 0, { ...place, node });
 }
 
 function appendLines(lines) {
@@ -443,18 +426,30 @@ function restart() {
   following = true;
   colours.clear();
   levels.clear();
+  order.clear();
   for (const old of box.querySelectorAll(".chunk")) old.remove();
   byId("log-empty").hidden = false;
   byId("log-empty").textContent = "";
   byId("log-cut").hidden = true;
-  byId("log-download").href = `${config.download}?${new URLSearchParams({
-    container: form.elements.container?.value ?? "",
-    previous: form.elements.previous?.checked ? "1" : "",
-  })}`;
+  setDownload();
   backoff.reset();
   scheduleUpdate();
   connect();
 }
+
+const stamps = byId("log-stamps");
+function setDownload() {
+  byId("log-download").href = `${config.download}?${new URLSearchParams({
+    container: form.elements.container?.value ?? "",
+    previous: form.elements.previous?.checked ? "1" : "",
+    timestamps: stamps.checked ? "1" : "",
+  })}`;
+}
+stamps.checked = localStorage.getItem("kubegale.log-stamps") === "1";
+stamps.addEventListener("change", () => {
+  localStorage.setItem("kubegale.log-stamps", stamps.checked ? "1" : "0");
+  setDownload();
+});
 
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("change", (event) => event.target.closest("[data-stream]") && restart());
