@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils import timezone
 from rest_framework.request import Request
 
 from access import audit
-from access.models import ApiToken
+from access.models import ApiToken, AuditEntry
 from core.api.audit import AuditEvent
 from core.api.client_ip import client_address
 from core.api.inner_calls import via_of
+from core.database.prepared import StatementCall
 from core.errors import DomainError
 
 
@@ -21,14 +23,39 @@ def write_entries(
     error: DomainError | None,
 ) -> None:
     """Write an entry for each event that the policy records (settings: AUDIT_SINK)."""
+    if entries := _entries(request, dialect, events, error):
+        audit.append(entries)
+
+
+def statements_of_success(
+    request: Request | HttpRequest, dialect: str, events: Sequence[AuditEvent]
+) -> list[StatementCall]:
+    """What writes the entries of a request that is about to succeed.
+
+    To be run together with its work, in one exchange: neither is there without the other.
+    """
+    now = timezone.now()
+    return [
+        (audit.INSERT_ONE, audit.column_values(entry, now))
+        for entry in _entries(request, dialect, events, None)
+    ]
+
+
+def _entries(
+    request: Request | HttpRequest,
+    dialect: str,
+    events: Sequence[AuditEvent],
+    error: DomainError | None,
+) -> list[AuditEntry]:
     recorded = [event for event in events if audit.is_recorded(event)]
+    if not recorded:
+        return []
     plain = request._request if isinstance(request, Request) else request
-    if recorded and (via := via_of(plain)):
+    if via := via_of(plain):
         for event in recorded:
             event.facts["details"] = {**(event.facts.get("details") or {}), "via": via}
-    if recorded:
-        who = caller(request, dialect)
-        audit.append([audit.build_entry(event, who, error) for event in recorded])
+    who = caller(request, dialect)
+    return [audit.build_entry(event, who, error) for event in recorded]
 
 
 def write_entry_of(

@@ -86,6 +86,16 @@ def annotate(request: AnyRequest, **facts: Any) -> None:
         next(reversed(pending.values())).facts.update(facts)
 
 
+def pending_events(request: AnyRequest) -> list[AuditEvent]:
+    """What the request did so far and nobody has written, oldest first."""
+    return list(_pending_events(request).values())
+
+
+def forget(request: AnyRequest) -> None:
+    """Drop the request's events, because they were written together with what it did."""
+    _pending_events(request).clear()
+
+
 def report(request: AnyRequest, dialect: str, error: DomainError | None) -> None:
     """Write the request's events, once.
 

@@ -7,7 +7,7 @@ is the same whatever the values are.
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 _PLACEHOLDER = re.compile("%(.)")
 
@@ -33,8 +33,25 @@ class PreparedStatement:
 
     def execute(self, cursor: Any, params: Sequence[Any]) -> None:
         """As `cursor.execute(text, params)` of a cursor of Django."""
+        execute_together(cursor, (self, params))
+
+    def call(self, cursor: Any) -> str:
+        """The text that runs the statement with its values, once the session knows it."""
         prepared: set[str] = cursor.db.prepared_statements
         if self.name not in prepared:
             cursor.execute(self._prepare)
             prepared.add(self.name)
-        cursor.execute(self._execute, params)
+        return self._execute
+
+
+# A statement and its values.
+StatementCall: TypeAlias = tuple[PreparedStatement, Sequence[Any]]
+
+
+def execute_together(cursor: Any, *calls: StatementCall) -> None:
+    """Run statements in one exchange: PostgreSQL commits all of them or none.
+
+    The cursor has the rows of the last one.
+    """
+    text = "; ".join([statement.call(cursor) for statement, _ in calls])
+    cursor.execute(text, [value for _, params in calls for value in params])

@@ -3,7 +3,7 @@
 Parameters, the caller's right to a cluster, streamed lists, and what failures carry.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -14,11 +14,14 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from access import audit_sink
+from core.api import audit
 from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView, Page, domain_error, error_response
 from core.api.parsing import raw_body
 from core.api.rendering import dumps
 from core.api.schema import OperationSchema
+from core.database.prepared import StatementCall
 from core.errors import DomainError, Invalid
 from storage_api import wire_profile
 from storage_api.api.bodies import parameters
@@ -156,6 +159,17 @@ class StorageView(DialectView):
         )
         scope = authorise(self, request, act)
         self.reveals = self.reveals and scope.reveals
+
+    def write_audited(
+        self, request: Request, write: Callable[[Sequence[StatementCall]], None]
+    ) -> None:
+        """Do what the request asks for together with its audit lines, in one commit.
+
+        `write` gets the statements of the lines. When they fail, so does the request.
+        """
+        events = audit.pending_events(request)
+        write(audit_sink.statements_of_success(request, self.dialect.name, events))
+        audit.forget(request)
 
     def get_exception_handler(self) -> Any:
         """Failures carry the action; the reason is in a header, as the document fixes the body."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar
 
 import orjson
@@ -130,7 +131,8 @@ class NamespacedResource(DynamicView):
         """
         body = Body(raw_body(request))
         body.refuse_unknown({column.key for column in RESOURCE.columns})
-        resources.put(self.key(), body.json("data"))
+        put = partial(resources.put, self.key(), body.json("data"))
+        self.write_audited(request, put)
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete the document; one that is not there is no failure."""

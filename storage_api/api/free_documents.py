@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import chain, product
 from typing import Any, ClassVar
 
@@ -118,7 +119,8 @@ class CustomResources(FreeView):
         self.refuse_unknown(request, request.query_params)
         key = self._key(document, members)
         if key is not None:
-            resources.put(key, members["data"].decode())
+            put = partial(resources.put, key, members["data"].decode())
+            self.write_audited(request, put)
             return
         free_documents.put(
             self.type,

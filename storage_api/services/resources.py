@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import connection
 from psycopg2 import sql
 
-from core.database.prepared import PreparedStatement
+from core.database.prepared import PreparedStatement, StatementCall, execute_together
 from storage_api import objectids
 from storage_api.db_retry import retry_on_database_error
 from storage_api.protection import DocumentPlace, seal_secrets
@@ -109,10 +109,11 @@ SELECT count(*) FROM gone
 
 
 @retry_on_database_error
-def put(key: Key, data: str) -> None:
+def put(key: Key, data: str, beside: Sequence[StatementCall] = ()) -> None:
     """Create the resource or replace its document (JSON text); the last writer wins.
 
     `_id` and createTime stay, updateTime always moves. Invalid when it cannot be stored.
+    `beside`: what is committed with it, or else not at all.
     """
     key.check()
     place = DocumentPlace(
@@ -130,7 +131,8 @@ def put(key: Key, data: str) -> None:
         seal_secrets(place, data.encode()).decode(),
     )
     with translate_data_errors(), connection.cursor() as cursor:
-        _PUT.execute(cursor, values)
+        # The row is locked last.
+        execute_together(cursor, *beside, (_PUT, values))
 
 
 def type_clauses(cluster_id: str, resource_type: str) -> tuple[Clause, ...]:

@@ -59,6 +59,9 @@ def page(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage | None:
     if query.troubled:
         where.append(problem_clause(kind))
     part = _PagePart(query)
+    is_narrowed = bool(query.keyword or query.troubled or labels.labels or labels.clauses or fields)
+    if not is_narrowed and kind != KINDS["namespaces"]:
+        part.is_counted = True
     # A list that has to unpack every document is not begun in vain.
     if part.reads_documents and _coverage(cluster, kind, query.namespace) is None:
         return None
@@ -239,7 +242,9 @@ def problem_clause(kind: Kind) -> Clause:
 class _PagePart:
     """Which part of a list, and in which order.
 
-    `reads_documents`: documents have to be read to filter or to sort. Invalid for an unknown order.
+    `reads_documents`: documents have to be read to filter or to sort. `is_counted`: no condition
+    goes beyond cluster, type and namespaces, for which the database keeps the number of rows.
+    Invalid for an unknown order.
     """
 
     def __init__(self, query: ListQuery) -> None:
@@ -247,6 +252,7 @@ class _PagePart:
         self.size = query.size
         self.in_namespace = bool(query.namespace)
         self.reads_documents = query.troubled
+        self.is_counted = False
         self._columns: tuple[str | sql.Composable, ...] = (sorting.KEY_ORDER,)
         self._descending = False
         self.by_type_key = False
@@ -261,11 +267,17 @@ class _PagePart:
         return sorting.order_by(self._columns, descending=self._descending != backward)
 
 
-# Without documents, page and total are quicker apart: a short walk, and a count by the smallest
-# index, which begins with the type's key. A page in the second half is walked to from the end.
+# By the smallest index, which begins with the type's key.
+_COUNT_ROWS = sql.SQL("SELECT count(*) AS n FROM {source} WHERE {condition} {key}")
+# What the database keeps count of (migration 0005), as exact as the rows themselves.
+_KEPT_COUNT = sql.SQL(
+    "SELECT coalesce(sum(r.rows), 0)::bigint AS n FROM storage_count r WHERE {condition}"
+)
+# Without documents, page and total are quicker apart: a short walk, and a count. A page in the
+# second half is walked to from the end.
 _APART = sql.SQL("""
 WITH total AS (
-  SELECT count(*) AS n FROM {source} WHERE {condition} {key}
+  {total}
 ), part AS (
   SELECT n, {offset} <= n / 2 AS is_near, least({size}, n - {offset}) AS rest FROM total
 ), chosen AS (
@@ -319,14 +331,22 @@ def _read_page(
     # Within a namespace, the index of names is shorter still and has no key.
     counts_by_key = not part.in_namespace
     key = sql.SQL("AND r.type_key = {}").format(sql.Literal(type_key))
+    condition = sql.SQL(" AND ").join(texts)
+    total = _KEPT_COUNT.format(condition=condition)
+    if not part.is_counted:
+        total = _COUNT_ROWS.format(
+            source=source,
+            condition=condition,
+            key=key if counts_by_key else sql.SQL(""),
+        )
     parts = (_TOGETHER if part.reads_documents else _APART).format(
         source=source,
-        condition=sql.SQL(" AND ").join(texts),
+        condition=condition,
+        total=total,
         order=part.order(),
         reverse=part.order(backward=True),
         offset=sql.Literal(part.offset),
         size=sql.Literal(part.size),
-        key=key if counts_by_key else sql.SQL(""),
         order_key=key if part.by_type_key else sql.SQL(""),
     )
     states = sql.SQL(sync.COPY_STATES)

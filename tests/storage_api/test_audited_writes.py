@@ -1,0 +1,83 @@
+"""A write to the store and its line in the audit trail: both are there, or neither."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from access.models import AuditEntry
+from tests.caller import Caller
+
+pytestmark = pytest.mark.usefixtures("emptied")
+PLACE = "/bcsstorage/v1/k8s/dynamic/namespace_resources/clusters/BCS-1/namespaces/shop"
+BREAK = """
+CREATE FUNCTION refuse_lines() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'no line is written any more';
+END
+$$;
+CREATE TRIGGER refuse_lines BEFORE INSERT ON access_auditentry
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_lines();
+"""
+MEND = """
+DROP TRIGGER refuse_lines ON access_auditentry;
+DROP FUNCTION refuse_lines();
+"""
+
+
+def run(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def stored_documents() -> dict[str, object]:
+    """What the store holds, by name."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT resource_name, data::text FROM storage_resource")
+        return {name: json.loads(text) for name, text in cursor.fetchall()}
+
+
+def lines() -> list[tuple[str, str, str]]:
+    """(user, verb, result) of each line, oldest first."""
+    return list(AuditEntry.objects.order_by("id").values_list("username", "verb", "result"))
+
+
+@pytest.fixture
+def broken_trail(emptied: None) -> Iterator[None]:
+    """An audit trail that takes no line."""
+    run(BREAK)
+    yield
+    run(MEND)
+
+
+@pytest.mark.parametrize("path", ["/ConfigMap/kept", "/Pod/kept"])
+def test_a_write_and_its_line_are_one_statement(admin: Caller, path: str) -> None:
+    admin.raw("PUT", PLACE + path, {"data": {"step": 0}})
+    with CaptureQueriesContext(connection) as queries:
+        answer = admin.raw("PUT", PLACE + path, {"data": {"step": 1}})
+    assert answer.json()["code"] == 0
+    # Not who is calling, which the process mostly knows.
+    texts = [query["sql"] for query in queries if "EXECUTE" in query["sql"]]
+    assert len(texts) == 1, texts
+    assert texts[0].count("EXECUTE kubegale_") == 2
+    assert "INSERT" not in "".join(query["sql"] for query in queries)
+    assert stored_documents() == {"kept": {"step": 1}}
+    assert lines() == [("admin", "update", "success")] * 2
+
+
+@pytest.mark.usefixtures("broken_trail")
+def test_without_its_line_a_write_is_neither_done_nor_acknowledged(admin: Caller) -> None:
+    answer = admin.raw("PUT", f"{PLACE}/ConfigMap/kept", {"data": {"step": 1}})
+    assert answer.json()["code"] != 0
+    assert stored_documents() == {}
+    assert lines() == []
+
+
+def test_a_document_that_cannot_be_stored_leaves_a_line_that_says_so(admin: Caller) -> None:
+    document = {"data": {"text": "\x00"}}
+    answer = admin.raw("PUT", f"{PLACE}/ConfigMap/kept", document)
+    assert answer.json()["code"] != 0
+    assert stored_documents() == {}
+    assert lines() == [("admin", "update", "failed")]
