@@ -5,8 +5,9 @@ taken when the clock has jumped, a time that a day has twice is taken once, and 
 minutes or hours begin with a star goes by what the clock shows.
 """
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -159,9 +160,48 @@ def upcoming(
     limit: int,
 ) -> list[datetime]:
     """When the schedule is due in [since, until), at most `limit` times; for a calendar."""
-    moments: list[datetime] = []
-    moment = next_after(schedule, _just_before(since))
-    while moment is not None and moment < until and len(moments) < limit:
-        moments.append(moment)
-        moment = next_after(schedule, moment)
-    return moments
+    before = _just_before(since)
+    if schedule is None or "at" in schedule:
+        moment = next_after(schedule, before)
+        moments = iter([moment] if moment else [])
+    else:
+        moments = _moments_of_cron(schedule, before, until)
+    return list(islice(takewhile(lambda moment: moment < until, moments), limit))
+
+
+def _moments_of_cron(
+    schedule: Mapping[str, Any], after: datetime, until: datetime
+) -> Iterator[datetime]:
+    """Every time after a moment at which a cron expression is due, in UTC, `until` and later."""
+    zone = ZoneInfo(schedule["timezone"])
+    cron = CronSim(schedule["cron"], after.astimezone(zone))
+    # What goes by the minute of the hour alone needs no look at each minute, as long as the clock
+    # is put forward and back by whole hours.
+    offset = _minutes_of_offset(after, zone)
+    is_by_minute = schedule["cron"].split()[1:] == ["*"] * 4
+    if is_by_minute and offset == _minutes_of_offset(until, zone):
+        yield from _moments_by_minute({(minute - offset) % 60 for minute in cron.minutes}, after)
+        return
+    try:
+        for moment in cron:
+            yield moment.astimezone(UTC)
+    except OverflowError:
+        # The calendar of the language has ended.
+        return
+
+
+def _minutes_of_offset(moment: datetime, zone: ZoneInfo) -> int:
+    """By how many minutes of an hour the zone's clock differs from UTC at the moment."""
+    offset = moment.astimezone(zone).utcoffset() or timedelta()
+    return int(offset.total_seconds() // 60 % 60)
+
+
+def _moments_by_minute(minutes: set[int], after: datetime) -> Iterator[datetime]:
+    """Every time after a moment with one of the minutes of an hour in UTC, without end."""
+    hour = after.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    while True:
+        for minute in sorted(minutes):
+            moment = hour + timedelta(minutes=minute)
+            if moment > after:
+                yield moment
+        hour += timedelta(hours=1)

@@ -19,7 +19,9 @@ SCENARIOS = {
     "manifests": "bench.manifests",
     "reads": "bench.reads",
     "alerts": "bench.alerts",
+    "answers": "bench.answers",
     "capacity": "bench.capacity",
+    "clusters": "bench.clusters",
     "idle": "bench.idle",
     "worker": "bench.worker",
 }

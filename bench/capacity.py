@@ -11,12 +11,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psycopg2
 
-from bench.processes import environment, manage, peak, running, simulated, until
+from bench.processes import (
+    count_connections,
+    environment,
+    manage,
+    peak,
+    processor_seconds,
+    running,
+    simulated,
+    until,
+)
 from bench.storage import PER_CLUSTER, fill
 
 ROWS = int(os.environ.get("BENCH_ROWS", "200000"))
@@ -125,17 +133,6 @@ def _measure_changes(cursor: Any) -> None:
     )
 
 
-def _processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _count_connections(pid: int) -> int:
-    """The sockets that a process holds."""
-    links = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
-    return sum(link.startswith("socket:") for link in links)
-
-
 def _measure_clusters(environ: dict[str, str], cursor: Any, folder: str) -> None:
     cursor.execute("TRUNCATE storage_resource, storage_change")
     with simulated(environ, folder, PODS_PER_CLUSTER) as kubeconfig:
@@ -150,12 +147,12 @@ def _measure_clusters(environ: dict[str, str], cursor: Any, folder: str) -> None
         with running([sys.executable, "manage.py", "collect"], environ) as child:
             until(lambda: bool(_one(cursor, WATCHED, CLUSTERS)[0]))
             seconds = time.monotonic() - started
-            used = _processor_seconds(child.pid)
+            used = processor_seconds(child.pid)
             time.sleep(IDLE_SECONDS)
-            idle = (_processor_seconds(child.pid) - used) / IDLE_SECONDS
+            idle = (processor_seconds(child.pid) - used) / IDLE_SECONDS
             print(
                 f"{CLUSTERS} idle clusters in one collector: {peak(child.pid):.0f} MB,"
-                f" {_count_connections(child.pid)} connections, {idle:.2f} of a core;"
+                f" {count_connections(child.pid)} connections, {idle:.2f} of a core;"
                 f" all watched after {seconds:.0f} s",
                 flush=True,
             )

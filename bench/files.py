@@ -33,6 +33,7 @@ from bench.processes import (
     environment,
     manage,
     peak,
+    processor_seconds,
     running,
     simulated,
     until,
@@ -71,12 +72,6 @@ def _asked_meanwhile(address: str) -> Iterator[list[float]]:
     finally:
         ended.set()
         asking.join()
-
-
-def _processor_seconds(pid: int) -> float:
-    """What the process has used so far, in and out of the kernel."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _rate(work: Callable[[], object]) -> float:
@@ -193,9 +188,9 @@ def _compare(
         used = 0.0
         for _ in range(ROUNDS):
             for way, measure in ways.items():
-                began = _processor_seconds(server.pid)
+                began = processor_seconds(server.pid)
                 rates[way].append(measure())
-                used += _processor_seconds(server.pid) - began
+                used += processor_seconds(server.pid) - began
         medians = {
             way: (statistics.median(up for up, _ in of), statistics.median(down for _, down in of))
             for way, of in rates.items()

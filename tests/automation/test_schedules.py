@@ -1,5 +1,6 @@
 """When tasks are due, above all on days when clocks change."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -130,3 +131,38 @@ def test_one_moment_and_what_was_missed() -> None:
     # The moment itself counts, to the second.
     assert schedules.last_until(hourly, NOW, NOW + timedelta(hours=1)) == NOW + timedelta(hours=1)
     assert schedules.last_until(hourly, NOW, NOW + timedelta(seconds=2)) == NOW
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("cron", ["* * * * *", "7,52 * * * *", "*/20 1-3 * * *", "30 2 * * *"])
+def test_a_calendar_is_what_the_scheduler_would_do(zone: str, cron: str) -> None:
+    schedule = {"cron": cron, "timezone": zone}
+    # Both ends of summer in both hemispheres, and a second that is no minute's first.
+    for day in ("2026-03-28", "2026-04-04", "2026-10-03", "2026-10-24"):
+        since = datetime.fromisoformat(f"{day}T12:00:30+00:00")
+        until = since + timedelta(days=2)
+        expected = []
+        moment = schedules.next_after(schedule, since - timedelta(seconds=1))
+        while moment is not None and moment < until:
+            expected.append(moment)
+            moment = schedules.next_after(schedule, moment)
+        assert schedules.upcoming(schedule, since, until, 10_000) == expected
+        assert schedules.upcoming(schedule, since, until, 3) == expected[:3]
+
+
+def test_a_calendar_of_every_minute_takes_few_steps() -> None:
+    schedule = {"cron": "* * * * *", "timezone": "Europe/Berlin"}
+    steps = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal steps
+        steps += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        moments = schedules.upcoming(schedule, NOW, NOW + timedelta(days=7), 1000)
+    finally:
+        sys.setprofile(None)
+    assert len(moments) == 1000
+    # Reading the expression takes some hundred calls, each moment three; by cronsim it is dozens.
+    assert steps < 5 * len(moments), steps

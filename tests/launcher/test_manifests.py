@@ -175,6 +175,29 @@ def test_an_api_server_takes_every_object_and_drops_no_field(
             admin("DELETE", path, cluster_id=cluster.pk, confirm="true")
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("overlay", ["small", "high-availability"])
+def test_an_overlay_is_applied_as_one_text_and_is_unchanged_the_second_time(
+    admin: Caller, cluster: Cluster, overlay: str
+) -> None:
+    objects = render(KUBERNETES / "overlays" / overlay)
+    used = {each["kind"] for each in objects} & set(OPERATOR_KINDS)
+    definitions = [operator_definition(kind, OPERATOR_KINDS[kind]) for kind in sorted(used)]
+    # Definitions in the same text: they are served before their objects are sent.
+    text = yaml.safe_dump_all([*definitions, *objects])
+    try:
+        for action in ("created", "unchanged"):
+            body = {"cluster_id": cluster.pk, "content": text}
+            answer = admin.data("POST", "manifests/apply", body)
+            actions = {row["name"]: row["action"] for row in answer["documents"]}
+            assert set(actions.values()) == {action}, actions
+    finally:
+        namespace = next(each for each in objects if each["kind"] == "Namespace")
+        for each in (*definitions, namespace):
+            path = route(each, each["metadata"]["name"])
+            admin("DELETE", path, cluster_id=cluster.pk, confirm="true")
+
+
 def assert_contains(actual: Any, expected: Any, path: str) -> None:
     """That the server kept what was written; it may add defaults."""
     if isinstance(expected, dict):
