@@ -40,7 +40,9 @@ class TableColumn:
     """One column of a table.
 
     `wide` columns are left out on narrow screens, `right` ones are aligned to the right as
-    numbers; `sort` is the API's `orderby` word, "" for a column that cannot be sorted by.
+    numbers; `spare` ones are left out before rows outgrow a desk's screen, and one that stretches
+    takes the room that is left. `sort` is the API's `orderby` word, "" for a column that cannot be
+    sorted by.
     """
 
     title: str | Promise
@@ -48,6 +50,8 @@ class TableColumn:
     wide: bool = False
     right: bool = False
     sort: str = ""
+    spare: bool = False
+    stretches: bool = False
 
 
 def text_cell(*path: str) -> Cell:
@@ -309,7 +313,7 @@ AGE = TableColumn(
     right=True,
     sort="created",
 )
-IMAGES = TableColumn(_("Image"), _images, wide=True)
+IMAGES = TableColumn(_("Image"), _images, wide=True, stretches=True)
 READY = TableColumn(_("Ready"), _replicas, right=True)
 DATA = TableColumn(_("Keys"), count_cell("data"), right=True)
 
@@ -326,7 +330,7 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         CPU,
         MEMORY,
         TableColumn(_("Node"), _node, wide=True, sort="node"),
-        TableColumn(_("Address"), text_cell("status", "podIP"), wide=True),
+        TableColumn(_("IP"), text_cell("status", "podIP"), wide=True, spare=True),
     ),
     "deployments": (
         _state_column("deployments"),
