@@ -223,12 +223,20 @@ def _subjects(item: Object, context: RenderContext) -> str:
 
 
 def _role(item: Object, context: RenderContext) -> str:
-    return html.code(f"{get(item, 'roleRef', 'kind')}/{get(item, 'roleRef', 'name')}")
+    return _reference_link(item, get(item, "roleRef") or {}, context)
 
 
 def _scale_target(item: Object, context: RenderContext) -> str:
-    target = get(item, "spec", "scaleTargetRef")
-    return html.code(f"{get(target, 'kind')}/{get(target, 'name')}")
+    return _reference_link(item, get(item, "spec", "scaleTargetRef") or {}, context)
+
+
+def _reference_link(item: Object, reference: Mapping[str, Any], context: RenderContext) -> str:
+    """`Deployment/web`: what the object names, a link where it is of a built-in kind."""
+    words = f"{reference.get('kind')}/{reference.get('name')}"
+    cluster = int(context.base.rpartition("/")[2])
+    space = str(get(item, "metadata", "namespace") or "")
+    target = resolve_reference(Location(cluster, "", space, ""), reference)
+    return html.link(target.address, words) if target else html.code(words)
 
 
 def _quota(item: Object, context: RenderContext) -> str:
