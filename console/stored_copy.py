@@ -1,6 +1,6 @@
 """What pages show of a cluster that does not answer: the store's copy, with its age."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +16,9 @@ from core.times import rfc3339
 
 # The API's code for a cluster that does not answer.
 UNREACHABLE = 1006
+# Its code for what the cluster, or a grant, does not allow.
+FORBIDDEN = 1005
+MAX_NAMESPACES = 1000
 # The moment of the newest copy, whatever the clock of the database says.
 NEWEST = timedelta(seconds=5)
 
@@ -65,6 +68,32 @@ def read_object(
         return item, None
     age = copy_age(request, location.cluster, location.kind)
     return item, StoredCopy(age or 0.0, refusal.message)
+
+
+def list_namespaces(request: HttpRequest, cluster: int, chosen: Sequence[str]) -> list[str]:
+    """The names that a cluster has, of the store when it does not answer.
+
+    Credentials that may not list namespaces offer those in use (`chosen`) alone.
+    """
+    try:
+        rows = call(request, "GET", f"clusters/{cluster}/namespaces").data["namespaces"]
+    except ApiRefusal as refusal:
+        if refusal.code not in (FORBIDDEN, UNREACHABLE):
+            raise
+        if refusal.code == FORBIDDEN:
+            return list(chosen)
+        rows = _copied_namespaces(request, cluster)
+    return [row["metadata"]["name"] for row in rows]
+
+
+def _copied_namespaces(request: HttpRequest, cluster: int) -> list[Object]:
+    query = {"cluster_id": cluster, "pageSize": MAX_NAMESPACES}
+    try:
+        rows: list[Object] = read(request, "namespaces", query)[0]["items"]
+    except ApiRefusal:
+        # A picker without choices is no reason for an error beside the page's own.
+        return []
+    return rows
 
 
 def copy_age(request: HttpRequest, cluster: int, kind: Kind) -> float | None:

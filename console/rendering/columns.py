@@ -40,7 +40,9 @@ class TableColumn:
     """One column of a table.
 
     `wide` columns are left out on narrow screens, `right` ones are aligned to the right as
-    numbers; `sort` is the API's `orderby` word, "" for a column that cannot be sorted by.
+    numbers; `spare` ones are left out before rows outgrow a desk's screen, and one that stretches
+    takes the room that is left. `sort` is the API's `orderby` word, "" for a column that cannot be
+    sorted by.
     """
 
     title: str | Promise
@@ -48,6 +50,8 @@ class TableColumn:
     wide: bool = False
     right: bool = False
     sort: str = ""
+    spare: bool = False
+    stretches: bool = False
 
 
 def text_cell(*path: str) -> Cell:
@@ -219,12 +223,20 @@ def _subjects(item: Object, context: RenderContext) -> str:
 
 
 def _role(item: Object, context: RenderContext) -> str:
-    return html.code(f"{get(item, 'roleRef', 'kind')}/{get(item, 'roleRef', 'name')}")
+    return _reference_link(item, get(item, "roleRef") or {}, context)
 
 
 def _scale_target(item: Object, context: RenderContext) -> str:
-    target = get(item, "spec", "scaleTargetRef")
-    return html.code(f"{get(target, 'kind')}/{get(target, 'name')}")
+    return _reference_link(item, get(item, "spec", "scaleTargetRef") or {}, context)
+
+
+def _reference_link(item: Object, reference: Mapping[str, Any], context: RenderContext) -> str:
+    """`Deployment/web`: what the object names, a link where it is of a built-in kind."""
+    words = f"{reference.get('kind')}/{reference.get('name')}"
+    cluster = int(context.base.rpartition("/")[2])
+    space = str(get(item, "metadata", "namespace") or "")
+    target = resolve_reference(Location(cluster, "", space, ""), reference)
+    return html.link(target.address, words) if target else html.code(words)
 
 
 def _quota(item: Object, context: RenderContext) -> str:
@@ -309,7 +321,7 @@ AGE = TableColumn(
     right=True,
     sort="created",
 )
-IMAGES = TableColumn(_("Image"), _images, wide=True)
+IMAGES = TableColumn(_("Image"), _images, wide=True, stretches=True)
 READY = TableColumn(_("Ready"), _replicas, right=True)
 DATA = TableColumn(_("Keys"), count_cell("data"), right=True)
 
@@ -326,7 +338,7 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         CPU,
         MEMORY,
         TableColumn(_("Node"), _node, wide=True, sort="node"),
-        TableColumn(_("Address"), text_cell("status", "podIP"), wide=True),
+        TableColumn(_("IP"), text_cell("status", "podIP"), wide=True, spare=True),
     ),
     "deployments": (
         _state_column("deployments"),

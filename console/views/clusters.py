@@ -264,7 +264,8 @@ def kubeconfig(request: HttpRequest, cluster: int) -> HttpResponse:
 def nodes(request: HttpRequest, cluster: int) -> HttpResponse:
     """The nodes of a cluster with what they use."""
     try:
-        items = call(request, "GET", "nodes", query={"cluster_id": cluster, "pageSize": 100}).data
+        query = {"cluster_id": cluster, "pageSize": 100}
+        items, _refusal = stored_copy.read(request, "nodes", query)
     except ApiRefusal as refusal:
         if refusal.code != 1005:
             raise

@@ -18,7 +18,7 @@ from console.locations import Location, resolve_reference
 from console.page import object_view, render_page, require_sign_in
 from console.rendering import diffs, health, html
 from console.rendering.health import Object, get, rows
-from console.views import describe, keys, related
+from console.views import describe, keys, related_kinds
 from console.views import summary as facts
 from console.views.actions import action_buttons, list_revisions
 from console.views.releases import release_link
@@ -279,7 +279,7 @@ def related_fragment(request: HttpRequest, location: Location) -> HttpResponse:
     word, severity = health.for_kind(location.plural, item)
     context = {
         "cluster_id": location.cluster,
-        "groups": related.list_related(request, location, item),
+        "groups": related_kinds.list_related(request, location, item),
         "location": location,
         "state": word,
         "severity": severity,

@@ -7,8 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from console import forms, preferences
-from console.api_client import ApiRefusal, call
+from console import forms, preferences, stored_copy
 from console.json_views import json_body, json_response, json_view
 from console.page import redirect, render_page, require_sign_in
 
@@ -76,14 +75,7 @@ def namespaces(request: HttpRequest, cluster: int) -> HttpResponse:
     if request.method == "POST":
         return _keep_namespaces(request, cluster)
     chosen = preferences.chosen_namespaces(request, cluster)
-    try:
-        rows = call(request, "GET", f"clusters/{cluster}/namespaces").data["namespaces"]
-        names = [row["metadata"]["name"] for row in rows]
-    except ApiRefusal as refusal:
-        if refusal.code != 1005:
-            raise
-        # Credentials that may not list namespaces offer those in use alone.
-        names = chosen
+    names = stored_copy.list_namespaces(request, cluster, chosen)
     context = {
         "cluster_id": cluster,
         "choices": [(name, name in chosen) for name in names],

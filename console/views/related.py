@@ -49,7 +49,7 @@ class RelatedGroup:
 Reader = Callable[[HttpRequest, Location, Object], Iterator[RelatedGroup]]
 
 
-def _list_objects(
+def list_objects(
     request: HttpRequest,
     location: Location,
     plural: str,
@@ -67,7 +67,7 @@ def _list_objects(
     return data["items"], data["total"]
 
 
-def _object_link(
+def object_link(
     location: Location,
     plural: str,
     item: Object,
@@ -84,7 +84,7 @@ def _object_link(
     )
 
 
-def _group_of_list(
+def group_of_list(
     request: HttpRequest,
     location: Location,
     plural: str,
@@ -95,7 +95,7 @@ def _group_of_list(
 ) -> Iterator[RelatedGroup]:
     """A group of what the API lists; nothing when there is nothing."""
     try:
-        items, total = _list_objects(request, location, plural, path, **query)
+        items, total = list_objects(request, location, plural, path, **query)
     except ApiRefusal as refusal:
         is_away = refusal.code == stored_copy.UNREACHABLE
         yield RelatedGroup(title, problem=refusal.message, is_away=is_away)
@@ -103,12 +103,12 @@ def _group_of_list(
     if items:
         yield RelatedGroup(
             title,
-            [_object_link(location, plural, item) for item in items],
+            [object_link(location, plural, item) for item in items],
             more=max(total - len(items), 0),
         )
 
 
-def _selector(labels: Any) -> str:
+def join_labels(labels: Any) -> str:
     if not isinstance(labels, Mapping):
         return ""
     return ",".join(f"{key}={value}" for key, value in labels.items())
@@ -127,7 +127,7 @@ def _group_of_controlled(
     The selector narrows the list; the uid decides, since another object's pods may match it too.
     """
     try:
-        items, _total = _list_objects(request, location, plural, labelSelector=selector)
+        items, _total = list_objects(request, location, plural, labelSelector=selector)
     except ApiRefusal as refusal:
         yield RelatedGroup(title, problem=refusal.message)
         return
@@ -137,10 +137,10 @@ def _group_of_controlled(
         if uid in [reference.get("uid") for reference in references]:
             controlled.append(item)
     if controlled:
-        yield RelatedGroup(title, [_object_link(location, plural, item) for item in controlled])
+        yield RelatedGroup(title, [object_link(location, plural, item) for item in controlled])
 
 
-def _group_of_references(
+def group_of_references(
     location: Location,
     title: str | Promise,
     references: list[tuple[str, str]],
@@ -182,7 +182,7 @@ def _group_of_services(
     try:
         # Services cannot be listed by the labels that they select, so all of the namespace are
         # compared.
-        items, _total = _list_objects(request, location, "services", pageSize=500)
+        items, _total = list_objects(request, location, "services", pageSize=500)
     except ApiRefusal:
         return
     selecting = [
@@ -193,22 +193,22 @@ def _group_of_services(
     ]
     if selecting:
         yield RelatedGroup(
-            _("Reached through"), [_object_link(location, "services", item) for item in selecting]
+            _("Reached through"), [object_link(location, "services", item) for item in selecting]
         )
 
 
-def _workload_groups(
+def workload_groups(
     request: HttpRequest,
     location: Location,
     item: Object,
 ) -> Iterator[RelatedGroup]:
     uid = str(get(item, "metadata", "uid"))
-    selector = _selector(get(item, "spec", "selector", "matchLabels"))
+    selector = join_labels(get(item, "spec", "selector", "matchLabels"))
     pods = f"{location.plural}/{location.name}/pods"
-    groups = list(_group_of_list(request, location, "pods", _("Pods"), path=pods))
+    groups = list(group_of_list(request, location, "pods", _("Pods"), path=pods))
     if selector and any(group.is_away for group in groups):
         # The cluster cannot say which pods are the workload's: of the store's, the selector does.
-        groups = list(_group_of_list(request, location, "pods", _("Pods"), labelSelector=selector))
+        groups = list(group_of_list(request, location, "pods", _("Pods"), labelSelector=selector))
     yield from groups
     if location.plural == "deployments":
         yield from _group_of_controlled(
@@ -224,19 +224,19 @@ def _workload_groups(
         location,
         get(item, "spec", "template", "metadata", "labels"),
     )
-    yield from _group_of_references(
+    yield from group_of_references(
         location,
         _("Uses"),
         list(_pod_references(summary.pod_spec(item))),
     )
 
 
-def _replicaset_groups(
+def replicaset_groups(
     request: HttpRequest,
     location: Location,
     item: Object,
 ) -> Iterator[RelatedGroup]:
-    selector = _selector(get(item, "spec", "selector", "matchLabels"))
+    selector = join_labels(get(item, "spec", "selector", "matchLabels"))
     yield from _group_of_controlled(
         request,
         location,
@@ -247,7 +247,7 @@ def _replicaset_groups(
     )
 
 
-def _cronjob_groups(
+def cronjob_groups(
     request: HttpRequest,
     location: Location,
     item: Object,
@@ -260,47 +260,47 @@ def _cronjob_groups(
         str(get(item, "metadata", "uid")),
         "",
     )
-    yield from _group_of_references(
+    yield from group_of_references(
         location,
         _("Uses"),
         list(_pod_references(summary.pod_spec(item))),
     )
 
 
-def _pod_groups(
+def pod_groups(
     request: HttpRequest,
     location: Location,
     item: Object,
 ) -> Iterator[RelatedGroup]:
     yield from _group_of_services(request, location, get(item, "metadata", "labels"))
-    yield from _group_of_references(
+    yield from group_of_references(
         location,
         _("Uses"),
         list(_pod_references(summary.pod_spec(item))),
     )
 
 
-def _service_groups(
+def service_groups(
     request: HttpRequest,
     location: Location,
     item: Object,
 ) -> Iterator[RelatedGroup]:
-    if selector := _selector(get(item, "spec", "selector")):
-        yield from _group_of_list(request, location, "pods", _("Pods"), labelSelector=selector)
+    if selector := join_labels(get(item, "spec", "selector")):
+        yield from group_of_list(request, location, "pods", _("Pods"), labelSelector=selector)
     try:
         # No field selector of Ingresses knows their backends.
-        items, _total = _list_objects(request, location, "ingresses", pageSize=500)
+        items, _total = list_objects(request, location, "ingresses", pageSize=500)
     except ApiRefusal:
         return
-    leading = [ingress for ingress in items if location.name in _backends(ingress)]
+    leading = [ingress for ingress in items if location.name in backends(ingress)]
     if leading:
         yield RelatedGroup(
             _("Reached through"),
-            [_object_link(location, "ingresses", ingress) for ingress in leading],
+            [object_link(location, "ingresses", ingress) for ingress in leading],
         )
 
 
-def _backends(ingress: Object) -> set[str]:
+def backends(ingress: Object) -> set[str]:
     paths = [
         path
         for rule in rows(get(ingress, "spec", "rules"))
@@ -311,23 +311,7 @@ def _backends(ingress: Object) -> set[str]:
     }
 
 
-def _node_groups(
-    request: HttpRequest,
-    location: Location,
-    item: Object,
-) -> Iterator[RelatedGroup]:
-    yield from _group_of_list(
-        request,
-        location,
-        "pods",
-        _("Pods"),
-        # Pods of every namespace run on a node, which itself has none.
-        namespace="",
-        fieldSelector=f"spec.nodeName={location.name}",
-    )
-
-
-def _config_groups(
+def config_groups(
     request: HttpRequest,
     location: Location,
     item: Object,
@@ -335,7 +319,7 @@ def _config_groups(
     """The pods that mount or read a ConfigMap, a Secret or a claim."""
     try:
         # No selector finds pods by their volumes: the specs of the namespace are read.
-        items, _total = _list_objects(request, location, "pods", pageSize=500)
+        items, _total = list_objects(request, location, "pods", pageSize=500)
     except ApiRefusal as refusal:
         yield RelatedGroup(_("Used by"), problem=refusal.message)
         return
@@ -347,12 +331,12 @@ def _config_groups(
     if using:
         yield RelatedGroup(
             _("Used by"),
-            [_object_link(location, "pods", pod) for pod in using[:MAX_LINKS]],
+            [object_link(location, "pods", pod) for pod in using[:MAX_LINKS]],
             more=max(len(using) - MAX_LINKS, 0),
         )
 
 
-def _namespace_groups(
+def namespace_groups(
     request: HttpRequest,
     location: Location,
     item: Object,
@@ -366,38 +350,10 @@ def _namespace_groups(
         "ingresses",
         "resourcequotas",
     ):
-        yield from _group_of_list(
+        yield from group_of_list(
             request,
             location,
             plural,
             navigation.kind_title(plural),
             namespace=location.name,
         )
-
-
-READERS: Mapping[str, Reader] = {
-    "deployments": _workload_groups,
-    "statefulsets": _workload_groups,
-    "daemonsets": _workload_groups,
-    "jobs": _workload_groups,
-    "cronjobs": _cronjob_groups,
-    "replicasets": _replicaset_groups,
-    "pods": _pod_groups,
-    "services": _service_groups,
-    "nodes": _node_groups,
-    "configmaps": _config_groups,
-    "secrets": _config_groups,
-    "persistentvolumeclaims": _config_groups,
-    "namespaces": _namespace_groups,
-}
-
-
-def list_related(
-    request: HttpRequest,
-    location: Location,
-    item: Object,
-) -> list[RelatedGroup]:
-    """The groups of what belongs to the object."""
-    reader = READERS.get(location.plural)
-    # A kind without a reader has no known relations: the section is left out.
-    return list(reader(request, location, item)) if reader else []

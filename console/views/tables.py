@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
-from console import navigation, preferences, stored_copy
+from console import navigation, permissions, preferences, stored_copy
 from console.api_client import ApiRefusal, ApiResult, call, require_segment
 from console.locations import find_kind
 from console.page import is_fragment, render_page, require_sign_in, with_security_headers
@@ -340,6 +340,8 @@ def _render_table(
         "title": navigation.kind_title(table_query.plural),
         "kind": navigation.kind_name(table_query.plural),
         "widths": column_widths(request, table_query.plural),
+        # A part of a page is rendered without the frame, which knows it too.
+        "may": permissions.summarise_access(request, table_query.cluster),
     }
     part = is_fragment(request) and request.headers.get("HX-Target") == "table"
     return render_page(
@@ -454,9 +456,13 @@ def column_widths(request: HttpRequest, plural: str) -> str:
 
 def cell_class(column: TableColumn) -> str:
     """The CSS classes of a column's cells."""
-    return " ".join(
-        name for name, applies in (("wide", column.wide), ("right", column.right)) if applies
-    )
+    names = {
+        "wide": column.wide,
+        "right": column.right,
+        "spare": column.spare,
+        "rest": column.stretches,
+    }
+    return " ".join(name for name, applies in names.items() if applies)
 
 
 def _body_rows(
@@ -524,14 +530,7 @@ def _body_row(
 def namespaces(request: HttpRequest, cluster: int) -> HttpResponse:
     """The options of a namespace picker."""
     chosen = request.GET.get("chosen", "")
-    try:
-        rows = call(request, "GET", f"clusters/{cluster}/namespaces").data["namespaces"]
-    except ApiRefusal as refusal:
-        if refusal.code != 1005:
-            raise
-        # Credentials that may not list namespaces offer the one in use alone.
-        rows = [{"metadata": {"name": chosen}}] if chosen else []
-    names = [row["metadata"]["name"] for row in rows]
     several = preferences.split_namespaces(chosen)
+    names = stored_copy.list_namespaces(request, cluster, several)
     context = {"names": names, "chosen": chosen, "several": several if len(several) > 1 else []}
     return render_page(request, "console/parts/namespaces.html", context)

@@ -105,6 +105,44 @@ def test_a_page_shows_what_kubectl_describe_shows(
     assert [part for part in expected if part not in words] == []
 
 
+def test_what_selects_or_binds_leads_to_what_it_is_about(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    labels = {"app": "shop"}
+    containers = [{"name": "main", "image": "nginx:1"}]
+    make("serviceaccounts", {"metadata": {"name": "robot"}})
+    make(
+        "pods",
+        {
+            "metadata": {"name": "shop-0", "labels": labels},
+            "spec": {"containers": containers, "serviceAccountName": "robot"},
+        },
+    )
+    selector = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["shop"]}]}
+    make("poddisruptionbudgets", {"metadata": {"name": "few"}, "spec": {"selector": selector}})
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}
+    scaling = {"scaleTargetRef": target, "maxReplicas": 3}
+    make("horizontalpodautoscalers", {"metadata": {"name": "more"}, "spec": scaling})
+    make("roles", {"metadata": {"name": "reads"}, "rules": []})
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reads"}
+    subject = {"kind": "ServiceAccount", "name": "robot", "namespace": make.space}
+    binding = {"metadata": {"name": "binds"}, "roleRef": role, "subjects": [subject]}
+    make("rolebindings", binding)
+    base = f"/clusters/{cluster.pk}"
+    for page, links in (
+        ("poddisruptionbudgets/few", ["pods/shop-0"]),
+        ("horizontalpodautoscalers/more", ["deployments/shop"]),
+        ("roles/reads", ["rolebindings/binds"]),
+        ("rolebindings/binds", ["roles/reads"]),
+        ("serviceaccounts/robot", ["pods/shop-0", "rolebindings/binds"]),
+    ):
+        plural, _slash, name = page.partition("/")
+        beside = visitor.get(f"{base}/{plural}/{make.space}/{name}/beside").content.decode()
+        for link in links:
+            kind, _slash, other = link.partition("/")
+            assert f'href="{base}/{kind}/{make.space}/{other}"' in beside, (page, link)
+
+
 def test_a_definition_shows_its_versions_schema_and_objects(
     visitor: Client, cluster: Cluster, make: Make
 ) -> None:

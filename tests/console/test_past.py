@@ -115,6 +115,9 @@ def test_a_cluster_that_does_not_answer_shows_its_copy_with_its_age(
         )
 
     eventually(has_copy)
+    # Parts of pages say nothing of their own beside it.
+    for part in ("namespaces", "namespaces/choose", "nodes"):
+        assert visitor.get(f"/clusters/{cluster.pk}/-/{part}").status_code == 200, part
     base = f"/clusters/{cluster.pk}/configmaps/default/conf"
     for tab in ("", "/yaml", "/history"):
         answer = visitor.get(base + tab)

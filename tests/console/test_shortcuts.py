@@ -34,6 +34,10 @@ def test_rows_have_menus_and_keys_and_the_palette_goes_anywhere(
     page.keyboard.press("Escape")
     page.keyboard.press("Control+k")
     page.keyboard.type("daemonsets")
+    page.keyboard.press("Escape")
+    expect(page.locator("#palette")).to_be_hidden()
+    page.keyboard.press("Control+k")
+    page.keyboard.type("daemonsets")
     expect(page.locator("#palette-hits [aria-selected=true]")).to_contain_text("DaemonSets")
     assert walk.axe() == []
     page.keyboard.press("Enter")

@@ -101,6 +101,30 @@ def test_a_pod_that_fails_is_found_by_narrowing_its_table(
     assert page.url.endswith(f"/clusters/{cluster.pk}/pods/{space}/api-broken")
 
 
+def test_a_desk_shows_every_column_of_a_workload_at_once(
+    walk: Walk, cluster: Cluster, apiserver: RunningCluster, space: str
+) -> None:
+    labels = {"app": "shop"}
+    image = "registry.example.com/a-team-with-a-long-name/storefront:2026.11.29-rc1"
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main"}]}}
+    template["spec"]["containers"][0]["image"] = image
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    spec["strategy"] = {}
+    metadata = {"name": "a-shop-with-a-long-name", "namespace": space}
+    apiserver.load("deployments.apps", [{"metadata": metadata, "spec": spec}])
+    page = walk.open(f"/clusters/{cluster.pk}/deployments?namespace={space}")
+    row = page.locator("#table tbody tr")
+    expect(row).to_have_count(1)
+    box = page.locator("#table .scroll")
+    assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
+    tail = row.locator(".image .tail")
+    expect(tail).to_have_text("storefront:2026.11.29-rc1")
+    assert tail.evaluate("tail => tail.scrollWidth - tail.clientWidth") <= 0
+    edge = row.locator("td").last.bounding_box()
+    assert edge
+    assert edge["x"] + edge["width"] <= page.evaluate("innerWidth")
+
+
 def test_a_table_follows_its_cluster_and_keeps_what_is_chosen(
     walk: Walk, cluster: Cluster, apiserver: RunningCluster, space: str
 ) -> None:

@@ -21,7 +21,10 @@ document.addEventListener("reset", (event) => {
 // A table's own address has its filters, order and namespaces, also those that are no part of the page's address.
 document.addEventListener("submit", (event) => {
   const here = event.target.querySelector("[data-here]");
-  if (here) here.value = (document.getElementById("table") || document.getElementById("fleet"))?.dataset.address || location.pathname + location.search;
+  if (!here) return;
+  // A page without a name of one's own is kept under its title.
+  here.form.elements.name.value ||= document.title.replace(/ · KubeGale$/, "").slice(0, 100);
+  here.value = (document.getElementById("table") || document.getElementById("fleet"))?.dataset.address || location.pathname + location.search;
 }, true);
 
 // Filters that are chosen and not typed apply at once; the kind is a part of the address.

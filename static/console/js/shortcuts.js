@@ -160,6 +160,10 @@ text?.addEventListener("keydown", (event) => {
   } else if (event.key === "Enter") {
     event.preventDefault();
     run(all[at]);
+  } else if (event.key === "Escape") {
+    // Else the field would take the key to empty itself, and the palette would stay.
+    event.preventDefault();
+    palette.close();
   }
 });
 hits?.addEventListener("click", (event) => run(event.target.closest("li")));
