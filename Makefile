@@ -1,5 +1,5 @@
 # Each target does the set-up that it needs, once; nothing here needs anything but Python 3.11 and make.
-.PHONY: help setup run serve test coverage lint lint-api schema client audit format bench lock
+.PHONY: help setup run serve test coverage lint lint-api schema client audit format bench screenshots lock
 .DEFAULT_GOAL := help
 
 PY := .venv/bin/python
@@ -61,6 +61,10 @@ format: setup ## Put the code in the house style
 
 bench: setup ## Measure, against simulated clusters
 	$(PY) -m bench $(ARGS)
+
+screenshots: setup ## Take the pictures of docs/images anew, of a KubeGale that runs for them (ARGS="pods alerts" to choose)
+	@launcher/browser.sh
+	@PYTHONPATH=clients/python/src $(PY) -m tools.screenshots $(ARGS)
 
 lock: setup ## Compile requirements*.in to requirements*.txt
 	$(PY) -m uv pip compile --quiet --no-header --no-emit-index-url --no-annotate --python-version 3.11 requirements.in -o requirements.txt
