@@ -205,6 +205,10 @@ def candidates(path: str) -> Iterator[str]:
     `quotas[0].hard.limitCpu` may be `hard.limitCpu`, and of `labels.app` the form has `labels`.
     """
     yield path
+    around = path
+    while cut := max(around.rfind("."), around.rfind("[")) + 1:
+        around = around[: cut - 1]
+        yield around
     parts = [part for part in path.replace("[", ".").split(".") if part]
     names = [part for part in parts if not part.rstrip("]").isdigit()]
     for end in range(len(names), 0, -1):
