@@ -34,9 +34,9 @@ def create(
     user = User(username=name, email=email)
     try:
         user.clean_fields(exclude=["password"])
-        validate_password(password, user)
     except ValidationError as error:
-        raise Invalid(" ".join(error.messages)) from None
+        raise _refusal(error) from None
+    check_password(password, user)
     user.set_password(password)
     try:
         with transaction.atomic():
@@ -72,15 +72,28 @@ def change(
         user.is_active = is_active
     try:
         user.clean_fields(exclude=["password"])
-        if password is not None:
-            validate_password(password, user)
-            user.set_password(password)
     except ValidationError as error:
-        raise Invalid(" ".join(error.messages)) from None
+        raise _refusal(error) from None
+    if password is not None:
+        check_password(password, user)
+        user.set_password(password)
     with transaction.atomic():
         user.save(update_fields=["email", "is_active", "password"])
         if groups is not None:
             user.groups.set([find_group(name, create=True) for name in groups])
+
+
+def check_password(password: str, user: User) -> None:
+    """Invalid, with its field, for a password that is too weak for the user."""
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages), field="password") from None
+
+
+def _refusal(error: ValidationError) -> Invalid:
+    """What is wrong with a user's own fields, with the first of them."""
+    return Invalid(" ".join(error.messages), field=next(iter(error.message_dict)))
 
 
 def find(name: str) -> User:

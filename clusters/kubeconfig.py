@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 import orjson
 
 from clusters.address_policy import check_host
-from clusters.manifests import Object, from_yaml
+from clusters.manifests import Object, read_mapping
 from core.errors import Invalid
 
 MAX_BYTES = 1024 * 1024
@@ -194,7 +194,7 @@ def parse(text: str) -> Object:
     if not text.strip("\ufeff \t\r\n"):
         raise Invalid("kubeconfig: it is empty")
     try:
-        config = from_yaml(text)
+        config = read_mapping(text)
     except Invalid as error:
         raise Invalid(f"kubeconfig: {error.message}", **error.details) from None
     refuse_dangerous(config)

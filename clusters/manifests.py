@@ -54,10 +54,25 @@ def from_yaml(text: str) -> Object:
 
     Invalid, with line and column, for a text that is not exactly one object.
     """
+    return as_object(_single_value(text))
+
+
+def read_mapping(text: str) -> Object:
+    """The one YAML (or JSON) document of a text that need be no object of Kubernetes.
+
+    Invalid, with line and column, for a text that is not exactly one mapping.
+    """
+    value = _single_value(text)
+    if not isinstance(value, dict):
+        raise Invalid("lines of the form 'key: value' are needed")
+    return as_object(value)
+
+
+def _single_value(text: str) -> Any:
     documents = [document for document in read(text) if document.value is not None]
     if len(documents) != 1:
         raise Invalid(f"expected one YAML document, found {len(documents)}")
-    return as_object(documents[0].value)
+    return documents[0].value
 
 
 def read(text: str, *, places: bool = False) -> list[Parsed]:
@@ -135,7 +150,7 @@ def as_object(value: object) -> Object:
     Invalid when it is no mapping, too deep or too large, or holds what JSON cannot.
     """
     if not isinstance(value, dict):
-        raise Invalid("a Kubernetes object must be a mapping")
+        raise Invalid("an object of Kubernetes is written as lines of the form 'key: value'")
     plain = _Plain().copy(value, 0)
     return plain if isinstance(plain, dict) else {}
 

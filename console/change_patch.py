@@ -6,7 +6,7 @@ a strategic merge patch for kinds with containers, whose lists are merged by nam
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clusters.manifests import LAST_APPLIED
@@ -23,6 +23,7 @@ CONTAINER_PATHS: Mapping[str, tuple[str, ...]] = {
     "cronjobs": ("spec", "jobTemplate", "spec", "template", "spec"),
 }
 KINDS_WITH_REPLICAS = frozenset({"deployments", "statefulsets", "replicasets"})
+CONTAINER_LISTS = ("initContainers", "containers")
 AMOUNTS = (
     ("requests", "cpu"),
     ("limits", "cpu"),
@@ -35,6 +36,7 @@ AMOUNTS = (
 class ContainerForm:
     """One container: what can be changed, as texts of the form.
 
+    `path` is where it is in the object, as an API server writes it.
     `references` are the variables that come from elsewhere, or have several lines: they stay.
     """
 
@@ -43,6 +45,8 @@ class ContainerForm:
     amounts: Mapping[str, str]
     env: str
     references: Sequence[str]
+    path: str = ""
+    is_init: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,6 @@ class ChangeForm:
 def describe(plural: str, item: Object) -> ChangeForm:
     """The form of an object as it is."""
     path = CONTAINER_PATHS.get(plural)
-    containers = rows(get(item, *path, "containers")) if path else []
     annotations = _annotations(item)
     plain = plain_values(annotations)
     replicas = get(item, "spec", "replicas") if plural in KINDS_WITH_REPLICAS else None
@@ -71,9 +74,20 @@ def describe(plural: str, item: Object) -> ChangeForm:
         annotations=as_lines(plain),
         long_annotations=[name for name in annotations if name not in plain],
         replicas="" if replicas is None else str(replicas),
-        containers=[_container_form(container) for container in containers],
+        containers=_container_forms(item, path) if path else [],
         only_images=plural == "pods",
     )
+
+
+def _container_forms(item: Object, path: tuple[str, ...]) -> list[ContainerForm]:
+    """The forms of init containers, which run first, and of the containers after them."""
+    forms = []
+    for member in CONTAINER_LISTS:
+        for index, container in enumerate(rows(get(item, *path, member))):
+            form = _container_form(container)
+            place = f"{'.'.join([*path, member])}[{index}]"
+            forms.append(replace(form, path=place, is_init=member == "initContainers"))
+    return forms
 
 
 def _annotations(item: Object) -> dict[str, str]:
@@ -128,17 +142,18 @@ def build_patch(plural: str, item: Object, entered: Mapping[str, str]) -> dict[s
     replicas = entered.get("replicas", current.replicas).strip()
     if current.replicas and replicas != current.replicas:
         if not (replicas.isascii() and replicas.isdigit() and len(replicas) < 10):
-            raise EntryError(replicas[:100])
+            raise EntryError(replicas[:100], "replicas")
         patch["spec"] = {"replicas": int(replicas)}
     path = CONTAINER_PATHS.get(plural)
-    containers = rows(get(item, *path, "containers")) if path else []
-    changes = [_container_patch(container, entered) for container in containers]
-    changes = [change for change in changes if len(change) > 1]
-    if changes and path:
-        place = patch
-        for name in path:
-            place = place.setdefault(name, {})
-        place["containers"] = changes
+    for member in CONTAINER_LISTS if path else ():
+        containers = rows(get(item, *(path or ()), member))
+        changes = [_container_patch(container, entered) for container in containers]
+        changes = [change for change in changes if len(change) > 1]
+        if changes:
+            place = patch
+            for name in path or ():
+                place = place.setdefault(name, {})
+            place[member] = changes
     return patch
 
 
@@ -155,19 +170,19 @@ def _metadata_patch(
     for name, values in before.items():
         if name not in entered:
             continue
-        after = parse_lines(entered[name])
+        after = parse_lines(entered[name], name)
         if name == "annotations":
-            require_free(after, form.long_annotations)
+            require_free(after, form.long_annotations, name)
         if changes := _difference(values, after):
             patch[name] = changes
     return patch
 
 
-def require_free(names: Iterable[str], reserved: Sequence[str]) -> None:
+def require_free(names: Iterable[str], reserved: Sequence[str], field: str) -> None:
     """EntryError for a name that is that of something which the form does not show as a line."""
     for name in names:
         if name in reserved:
-            raise EntryError(name)
+            raise EntryError(name, field)
 
 
 def _difference(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
@@ -192,17 +207,16 @@ def _container_patch(container: Object, entered: Mapping[str, str]) -> dict[str,
             amounts = patch.setdefault("resources", {}).setdefault(side, {})
             # Null takes the member away.
             amounts[resource] = after or None
-    if f"{form.name}.env" in entered:
-        env = _env_patch(container, form, parse_lines(entered[f"{form.name}.env"]))
-        if env:
+    field = f"{form.name}.env"
+    if field in entered:
+        after_env = parse_lines(entered[field], field)
+        require_free(after_env, form.references, field)
+        if env := _env_patch(container, after_env):
             patch["env"] = env
     return patch
 
 
-def _env_patch(
-    container: Object, form: ContainerForm, after: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    require_free(after, form.references)
+def _env_patch(container: Object, after: Mapping[str, str]) -> list[dict[str, Any]]:
     changes = _difference(_plain_env(container), after)
     return [
         {"name": name, "$patch": "delete"} if value is None else {"name": name, "value": value}

@@ -186,5 +186,8 @@ def translate_refusal(text: str) -> str:
     sentence, colon, message = text.partition(": ")
     if not colon or sentence.isascii():
         return translate_message(text)
+    if not message.isascii():
+        # Django's own messages about users and passwords are in the viewer's language.
+        return translate_message(message)
     chinese = translate_message(message)
     return text if chinese == message else chinese

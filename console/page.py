@@ -20,7 +20,7 @@ from clusters.kinds import KINDS
 from console import kind_names, navigation
 from console.api_client import ApiRefusal
 from console.locations import Location, locate
-from console.rendering import hints
+from console.rendering import form_errors, hints
 from core.api.client_ip import socket_base
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,10 @@ def render_page(
         "docked": is_docked(request),
         **context,
     }
-    content = render_to_string(template, values, request)
+    content: str = render_to_string(template, values, request)
+    refusal = values.get("refusal")
+    if isinstance(refusal, ApiRefusal) and request.method == "POST":
+        content = form_errors.mark_fields(content, request, refusal)
     response = HttpResponse(content, status=status)
     with_security_headers(request, response, nonce)
     # The overview and pages without a cluster keep the last choice.
@@ -180,6 +183,20 @@ def render_page(
             httponly=True,
         )
     return response
+
+
+def name_fields(
+    request: HttpRequest,
+    template: str,
+    context: Mapping[str, Any],
+    refusal: ApiRefusal,
+) -> str:
+    """For an answer that goes beside a form: have a refusal speak of the fields of its template.
+
+    The name of the first control that is wrong, "" for none.
+    """
+    values = {"layout": "console/fragment.html", **context}
+    return form_errors.name_fields(render_to_string(template, values, request), request, refusal)
 
 
 def preferences(request: HttpRequest) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import QueryDict
-from django.utils.translation import gettext as _
 
-from clusters.manifests import from_yaml, to_yaml
+from clusters.manifests import read_mapping, to_yaml
 from console.api_client import ApiRefusal
+from console.messages import translate_message
 from core.errors import Invalid
 
 # Python's reader takes these for numbers, JSON does not.
@@ -195,9 +195,9 @@ def read_yaml(text: str, field: str) -> Any:
     if not text.strip():
         return {}
     try:
-        return from_yaml(text)
+        return read_mapping(text)
     except Invalid as error:
-        message = _("This is not YAML: {reason}").format(reason=error.message)
+        message = translate_message(error.message)
         raise ApiRefusal(1001, message, {"field": field}, 400) from None
 
 

@@ -4,7 +4,14 @@ from collections.abc import Mapping
 
 
 class EntryError(ValueError):
-    """What was entered cannot be read; the text is the line, or the value, in question."""
+    """What was entered cannot be read; the text is the line, or the value, in question.
+
+    `field` is the name of the form's field, "" while it is not known.
+    """
+
+    def __init__(self, text: str, field: str = "") -> None:
+        super().__init__(text)
+        self.field = field
 
 
 def as_lines(values: Mapping[str, str]) -> str:
@@ -12,7 +19,7 @@ def as_lines(values: Mapping[str, str]) -> str:
     return "\n".join(f"{name}={value}" for name, value in values.items())
 
 
-def parse_lines(text: str) -> dict[str, str]:
+def parse_lines(text: str, field: str = "") -> dict[str, str]:
     """The map that lines stand for; empty lines count for nothing. EntryError names a bad line."""
     values = {}
     for line in text.splitlines():
@@ -20,7 +27,7 @@ def parse_lines(text: str) -> dict[str, str]:
             continue
         name, separator, value = line.partition("=")
         if not separator or not name.strip():
-            raise EntryError(line.strip()[:100])
+            raise EntryError(line.strip()[:100], field)
         values[name.strip()] = value
     return values
 

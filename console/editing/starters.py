@@ -169,6 +169,19 @@ spec:
           image: busybox:1.36
           command: [sh, -c, "sleep infinity"]
 """
+POD = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: once
+  namespace: {namespace}
+spec:
+  restartPolicy: Never
+  containers:
+    - name: main
+      image: busybox:1.36
+      command: [sh, -c, "sleep 600"]
+"""
 JOB = """\
 apiVersion: batch/v1
 kind: Job
@@ -234,6 +247,7 @@ STARTERS: dict[str, Callable[[str], str]] = {
     "deployments": _starter(DEPLOYMENT),
     "statefulsets": _starter(STATEFUL_SET),
     "daemonsets": _starter(DAEMON_SET),
+    "pods": _starter(POD),
     "jobs": _starter(JOB),
     "cronjobs": _starter(CRON_JOB),
     "services": _starter(SERVICE),

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from clusters.kinds import KINDS
 from console import navigation, stored_copy
 from console.api_client import ApiRefusal, call
-from console.page import redirect, render_page, require_sign_in
+from console.page import name_fields, redirect, render_page, require_sign_in
 from console.rendering import hints
 
 SEVERITIES = {
@@ -383,10 +383,13 @@ def _render_outcome(
     safe_values = {name: value for name, value in entered.items() if name != "kubeconfig"}
     # htmx does not swap in an answer of status 4xx or 5xx.
     fragment = request.headers.get("HX-Request") == "true"
-    template = "console/parts/connection_result.html" if fragment else "console/register.html"
-    return render_page(
-        request, template, {"entered": safe_values, **outcome}, status=200 if fragment else status
-    )
+    page = "console/register.html"
+    context = {"entered": safe_values, **outcome}
+    if not fragment:
+        return render_page(request, page, context, status=status)
+    if refusal := outcome.get("refusal"):
+        context["control"] = name_fields(request, page, context, refusal)
+    return render_page(request, "console/parts/connection_result.html", context)
 
 
 @require_http_methods(["GET", "POST"])

@@ -12,7 +12,7 @@ from clusters.manifest_text import documents
 from clusters.manifests import to_yaml
 from console.api_client import ApiRefusal, call
 from console.editing import manifest_forms
-from console.editing.manifest_forms import Form
+from console.editing.form_parts import Form
 from console.editing.manifest_inputs import Manifest
 from console.json_views import json_body, json_response, json_view
 from core.errors import Invalid
@@ -28,7 +28,7 @@ def show(request: HttpRequest, cluster: int) -> HttpResponse:
     context = {
         "sections": manifest_forms.show_form(form, manifest),
         "kind": form.kind,
-        "others": manifest_forms.other_containers(manifest),
+        "containers": manifest_forms.show_containers(form, manifest),
     }
     html = render_to_string("console/parts/manifest_form.html", context, request)
     return json_response({"html": html})
@@ -39,19 +39,26 @@ def show(request: HttpRequest, cluster: int) -> HttpResponse:
 def merge(request: HttpRequest, cluster: int) -> HttpResponse:
     """The text with what was entered in the form: {"text"}, or {"fields": [{name, message}]}.
 
+    With `renumbered` the form has to be shown again: its containers are other ones.
     `fields` of the request are [name, value] in the order of the form.
     """
     body = json_body(request)
     manifest, form, problem = _read_manifest(request, cluster, body)
     if form is None:
         return json_response({"problems": [problem]})
-    merged, problems = manifest_forms.merge_form(form, manifest, _entries(body))
+    entered = _entries(body)
+    merged, problems = manifest_forms.merge_form(form, manifest, entered)
     if problems:
         rows = [{"name": name, "message": message} for name, message in problems]
         return json_response({"fields": rows})
     # What nobody changed keeps its comments.
     text = str(body.get("text") or "")
-    return json_response({"text": text if merged == manifest else to_yaml(merged)})
+    return json_response(
+        {
+            "text": text if merged == manifest else to_yaml(merged),
+            "renumbered": manifest_forms.is_renumbered(form, manifest, entered),
+        }
+    )
 
 
 def _entries(body: Mapping[str, Any]) -> dict[str, list[str]]:

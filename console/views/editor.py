@@ -1,13 +1,14 @@
 """The editor: YAML is checked by a dry run, compared, applied, and merged after a conflict."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from clusters.kinds import KINDS
 from clusters.manifest_text import (
@@ -27,7 +28,13 @@ from console.editing.merge import merge
 from console.editing.starters import STARTERS
 from console.json_views import json_body, json_response, json_view
 from console.locations import Location, collection_path
-from console.page import allow_style_attributes, object_view, render_page, require_sign_in
+from console.page import (
+    allow_style_attributes,
+    object_view,
+    redirect,
+    render_page,
+    require_sign_in,
+)
 from console.views import objects
 from core.errors import Invalid
 
@@ -257,10 +264,59 @@ def _read_schema(
 
 
 # --- new objects ------------------------------------------------------------------------------
-@require_GET
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What became of a text: the problems in it, and the objects that are in the cluster now."""
+
+    problems: list[Problem]
+    created: list[tuple[Location, Object]]
+
+    @property
+    def names(self) -> list[str]:
+        """`Deployment web` of each object."""
+        return [f"{obj.get('kind')} {obj['metadata']['name']}" for _location, obj in self.created]
+
+    @property
+    def lines(self) -> list[str]:
+        """The problems with the lines that they are in."""
+        rows = []
+        for problem in self.problems:
+            place = f"{problem.field}: " if problem.field not in problem.message else ""
+            message = f"{place}{problem.message}"
+            located = _("Line {line}: {message}").format(line=problem.line, message=message)
+            rows.append(located if problem.line else message)
+        return rows
+
+    @property
+    def notice(self) -> str:
+        """What the next page says."""
+        text = ngettext(
+            "{names} was created.", "{count} objects were created: {names}", len(self.names)
+        )
+        return text.format(count=len(self.names), names=", ".join(self.names))
+
+
+@require_http_methods(["GET", "POST"])
 @require_sign_in
 def create(request: HttpRequest, cluster: int) -> HttpResponse:
-    """The page for new objects, with a text to begin with for the kinds that people make most."""
+    """The page for new objects, with a text to begin with for the kinds that people make most.
+
+    Without scripts the page sends the text itself.
+    """
+    if request.method == "POST":
+        made = _create_objects(request, cluster, request.POST.get("text", ""), dry=False)
+        if not made.problems:
+            return redirect(request, _created_address(made.created), made.notice)
+        context = _create_context(request, cluster) | {"failed": made}
+        context["config"]["text"] = request.POST.get("text", "")
+        response = render_page(request, "console/create.html", context, status=400)
+    else:
+        context = _create_context(request, cluster)
+        response = render_page(request, "console/create.html", context)
+    return allow_style_attributes(response)
+
+
+def _create_context(request: HttpRequest, cluster: int) -> dict[str, Any]:
     kind = request.GET.get("kind", "")
     namespace = request.GET.get("namespace", "") or "default"
     starters = {plural: make(namespace) for plural, make in STARTERS.items()}
@@ -277,14 +333,13 @@ def create(request: HttpRequest, cluster: int) -> HttpResponse:
     config["form"] = f"{base}/-/create/form"
     config["merge"] = f"{base}/-/create/merge"
     config["view"] = "form" if request.GET.get("view") == "form" else "yaml"
-    context = {
+    return {
         "cluster_id": cluster,
         "blueprints": [(plural, KINDS[plural].name) for plural in starters],
         "chosen": kind if kind in starters else "",
         "config": config,
         "title": _("Create"),
     }
-    return allow_style_attributes(render_page(request, "console/create.html", context))
 
 
 def _empty_manifest(plural: str, namespace: str) -> str:
@@ -301,7 +356,12 @@ def _empty_manifest(plural: str, namespace: str) -> str:
 @json_view
 def check_new(request: HttpRequest, cluster: int) -> HttpResponse:
     """Try each document by a dry run: {"problems": […]} or {"before": "", "after"}."""
-    return _create_objects(request, cluster, dry=True)
+    text = str(json_body(request).get("text") or "")
+    tried = _create_objects(request, cluster, text, dry=True)
+    if tried.problems:
+        return json_response({"problems": _problem_rows(tried), "made": []})
+    preview = "---\n".join(comparison_text(obj) for _location, obj in tried.created)
+    return json_response({"before": "", "after": preview})
 
 
 @require_POST
@@ -311,21 +371,31 @@ def apply_new(request: HttpRequest, cluster: int) -> HttpResponse:
 
     At the first refusal {"problems", "made"}: the objects created before it stay and are named.
     """
-    return _create_objects(request, cluster, dry=False)
+    text = str(json_body(request).get("text") or "")
+    made = _create_objects(request, cluster, text, dry=False)
+    if made.problems:
+        return json_response({"problems": _problem_rows(made), "made": made.names})
+    messages.success(request, made.notice)
+    return json_response({"address": _created_address(made.created)})
+
+
+def _problem_rows(creation: Creation) -> list[dict[str, Any]]:
+    return [problem.as_json() for problem in creation.problems]
 
 
 def _create_objects(
     request: HttpRequest,
     cluster: int,
+    text: str,
     *,
     dry: bool,
-) -> HttpResponse:
+) -> Creation:
     # First the permission to see the cluster: without it the text is not even parsed.
     call(request, "GET", f"clusters/{cluster}")
-    parsed = _read_documents(str(json_body(request).get("text") or ""), most=MAX_DOCUMENTS)
+    parsed = _read_documents(text, most=MAX_DOCUMENTS)
     problems = _text_problems(parsed)
     if problems:
-        return _problems_response(problems)
+        return Creation(problems, [])
     created: list[tuple[Location, Object]] = []
     for document in parsed:
         try:
@@ -338,16 +408,7 @@ def _create_objects(
             # since later objects may need the one that is missing.
             if not dry:
                 break
-    names = [f"{obj.get('kind')} {obj['metadata']['name']}" for _location, obj in created]
-    if problems:
-        rows = [problem.as_json() for problem in problems]
-        return json_response({"problems": rows, "made": [] if dry else names})
-    if dry:
-        preview = "---\n".join(comparison_text(obj) for _location, obj in created)
-        return json_response({"before": "", "after": preview})
-    notice = ngettext("{names} was created.", "{count} objects were created: {names}", len(names))
-    messages.success(request, notice.format(count=len(names), names=", ".join(names)))
-    return json_response({"address": _created_address(created)})
+    return Creation(problems, created)
 
 
 def _text_problems(parsed: list[Document]) -> list[Problem]:

@@ -66,7 +66,8 @@ def _build_patch(request: HttpRequest, location: Location, item: Object) -> dict
         return change_patch.build_patch(location.plural, item, request.POST)
     except EntryError as error:
         message = _("%(entry)s cannot be read: lines are NAME=value, numbers are whole.")
-        raise ApiRefusal(1001, message % {"entry": error}, {}, 400) from None
+        details = {"field": error.field} if error.field else {}
+        raise ApiRefusal(1001, message % {"entry": error}, details, 400) from None
 
 
 def _send(

@@ -13,7 +13,7 @@ from console import forms, navigation
 from console.api_client import ApiRefusal, call
 from console.editing import task_forms
 from console.editing.value_forms import Schema, build_form
-from console.page import is_fragment, redirect, render_page, require_sign_in
+from console.page import is_fragment, name_fields, redirect, render_page, require_sign_in
 from console.rendering import hints, html
 from console.views.automation import (
     CONCURRENCY,
@@ -78,6 +78,8 @@ def _editor(
             return _save(request, task, body)
         return render_page(request, shown, context | _preview(request, task, body))
     except ApiRefusal as refusal:
+        if is_fragment(request):
+            name_fields(request, template, context, refusal)
         context |= _refusal_context(request, refusal)
         return render_page(request, shown, context, status=refusal.status)
 

@@ -17,7 +17,7 @@ from console import forms, navigation
 from console.api_client import ApiRefusal, call
 from console.editing.value_forms import build_form, hide_texts, mask_secrets, read_values
 from console.locations import Location
-from console.page import is_fragment, redirect, render_page, require_sign_in
+from console.page import is_fragment, name_fields, redirect, render_page, require_sign_in
 from console.rendering import diffs, hints
 from console.views import operations, templates
 
@@ -134,6 +134,8 @@ def _value_form(
             return render_page(request, shown, context)
         answer = act(dry=False)
     except ApiRefusal as refusal:
+        if is_fragment(request):
+            name_fields(request, template, context, refusal)
         context |= refusal_context(refusal)
         return render_page(request, shown, context, status=refusal.status)
     return redirect(request, f"/templates/deployments/{answer['deployment_id']}")

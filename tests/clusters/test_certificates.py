@@ -262,7 +262,7 @@ def test_a_kubeconfig_that_kubectl_would_not_take_is_refused_in_its_own_words(
     ("text", "sentence"),
     [
         (" \n", "kubeconfig: it is empty"),
-        ("[]", "kubeconfig: a Kubernetes object must be a mapping"),
+        ("[]", "kubeconfig: lines of the form 'key: value' are needed"),
         ("a: [", "kubeconfig: not valid YAML"),
         ('{"a":', "kubeconfig: the text is not valid JSON"),
     ],

@@ -191,7 +191,7 @@ def test_a_rule_is_tried_saved_switched_and_deleted(
     assert 'hx-swap-oob="true"' in shown
     refused = visitor.post("/alerts/rules/new", {**form, "after": "soon"})
     assert refused.status_code == 400
-    assert "for must be a duration" in refused.content.decode()
+    assert "For must be a duration" in refused.content.decode()
     assert 'value="metadata.labels.app"' in refused.content.decode()
     answer = visitor.post("/alerts/rules/new", form)
     rule = Rule.objects.get()
@@ -209,7 +209,7 @@ def test_a_rule_is_tried_saved_switched_and_deleted(
     rule.refresh_from_db()
     assert rule.condition == {"kind": "Pod", "where": [{"path": "a", "value": 1}]}
     broken = visitor.post("/alerts/rules/test", {**yaml, "condition_yaml": "a: ["}).content.decode()
-    assert "This is not YAML" in broken
+    assert "not valid YAML" in broken
     visitor.post(f"/alerts/rules/{rule.pk}/disable")
     assert "switched off" in visit(visitor, f"/alerts/rules/{rule.pk}")
     visitor.post("/alerts/rules/presets", {"preset": "crash-looping"})

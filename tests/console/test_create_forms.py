@@ -87,7 +87,8 @@ def test_what_the_form_does_not_show_stays_and_faults_are_named_by_field(
 
     html = send("form", text=WEB)["html"]
     assert "secretKeyRef credentials/password" in html
-    assert "proxy, setup" in html
+    assert 'value="proxy:1"' in html
+    assert "Init container setup" in html
     manifest = yaml.safe_load(WEB)
     same = entries(manifest)
 
@@ -131,6 +132,38 @@ def test_what_the_form_does_not_show_stays_and_faults_are_named_by_field(
     }
     (apart,) = merge(**{"spec.template.metadata.labels": ["app=other"]})["fields"]
     assert "app=web" in apart["message"]
+    lists = "spec.template.spec.initContainers"
+    same_containers = {
+        "spec.template.spec.containers[].place": ["0", "1"],
+        "spec.template.spec.containers[].origin": ["0", "1"],
+        f"{lists}[].place": ["0"],
+        f"{lists}[].origin": ["0"],
+    }
+    unmoved = merge(**same_containers)
+    assert (unmoved["text"], unmoved["renumbered"]) == (WEB, False)
+    # The first container was taken away, another was added; so was a second one that runs first.
+    moved = same_containers | {
+        "spec.template.spec.containers[].place": ["1", "2"],
+        "spec.template.spec.containers[].origin": ["1", ""],
+        "spec.template.spec.containers[2].name": ["cache"],
+        "spec.template.spec.containers[2].image": ["redis:7"],
+        f"{lists}[].place": ["0", "1"],
+        f"{lists}[].origin": ["0", ""],
+        f"{lists}[1].name": ["wait"],
+        f"{lists}[1].image": ["busybox"],
+        f"{lists}[1].command": ["sh\n-c\ndate"],
+    }
+    answer = merge(**moved)
+    assert answer["renumbered"] is True
+    spec = yaml.safe_load(answer["text"])["spec"]["template"]["spec"]
+    assert spec["containers"] == [
+        {"name": "proxy", "image": "proxy:1"},
+        {"name": "cache", "image": "redis:7"},
+    ]
+    wait = {"name": "wait", "image": "busybox", "command": ["sh", "-c", "date"]}
+    assert spec["initContainers"] == [{"name": "setup", "image": "busybox"}, wait]
+    (nameless,) = merge(**moved | {f"{lists}[1].image": [""]})["fields"]
+    assert nameless["name"] == f"{lists}[1].image"
     assert "problems" in send("form", text=f"{WEB}---\n{WEB}")
     assert "problems" in send("form", text="apiVersion: v1\nkind: Node\nmetadata: {name: x}")
     stranger = Client().post(f"{base}/merge", {"text": WEB}, content_type="application/json")
@@ -181,3 +214,58 @@ def test_an_object_is_made_with_the_form_on_a_phone_without_a_mouse(
     form.get_by_label("Node port").fill("80")
     page.get_by_role("button", name="Check and compare").press("Enter")
     expect(form.locator("[data-field='spec.ports'] .field-error")).to_contain_text("80")
+
+
+def test_containers_are_added_and_taken_away(
+    walker: Walker, person: User, cluster: Cluster, make: Make, apiserver: RunningCluster
+) -> None:
+    walk = walker(person)
+    page = walk.open(
+        f"/clusters/{cluster.pk}/-/create?view=form&kind=deployments&namespace={make.space}"
+    )
+    form = page.locator("#manifest-form")
+    sections = form.locator("[data-sections] > [data-container]")
+    expect(sections).to_have_count(1)
+    expect(form.get_by_role("button", name="Remove this container")).to_be_hidden()
+    form.get_by_role("button", name="Add an init container").press("Enter")
+    page.keyboard.insert_text("wait")
+    sections.last.get_by_label("Image (required)").fill("busybox:1.36")
+    form.get_by_role("button", name="Add a container").press("Enter")
+    added = form.locator('[data-list$=".containers"] > [data-container]').last
+    added.get_by_label("Name (required)").fill("side")
+    page.get_by_role("button", name="Check and compare").press("Enter")
+    expect(form.locator(".field-error")).to_contain_text("is required")
+    expect(added.get_by_label("Image (required)")).to_be_focused()
+    added.get_by_label("Image (required)").fill("proxy:1")
+    page.get_by_role("button", name="YAML").press("Enter")
+    expect(page.locator(".cm-content")).to_contain_text("name: side")
+    page.get_by_role("button", name="Form", exact=True).press("Enter")
+    expect(sections).to_have_count(3)
+    assert walk.axe() == []
+    walk.picture("containers", full=True)
+    sections.first.get_by_role("button", name="Remove this container").press("Enter")
+    form.locator("[data-field='spec.template.metadata.labels'] textarea").fill("app=web")
+    page.get_by_role("button", name="Check and compare").press("Enter")
+    expect(page.locator("#editor-state")).to_have_text("The cluster accepts this.")
+    page.get_by_role("button", name="Create", exact=True).press("Enter")
+    expect(page.get_by_text("web was created.")).to_be_visible()
+    item = apiserver.get("deployments.apps", "web", make.space) or {}
+    pod = item["spec"]["template"]["spec"]
+    assert [container["name"] for container in pod["containers"]] == ["side"]
+    assert [container["name"] for container in pod["initContainers"]] == ["wait"]
+
+
+def test_an_object_is_made_without_scripts(
+    visitor: Client, cluster: Cluster, make: Make, apiserver: RunningCluster
+) -> None:
+    address = f"/clusters/{cluster.pk}/-/create"
+    page = visitor.get(f"{address}?kind=pods&namespace={make.space}").content.decode()
+    text = STARTERS["pods"](make.space)
+    assert text.strip() in page.partition("<noscript>")[2].replace("&quot;", '"')
+    wrong = visitor.post(address, {"text": text.replace("name: once", "name: Not so")})
+    assert wrong.status_code == 400
+    assert "Line 4: " in wrong.content.decode()
+    assert "name: Not so" in wrong.content.decode()
+    done = visitor.post(address, {"text": text})
+    assert done["Location"] == f"/clusters/{cluster.pk}/pods/{make.space}/once"
+    assert apiserver.get("pods", "once", make.space)

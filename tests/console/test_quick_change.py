@@ -13,6 +13,7 @@ from console.change_patch import CONTAINER_PATHS
 from console.editing.starters import STARTERS
 from simcluster.testing import RunningCluster
 from tests.console.conftest import Make
+from tests.console.test_form_errors import check_refused
 
 ENV = [
     {"name": "MODE", "value": "slow"},
@@ -32,6 +33,7 @@ def deployment() -> dict[str, Any]:
         },
         {"name": "side", "image": "proxy:1"},
     ]
+    setup = {"name": "setup", "image": "busybox:1"}
     return {
         "metadata": {
             "name": "web",
@@ -43,7 +45,7 @@ def deployment() -> dict[str, Any]:
             "selector": {"matchLabels": {"app": "web"}},
             "template": {
                 "metadata": {"labels": {"app": "web"}},
-                "spec": {"containers": containers},
+                "spec": {"containers": containers, "initContainers": [setup]},
             },
         },
     }
@@ -63,6 +65,7 @@ def test_a_form_shows_the_difference_and_patches_only_what_was_changed(
     entered = {
         "seen": seen[1],
         "main.image": "nginx:2",
+        "setup.image": "busybox:2",
         "main.env": "MODE=fast\r\nNEW=a=b",
         "main.limits.cpu": "",
         "main.requests.memory": "64Mi",
@@ -81,6 +84,10 @@ def test_a_form_shows_the_difference_and_patches_only_what_was_changed(
     assert current()["metadata"]["labels"]["team"] == "a"
     bad = visitor.post(address, entered | {"main.env": "POD=x", "act": "apply"})
     assert bad.status_code == 400
+    assert check_refused(bad.content.decode(), entered, "Environment").name == "main.env"
+    bad = visitor.post(address, entered | {"setup.image": "", "act": "check"})
+    assert bad.status_code == 422
+    assert check_refused(bad.content.decode(), {}, "Image").name == "setup.image"
     bad = visitor.post(address, entered | {"annotations": "story=short", "act": "apply"})
     assert bad.status_code == 400
     done = visitor.post(address, entered | {"act": "apply"})
@@ -100,6 +107,8 @@ def test_a_form_shows_the_difference_and_patches_only_what_was_changed(
     assert variables["MODE"]["value"] == "fast"
     assert variables["NEW"]["value"] == "a=b"
     assert side["image"] == "proxy:1"
+    (setup,) = item["spec"]["template"]["spec"]["initContainers"]
+    assert setup["image"] == "busybox:2"
     # The form is of the object as it was before.
     late = visitor.post(address, entered | {"act": "apply"})
     assert late.status_code == 409

@@ -19,6 +19,23 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) for (const button of document.querySelectorAll("button[data-sent]")) button.disabled = false;
 });
 
+// An answer that is put into its form says which field is wrong: it is marked, and gets the focus.
+document.body.addEventListener("htmx:afterSwap", ({ detail }) => {
+  const form = detail.target.closest?.("form");
+  if (!form) return;
+  for (const input of form.querySelectorAll("[aria-invalid]")) {
+    input.removeAttribute("aria-invalid");
+    input.removeAttribute("aria-describedby");
+  }
+  const notice = detail.target.querySelector("[data-control]");
+  const input = notice && form.elements[notice.dataset.control];
+  if (!(input instanceof HTMLElement)) return;
+  notice.id ||= "field-error-1";
+  input.setAttribute("aria-invalid", "true");
+  input.setAttribute("aria-describedby", notice.id);
+  input.focus();
+});
+
 // Moments that are chosen in the viewer's zone are sent as moments.
 for (const form of document.querySelectorAll("form")) {
   form.addEventListener("formdata", (event) => {

@@ -69,6 +69,8 @@ export class ManifestForm {
     }
     this.dirty = false;
     if (answer.text !== this.read()) this.write(answer.text);
+    // The numbers of containers are those of the text before: the form is made out of the new one.
+    if (answer.renumbered) return this.load();
     return true;
   }
 
@@ -113,7 +115,37 @@ export class ManifestForm {
     return marked.length === rows.length;
   }
 
+  // A section for another container, out of the one that stands ready for it.
+  addContainer(group) {
+    const sections = group.querySelector("[data-sections]");
+    const numbers = [...sections.querySelectorAll('[name$="[].place"]')].map((input) => Number(input.value));
+    const next = Math.max(-1, ...numbers) + 1;
+    const blank = group.querySelector(":scope > template");
+    const made = document.createElement("template");
+    made.innerHTML = blank.innerHTML.replaceAll(`[${group.dataset.blank}]`, `[${next}]`);
+    made.content.querySelector('[name$="[].place"]').value = next;
+    sections.append(made.content);
+    sections.lastElementChild.querySelector("input:not([type=hidden])").focus();
+  }
+
+  onContainer(event) {
+    const group = event.target.closest("[data-containers]");
+    if (event.target.closest("[data-add-container]")) {
+      this.addContainer(group);
+    } else if (event.target.closest("[data-remove-container]")) {
+      event.target.closest("[data-container]").remove();
+      group.querySelector(":scope > [data-add-container]").focus();
+    } else {
+      return false;
+    }
+    return true;
+  }
+
   onClick(event) {
+    if (this.onContainer(event)) {
+      this.onEntry();
+      return;
+    }
     const adder = event.target.closest("[data-add-row]");
     const remover = event.target.closest("[data-remove-row]");
     if (adder) {
