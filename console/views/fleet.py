@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
-from console import navigation, preferences
+from console import navigation, object_alerts, preferences
 from console.api_client import call
 from console.locations import find_kind
 from console.page import render_page, require_sign_in
@@ -168,10 +168,13 @@ def _rows(
 ) -> str:
     zone = html.zone_of(request)
     now = datetime.now(UTC)
+    badges = object_alerts.badges_of_rows(request, plural, items)
     rows = []
     for item in items:
         context = RenderContext(f"/clusters/{item['cluster_id']}", zone, now)
-        rows.append(_row(plural, item, table_columns, context, namespaced))
+        badge = badges.get(object_alerts.row_key(item, item["cluster_id"]))
+        firing = object_alerts.row_badge(badge)
+        rows.append(_row(plural, item, table_columns, context, namespaced, firing))
     return html.mark_safe("".join(rows))
 
 
@@ -181,6 +184,7 @@ def _row(
     table_columns: Sequence[TableColumn],
     context: RenderContext,
     namespaced: bool,
+    firing: str,
 ) -> str:
     metadata = item.get("metadata") or {}
     namespace = str(metadata.get("namespace") or "")
@@ -188,7 +192,7 @@ def _row(
     place = html.path_segment(namespace) if namespace else "-"
     address = f"{context.base}/{html.path_segment(plural)}/{place}/{html.path_segment(name)}"
     cells = [
-        f'<th scope="row">{html.link(address, columns.row_title(plural, item))}</th>',
+        f'<th scope="row">{html.link(address, columns.row_title(plural, item))}{firing}</th>',
         f"<td>{html.link(context.base, item['cluster_name'])}</td>",
     ]
     if namespaced:

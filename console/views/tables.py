@@ -16,9 +16,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
-from console import navigation, preferences, stored_copy
+from console import navigation, object_alerts, preferences, stored_copy
 from console.api_client import ApiRefusal, ApiResult, call, require_segment
 from console.locations import find_kind
+from console.object_alerts import BadgeMap
 from console.page import is_fragment, render_page, require_sign_in, with_security_headers
 from console.rendering import columns
 from console.rendering import html as cells
@@ -199,15 +200,15 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
             },
         )
     items = answer.data["items"]
-    total = answer.data["total"]
     usage = _read_usage(request, table_query, items)
-    mark = _etag(request, table_query, items, total, usage)
+    badges = object_alerts.badges_of_rows(request, plural, items, cluster=cluster)
+    mark = _etag(request, table_query, answer.data, usage, badges)
     if request.headers.get("If-None-Match") == mark:
         return with_security_headers(request, HttpResponse(status=304, headers={"ETag": mark}))
     response = _render_table(
         request,
         table_query,
-        _table_context(request, table_query, items, total, usage),
+        _table_context(request, table_query, answer.data, usage, badges),
     )
     response["ETag"] = mark
     # Who chooses a namespace above one table wants it in the next one too.
@@ -244,7 +245,13 @@ def _stored_table(
         data = call(request, "GET", f"multicluster/resources/{reference}", query=query).data
     except ApiRefusal:
         return None
-    context = _table_context(request, table_query, data["items"], data["total"], {})
+    badges = object_alerts.badges_of_rows(
+        request,
+        table_query.plural,
+        data["items"],
+        cluster=table_query.cluster,
+    )
+    context = _table_context(request, table_query, data, {}, badges)
     # The store pages by cursors: its first page is shown, and filters narrow it.
     context |= {
         "copy_age": cells.short_age(age),
@@ -312,18 +319,20 @@ def _read_usage(
 def _etag(
     request: HttpRequest,
     table_query: TableQuery,
-    items: Sequence[Object],
-    total: int,
+    data: Mapping[str, Any],
     usage: Mapping[str, Any],
+    badges: BadgeMap,
 ) -> str:
-    """An ETag that changes exactly when a row is added, removed or changed."""
+    """An ETag that changes exactly when a row, or what is said beside it, is another one."""
     versions = []
-    for item in items:
+    for item in data["items"]:
         metadata = item.get("metadata") or {}
         versions.append(f"{metadata.get('uid')}:{metadata.get('resourceVersion')}")
     # The language is part of it: the same rows look different in another one.
     hidden = preferences.read(request)["hidden_columns"].get(table_query.plural)
-    parts = [str(table_query), str(total), request.LANGUAGE_CODE, repr((usage, hidden)), *versions]
+    marks = sorted((key, badge.mark) for key, badge in badges.items())
+    beside = repr((data["total"], usage, hidden, marks))
+    parts = [str(table_query), request.LANGUAGE_CODE, beside, *versions]
     fingerprint = "\n".join(parts)
     return f'"{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}"'
 
@@ -352,10 +361,12 @@ def _render_table(
 def _table_context(
     request: HttpRequest,
     table_query: TableQuery,
-    items: Sequence[Object],
-    total: int,
+    data: Mapping[str, Any],
     usage: Mapping[str, Any],
+    badges: BadgeMap,
 ) -> dict[str, Any]:
+    items = data["items"]
+    total = data["total"]
     context = RenderContext(
         f"/clusters/{table_query.cluster}",
         cells.zone_of(request),
@@ -380,7 +391,14 @@ def _table_context(
     following = table_query.link(page=number + 1) if number < last_page else ""
     return {
         "heads": _header_cells(table_query, table_columns, namespaced),
-        "rows": _body_rows(plural, items, table_columns, context, namespaced),
+        "rows": _body_rows(
+            plural,
+            items,
+            table_columns,
+            context,
+            namespaced,
+            _cells_of_alerts(badges),
+        ),
         "total": total,
         "column_choices": [(key, column.title, key not in hidden) for column, key in choices],
         "namespaced": namespaced,
@@ -459,12 +477,21 @@ def cell_class(column: TableColumn) -> str:
     )
 
 
+def _cells_of_alerts(badges: BadgeMap) -> dict[tuple[str, str], tuple[str, str]]:
+    """(namespace, name) of a row -> (a mark that changes with its badge, the badge)."""
+    return {
+        (namespace, name): (badge.mark, object_alerts.row_badge(badge))
+        for (_cluster, namespace, name), badge in badges.items()
+    }
+
+
 def _body_rows(
     plural: str,
     items: Sequence[Object],
     table_columns: Sequence[TableColumn],
     context: RenderContext,
     namespaced: bool,
+    alerts: Mapping[tuple[str, str], tuple[str, str]],
 ) -> str:
     """All rows; by key and version the page's script replaces only rows that changed."""
     base = f"{context.base}/{cells.path_segment(plural)}/"
@@ -475,7 +502,15 @@ def _body_rows(
         opened.append((f'<td class="{style}">' if style else "<td>", column.cell))
     return cells.mark_safe(
         "".join(
-            _body_row(base, item, opened, context, plural=plural, namespaced=namespaced)
+            _body_row(
+                base,
+                item,
+                opened,
+                context,
+                plural=plural,
+                namespaced=namespaced,
+                alerts=alerts,
+            )
             for item in items
         )
     )
@@ -489,6 +524,7 @@ def _body_row(
     *,
     plural: str,
     namespaced: bool,
+    alerts: Mapping[tuple[str, str], tuple[str, str]],
 ) -> str:
     metadata = item.get("metadata") or {}
     name = cells.escape(metadata.get("name", ""))
@@ -504,12 +540,17 @@ def _body_row(
     mark = (
         f' data-used="{used["cpu"]["used_cores"]}/{used["memory"]["used_bytes"]}"' if used else ""
     )
+    firing = ""
+    if alerts:
+        place = (metadata.get("namespace") or "", metadata.get("name", ""))
+        state, firing = alerts.get(place, ("", ""))
+        mark += f' data-alerts="{state}"'
     return (
         f'<tr data-row="{key}" data-version="{version}"{mark}>'
         f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}">'
         f'<button type="button" class="icon" data-menu aria-haspopup="true" '
         f'aria-label="{context.actions} {key}">⋯</button></td>'
-        f'<th scope="row"><a href="{address}">{title}</a>'
+        f'<th scope="row"><a href="{address}">{title}</a>{firing}'
         + (
             f'<small class="only-narrow">{space}</small></th><td class="space">{space}</td>'
             if namespaced
