@@ -37,11 +37,15 @@ PARAMETERS = (
     "troubled",
     "warnings",
     "reason",
+    "source",
+    "message",
     "object_kind",
     "sort",
     "size",
     "page",
 )
+# Filters that only a table of Events has.
+EVENT_TEXTS = ("reason", "source", "message", "object_kind")
 MAX_LABELS = 200
 DESCENDING_FIRST = ("created", "restarts", "cpu", "memory")
 
@@ -58,6 +62,8 @@ class TableQuery:
     troubled: bool = False
     warnings: bool = False
     reason: str = ""
+    source: str = ""
+    message: str = ""
     object_kind: str = ""
     sort: str = ""
     size: int = SIZES[0]
@@ -84,8 +90,7 @@ class TableQuery:
             plural,
             **{name: query.get(name, "").strip() for name in ("q", "label", "sort")},
             warnings=is_events and is_checked(query.get("warnings")),
-            reason=query.get("reason", "").strip() if is_events else "",
-            object_kind=query.get("object_kind", "").strip() if is_events else "",
+            **{name: query.get(name, "").strip() if is_events else "" for name in EVENT_TEXTS},
             namespace=",".join(preferences.split_namespaces(namespace)),
             troubled=is_checked(query.get("troubled")),
             size=size if size in SIZES else SIZES[0],
@@ -116,13 +121,15 @@ class TableQuery:
     @property
     def filtered(self) -> bool:
         """Whether anything narrows the table."""
-        texts = (self.q, self.namespace, self.label, self.object_kind, self.field_selector)
+        own = (self.q, self.namespace, self.label)
+        texts = (*own, self.object_kind, self.message, self.field_selector)
         return self.troubled or any(texts)
 
     @property
     def field_selector(self) -> str:
         """What an Events table selects by, as a field selector; "" for other kinds."""
-        return event_selector("Warning" if self.warnings else "", self.reason)
+        event_type = "Warning" if self.warnings else ""
+        return event_selector(event_type, self.reason, self.source)
 
     @property
     def can_be_troubled(self) -> bool:
@@ -130,9 +137,9 @@ class TableQuery:
         return self.plural in KINDS_WITH_PROBLEMS
 
 
-def event_selector(event_type: str, reason: str) -> str:
-    """A field selector for Events of a type and a reason; "" is any."""
-    terms = {"type": event_type, "reason": reason}
+def event_selector(event_type: str, reason: str, source: str = "") -> str:
+    """A field selector for Events of a type, a reason and a reporting component; "" is any."""
+    terms = {"type": event_type, "reason": reason, "source": source}
     return ",".join(f"{path}={_escape_selector(value)}" for path, value in terms.items() if value)
 
 
@@ -285,6 +292,7 @@ def _api_query(table_query: TableQuery) -> dict[str, Any]:
         "labelSelector": table_query.label,
         "fieldSelector": table_query.field_selector,
         "resource_type": table_query.object_kind,
+        "message": table_query.message,
         "orderby": table_query.sort,
         "troubled": table_query.troubled or None,
         "page": table_query.page,
