@@ -549,6 +549,7 @@ DOMAIN_MESSAGES: tuple[Promise, ...] = (
     _("state must be pending, active or expired"),
     _("state must be pending, delivered or failed"),
     _("state must be pending, firing or resolved"),
+    _("{parameter} takes at most {count} names"),
     _("tasks must hold ids of tasks"),
     _("the label {name} is set by the rule itself"),
     _("version must be 4"),

@@ -85,6 +85,7 @@ urlpatterns = [
     path("clusters/<int:cluster>/-/change", clusters.change, name="console-cluster-change"),
     path("clusters/<int:cluster>/-/remove", clusters.remove, name="console-cluster-remove"),
     path("clusters/<int:cluster>/-/nodes", clusters.nodes, name="console-cluster-nodes"),
+    path("clusters/<int:cluster>/-/alerts", clusters.alerts, name="console-cluster-alerts"),
     path("clusters/<int:cluster>/-/freshness", clusters.freshness, name="console-freshness"),
     path("clusters/<int:cluster>/-/kinds", clusters.custom_kinds, name="console-kinds"),
     path("clusters/<int:cluster>/-/namespaces", tables.namespaces, name="console-namespaces"),

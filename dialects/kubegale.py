@@ -35,7 +35,15 @@ from manifest_templates.api.deployments import (
     TemplateDeployments,
 )
 from operations.api import OperationViewSet
-from storage_api.api import history, multicluster, names, overview, restoration, watching
+from storage_api.api import (
+    fleet_events,
+    history,
+    multicluster,
+    names,
+    overview,
+    restoration,
+    watching,
+)
 from storage_api.api.inventory import StoreInventory
 from storage_api.api.sync import SyncView
 from tenants import api as tenants
@@ -413,6 +421,7 @@ def _cluster_routes() -> Iterator[URLPattern]:
         "multicluster-resources",
         multicluster.MulticlusterResources,
     )
+    yield _route("multicluster/events", "multicluster-events", fleet_events.MulticlusterEvents)
     yield _route("multicluster/search", "multicluster-search", names.NameSearch)
     yield _route(
         "multicluster/overview",

@@ -41,12 +41,24 @@ from storage_api.services.sync import database_now
 MAX_COMMENT = 2000
 # A preview of a silence shows so many alerts.
 MAX_SHOWN = 100
+# As many as the largest page of a table has rows.
+MAX_NAMES = 1000
 FILTERS = (
     QueryParameter("severity", SEVERITY),
     QueryParameter("cluster_id", INTEGER),
     QueryParameter("namespace", TEXT),
+    QueryParameter(
+        "namespaces",
+        TEXT,
+        description=f"Several with commas, {MAX_NAMES} at most.",
+    ),
     QueryParameter("kind", TEXT),
     QueryParameter("name", TEXT),
+    QueryParameter(
+        "names",
+        TEXT,
+        description=f"Several with commas, {MAX_NAMES} at most.",
+    ),
     QueryParameter("rule_id", INTEGER),
     QueryParameter(
         "label",
@@ -163,6 +175,9 @@ class AlertViewSet(ViewSetMixin, DialectView):
         for name in ("namespace", "kind", "name"):
             if value := query.get(name, ""):
                 rows = rows.filter(**{name: value})
+        for parameter, field in (("namespaces", "namespace"), ("names", "name")):
+            if text := query.get(parameter, ""):
+                rows = rows.filter(**{f"{field}__in": _split_names(text, parameter)})
         if rule := query.get("rule_id", ""):
             rows = rows.filter(rule=integer(rule, "rule_id", minimum=0))
         if severity := query.get("severity", ""):
@@ -177,6 +192,16 @@ class AlertViewSet(ViewSetMixin, DialectView):
         for text in query.getlist("label"):
             rows = rows.filter(labels__contains=_label(text))
         return rows
+
+
+def _split_names(text: str, parameter: str) -> list[str]:
+    names = [name for part in text.split(",") if (name := part.strip())]
+    if len(names) > MAX_NAMES:
+        raise Invalid(
+            f"{parameter} takes at most {MAX_NAMES} names",
+            field=parameter,
+        )
+    return names
 
 
 def _label(text: str) -> dict[str, str]:

@@ -15,9 +15,10 @@ from console.api_client import ApiRefusal, call, require_segment
 from console.editing import condition_forms
 from console.editing.condition_forms import ConditionFields
 from console.filtered_lists import read_list
+from console.object_alerts import SEVERITIES, severity_words
 from console.page import redirect, render_page, require_sign_in
 from console.rendering import diffs
-from console.views.alerts import SEVERITIES, STATES, section_context
+from console.views.alerts import STATES, section_context
 
 MAX_CHANNELS = 200
 MAX_FILE_BYTES = 4 * 1024 * 1024
@@ -84,7 +85,7 @@ def _list_presets(
 
 
 def _words(rule: Mapping[str, Any]) -> dict[str, Any]:
-    level, severity = SEVERITIES.get(rule["severity"], (rule["severity"], "idle"))
+    level, severity = severity_words(rule)
     return {
         **rule,
         "level": level,

@@ -9,9 +9,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods
 
-from console import alert_counts, forms, locations, navigation, permissions
+from console import alert_counts, forms, locations, navigation, object_alerts, permissions
 from console.api_client import call
 from console.filtered_lists import SIZE, page_links
+from console.object_alerts import SEVERITIES
 from console.page import redirect, render_page, require_sign_in
 from console.views.history import version_context
 
@@ -19,11 +20,6 @@ STATES = {
     "firing": (gettext_lazy("firing"), "bad"),
     "pending": (gettext_lazy("pending"), "busy"),
     "resolved": (gettext_lazy("resolved"), "good"),
-}
-SEVERITIES = {
-    "critical": (gettext_lazy("critical"), "bad"),
-    "warning": (gettext_lazy("warning"), "warn"),
-    "info": (gettext_lazy("info"), "idle"),
 }
 GROUPS = {
     "rule": gettext_lazy("By rule"),
@@ -128,16 +124,15 @@ def _alert_context(
     cluster_names: Mapping[int, str],
 ) -> dict[str, Any]:
     target = alert["target"]
-    annotations = alert["annotations"]
     word, severity = STATES.get(alert["state"], (alert["state"], "idle"))
-    level, level_severity = SEVERITIES.get(alert["severity"], (alert["severity"], "idle"))
+    level, level_severity = object_alerts.severity_words(alert)
     is_open = alert["state"] != "resolved"
     # An acknowledgement is a change where the alert is.
     changes = permissions.may_change(request, target["cluster_id"], "pods", target["namespace"])
     cluster = cluster_names.get(target["cluster_id"], alert["labels"].get("cluster", ""))
     return {
         **alert,
-        "title": annotations.get("summary") or alert["rule_name"] or _("Alert"),
+        "title": object_alerts.alert_title(alert),
         "word": word,
         "word_severity": severity,
         "level": level,

@@ -9,7 +9,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from clusters.kinds import KINDS
-from console import navigation, stored_copy
+from console import navigation, object_alerts, stored_copy
 from console.api_client import ApiRefusal, call
 from console.page import name_fields, redirect, render_page, require_sign_in
 from console.rendering import hints
@@ -240,9 +240,23 @@ def cluster(request: HttpRequest, cluster: int) -> HttpResponse:
         "severity": severity,
         "counts": [(plural, (counts.get(plural) or {}).get("total")) for plural in COUNTED_KINDS],
         "phases": phases(counts.get("pods") or {}),
+        "alert_badge": object_alerts.badge_of_cluster(request, cluster),
+        "badge_source": f"/clusters/{cluster}/-/alerts",
         "at_cluster": True,
     }
     return render_page(request, "console/cluster.html", context)
+
+
+@require_GET
+@require_sign_in
+def alerts(request: HttpRequest, cluster: int) -> HttpResponse:
+    """The badge of what fires in a cluster, for its page to bring up to date."""
+    call(request, "GET", f"clusters/{cluster}")
+    context = {
+        "alert_badge": object_alerts.badge_of_cluster(request, cluster),
+        "badge_source": f"/clusters/{cluster}/-/alerts",
+    }
+    return render_page(request, "console/parts/alert_badge.html", context)
 
 
 @require_POST

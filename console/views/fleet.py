@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
-from console import navigation, preferences
+from console import navigation, object_alerts, preferences
 from console.api_client import call
 from console.locations import find_kind
 from console.page import render_page, require_sign_in
@@ -19,12 +19,31 @@ from console.rendering import columns, html
 from console.rendering.columns import RenderContext, TableColumn
 from console.rendering.health import Object
 from console.views.clusters import CHECKED_KINDS, list_failing
-from console.views.tables import cell_class, column_key, column_widths, parse_whole, width_key
+from console.views.tables import (
+    EVENT_TEXTS,
+    cell_class,
+    column_key,
+    column_widths,
+    is_checked,
+    parse_whole,
+    width_key,
+)
 
 PAGE_SIZE = 50
 PHASES = ("Pending", "Running", "Succeeded", "Failed", "Unknown")
 SORTS = ("name", "namespace", "cluster", "created")
-PARAMETERS = ("q", "namespace", "clusters", "label", "phase", "troubled", "sort", "page")
+PARAMETERS = (
+    "q",
+    "namespace",
+    "clusters",
+    "label",
+    "phase",
+    "troubled",
+    "warnings",
+    *EVENT_TEXTS,
+    "sort",
+    "page",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +57,11 @@ class FleetQuery:
     label: str = ""
     phase: str = ""
     troubled: str = ""
+    warnings: str = ""
+    reason: str = ""
+    source: str = ""
+    message: str = ""
+    object_kind: str = ""
     sort: str = ""
     page: int = 1
 
@@ -50,7 +74,8 @@ class FleetQuery:
             texts["phase"] = ""
         if texts["sort"].removeprefix("-") not in SORTS:
             texts["sort"] = ""
-        texts["troubled"] = "1" if texts["troubled"] in ("1", "on", "true", "True") else ""
+        for name in ("troubled", "warnings"):
+            texts[name] = "1" if is_checked(texts[name]) else ""
         return cls(plural, **texts, page=max(parse_whole(query.get("page"), 1), 1))
 
     @property
@@ -66,6 +91,11 @@ class FleetQuery:
         return self.address + (f"?{urlencode(parts)}" if parts else "")
 
     @property
+    def is_events(self) -> bool:
+        """Whether it is the table of Events, which the store keeps apart."""
+        return self.plural == "events"
+
+    @property
     def can_be_troubled(self) -> bool:
         """Whether the kind has a rule for what is a problem."""
         return self.plural in KINDS_WITH_PROBLEMS
@@ -79,28 +109,49 @@ def _api_kind(plural: str) -> str:
     return f"{kind.plural}.{kind.group}"
 
 
+def _read_objects(request: HttpRequest, fleet_query: FleetQuery) -> dict[str, Any]:
+    phase = fleet_query.phase
+    query = {
+        "keyword": fleet_query.q,
+        "namespaces": fleet_query.namespace,
+        "clusters": fleet_query.clusters,
+        "labelSelector": fleet_query.label,
+        "fieldSelector": f"status.phase={phase}" if phase else "",
+        "troubled": bool(fleet_query.troubled) or None,
+        "orderby": fleet_query.sort,
+        "page": fleet_query.page,
+        "pageSize": PAGE_SIZE,
+        "total": True,
+    }
+    path = f"multicluster/resources/{_api_kind(fleet_query.plural)}"
+    answer: dict[str, Any] = call(request, "GET", path, query=query).data
+    return answer
+
+
+def _read_events(request: HttpRequest, fleet_query: FleetQuery) -> dict[str, Any]:
+    query = {
+        "keyword": fleet_query.q,
+        "namespaces": fleet_query.namespace,
+        "clusters": fleet_query.clusters,
+        "type": "Warning" if fleet_query.warnings else "",
+        "reason": fleet_query.reason,
+        "source": fleet_query.source,
+        "resource_type": fleet_query.object_kind,
+        "message": fleet_query.message,
+        "page": fleet_query.page,
+        "pageSize": PAGE_SIZE,
+    }
+    answer: dict[str, Any] = call(request, "GET", "multicluster/events", query=query).data
+    return answer
+
+
 @require_GET
 @require_sign_in
 def table(request: HttpRequest, plural: str) -> HttpResponse:
     """The objects of a kind in all clusters that the person may see."""
     fleet_query = FleetQuery.from_request(request, plural)
-    answer = call(
-        request,
-        "GET",
-        f"multicluster/resources/{_api_kind(plural)}",
-        query={
-            "keyword": fleet_query.q,
-            "namespaces": fleet_query.namespace,
-            "clusters": fleet_query.clusters,
-            "labelSelector": fleet_query.label,
-            "fieldSelector": f"status.phase={fleet_query.phase}" if fleet_query.phase else "",
-            "troubled": bool(fleet_query.troubled) or None,
-            "orderby": fleet_query.sort,
-            "page": fleet_query.page,
-            "pageSize": PAGE_SIZE,
-            "total": True,
-        },
-    ).data
+    read = _read_events if fleet_query.is_events else _read_objects
+    answer = read(request, fleet_query)
     kind = KINDS.get(plural)
     namespaced = kind is None or kind.namespaced
     choices = [(column, column_key(column)) for column in _columns(plural)]
@@ -122,6 +173,7 @@ def table(request: HttpRequest, plural: str) -> HttpResponse:
         "previous": fleet_query.link(page=min(number - 1, last_page)) if number > 1 else "",
         "next": fleet_query.link(page=number + 1) if number < last_page else "",
         "problems": answer["partial_errors"],
+        "truncated": answer.get("truncated", False),
         "namespaced": namespaced,
         "phases": PHASES if plural == "pods" else (),
         "kind_choices": [(name, navigation.kind_title(name)) for name in navigation.PLURALS],
@@ -148,7 +200,8 @@ def _head(fleet_query: FleetQuery, column: TableColumn) -> str:
     key = html.escape(width_key(column))
     opening = f'<th scope="col" data-column="{key}" class="{cell_class(column)}"'
     title = html.escape(column.title)
-    if column.sort not in SORTS:
+    # Events stand by when they happened last.
+    if column.sort not in SORTS or fleet_query.is_events:
         return f"{opening}>{title}</th>"
     directions = {column.sort: "ascending", f"-{column.sort}": "descending"}
     direction = directions.get(fleet_query.sort, "")
@@ -168,10 +221,13 @@ def _rows(
 ) -> str:
     zone = html.zone_of(request)
     now = datetime.now(UTC)
+    badges = object_alerts.badges_of_rows(request, plural, items)
     rows = []
     for item in items:
         context = RenderContext(f"/clusters/{item['cluster_id']}", zone, now)
-        rows.append(_row(plural, item, table_columns, context, namespaced))
+        badge = badges.get(object_alerts.row_key(item, item["cluster_id"]))
+        firing = object_alerts.row_badge(badge)
+        rows.append(_row(plural, item, table_columns, context, namespaced, firing))
     return html.mark_safe("".join(rows))
 
 
@@ -181,6 +237,7 @@ def _row(
     table_columns: Sequence[TableColumn],
     context: RenderContext,
     namespaced: bool,
+    firing: str,
 ) -> str:
     metadata = item.get("metadata") or {}
     namespace = str(metadata.get("namespace") or "")
@@ -188,7 +245,7 @@ def _row(
     place = html.path_segment(namespace) if namespace else "-"
     address = f"{context.base}/{html.path_segment(plural)}/{place}/{html.path_segment(name)}"
     cells = [
-        f'<th scope="row">{html.link(address, columns.row_title(plural, item))}</th>',
+        f'<th scope="row">{html.link(address, columns.row_title(plural, item))}{firing}</th>',
         f"<td>{html.link(context.base, item['cluster_name'])}</td>",
     ]
     if namespaced:

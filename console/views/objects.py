@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from clusters import event_series
-from console import navigation, permissions, stored_copy
+from console import navigation, object_alerts, permissions, stored_copy
 from console.api_client import ApiRefusal, call
 from console.locations import Location, resolve_reference
 from console.page import object_view, render_page, require_sign_in
@@ -95,6 +95,7 @@ def head_context(
     if item is None:
         current, copy = stored_copy.read_object(request, location)
     word, severity = health.for_kind(location.plural, current)
+    kind = current.get("kind") or navigation.kind_name(location.plural)
     permitted = permissions.may_change(
         request, location.cluster, location.plural, location.namespace
     )
@@ -114,10 +115,11 @@ def head_context(
         "may_change": changes,
         "location": location,
         "item": current,
-        "kind": current.get("kind") or navigation.kind_name(location.plural),
+        "kind": kind,
         "kinds_title": navigation.kind_title(location.plural),
         "state": word,
         "severity": severity,
+        "alert_badge": object_alerts.badge_of_object(request, location, kind),
         "tabs": [
             (tab_row.title, _tab_address(location, tab_row.name), tab_row.name == tab)
             for tab_row in tabs
@@ -277,18 +279,20 @@ def related_fragment(request: HttpRequest, location: Location) -> HttpResponse:
             status=STOP_POLLING,
         )
     word, severity = health.for_kind(location.plural, item)
+    kind = str(item.get("kind") or location.kind.name)
     context = {
         "cluster_id": location.cluster,
         "groups": related_kinds.list_related(request, location, item),
         "location": location,
         "state": word,
         "severity": severity,
+        "alert_badge": object_alerts.badge_of_object(request, location, kind),
     }
     try:
         context["events"] = list_events(
             request,
             location,
-            str(item.get("kind") or location.kind.name),
+            kind,
             8,
         )
     except ApiRefusal as refusal:

@@ -16,9 +16,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
-from console import navigation, permissions, preferences, stored_copy
+from console import navigation, object_alerts, permissions, preferences, stored_copy
 from console.api_client import ApiRefusal, ApiResult, call, require_segment
 from console.locations import find_kind
+from console.object_alerts import BadgeMap
 from console.page import is_fragment, render_page, require_sign_in, with_security_headers
 from console.rendering import columns
 from console.rendering import html as cells
@@ -36,11 +37,15 @@ PARAMETERS = (
     "troubled",
     "warnings",
     "reason",
+    "source",
+    "message",
     "object_kind",
     "sort",
     "size",
     "page",
 )
+# Filters that only a table of Events has.
+EVENT_TEXTS = ("reason", "source", "message", "object_kind")
 MAX_LABELS = 200
 DESCENDING_FIRST = ("created", "restarts", "cpu", "memory")
 
@@ -57,6 +62,8 @@ class TableQuery:
     troubled: bool = False
     warnings: bool = False
     reason: str = ""
+    source: str = ""
+    message: str = ""
     object_kind: str = ""
     sort: str = ""
     size: int = SIZES[0]
@@ -83,8 +90,7 @@ class TableQuery:
             plural,
             **{name: query.get(name, "").strip() for name in ("q", "label", "sort")},
             warnings=is_events and is_checked(query.get("warnings")),
-            reason=query.get("reason", "").strip() if is_events else "",
-            object_kind=query.get("object_kind", "").strip() if is_events else "",
+            **{name: query.get(name, "").strip() if is_events else "" for name in EVENT_TEXTS},
             namespace=",".join(preferences.split_namespaces(namespace)),
             troubled=is_checked(query.get("troubled")),
             size=size if size in SIZES else SIZES[0],
@@ -115,13 +121,15 @@ class TableQuery:
     @property
     def filtered(self) -> bool:
         """Whether anything narrows the table."""
-        texts = (self.q, self.namespace, self.label, self.object_kind, self.field_selector)
+        own = (self.q, self.namespace, self.label)
+        texts = (*own, self.object_kind, self.message, self.field_selector)
         return self.troubled or any(texts)
 
     @property
     def field_selector(self) -> str:
         """What an Events table selects by, as a field selector; "" for other kinds."""
-        return event_selector("Warning" if self.warnings else "", self.reason)
+        event_type = "Warning" if self.warnings else ""
+        return event_selector(event_type, self.reason, self.source)
 
     @property
     def can_be_troubled(self) -> bool:
@@ -129,9 +137,9 @@ class TableQuery:
         return self.plural in KINDS_WITH_PROBLEMS
 
 
-def event_selector(event_type: str, reason: str) -> str:
-    """A field selector for Events of a type and a reason; "" is any."""
-    terms = {"type": event_type, "reason": reason}
+def event_selector(event_type: str, reason: str, source: str = "") -> str:
+    """A field selector for Events of a type, a reason and a reporting component; "" is any."""
+    terms = {"type": event_type, "reason": reason, "source": source}
     return ",".join(f"{path}={_escape_selector(value)}" for path, value in terms.items() if value)
 
 
@@ -199,15 +207,15 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
             },
         )
     items = answer.data["items"]
-    total = answer.data["total"]
     usage = _read_usage(request, table_query, items)
-    mark = _etag(request, table_query, items, total, usage)
+    badges = object_alerts.badges_of_rows(request, plural, items, cluster=cluster)
+    mark = _etag(request, table_query, answer.data, usage, badges)
     if request.headers.get("If-None-Match") == mark:
         return with_security_headers(request, HttpResponse(status=304, headers={"ETag": mark}))
     response = _render_table(
         request,
         table_query,
-        _table_context(request, table_query, items, total, usage),
+        _table_context(request, table_query, answer.data, usage, badges),
     )
     response["ETag"] = mark
     # Who chooses a namespace above one table wants it in the next one too.
@@ -244,7 +252,13 @@ def _stored_table(
         data = call(request, "GET", f"multicluster/resources/{reference}", query=query).data
     except ApiRefusal:
         return None
-    context = _table_context(request, table_query, data["items"], data["total"], {})
+    badges = object_alerts.badges_of_rows(
+        request,
+        table_query.plural,
+        data["items"],
+        cluster=table_query.cluster,
+    )
+    context = _table_context(request, table_query, data, {}, badges)
     # The store pages by cursors: its first page is shown, and filters narrow it.
     context |= {
         "copy_age": cells.short_age(age),
@@ -278,6 +292,7 @@ def _api_query(table_query: TableQuery) -> dict[str, Any]:
         "labelSelector": table_query.label,
         "fieldSelector": table_query.field_selector,
         "resource_type": table_query.object_kind,
+        "message": table_query.message,
         "orderby": table_query.sort,
         "troubled": table_query.troubled or None,
         "page": table_query.page,
@@ -312,18 +327,20 @@ def _read_usage(
 def _etag(
     request: HttpRequest,
     table_query: TableQuery,
-    items: Sequence[Object],
-    total: int,
+    data: Mapping[str, Any],
     usage: Mapping[str, Any],
+    badges: BadgeMap,
 ) -> str:
-    """An ETag that changes exactly when a row is added, removed or changed."""
+    """An ETag that changes exactly when a row, or what is said beside it, is another one."""
     versions = []
-    for item in items:
+    for item in data["items"]:
         metadata = item.get("metadata") or {}
         versions.append(f"{metadata.get('uid')}:{metadata.get('resourceVersion')}")
     # The language is part of it: the same rows look different in another one.
     hidden = preferences.read(request)["hidden_columns"].get(table_query.plural)
-    parts = [str(table_query), str(total), request.LANGUAGE_CODE, repr((usage, hidden)), *versions]
+    marks = sorted((key, badge.mark) for key, badge in badges.items())
+    beside = repr((data["total"], usage, hidden, marks))
+    parts = [str(table_query), request.LANGUAGE_CODE, beside, *versions]
     fingerprint = "\n".join(parts)
     return f'"{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}"'
 
@@ -354,10 +371,12 @@ def _render_table(
 def _table_context(
     request: HttpRequest,
     table_query: TableQuery,
-    items: Sequence[Object],
-    total: int,
+    data: Mapping[str, Any],
     usage: Mapping[str, Any],
+    badges: BadgeMap,
 ) -> dict[str, Any]:
+    items = data["items"]
+    total = data["total"]
     context = RenderContext(
         f"/clusters/{table_query.cluster}",
         cells.zone_of(request),
@@ -382,7 +401,14 @@ def _table_context(
     following = table_query.link(page=number + 1) if number < last_page else ""
     return {
         "heads": _header_cells(table_query, table_columns, namespaced),
-        "rows": _body_rows(plural, items, table_columns, context, namespaced),
+        "rows": _body_rows(
+            plural,
+            items,
+            table_columns,
+            context,
+            namespaced,
+            _cells_of_alerts(badges),
+        ),
         "total": total,
         "column_choices": [(key, column.title, key not in hidden) for column, key in choices],
         "namespaced": namespaced,
@@ -465,12 +491,21 @@ def cell_class(column: TableColumn) -> str:
     return " ".join(name for name, applies in names.items() if applies)
 
 
+def _cells_of_alerts(badges: BadgeMap) -> dict[tuple[str, str], tuple[str, str]]:
+    """(namespace, name) of a row -> (a mark that changes with its badge, the badge)."""
+    return {
+        (namespace, name): (badge.mark, object_alerts.row_badge(badge))
+        for (_cluster, namespace, name), badge in badges.items()
+    }
+
+
 def _body_rows(
     plural: str,
     items: Sequence[Object],
     table_columns: Sequence[TableColumn],
     context: RenderContext,
     namespaced: bool,
+    alerts: Mapping[tuple[str, str], tuple[str, str]],
 ) -> str:
     """All rows; by key and version the page's script replaces only rows that changed."""
     base = f"{context.base}/{cells.path_segment(plural)}/"
@@ -481,7 +516,15 @@ def _body_rows(
         opened.append((f'<td class="{style}">' if style else "<td>", column.cell))
     return cells.mark_safe(
         "".join(
-            _body_row(base, item, opened, context, plural=plural, namespaced=namespaced)
+            _body_row(
+                base,
+                item,
+                opened,
+                context,
+                plural=plural,
+                namespaced=namespaced,
+                alerts=alerts,
+            )
             for item in items
         )
     )
@@ -495,6 +538,7 @@ def _body_row(
     *,
     plural: str,
     namespaced: bool,
+    alerts: Mapping[tuple[str, str], tuple[str, str]],
 ) -> str:
     metadata = item.get("metadata") or {}
     name = cells.escape(metadata.get("name", ""))
@@ -510,12 +554,17 @@ def _body_row(
     mark = (
         f' data-used="{used["cpu"]["used_cores"]}/{used["memory"]["used_bytes"]}"' if used else ""
     )
+    firing = ""
+    if alerts:
+        place = (metadata.get("namespace") or "", metadata.get("name", ""))
+        state, firing = alerts.get(place, ("", ""))
+        mark += f' data-alerts="{state}"'
     return (
         f'<tr data-row="{key}" data-version="{version}"{mark}>'
         f'<td class="pick"><input type="checkbox" name="row" value="{key}" aria-label="{key}">'
         f'<button type="button" class="icon" data-menu aria-haspopup="true" '
         f'aria-label="{context.actions} {key}">⋯</button></td>'
-        f'<th scope="row"><a href="{address}">{title}</a>'
+        f'<th scope="row"><a href="{address}">{title}</a>{firing}'
         + (
             f'<small class="only-narrow">{space}</small></th><td class="space">{space}</td>'
             if namespaced

@@ -16,9 +16,10 @@ from clusters.kinds import KINDS
 from console import navigation
 from console.api_client import ApiRefusal, call
 from console.locations import Location
+from console.object_alerts import severity_words
 from console.page import object_view, render_page, require_sign_in
 from console.views import objects
-from console.views.alerts import SEVERITIES, target_address
+from console.views.alerts import target_address
 from console.views.history import history_query, version_context
 from console.views.operations import operation_context
 
@@ -206,7 +207,7 @@ def _read_alerts(
         resolved = alert["resolved_at"]
         ended = event_series.moment(resolved) if resolved else None
         summary = alert["annotations"].get("summary") or alert["rule_name"]
-        _level, severity = SEVERITIES.get(alert["severity"], ("", "idle"))
+        _level, severity = severity_words(alert)
         subject = Entry(
             at=max(fired, since),
             lane="alert",

@@ -16,6 +16,7 @@ from core.jsontext import loads
 
 # Some zeros in front, and what 64 bits can say.
 WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]{1,400}\s*\Z")
+MAX_SEARCH_TEXT = 200
 # How many times the largest body is still read from a client that sends too much.
 DRAINED_SIZES = 4
 
@@ -86,6 +87,20 @@ def json_body(request: Request, *, empty_ok: bool = True) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Invalid("the body must be a JSON object")
     return value
+
+
+def search_text(query: Mapping[str, str], name: str) -> str:
+    """A text that rows are searched for; "" without one.
+
+    Invalid when it is longer than MAX_SEARCH_TEXT characters or has a NUL in it.
+    """
+    text = query.get(name, "")
+    if len(text) > MAX_SEARCH_TEXT or "\0" in text:
+        raise Invalid(
+            f"{name} must be a text of at most {MAX_SEARCH_TEXT} characters",
+            field=name,
+        )
+    return text
 
 
 def query_with_body(request: Request) -> QueryDict:

@@ -339,7 +339,9 @@ class MulticlusterResources(DialectView):
             problems += late
         is_counted = boolean(query.get("total", "false"), "total")
         answer = {
-            "items": [_item(text, requested, ids[name], name) for name, text in rows],
+            "items": [
+                tagged_item(text.encode(), requested, ids[name], name) for name, text in rows
+            ],
             "total": multicluster.total(search) if is_counted else None,
             "page": page.page,
             "pageSize": page.size,
@@ -400,15 +402,16 @@ def _cursor_position(request: Request, order: str) -> list[str]:
     return [str(value) for value in position]
 
 
-def _item(
-    text: str,
+def tagged_item(
+    content: bytes,
     kind: Kind,
     cluster: int,
     name: str,
 ) -> orjson.Fragment:
+    """A stored object with its cluster in front; of a Secret without values."""
     # Put in as text: the object is never parsed.
     tags = orjson.dumps({"cluster_id": cluster, "cluster_name": name})[1:-1]
-    manifest = mask_secret(text.encode(), kind)
+    manifest = mask_secret(content, kind)
     return orjson.Fragment(b"{" + tags + b"," + manifest[1:])
 
 

@@ -62,10 +62,12 @@ def page(
     at: datetime,
     *,
     uids: frozenset[str] | None = None,
+    message: str = "",
 ) -> ObjectPage:
     """A page of Events as they were, newest first, values of Secrets masked.
 
-    `uids` are of the objects that the Events are about (None: all). Raises Expired before the
+    `uids` are of the objects that the Events are about (None: all), `message` is a part of their
+    text, in any case of letters. Raises Expired before the
     first report, Invalid for a selector that the store does not understand or a moment in the
     future, Forbidden as `as_of.refuse_impersonated`.
     """
@@ -82,6 +84,8 @@ def page(
         *_field_clauses(query.field_selector),
         *_scope_clauses(query, uids),
     ]
+    if message:
+        where.append(Clause(name_contains("r.data #>> '{message}'"), (message,)))
     condition = sql.SQL(" AND ").join([sql.SQL("true"), *(clause.text for clause in where)])
     params: list[Any] = [cluster.name, at, at - EVENT_TTL]
     for clause in where:

@@ -278,6 +278,9 @@ def test_lists_are_filtered(admin: Caller, fleet: Cluster) -> None:
     assert len(alerts(admin, label="team=a", cluster_id=fleet.pk, namespace="shop")) == 3
     assert alerts(admin, label="team=b") == []
     assert alerts(admin, severity="info") == []
+    assert len(alerts(admin, kind="Pod", names="p0, p2,web", namespaces="shop,bank")) == 2
+    assert alerts(admin, namespaces="bank") == []
+    assert admin.code("GET", "alerts", names="a," * 1001) == 1001
     assert alerts(admin, state="resolved,pending") == []
     assert admin.code("GET", "alerts", state="loud") == 1001
     assert admin.code("GET", "alerts", namespace="a\0") == 1001

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from playwright.sync_api import expect
 
 from access import grants
@@ -162,6 +165,87 @@ def test_who_may_not_change_alerts_sees_no_buttons_and_no_alert_of_others(
     assert 'class="bell"' not in nobody.get("/").content.decode()
 
 
+def badge(page: str) -> str:
+    """The badge of an alert on a page or in a table, "" without one."""
+    match = re.search(r'<a class="alert-badge.*?</a>', page, re.S)
+    return match[0] if match else ""
+
+
+def create_pod(
+    admin: Caller,
+    cluster: Cluster,
+    namespace: str,
+    name: str = "web",
+) -> None:
+    """A pod in the cluster itself, which keeps it for the tests that follow."""
+    content = {
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"containers": [{"name": "c", "image": "a:1"}]},
+    }
+    body = {"cluster_id": cluster.pk, "content": content}
+    assert admin.code("POST", "pods", body) in (0, 1007)
+
+
+@pytest.mark.django_db
+def test_an_alert_stands_where_its_object_does(
+    visitor: Client, admin: Caller, live: Cluster
+) -> None:
+    for namespace in ("shop", "bank"):
+        create_pod(admin, live, namespace)
+    alert = start_alert(admin, live)
+    base = f"/clusters/{live.pk}"
+    places = (
+        (f"{base}/pods", "alert-badge bad"),
+        ("/all/pods", "alert-badge bad"),
+        (f"{base}/namespaces", "alert-badge bad"),
+        (f"{base}/pods/shop/web", "restarts"),
+        (f"{base}/pods/shop/web/yaml", "restarts"),
+        (f"{base}/namespaces/-/shop", "restarts"),
+        (base, "restarts"),
+        (f"{base}/-/alerts", "restarts"),
+    )
+    for address, words in places:
+        shown = badge(visit(visitor, address))
+        assert f'href="/alerts/{alert.pk}"' in shown, address
+        assert words in shown, address
+    for address in (f"{base}/pods/bank/web", f"{base}/namespaces/-/bank", f"{base}/nodes"):
+        assert not badge(visit(visitor, address)), address
+    # Of the two rows of that name one has it, and its mark tells the page that follows.
+    table = visit(visitor, f"{base}/pods", q="web")
+    assert table.count("alert-badge") == 1
+    assert f'data-alerts="{alert.pk}c"' in table
+    banker = member("viewer", live, "bank")
+    for address in (f"{base}/pods", "/all/pods", f"{base}/namespaces", base):
+        assert not badge(visit(banker, address)), address
+    form = {"matchers": "name=web", "hours": "8", "comment": "known"}
+    visitor.post("/alerts/silences/new", form)
+    for address, _words in places:
+        assert "silenced" in badge(visit(visitor, address)), address
+    assert f'data-alerts="{alert.pk}s"' in visit(visitor, f"{base}/pods", q="web")
+
+
+@pytest.mark.django_db
+def test_badges_of_a_table_are_one_question(
+    visitor: Client,
+    admin: Caller,
+    live: Cluster,
+    django_assert_max_num_queries: Any,
+) -> None:
+    create_pod(admin, live, "shop")
+    start_alert(admin, live)
+    address = f"/clusters/{live.pk}/pods"
+    with CaptureQueriesContext(connection) as few:
+        visit(visitor, address)
+    most = len(few)
+    for number in range(4):
+        name = f"loops-{number}"
+        create_pod(admin, live, "shop", name)
+        write(pod(name, waiting="CrashLoopBackOff"), cluster=live.name)
+    turn()
+    with django_assert_max_num_queries(most):
+        assert visit(visitor, address).count("alert-badge") == 5
+
+
 @pytest.mark.django_db
 def test_a_rule_is_tried_saved_switched_and_deleted(
     visitor: Client, admin: Caller, live: Cluster
@@ -264,6 +348,7 @@ def test_a_channel_is_made_tried_and_never_shows_its_secret(
 def test_somebody_follows_an_alert_and_writes_a_rule(
     walk: Walk, admin: Caller, live: Cluster, emptied_store: None
 ) -> None:
+    create_pod(admin, live, "shop")
     alert = start_alert(admin, live)
     page = walk.open("/alerts")
     expect(page.get_by_role("link", name="Alerts: 1 firing")).to_be_visible()
@@ -277,6 +362,21 @@ def test_somebody_follows_an_alert_and_writes_a_rule(
     check_page(walk, "silence")
     walk.open(f"/alerts/{alert.pk}")
     check_page(walk, "alert")
+    walk.open(f"/clusters/{live.pk}/pods?q=web&namespace=shop")
+    expect(page.locator("tbody .alert-badge.bad")).to_have_count(1)
+    check_page(walk, "alert-badge")
+    matcher = {"name": "name", "value": "web", "regex": False, "equal": True}
+    Silence.objects.create(
+        matchers=[matcher],
+        starts_at=timezone.now(),
+        ends_at=timezone.now() + timezone.timedelta(hours=1),
+        created_by=User.objects.filter(is_superuser=True)[0],
+    )
+    # The row is as it was: what is said beside it follows nevertheless.
+    expect(page.locator("tbody .alert-badge.silenced")).to_have_count(1)
+    walk.open(f"/clusters/{live.pk}/pods/shop/web")
+    expect(page.locator("#object-alerts .alert-badge.silenced")).to_be_visible()
+    check_page(walk, "alert-of-object")
     walk.open("/alerts/rules")
     check_page(walk, "rules")
     walk.open("/alerts/rules/new")

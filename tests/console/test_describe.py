@@ -338,16 +338,21 @@ def test_events_are_read_without_scrolling_sideways(
         ("object_kind=pods", {"BackOff"}),
         ("object_kind=Job", {"Scheduled"}),
         ("q=nightly", {"Scheduled"}),
+        ("source=kubelet", {"BackOff"}),
+        ("message=OF%20web-1", {"BackOff"}),
+        ("message=web-2", set()),
     ],
 )
 def test_events_are_filtered_by_what_they_say(
     visitor: Client, cluster: Cluster, make: Make, query: str, reasons: set[str]
 ) -> None:
     rows = [("Warning", "BackOff", "Pod", "web-1"), ("Normal", "Scheduled", "Job", "nightly")]
+    sources = {"Pod": "kubelet", "Job": "cron"}
     for event_type, reason, kind, name in rows:
         about = {"kind": kind, "namespace": make.space, "name": name}
         head = {"metadata": {"name": f"{name}.18ec52"}, "involvedObject": about}
-        make("events", {**head, "type": event_type, "reason": reason, "message": "m"})
+        said = {"source": {"component": sources[kind]}, "message": f"Message of {name}"}
+        make("events", {**head, **said, "type": event_type, "reason": reason})
     address = f"/clusters/{cluster.pk}/events?namespace={make.space}&{query}"
     text = visitor.get(address).content.decode()
     assert set(re.findall(r"<th scope=\"row\"><a [^>]*>(\w+)</a>", text)) == reasons

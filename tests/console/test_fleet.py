@@ -1,6 +1,8 @@
 """One kind in all clusters, and all that fails; over a collector that runs."""
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -10,6 +12,10 @@ from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
 from tests.storage_api.collecting import collecting
+from tests.storage_api.test_fleet_events import fleet
+
+# A fixture of the store's tests, used here as well.
+__all__ = ["fleet"]
 
 
 @pytest.fixture
@@ -61,3 +67,28 @@ def test_a_kind_and_its_failures_are_shown_over_all_clusters(
         assert f'href="{base}/pods/default/p-02"' in page
         assert "p-03" not in page
         assert visitor.get("/all/shoes").status_code == 404
+
+
+@pytest.mark.django_db
+def test_the_page_of_events_of_all_clusters_has_the_filters_of_a_cluster(
+    visitor: Client, fleet: tuple[Cluster, Cluster]
+) -> None:
+    east = fleet[0]
+
+    def shown(**query: Any) -> set[str]:
+        page = visitor.get("/all/events", query).content.decode()
+        return set(re.findall(r"<th scope=\"row\"><a [^>]*>(\w+)</a>", page))
+
+    assert shown() == {"BackOff", "Started"}
+    for query in (
+        {"warnings": "1"},
+        {"reason": "BackOff"},
+        {"q": "web"},
+        {"message": "restarting", "object_kind": "pod", "source": "kubelet"},
+    ):
+        assert shown(**query) == {"BackOff"}, query
+    assert shown(namespace="bank", clusters=str(east.pk)) == {"Started"}
+    assert shown(message="nonsense") == set()
+    page = visitor.get("/all/events?message=restarting").content.decode()
+    assert 'value="restarting"' in page
+    assert f'href="/clusters/{east.pk}/pods/shop/web"' in page

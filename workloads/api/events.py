@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework.request import Request
 
 from core.api.pagination import page_request
-from core.api.parsing import moment
+from core.api.parsing import moment, search_text
 from core.api.schema import (
     KUBERNETES_OBJECT,
     PAGING,
@@ -32,6 +32,11 @@ class EventViewSet(ObjectViewSet):
                 *SELECTORS,
                 QueryParameter("resource_type", TEXT),
                 QueryParameter("resource_name", TEXT),
+                QueryParameter(
+                    "message",
+                    TEXT,
+                    description="A part of the message, in any case; at most 200 characters.",
+                ),
                 AT,
             ),
             # Accepted without effect: Events always come from the cluster, newest first.
@@ -49,6 +54,7 @@ class EventViewSet(ObjectViewSet):
         involved: dict[str, Any] = {
             "involved_kind": parameters.get("resource_type", ""),
             "involved_name": parameters.get("resource_name", ""),
+            "message": search_text(parameters, "message"),
         }
         if at := moment(parameters.get("at", ""), "at"):
             listing = past.list_past_events(target.cluster(), query, at, **involved)

@@ -1,7 +1,8 @@
 """Kubernetes Events: listed newest first, of a whole namespace or about certain objects."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 
@@ -25,26 +26,32 @@ def list_events(
     *,
     involved_kind: str = "",
     involved_name: str = "",
+    message: str = "",
     uids: frozenset[str] | None = None,
 ) -> ObjectPage:
     """One page of Events, newest first; beyond 20,000 Events some are left out.
 
     `involved_kind` and `involved_name` narrow them to a kind or an object, `uids` to the objects
-    with these uids (None is no restriction).
+    with these uids (None is no restriction), `message` to those whose text has it in any case.
     """
     # The API server lists Events in name order: to show the newest first, all have to be read.
     selector = involved_selector(cluster, query, involved_kind, involved_name)
     full_query = replace(query, field_selector=selector, offset=0, size=CHUNK_SIZE)
     client = registry.client(cluster)
+    is_about = partial(_is_about, uids, message.lower())
     try:
-        events = _read_events(client, full_query, uids)
+        events = _read_events(client, full_query, is_about)
     except Forbidden:
         # Credentials for some namespaces only may not list the whole cluster.
         if query.namespace or not cluster.namespaces:
             raise
         parts = read_each(
             cluster.namespaces,
-            lambda namespace: _read_events(client, replace(full_query, namespace=namespace), uids),
+            lambda namespace: _read_events(
+                client,
+                replace(full_query, namespace=namespace),
+                is_about,
+            ),
         )
         events = [event for part in parts for event in part]
     events.sort(key=event_series.raw_moment, reverse=True)
@@ -54,7 +61,9 @@ def list_events(
 
 
 def _read_events(
-    client: ClusterClient, query: ListQuery, uids: frozenset[str] | None
+    client: ClusterClient,
+    query: ListQuery,
+    is_about: Callable[[msgspec.Raw], bool],
 ) -> list[bytes]:
     matches = item_matcher(KINDS["events"], query)
 
@@ -64,7 +73,7 @@ def _read_events(
             items = chunk.items or []
             if matches is not None:
                 items = [item for item in items if matches(item)]
-            events += [bytes(item) for item in items if _involves(item, uids)]
+            events += [bytes(item) for item in items if is_about(item)]
             if len(events) >= MAX_EVENTS:
                 break
         return events
@@ -107,15 +116,20 @@ class _InvolvedObject(msgspec.Struct):
 
 class _EventHead(msgspec.Struct, rename="camel"):
     involved_object: _InvolvedObject = msgspec.field(default_factory=_InvolvedObject)
+    message: str | None = None
 
 
-# Decodes the one field that is needed and skips the rest of each Event.
+# Decodes the two fields that are needed and skips the rest of each Event.
 _EVENT_HEADS = msgspec.json.Decoder(_EventHead)
 
 
-def _involves(item: msgspec.Raw, uids: frozenset[str] | None) -> bool:
-    """Whether an Event is about one of the objects."""
-    return uids is None or _EVENT_HEADS.decode(item).involved_object.uid in uids
+def _is_about(uids: frozenset[str] | None, text: str, item: msgspec.Raw) -> bool:
+    """Whether an Event is about one of the objects and says the text, which is in lower case."""
+    if uids is None and not text:
+        return True
+    head = _EVENT_HEADS.decode(item)
+    is_involved = uids is None or head.involved_object.uid in uids
+    return is_involved and text in (head.message or "").lower()
 
 
 def _escape_selector(value: str) -> str:

@@ -45,6 +45,7 @@ def list_past_events(
     *,
     involved_kind: str = "",
     involved_name: str = "",
+    message: str = "",
     uids: frozenset[str] | None = None,
 ) -> ObjectPage:
     """One page of the Events that existed at a moment, newest first.
@@ -53,5 +54,11 @@ def list_past_events(
     """
     _check_query(query)
     selector = involved_selector(cluster, query, involved_kind, involved_name)
-    page = past_events.page(cluster, replace(query, field_selector=selector), at, uids=uids)
+    page = past_events.page(
+        cluster,
+        replace(query, field_selector=selector),
+        at,
+        uids=uids,
+        message=message,
+    )
     return ObjectPage([event_series.with_count(item) for item in page.items], page.total)

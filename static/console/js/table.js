@@ -15,6 +15,16 @@ function rowsOf(body) {
   return new Map([...body.rows].map((row) => [row.dataset.row, row]));
 }
 
+// What fires about an object changes without the object: the badge is new, the row stays as it is.
+function followAlerts(current, row) {
+  if (current.dataset.alerts === row.dataset.alerts) return;
+  current.querySelector(".alert-badge")?.remove();
+  const badge = row.querySelector(".alert-badge");
+  if (badge) current.querySelector("th a").after(badge);
+  if (row.dataset.alerts === undefined) delete current.dataset.alerts;
+  else current.dataset.alerts = row.dataset.alerts;
+}
+
 // Put the fresh rows in the place of the old ones, touching only what differs; what is selected stays selected.
 export function follow(body, fresh) {
   const old = rowsOf(body);
@@ -38,6 +48,7 @@ export function follow(body, fresh) {
       current.querySelectorAll(".use").forEach((use, index) => { if (fresh[index]) use.replaceWith(fresh[index]); });
       current.dataset.used = row.dataset.used || "";
     }
+    if (current !== row) followAlerts(current, row);
     if (current === position) position = position.nextElementSibling;
     else body.insertBefore(current, position);
   }
