@@ -111,7 +111,7 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     (
         MANAGE,
         "*",
-        "kubegale:users* kubegale:groups kubegale:grants* kubegale:orders-plans kubegale:orders-pay "
+        "kubegale:users* kubegale:groups* kubegale:grants* kubegale:orders-plans kubegale:orders-pay "
         "kubegale:orders-refund kubegale:orders-secret",
     ),
     (MANAGE, "POST", "kubegale:orders-list"),

@@ -40,7 +40,7 @@ TABLE: list[tuple[set[str], str, str]] = [
     (
         ADMIN,
         "*",
-        "kubegale:orders-plans kubegale:orders-pay kubegale:orders-refund kubegale:orders-secret kubegale:users* kubegale:groups",
+        "kubegale:orders-plans kubegale:orders-pay kubegale:orders-refund kubegale:orders-secret kubegale:users* kubegale:groups*",
     ),
     (ADMIN, "POST", "kubegale:orders-list"),
     # One's own affairs; what belongs to others is not found.

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.core.cache import cache
 from django.test import Client
 
@@ -48,3 +49,17 @@ def test_an_operator_is_offered_templates_of_tenants_only(cluster: Cluster) -> N
     form = client.get("/templates/new").content
     assert b'<option value="tenant"' in form
     assert b'<option value="all"' not in form
+
+
+def test_an_admin_of_a_namespace_sees_the_groups_that_have_grants_there(cluster: Cluster) -> None:
+    cache.clear()
+    near = Group.objects.create(name="near")
+    far = Group.objects.create(name="far")
+    Grant.objects.create(group=near, role="viewer", cluster=cluster, namespace="team-a")
+    Grant.objects.create(group=far, role="viewer", cluster=cluster, namespace="team-b")
+    client = member("admin", cluster=cluster, namespace="team-a")
+    page = client.get("/groups").content.decode()
+    assert f'href="/groups/{near.pk}"' in page
+    assert f'href="/groups/{far.pk}"' not in page
+    assert b"see the members" in client.get(f"/groups/{near.pk}").content
+    assert client.get(f"/groups/{far.pk}").status_code == 403
