@@ -734,6 +734,7 @@ auth_urlpatterns = [
     _route("me", "me", access.Me),
     _route("password", "password", access.Password),
     _route("preferences", "preferences", access.OwnPreferences),
+    _route("tenants", "own-tenants", tenants.OwnTenants),
     _route("tokens", "tokens", access.Tokens),
     _route("tokens/<str:pk>", "tokens-detail", access.TokenDetail),
     catch_all(DIALECT),

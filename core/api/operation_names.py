@@ -27,6 +27,7 @@ SPECIAL: Mapping[str, Mapping[str, str]] = {
         "GET /auth/me": "getCurrentUser",
         "POST /auth/password": "changePassword",
         "POST /auth/refresh": "refreshToken",
+        "GET /auth/tenants": "listOwnTenants",
         "GET /auth/tokens": "listApiTokens",
         "POST /auth/tokens": "createApiToken",
         "DELETE /auth/tokens/{id}": "revokeApiToken",
