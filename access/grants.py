@@ -26,7 +26,12 @@ def grants_of_user(user: Person) -> QuerySet[Grant]:
     if not user.pk:
         return Grant.objects.none()
     mine = Q(user_id=user.pk) | Q(group__user=user.pk)
-    return Grant.objects.filter(mine, Q(cluster=None) | Q(cluster__deleted_at=None)).distinct()
+    return on_registered_clusters().filter(mine).distinct()
+
+
+def on_registered_clusters() -> QuerySet[Grant]:
+    """The grants on everything and on clusters that are still registered."""
+    return Grant.objects.filter(Q(cluster=None) | Q(cluster__deleted_at=None))
 
 
 def effective_grants(user: Person) -> list[EffectiveGrant]:
@@ -205,14 +210,15 @@ def _set_site_rights(user: User, value: bool) -> None:
 def represent(grant: Grant) -> dict[str, Any]:
     """A grant as JSON data.
 
-    {"id","role","user","group","cluster_id","cluster","namespace","tenant_id"}; one of user and
-    group is None, cluster and namespace are None where the grant is wider.
+    {"id","role","user","group","group_id","cluster_id","cluster","namespace","tenant_id"}; one of
+    user and group is None, cluster and namespace are None where the grant is wider.
     """
     return {
         "id": grant.pk,
         "role": grant.role,
         "user": grant.user.get_username() if grant.user else None,
         "group": grant.group.name if grant.group else None,
+        "group_id": grant.group_id,
         "cluster_id": grant.cluster_id,
         "cluster": grant.cluster.name if grant.cluster else None,
         "namespace": grant.namespace or None,

@@ -255,6 +255,8 @@ RULES: Mapping[tuple[str, str], AccessRule] = {
     ("", "templates"): TEMPLATES,
     # Those of a tenant, by rights in its namespace.
     ("", "tenanttemplates"): ORDINARY,
+    # The tenants whose templates and channels a caller may write: what forms offer.
+    ("", "writabletenants"): AccessRule(read=Right.WRITE),
     ("", "releases"): ORDINARY,
     ("", "templatedeployments"): ORDINARY,
     ("", "alerts"): ORDINARY,
@@ -275,6 +277,7 @@ ACROSS_CLUSTERS = frozenset(
         "operations",
         "tenants",
         "tenanttemplates",
+        "writabletenants",
         "audit",
         "grants",
         "members",

@@ -37,6 +37,7 @@ DOMAIN_MESSAGES: tuple[Promise, ...] = (
     _("there is no group {name}"),
     _("there is no plan {name}"),
     _("there is no such grant"),
+    _("there is no such group"),
     _("there is no such token"),
     _("a user named {name} exists already"),
     _("a cluster named {name} exists already"),

@@ -103,6 +103,7 @@ SECTIONS: tuple[tuple[str, Text, str], ...] = (
     ("/audit", _("Audit"), "a"),
     ("/tokens", _("API tokens"), "k"),
     ("/people", _("People"), "u"),
+    ("/groups", _("Groups"), "d"),
     ("/store", _("Store"), "b"),
 )
 MAX_CLUSTERS = 200
@@ -249,7 +250,7 @@ def _section_links(
     may: AccessSummary,
 ) -> SafeString:
     # `language` is only a part of the cache's key: the titles are translated.
-    hidden = set() if may.somewhere else {"/people"}
+    hidden = set() if may.somewhere else {"/people", "/groups"}
     if not may.audits:
         hidden.add("/audit")
     if not may.operates:

@@ -686,7 +686,7 @@ def _live_object_routes() -> Iterator[URLPattern]:
 
 
 def _access_routes() -> Iterator[URLPattern]:
-    """Audit trail, tenants, plans, grants and users."""
+    """Audit trail, tenants, plans, grants, users and groups."""
     yield _route("audit", "audit", access.Audit)
     yield _route("audit/export", "audit-export", access.AuditExport)
     yield _route("tenants", "tenants", tenants.Tenants)
@@ -709,6 +709,13 @@ def _access_routes() -> Iterator[URLPattern]:
     yield _route("users", "users", access.People)
     yield _route("users/<str:name>", "users-detail", access.PersonDetail)
     yield _route("groups", "groups", access.Groups)
+    yield _route("groups/<str:pk>", "groups-detail", access.GroupDetail)
+    yield _route("groups/<str:pk>/members", "groups-members", access.GroupMembers)
+    yield _route(
+        "groups/<str:pk>/members/<str:username>",
+        "groups-members-detail",
+        access.GroupMemberDetail,
+    )
 
 
 def _routes() -> Iterator[URLPattern]:
@@ -735,6 +742,7 @@ auth_urlpatterns = [
     _route("me", "me", access.Me),
     _route("password", "password", access.Password),
     _route("preferences", "preferences", access.OwnPreferences),
+    _route("tenants", "own-tenants", tenants.OwnTenants),
     _route("tokens", "tokens", access.Tokens),
     _route("tokens/<str:pk>", "tokens-detail", access.TokenDetail),
     catch_all(DIALECT),

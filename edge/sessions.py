@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edge.connections import Connection
+from edge.outage_pages import asks_for_page, outage_page
 from edge.outlet import ClientGone, Outlet
 from edge.relay import LARGEST_ANSWER_HEAD, Straight, relay, start_passing, tunnel
 from edge.routes import is_streamed
@@ -120,6 +121,7 @@ class Session:
         """Serve one request; whether another one may follow."""
         method = b"GET"
         target = b""
+        request: Request | None = None
         try:
             request = await self._read_head()
             if request is None:
@@ -143,7 +145,7 @@ class Session:
         except Refusal as refusal:
             self._drain = DRAINED_SIZES * self._limits.body_bytes
             refusal.target = refusal.target or target
-            await self._refuse(refusal, method)
+            await self._refuse(refusal, method, request)
             return False
 
     async def _read_head(self) -> Request | None:
@@ -482,11 +484,16 @@ class Session:
         self.state = ANSWER
         return keep_alive
 
-    async def _refuse(self, refusal: Refusal, method: bytes) -> None:
+    async def _refuse(
+        self,
+        refusal: Refusal,
+        method: bytes,
+        request: Request | None,
+    ) -> None:
         """Answer a request that we refuse.
 
         In the words of the API at the address when the application can say them, else as plain
-        JSON.
+        JSON, or as a page for a browser.
         """
         answer = b""
         # The application may be what is failing with 5xx, and the sockets' port has no other API.
@@ -495,6 +502,9 @@ class Session:
         has_dialect = has_dialect and not is_for_gateway
         if has_dialect and refusal.status < 500:
             answer = await self._refusal_in_dialect(refusal, method)
+        if not answer and request is not None and asks_for_page(request, refusal):
+            lines, body = outage_page(request, refusal)
+            answer = _own_answer(refusal.status, lines, body, method=method)
         self._client.write(answer or _plain_refusal(refusal, method))
 
     async def _refusal_in_dialect(self, refusal: Refusal, method: bytes) -> bytes:
@@ -578,14 +588,20 @@ def _plain_refusal(refusal: Refusal, method: bytes) -> bytes:
         body = STATUS % (refusal.sentence.encode(), refusal.status)
     elif refusal.target.startswith(KUBEGALE_PREFIX) and refusal.status >= 500:
         body = KUBEGALE_FAILURE % refusal.sentence.encode()
-    retry = b"Retry-After: 1\r\n" if refusal.status == 503 else b""
-    head = (
-        b"HTTP/1.1 %d %s\r\nServer: KubeGale\r\nContent-Type: application/json\r\n%s"
-        b"Content-Length: %d\r\nConnection: close\r\n\r\n"
-    ) % (
-        refusal.status,
-        REASONS[refusal.status].encode(),
-        retry,
-        len(body),
-    )
+    lines = ["Content-Type: application/json"]
+    if refusal.status == 503:
+        lines.append("Retry-After: 1")
+    return _own_answer(refusal.status, lines, body, method=method)
+
+
+def _own_answer(status: int, lines: list[str], body: bytes, *, method: bytes) -> bytes:
+    """A whole answer of the front, after which the connection ends; a head alone for HEAD."""
+    head_lines = [
+        f"HTTP/1.1 {status} {REASONS[status]}",
+        "Server: KubeGale",
+        *lines,
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
+    head = "\r\n".join(head_lines).encode() + END
     return head if method == b"HEAD" else head + body

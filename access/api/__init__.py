@@ -2,7 +2,8 @@
 
 from access.api.audit import Audit, AuditExport
 from access.api.grants import GrantDetail, Grants
-from access.api.people import Groups, People, PersonDetail
+from access.api.groups import GroupDetail, GroupMemberDetail, GroupMembers, Groups
+from access.api.people import People, PersonDetail
 from access.api.preferences import OwnPreferences
 from access.api.sign_in import Login, Logout, Me, Password, Refresh
 from access.api.tokens import TokenDetail, Tokens
@@ -12,6 +13,9 @@ __all__ = [
     "AuditExport",
     "GrantDetail",
     "Grants",
+    "GroupDetail",
+    "GroupMemberDetail",
+    "GroupMembers",
     "Groups",
     "Login",
     "Logout",

@@ -21,6 +21,7 @@ GRANT = record(
     role=TEXT,
     user=nullable(TEXT),
     group=nullable(TEXT),
+    group_id=nullable(INTEGER),
     cluster_id=nullable(INTEGER),
     cluster=nullable(TEXT),
     namespace=nullable(TEXT),
@@ -38,9 +39,7 @@ BODY = record(
 
 def visible_grants(scope: Scope) -> QuerySet[Grant]:
     """The grants inside what the caller administers."""
-    rows = Grant.objects.select_related("user", "group", "cluster").filter(
-        Q(cluster=None) | Q(cluster__deleted_at=None)
-    )
+    rows = grants.on_registered_clusters().select_related("user", "group", "cluster")
     if scope.clusters is None:
         return rows
     # An empty Q() would match every row, pk=None matches none.

@@ -1,10 +1,9 @@
-"""Users and groups over JSON: for admins of everything."""
+"""Users over JSON: for admins of everything."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib.auth.models import Group, User
-from django.db.models import Count
+from django.contrib.auth.models import User
 from rest_framework.request import Request
 
 from access import authorization, grants, users
@@ -54,7 +53,6 @@ PERSON_CHANGE = record(
     password=TEXT,
     groups=array(TEXT),
 )
-GROUP = record(name=TEXT, members=INTEGER, grants=array(OBJECT))
 
 
 def represent(user: User) -> dict[str, Any]:
@@ -189,40 +187,3 @@ def _parse_group_names(value: object) -> Iterable[str]:
         raise Invalid("groups must be a list of names", field="groups")
     # A name that is repeated means one membership.
     return list(dict.fromkeys(value))
-
-
-class Groups(DialectView):
-    """GET and POST /groups: groups lend their grants to their members."""
-
-    operations = {
-        "get": OperationSchema("Groups, by name", GROUP, paged=True),
-        "post": OperationSchema("Make a group", GROUP, body=record(required=("name",), name=TEXT)),
-    }
-
-    def get(self, request: Request) -> Any:
-        """All of them."""
-        authorise(self, request, AccessAttributes("list", "groups"))
-        groups = (
-            Group.objects.order_by("name")
-            .annotate(members=Count("user"))
-            .prefetch_related("grants__cluster", "grants__group")
-        )
-        items = [_represent_group(group, group.members) for group in groups]
-        # All on one page: groups are few.
-        return Page(items, len(items), 1, max(len(items), 1))
-
-    def post(self, request: Request) -> Any:
-        """The group, new or existing."""
-        body = json_body(request)
-        authorise(self, request, AccessAttributes("create", "groups"))
-        group = users.find_group(_text(body, "name"), create=True)
-        annotate(request, name=group.name)
-        return _represent_group(group, User.objects.filter(groups=group).count())
-
-
-def _represent_group(group: Group, members: int) -> dict[str, Any]:
-    return {
-        "name": group.name,
-        "members": members,
-        "grants": [grants.represent(row) for row in group.grants.all()],
-    }

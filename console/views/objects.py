@@ -22,6 +22,7 @@ from console.views import describe, keys, related_kinds
 from console.views import summary as facts
 from console.views.actions import action_buttons, list_revisions
 from console.views.releases import release_link
+from console.views.templates import may_create
 
 WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"})
 KINDS_WITH_REVISIONS = frozenset({"deployments", "statefulsets", "daemonsets"})
@@ -154,6 +155,7 @@ def summary(request: HttpRequest, location: Location) -> HttpResponse:
         "owners": list(_owner_links(location, metadata)),
         "keys": keys.list_keys(item, location),
         "access_link": access_link(location) if context["may_change"] else "",
+        "may_template": context["may_change"] and may_create(request, location.cluster),
     }
     return render_page(request, "console/object.html", context)
 

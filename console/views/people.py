@@ -1,4 +1,4 @@
-"""People, groups and grants: who there is and who may do what where."""
+"""People and grants: who there is and who may do what where."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,21 +22,20 @@ SIZE = 200
 @require_http_methods(["GET", "POST"])
 @require_sign_in
 def index(request: HttpRequest) -> HttpResponse:
-    """People and groups for platform admins; grants for admins of any cluster or namespace."""
+    """People for platform admins; grants for admins of any cluster or namespace."""
     keyword = request.GET.get("keyword", "")
     context: dict[str, Any] = {
         "roles": ROLES,
         "keyword": keyword,
         "people": None,
-        "groups": [],
         "total": 0,
     }
     try:
         data = call(request, "GET", "users", query={"keyword": keyword, "pageSize": SIZE}).data
+        groups = call(request, "GET", "groups").data["items"]
         context |= {
-            "people": [{**user, "role": _role_words(user)} for user in data["items"]],
+            "people": [_person_row(user, groups) for user in data["items"]],
             "total": data["total"],
-            "groups": call(request, "GET", "groups").data["items"],
         }
     except ApiRefusal as refusal:
         # An admin of a cluster or namespace may not list users, but grants.
@@ -44,6 +43,19 @@ def index(request: HttpRequest) -> HttpResponse:
             raise
     context["grants"] = call(request, "GET", "grants", query={"pageSize": 1000}).data["items"]
     return forms.render_form(request, "console/people.html", context, lambda: _submit(request))
+
+
+def _person_row(
+    user: Mapping[str, Any],
+    groups: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """A user for the table: the role in words, and the groups as those of the API."""
+    names = set(user["groups"])
+    return {
+        **user,
+        "role": _role_words(user),
+        "groups": [group for group in groups if group["name"] in names],
+    }
 
 
 def _role_words(user: Mapping[str, Any]) -> str:
@@ -66,14 +78,13 @@ def _submit(request: HttpRequest) -> HttpResponse:
     """What the page's forms ask for, distinguished by `what`."""
     match request.POST.get("what", ""):
         case "grant":
-            return _create_grant(request)
+            is_group = request.POST.get("is_group") == "1"
+            subject = "group" if is_group else "user"
+            back = request.POST.get("back", "")
+            address = f"/people/{path_segment(back)}" if back else "/people"
+            return create_grant(request, subject, forms.form_text(request, "subject"), back=address)
         case "withdraw":
-            call(request, "DELETE", f"grants/{forms.form_number(request, 'grant')}")
-            return redirect(request, "/people", _("The grant was revoked."))
-        case "group":
-            name = forms.form_text(request, "name")
-            call(request, "POST", "groups", body={"name": name})
-            return redirect(request, "/people", _("Group %(name)s was created.") % {"name": name})
+            return withdraw_grant(request, back="/people")
     name = forms.form_text(request, "username")
     body = {
         field: forms.form_text(request, field)
@@ -87,16 +98,23 @@ def _submit(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _create_grant(request: HttpRequest) -> HttpResponse:
+def create_grant(
+    request: HttpRequest,
+    subject: str,
+    name: str,
+    *,
+    back: str,
+) -> HttpResponse:
+    """Grant what the form says to a "user" or a "group" of that name."""
     body = {field: forms.form_text(request, field) for field in ("role", "cluster", "namespace")}
-    body["group" if request.POST.get("is_group") == "1" else "user"] = forms.form_text(
-        request, "subject"
-    )
-    call(request, "POST", "grants", body=body)
-    back = request.POST.get("back", "")
-    return redirect(
-        request, f"/people/{path_segment(back)}" if back else "/people", _("The role was granted.")
-    )
+    call(request, "POST", "grants", body={**body, subject: name})
+    return redirect(request, back, _("The role was granted."))
+
+
+def withdraw_grant(request: HttpRequest, *, back: str) -> HttpResponse:
+    """Revoke the grant of the button that was pressed."""
+    call(request, "DELETE", f"grants/{forms.form_number(request, 'grant')}")
+    return redirect(request, back, _("The grant was revoked."))
 
 
 @sensitive_post_parameters("password")
@@ -105,10 +123,9 @@ def _create_grant(request: HttpRequest) -> HttpResponse:
 def detail(request: HttpRequest, name: str) -> HttpResponse:
     """One person: address, groups, password, whether they may sign in, their grants."""
     person = call(request, "GET", f"users/{name}").data
-    groups = [group["name"] for group in call(request, "GET", "groups").data["items"]]
     context = {
         "account": person,
-        "groups": groups,
+        "groups": call(request, "GET", "groups").data["items"],
         "roles": ROLES,
         "is_me": person["username"] == request.user.get_username(),
     }

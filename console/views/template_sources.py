@@ -62,7 +62,7 @@ def _source_page(
     ]
     is_sent = request.POST.get("sure") == "1"
     context: dict[str, Any] = {
-        **templates.form_context(request),
+        **templates.form_context(request, first.cluster),
         "cluster_id": first.cluster,
         "back": first.address if len(locations) == 1 else first.table,
         "kinds_title": navigation.kind_title(first.plural),

@@ -16,6 +16,7 @@ from console import forms, permissions
 from console.api_client import ApiRefusal, call, require_segment
 from console.page import allow_style_attributes, redirect, render_page, require_sign_in
 from console.views.actions import needs_name
+from console.views.tenants import list_own_tenants
 from core.errors import Invalid
 from core.jsontext import loads
 
@@ -69,8 +70,8 @@ def index(request: HttpRequest) -> HttpResponse:
         "total": data["total"],
         "chosen": chosen,
         "filtered": any(chosen.values()),
-        "scopes": SCOPES.items(),
-        "may_create": permissions.writes_somewhere(request),
+        "scope_words": SCOPES.items(),
+        **scope_context(request),
         **facets,
         "previous": f"?{rest}&page={number - 1}" if number > 1 else "",
         "next": f"?{rest}&page={number + 1}" if number * SIZE < data["total"] else "",
@@ -187,33 +188,50 @@ def _editor_form(
     )
 
 
-def form_context(request: HttpRequest) -> dict[str, Any]:
-    """What the fields of a template offer."""
-    try:
-        rows = call(request, "GET", "tenants", query={"pageSize": MAX_FACETS}).data["items"]
-    except ApiRefusal:
-        # Who may see no tenant enters its name.
-        rows = []
-    everything = permissions.administers_everything(request)
+def scope_context(request: HttpRequest, cluster: int | None = None) -> dict[str, Any]:
+    """For whom the person may make templates: {"scopes", "tenants"}, both empty for nobody.
+
+    With a cluster, its tenants only.
+    """
+    tenants = list_own_tenants(request, writable=True, cluster_id=cluster or "")
+    scopes = []
+    # Only admins of everything make templates for everybody.
+    if permissions.administers_everything(request):
+        scopes.append("all")
+    if tenants:
+        scopes.append("tenant")
     return {
-        # Only admins of everything make templates for everybody.
-        "scopes": [scope for scope in SCOPES.items() if everything or scope[0] == "tenant"],
-        "tenants": sorted({row["name"] for row in rows}),
-        **_facets(request),
+        "scopes": [(scope, SCOPES[scope]) for scope in scopes],
+        "tenants": tenants,
     }
+
+
+def may_create(request: HttpRequest, cluster: int) -> bool:
+    """Whether the person may make a template of objects of a cluster."""
+    return bool(scope_context(request, cluster)["scopes"])
+
+
+def form_context(request: HttpRequest, cluster: int | None = None) -> dict[str, Any]:
+    """What the fields of a new template offer; ApiRefusal for who may make none."""
+    context = scope_context(request, cluster)
+    if not context["scopes"]:
+        message = _("There is no tenant for which you may make a template.")
+        raise ApiRefusal(1005, message, {}, 403)
+    return {**context, **_facets(request)}
 
 
 def metadata_body(request: HttpRequest) -> dict[str, Any]:
     """What the form says of the template itself."""
     names = ("name", "description", "category")
     body: dict[str, Any] = {name: _multiline_text(request, name).strip() for name in names}
-    body |= {
-        "tags": forms.form_lines(request, "tags"),
-        "scope": request.POST.get("scope", "all"),
-    }
-    if body["scope"] == "tenant":
-        body["tenant"] = forms.form_text(request, "tenant")
-    return body
+    return {**body, "tags": forms.form_lines(request, "tags"), **_scope_body(request)}
+
+
+def _scope_body(request: HttpRequest) -> dict[str, Any]:
+    scope = request.POST.get("scope", "all")
+    if scope != "tenant":
+        return {"scope": scope}
+    return {"scope": scope, "tenant": forms.form_number(request, "tenant")}
 
 
 def _version_body(request: HttpRequest) -> dict[str, Any]:
@@ -291,7 +309,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     """The form of a template's name, description, category, tags and scope."""
     template = template_context(call(request, "GET", f"templates/{pk}").data)
     context = {
-        **form_context(request),
+        **_facets(request),
         "template": template,
         "values": {**template, "tags": ", ".join(template["tags"])},
     }
@@ -347,7 +365,7 @@ def import_file(request: HttpRequest) -> HttpResponse:
         request,
         "POST",
         "templates/import",
-        body={"content": text},
+        body={"content": text, **_scope_body(request)},
     ).data
     notice = _("Template {name} was imported.").format(name=template["name"])
     return redirect(request, f"/templates/{template['id']}", notice)

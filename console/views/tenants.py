@@ -17,6 +17,9 @@ from console.views.actions import needs_name
 ROLES = ("viewer", "operator", "admin")
 SECURITY = ("", "privileged", "baseline", "restricted")
 SIZE = 100
+OWN_TENANTS = "/api/v1/auth/tenants"
+# As many tenants as one form offers.
+MAX_CHOICES = 1000
 OPTIONS = {
     "network_policy": gettext_lazy("Closed network"),
     "role_bindings": gettext_lazy("Roles inside the cluster"),
@@ -39,6 +42,22 @@ def _list_plans(request: HttpRequest) -> list[dict[str, Any]]:
     except ApiRefusal:
         return []
     return plans
+
+
+def list_own_tenants(request: HttpRequest, **filters: Any) -> list[dict[str, Any]]:
+    """{"id","cluster_id","cluster","name","writable"} of the tenants that the person sees.
+
+    `filters` are those of the API: cluster_id, writable.
+    """
+    query = {**filters, "pageSize": MAX_CHOICES}
+    try:
+        rows: list[dict[str, Any]] = call(request, "GET", OWN_TENANTS, query=query).data["items"]
+    except ApiRefusal as refusal:
+        # Without any grant there is no tenant to see.
+        if refusal.code != 1005:
+            raise
+        return []
+    return rows
 
 
 @require_GET

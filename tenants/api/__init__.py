@@ -1,5 +1,6 @@
 """The JSON routes of tenants, their members and quota plans."""
 
+from tenants.api.own import OwnTenants
 from tenants.api.tenants import (
     MemberDetail,
     Members,
@@ -13,6 +14,7 @@ from tenants.api.tenants import (
 __all__ = [
     "MemberDetail",
     "Members",
+    "OwnTenants",
     "PlanDetail",
     "Plans",
     "TenantDetail",

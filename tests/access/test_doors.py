@@ -102,6 +102,7 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     (READ | NARROWED, "GET", "kubegale:tasks-* kubegale:task-runs-*"),
     (WRITE | NARROWED, "POST PUT DELETE", "kubegale:tasks-* kubegale:task-runs-*"),
     (READ | NARROWED, "GET", "kubegale:templates-* kubegale:template-deployments-*"),
+    (READ | NARROWED, "GET", "kubegale:own-tenants"),
     (WRITE, "POST", "kubegale:templates-deploy"),
     (WRITE | NARROWED, "POST", "kubegale:template-deployments-*"),
     (READ | NARROWED, "POST", "kubegale:templates-render kubegale:templates-from-resources"),
@@ -111,7 +112,7 @@ TABLE: list[tuple[frozenset[str], str, str]] = [
     (
         MANAGE,
         "*",
-        "kubegale:users* kubegale:groups kubegale:grants* kubegale:orders-plans kubegale:orders-pay "
+        "kubegale:users* kubegale:groups* kubegale:grants* kubegale:orders-plans kubegale:orders-pay "
         "kubegale:orders-refund kubegale:orders-secret",
     ),
     (MANAGE, "POST", "kubegale:orders-list"),

@@ -118,3 +118,38 @@ def test_an_api_token_changes_nobody_and_makes_nobody_mightier_than_itself(
         == 1005
     )
     assert not User.objects.filter(username="b").exists()
+
+
+def test_a_group_has_its_members_and_takes_its_role_with_it(root: Caller) -> None:
+    root.data("POST", "users", {"username": "gil", "password": PASSWORD, "role": "viewer"})
+    group = root.data("POST", "groups", {"name": "oidc:/platform"})
+    root.data("POST", "grants", {"group": "oidc:/platform", "role": "operator"})
+    place = f"groups/{group['id']}"
+    root.data("POST", f"{place}/members", {"username": "gil"})
+    root.data("POST", f"{place}/members", {"username": "gil"})
+    assert root.code("POST", f"{place}/members", {"username": "nobody"}) == 1004
+    (member,) = root.data("GET", f"{place}/members", keyword="GI")["items"]
+    assert (member["username"], member["is_active"]) == ("gil", True)
+    detail = root.data("GET", place)
+    assert (detail["members"], detail["grants"][0]["group_id"]) == (1, group["id"])
+    assert root.data("GET", "users/gil")["role"] == "operator"
+    root.data("DELETE", f"{place}/members/gil")
+    assert root.code("DELETE", f"{place}/members/gil") == 1004
+    assert root.data("GET", "users/gil")["role"] == "viewer"
+    root.data("POST", f"{place}/members", {"username": "gil"})
+    root.data("DELETE", place)
+    assert root.code("GET", place) == 1004
+    assert root.data("GET", "users/gil")["role"] == "viewer"
+    entry = AuditEntry.objects.get(verb="delete", kind="groups", result="success")
+    assert (entry.name, entry.details) == ("oidc:/platform", {"members": 1, "grants": ["operator"]})
+
+
+def test_members_of_a_group_are_for_people_who_signed_in_with_a_password(
+    root: Caller, person: Person
+) -> None:
+    place = f"groups/{root.data('POST', 'groups', {'name': 'platform'})['id']}"
+    token = person("admin", name="ada", scopes=["read", "admin"])
+    assert token.code("POST", f"{place}/members", {"username": "ada"}) == 1005
+    assert token.code("DELETE", f"{place}/members/ada") == 1005
+    assert token.code("DELETE", place) == 1005
+    assert token.data("GET", place)["members"] == 0

@@ -40,7 +40,7 @@ TABLE: list[tuple[set[str], str, str]] = [
     (
         ADMIN,
         "*",
-        "kubegale:orders-plans kubegale:orders-pay kubegale:orders-refund kubegale:orders-secret kubegale:users* kubegale:groups",
+        "kubegale:orders-plans kubegale:orders-pay kubegale:orders-refund kubegale:orders-secret kubegale:users* kubegale:groups*",
     ),
     (ADMIN, "POST", "kubegale:orders-list"),
     # One's own affairs; what belongs to others is not found.
@@ -95,6 +95,7 @@ TABLE: list[tuple[set[str], str, str]] = [
     (ADMIN, "*", "kubegale:bulk-resourcequotas kubegale:bulk-limitranges"),
     # An admin of a namespace sees the grants in it, as long as the cluster says that it is still the same namespace; this one is silent.
     (ADMIN, "*", "kubegale:audit* kubegale:grants*"),
+    (VIEWER, "GET", "kubegale:own-tenants"),
     # Cluster-scoped kinds are seen with a grant on the whole cluster and changed by its admins; quotas and what is the platform's
     # are changed by admins.
     (

@@ -10,9 +10,10 @@ from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connection
-from django.db.models import Model
+from django.db.models import Field, Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.translation import override
 from playwright.sync_api import expect
 
 from clusters.models import Cluster
@@ -151,3 +152,32 @@ def test_its_pages_work_under_the_policy_and_for_everybody(
         expect(page.locator("h1")).to_have_count(1)
         assert walk.axe() == [], path
         assert not walk.is_wider_than_the_window(), path
+
+
+SPOKEN = {*OURS, "alerts", "automation"}
+# Names of products and of programs are the same in Chinese.
+NAMES = {"Webhook", "Slack", "mesos", "k8s", "doc", "go"}
+
+
+def test_choices_are_said_in_the_viewers_language(visitor: Client, cluster: Cluster) -> None:
+    target = lifecycle.OperationTarget(cluster, "deployments", "team-a", "web")
+    lifecycle.create("rollout", target, requested_by="ada", parameters={})
+    address = "/admin/operations/operation/"
+    english = visitor.get(address).content.decode()
+    assert "Interrupted" in english
+    visitor.cookies["language"] = "zh-hans"
+    chinese = visitor.get(address).content.decode()
+    assert "已中断" in chinese
+    assert "Interrupted" not in chinese
+    assert '<td class="field-state">等待中</td>' in chinese
+    with override("zh-hans"):
+        labels = {
+            str(label)
+            for model in admin.site._registry
+            for field in model._meta.get_fields()
+            if isinstance(field, Field) and model._meta.app_label in SPOKEN
+            for _, label in field.flatchoices
+        }
+        titles = {str(model._meta.verbose_name_plural) for model in admin.site._registry}
+    assert {label for label in labels if label.isascii()} == NAMES
+    assert {title for title in titles if title.isascii()} == {"Webhook"}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import URLPattern, reverse
 
@@ -121,6 +122,7 @@ def places(
         "automation/runs": Run.objects.get().pk if Run.objects.exists() else NOTHING,
         "templates": make_template(admin),
         "clusters": recording.pk,
+        "groups": Group.objects.create(name="platform").pk,
     }
     rest = {
         "cluster": cluster.pk,

@@ -156,6 +156,38 @@ def test_a_person_is_made_given_a_role_and_switched_off(walk: Walk, cluster: Clu
     )
 
 
+def test_a_group_is_made_given_a_role_and_members_and_deleted(walk: Walk, cluster: Cluster) -> None:
+    User.objects.create(username="gil")
+    page = walk.open("/groups")
+    page.get_by_label("Name", exact=True).fill("oidc:/platform")
+    page.get_by_role("button", name="Create a group").click()
+    expect(page.get_by_role("heading", name="oidc:/platform")).to_be_visible()
+    page.get_by_label("Role").select_option("operator")
+    page.locator("main select[name=cluster]").select_option(label="simulated")
+    page.get_by_role("button", name="Grant a role").click()
+    expect(page.get_by_role("button", name="Revoke operator from oidc:/platform")).to_be_visible()
+    page.get_by_label("Username").fill("nobody")
+    page.get_by_role("button", name="Add member").click()
+    expect(page.get_by_role("alert")).to_contain_text("nobody")
+    page.get_by_label("Username").fill("gil")
+    page.get_by_role("button", name="Add member").click()
+    walk.picture("group")
+    assert not walk.axe()
+    page.get_by_role("link", name="gil").click()
+    expect(page.get_by_role("checkbox", name="oidc:/platform")).to_be_checked()
+    page.get_by_role("link", name="oidc:/platform").first.click()
+    page.get_by_role("button", name="Remove gil").click()
+    expect(page.get_by_text("Nobody yet.")).to_be_visible()
+    page.get_by_role("link", name="Groups").last.click()
+    walk.picture("groups")
+    assert not walk.axe()
+    page.get_by_role("link", name="oidc:/platform").click()
+    page.get_by_role("link", name="Delete").click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("No groups")).to_be_visible()
+    assert not Grant.objects.filter(role="operator").exists()
+
+
 def test_what_was_done_stands_in_the_audit_room(
     walk: Walk, cluster: Cluster, admin: Caller
 ) -> None:
@@ -200,6 +232,7 @@ def test_the_rooms_fit_a_telephone(
         "/audit",
         "/tokens",
         "/people",
+        "/groups",
         "/store",
     ):
         walk.open(path).wait_for_load_state("load")

@@ -1,5 +1,7 @@
 """The front before a real web server: who sends badly, slowly or too much harms nobody else."""
 
+import base64
+import hashlib
 import json
 import re
 import signal
@@ -414,7 +416,33 @@ def test_a_client_cannot_say_who_it_is(patient: Running) -> None:
 def test_a_front_without_servers_says_so(stack: Stack) -> None:
     nowhere = str(Path(tempfile.gettempdir()) / f"kubegale-{uuid.uuid4().hex}")
     with stack.front(KUBEGALE_WEB_SOCKET=nowhere) as front:
-        assert status(front.get("/healthz")) == 503
+        answer = front.get("/api/v1/kubernetes/pods")
+        assert status(answer) == 503
+        assert b"application/json" in answer
+        assert json.loads(body(answer))["code"] == 5001
+        assert b"Retry-After: 1\r\n" in answer
+        as_page = b"Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n"
+        page = front.get("/clusters/1/pods", more=as_page)
+        assert status(page) == 503
+        assert b"Retry-After: 3\r\nRefresh: 3\r\n" in page
+        assert "starting or stopping" in body(page).decode()
+        style = body(page).partition(b"<style>")[2].partition(b"</style>")[0]
+        digest = base64.b64encode(hashlib.sha256(style).digest())
+        assert b"style-src 'sha256-%s'" % digest in page
+        for spoken in (
+            b"Accept-Language: fr, zh-CN;q=0.8, en;q=0.5\r\n",
+            b"Accept-Language: en\r\nCookie: theme=dark; language=zh-hans\r\n",
+        ):
+            chinese = front.get("/", more=as_page + spoken)
+            assert '<html lang="zh-Hans"' in body(chinese).decode()
+            assert "服务器正在启动或停止" in body(chinese).decode()
+        assert b'data-theme="dark"' in chinese
+        post = head("POST", "/signin", as_page + b"Content-Length: 1\r\nConnection: close\r\n")
+        sent = front.ask(post + b"a")
+        assert b"was not done" in sent
+        assert b"Refresh:" not in sent
+        lines = as_page + b"Connection: close\r\n"
+        assert body(front.ask(head("HEAD", "/", lines))) == b""
 
 
 def test_descriptors_are_lifted(patient: Running) -> None:
