@@ -50,14 +50,23 @@ def may_change(
     namespace: str,
 ) -> bool:
     """Whether to offer the person changes of such an object."""
+    allowed = {"admin"} if plural in ADMIN_KINDS else WRITERS
+    return not _roles_in(request, cluster, namespace).isdisjoint(allowed)
+
+
+def administers(request: HttpRequest, cluster: object, namespace: str) -> bool:
+    """Whether the person is an admin of a namespace of a cluster, or of more."""
+    return "admin" in _roles_in(request, cluster, namespace)
+
+
+def _roles_in(request: HttpRequest, cluster: object, namespace: str) -> set[str]:
     person = describe_person(request)
     roles = {person["platform_role"]}
     for grant in _cluster_grants(person, cluster):
         # A grant without namespace covers all of them.
         if grant["namespace"] in (None, namespace or None):
             roles.add(grant["role"])
-    allowed = {"admin"} if plural in ADMIN_KINDS else {"operator", "admin"}
-    return not roles.isdisjoint(allowed)
+    return roles
 
 
 @dataclass(frozen=True, slots=True)

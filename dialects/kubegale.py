@@ -26,7 +26,7 @@ from core.api import confirmation
 from core.api.dialect import Dialect, Page
 from core.api.routes import catch_all
 from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, with_title
-from gateway.api import ClusterKubeconfig, FleetKubeconfig
+from gateway.api import ClusterKubeconfig, ClusterPortLinks, FleetKubeconfig
 from insights.api import WhatChanged, WhyFailing
 from manifest_templates import api as templates
 from manifest_templates.api.deployments import (
@@ -410,6 +410,7 @@ def _cluster_routes() -> Iterator[URLPattern]:
         CLUSTER,
     )
     yield _route("clusters/<str:pk>/kubeconfig", "clusters-kubeconfig", ClusterKubeconfig)
+    yield _route("clusters/<str:pk>/port-links", "clusters-port-links", ClusterPortLinks)
     yield _route("kubeconfig", "kubeconfig", FleetKubeconfig)
     yield _route("watch", "watch", watching.Watch)
     yield _route("watch/stream", "tickets-watch", WatchTickets)

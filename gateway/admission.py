@@ -29,15 +29,15 @@ class Admission:
     is_unbounded: bool = False
 
 
-def admit(bearer: str, need: Need, *, is_review: bool) -> Admission:
+def admit(proof: str | Mapping[str, Any], need: Need, *, is_review: bool) -> Admission:
     """The admission of a request; Unauthenticated for a token that is not valid.
 
-    Runs outside of the event loop. A review of one's own rights needs no more than to see the
-    cluster.
+    A review of one's own rights needs no more than to see the cluster. `proof` is a bearer token, or
+    the credential of a link's maker. Runs outside of the event loop.
     """
     if is_review:
         need = _visibility(need)
-    credential = stream_policy().sign_in(bearer)
+    credential = stream_policy().sign_in(proof) if isinstance(proof, str) else proof
     try:
         cluster = registry.find(need.audited.cluster).pk
     except ClusterNotFound:

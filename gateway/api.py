@@ -1,4 +1,4 @@
-"""Kubeconfigs for the gateway over JSON."""
+"""Kubeconfigs for the gateway, and links that open ports through it, over JSON."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -15,11 +15,13 @@ from core.api.audit import annotate
 from core.api.audit import record as record_act
 from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView
+from core.api.long_lived import stream_policy
 from core.api.parsing import json_body
 from core.api.schema import INTEGER, TEXT, OperationSchema, array, nullable, record
 from core.errors import Forbidden
 from core.times import rfc3339
-from gateway import kubeconfigs
+from gateway import kubeconfigs, port_links
+from gateway.rights import ADMINISTER
 
 BODY = record(
     expires_in={
@@ -32,6 +34,18 @@ BODY = record(
 ANSWER = record(
     kubeconfig={"type": "string", "description": "YAML with the token, which is shown this once."},
     token_id={**INTEGER, "description": "Of the token, which DELETE /auth/tokens/{id} revokes."},
+    expires_at=TEXT,
+)
+LINK_BODY = record(
+    namespace=TEXT,
+    resource={"type": "string", "enum": list(port_links.RESOURCES)},
+    name=TEXT,
+    port={"type": "string", "description": "A number, or the name of a port of a Service."},
+    scheme={"type": "string", "enum": list(port_links.SCHEMES), "description": "http if absent."},
+    required=("namespace", "resource", "name", "port"),
+)
+LINK = record(
+    url={"type": "string", "description": "What a browser opens; the secret is in it."},
     expires_at=TEXT,
 )
 
@@ -122,3 +136,40 @@ class FleetKubeconfig(DialectView):
         if scope.clusters is not None:
             rows = rows.filter(pk__in=scope.clusters)
         return _issue(request, user, list(rows), with_fleet=True)
+
+
+class ClusterPortLinks(DialectView):
+    """POST /clusters/{id}/port-links."""
+
+    operations = {
+        "post": OperationSchema(
+            "Make a link that opens a port of a pod or service in a browser, through the gateway",
+            LINK,
+            body=LINK_BODY,
+            answer_name="PortLink",
+        ),
+    }
+
+    def post(self, request: Request, pk: str) -> Any:
+        """The address; it works for an hour, with the rights that the caller has by then."""
+        body = json_body(request)
+        place = port_links.check_place(body)
+        act = AccessAttributes(
+            ADMINISTER,
+            place["resource"],
+            cluster=pk,
+            namespace=place["namespace"],
+            name=place["name"],
+        )
+        authorise(self, request, act)
+        link = port_links.PortLink(
+            credential=stream_policy().credential(request),
+            cluster=registry.find(pk).name,
+            **place,
+        )
+        issued = port_links.issue(link)
+        annotate(request, details={"port": link.port})
+        return {
+            "url": f"{base_url(request)}{issued.path}",
+            "expires_at": rfc3339(issued.expires_at),
+        }

@@ -1,9 +1,9 @@
 """Passing a request to its cluster, and the answer back, as bytes."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from django.conf import settings
 
@@ -18,6 +18,7 @@ from gateway import guards, records, reviews, rights
 from gateway.admission import admit
 from gateway.answer_bodies import AnswerBody
 from gateway.messages import Caller, Request, RequestHead, Response, Target
+from gateway.port_pages import PortPage
 from gateway.request_info import RequestInfo
 from gateway.rights import Need
 from gateway.sessions import TOKEN_PROTOCOL, ClientLeft, Session, refusal_of
@@ -69,7 +70,8 @@ REPEATABLE = frozenset({"GET", "HEAD"})
 class Call:
     """One request on its way. `body` is the body where it was read before, None where it streams.
 
-    `is_unbounded` says that the caller administers the whole cluster.
+    `is_unbounded` says that the caller administers the whole cluster. `page` is where a browser has
+    opened a port by a link.
     """
 
     session: Session
@@ -79,6 +81,7 @@ class Call:
     cluster: int
     request_id: str
     is_unbounded: bool
+    page: PortPage | None = None
     body: bytes | None = None
     is_recorded: bool = False
 
@@ -96,10 +99,15 @@ class Forwarding:
         head: RequestHead,
         info: RequestInfo,
         target: Target,
-        bearer: str,
+        proof: str | Mapping[str, Any],
         request_id: str,
+        *,
+        page: PortPage | None = None,
     ) -> bool:
-        """Answer one request; whether the connection may serve another one."""
+        """Answer one request; whether the connection may serve another one.
+
+        `proof` is what `admit` takes.
+        """
         if wire.upgrade and wire.upgrade not in PROTOCOLS:
             # Through h2c, for one, further requests could pass that nobody has judged.
             answer = refusal(400, f"an upgrade to {wire.upgrade[:40]} is not supported")
@@ -109,7 +117,7 @@ class Forwarding:
         bulkhead = self._gateway.bulkhead
         with bulkhead.waiting(target.cluster) as deciding:
             async with deciding:
-                admission = await threads.run(admit, bearer, need, is_review=reviews.is_own(info))
+                admission = await threads.run(admit, proof, need, is_review=reviews.is_own(info))
             caller = Caller(admission.credential, session.address)
             request = Request(head, info, target, caller)
             if admission.refused is not None:
@@ -117,7 +125,14 @@ class Forwarding:
                 answer = forbidden(caller.username, info, admission.refused.reason)
                 return await session.send(wire, answer, request_id)
         call = Call(
-            session, wire, request, need, admission.cluster, request_id, admission.is_unbounded
+            session,
+            wire,
+            request,
+            need,
+            admission.cluster,
+            request_id,
+            admission.is_unbounded,
+            page,
         )
         async with bulkhead.open_request(request.caller.user):
             own = await self._own_answer(call)
@@ -294,9 +309,10 @@ class Forwarding:
     def _head(self, call: Call, client: StreamClient) -> bytes:
         wire = call.wire
         lines = client.raw_head(wire.method, call.request.head.raw_target)
+        headers = call.page.request_headers(wire.headers) if call.page else wire.headers
         lines += [
             f"{name}: {value}".encode("latin-1")
-            for name, value in wire.headers
+            for name, value in headers
             if name not in NOT_FORWARDED
             and not name.startswith(NOT_FORWARDED_PREFIXES)
             # `Impersonate_User` is the same name for some servers.
@@ -398,6 +414,11 @@ class Forwarding:
         session = call.session
         wire = call.wire
         writer = session.writer
+        parts = body.parts()
+        if call.page is not None and call.page.is_rewritten(answer.headers) and answer.length != 0:
+            # Its length will be another one.
+            answer = replace(answer, length=None)
+            parts = call.page.rewrite(parts)
         is_chunked = answer.length in {None, -1} and not wire.is_http_1_0
         has_end = is_chunked or answer.length not in {None, -1}
         body_is_read = session.body_is_read or call.body is not None
@@ -408,7 +429,7 @@ class Forwarding:
         if answer.length == 0:
             return keep_alive, True
         if answer.length not in {None, -1}:
-            async for data in body.parts():
+            async for data in parts:
                 writer.write(data)
                 await writer.drain()
             return keep_alive, True
@@ -416,7 +437,7 @@ class Forwarding:
         try:
             with self._gateway.reauthoriser.watch(call.request.caller, call.need, session.abort):
                 is_clean = False
-                async for data in body.parts():
+                async for data in parts:
                     if data:
                         writer.write(encode_chunk(data) if is_chunked else data)
                         await writer.drain()
@@ -436,6 +457,8 @@ class Forwarding:
             for name, value in answer.headers
             if name not in NOT_RETURNED
         ]
+        if call.page is not None:
+            headers = call.page.answer_headers(headers)
         lengths = [pair for pair in answer.headers if pair[0] == "content-length"]
         if is_chunked:
             headers.append(("transfer-encoding", "chunked"))
@@ -448,6 +471,8 @@ class Forwarding:
 
     def _own_location(self, call: Call, location: str) -> str:
         """A path of the cluster as a path of the gateway; other addresses are left out."""
+        if call.page is not None:
+            return call.page.location(location)
         if location.startswith("/") and not location.startswith("//"):
             raw = call.wire.target.split("/", 3)[2]
             return f"/kube/{raw}{location}"

@@ -24,8 +24,9 @@ from core.errors import (
     TooManyRequests,
     Unauthenticated,
 )
-from gateway import records, reviews, store
+from gateway import port_links, port_pages, records, reviews, store
 from gateway.messages import Caller, Request, RequestHead, Response, Target
+from gateway.port_pages import PortPage
 from gateway.request_info import (
     BadPath,
     decode_path,
@@ -185,6 +186,8 @@ class Session:
             self.address = address_behind(peer, ",".join(hops))
 
     async def _answer(self, wire: WireRequest, request_id: str) -> bool:
+        if parts := port_pages.split_target(wire.target):
+            return await self._answer_link(wire, request_id, *parts)
         head, target = _read_address(wire)
         bearer = _bearer(wire)
         if not bearer:
@@ -205,6 +208,25 @@ class Session:
             else:
                 answer = await store.respond(request)
             return await self.send(wire, answer, request_id)
+
+    async def _answer_link(
+        self, wire: WireRequest, request_id: str, secret: str, path: str
+    ) -> bool:
+        """Answer a browser that has opened a port by a link."""
+        link = await self.gateway.threads.run(port_links.find, secret)
+        if link is None:
+            return await self.send(wire, port_pages.expired(), request_id)
+        if not path.startswith("/"):
+            return await self.send(wire, port_pages.to_root(secret), request_id)
+        if wire.method == "OPTIONS":
+            return await self.send(wire, port_pages.preflight(wire.headers), request_id)
+        wire.target = link.target + path[1:]
+        head, target = _read_address(wire)
+        info = read_request_info(head.method, head.path, head.query)
+        page = PortPage(link, secret)
+        return await self.gateway.forwarding.serve(
+            self, wire, head, info, target, link.credential, request_id, page=page
+        )
 
     # --- bodies of requests -----------------------------------------------------------------------
     async def read_body(self, wire: WireRequest) -> AsyncIterator[bytes]:

@@ -70,6 +70,9 @@ GATEWAY_FAREWELL_SECONDS: float = 2.0
 GATEWAY_CONNECTIONS: int = 8192
 GATEWAY_WAITING_PER_CLUSTER: int = 256
 GATEWAY_REQUESTS_PER_USER: int = 4096
+# Of links that open a port in a browser.
+PORT_LINK_SECONDS: int = 3600
+PORT_LINKS_PER_USER: int = 50
 
 # Watches and feeds of the store
 STORAGE_WATCH_HEARTBEAT: float = 15.0

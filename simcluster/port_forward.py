@@ -67,7 +67,7 @@ async def _serve_port(
     """A web server that answers every request with the pod's name."""
     port = int(data.headers.get("port", "0"))
     with contextlib.suppress(ConnectionError):
-        if port not in _ports(pod):
+        if port not in ports_of(pod):
             refusal = f"an error occurred forwarding {port} -> {port}: connection refused".encode()
             if error is not None:
                 await connection.send(error, refusal, is_last=True)
@@ -86,7 +86,8 @@ async def _serve_port(
             await connection.send(error, b"", is_last=True)
 
 
-def _ports(pod: Object) -> set[int]:
+def ports_of(pod: Object) -> set[int]:
+    """The ports that the containers of a pod name."""
     return {
         int(port["containerPort"])
         for container in pod["spec"]["containers"]

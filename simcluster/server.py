@@ -27,6 +27,7 @@ from simcluster import (
     openapi_v2,
     patching,
     port_forward,
+    port_proxy,
     reviews,
     subresources,
     tables,
@@ -337,6 +338,8 @@ class Server:
             return await exec_session.answer(self.cluster, request, target)
         if name == "portforward":
             return await port_forward.answer(self.cluster, request, target)
+        if name == "proxy" and target.resource.plural in ("pods", "services"):
+            return await port_proxy.answer(self.cluster, request, target)
         options = write_options(request)
         options.subresource = name
         options.body = body

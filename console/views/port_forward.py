@@ -1,12 +1,13 @@
-"""The commands that reach a port of a pod, a workload or a service through the gateway."""
+"""The commands and links that reach a port of a pod, a workload or a service by the gateway."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_GET
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.views.decorators.http import require_http_methods
 
-from console.api_client import call
+from console import permissions
+from console.api_client import ApiRefusal, call
 from console.locations import Location
 from console.page import object_view, render_not_found, render_page, require_sign_in
 from console.rendering.health import Object, get, rows
@@ -24,15 +25,45 @@ PROXIED = ("pods", "services")
 # Ports below need rights that a person's own machine rarely gives.
 FIRST_FREE_PORT = 1024
 SHIFT = 8000
+# Ports where a web server speaks TLS, most likely.
+TLS_PORTS = frozenset({443, 8443, 9443})
 
 
-@require_GET
+@require_http_methods(["GET", "HEAD", "POST"])
 @require_sign_in
 @object_view
 def show(request: HttpRequest, location: Location) -> HttpResponse:
-    """A command for each port, and the address of HTTP ports behind `kubectl proxy`."""
+    """A command for each port; POST makes a link to an HTTP port, and leads to it."""
     if location.plural not in RESOURCES:
         return render_not_found(request)
+    if request.method == "POST" and location.plural in PROXIED:
+        return _open_port(request, location)
+    return _render(request, location)
+
+
+def _open_port(request: HttpRequest, location: Location) -> HttpResponse:
+    body = {
+        "namespace": location.namespace,
+        "resource": location.plural,
+        "name": location.name,
+        "port": request.POST.get("port", ""),
+        "scheme": request.POST.get("scheme", "http"),
+    }
+    path = f"clusters/{location.cluster}/port-links"
+    try:
+        link = call(request, "POST", path, body=body).data
+    except ApiRefusal as refusal:
+        return _render(request, location, problem=refusal.message, status=refusal.status)
+    own = f"{request.scheme}://{request.get_host()}/"
+    if link["url"].startswith(own):
+        return HttpResponseRedirect(link["url"])
+    # No form may lead to another origin, where GATEWAY_URL names one.
+    return _render(request, location, link=link)
+
+
+def _render(
+    request: HttpRequest, location: Location, *, status: int = 200, **more: Any
+) -> HttpResponse:
     context = objects.head_context(request, location, "forward")
     cluster = call(request, "GET", f"clusters/{location.cluster}").data
     kubeconfig = f"{cluster['name'].replace(' ', '-')}.kubeconfig"
@@ -43,7 +74,10 @@ def show(request: HttpRequest, location: Location) -> HttpResponse:
             for port in _list_ports(location.plural, context["item"])
         ],
     }
-    return render_page(request, "console/port_forward.html", context)
+    context["opens"] = location.plural in PROXIED and permissions.administers(
+        request, location.cluster, location.namespace
+    )
+    return render_page(request, "console/port_forward.html", context | more, status=status)
 
 
 def _list_ports(plural: str, item: Object) -> list[dict[str, Any]]:
@@ -78,6 +112,7 @@ def _describe_port(location: Location, port: Mapping[str, Any], kubeconfig: str)
     return {
         **port,
         "local": local,
+        "scheme": "https" if number in TLS_PORTS or port["name"].startswith("https") else "http",
         "command": f"kubectl {flags} port-forward {resource} {local}:{number}",
         "proxy": proxy,
     }

@@ -1,0 +1,207 @@
+"""A port of a pod or service in a browser, by a link through the gateway."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import ssl
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+
+from access.models import ApiToken, AuditEntry, Grant
+from clusters import registry
+from clusters.models import Cluster
+from core.errors import Conflict
+from gateway import port_links
+from gateway.port_pages import PortPage
+from simcluster.testing import RunningCluster
+from tests.caller import Caller
+from tests.gateway.running import Running, new_token
+
+POD = {"namespace": "default", "resource": "pods", "name": "site", "port": "80"}
+
+
+def _fetch(
+    running: Running, url: str, method: str = "GET", body: str = "", **headers: str
+) -> tuple[int, dict[str, str], str]:
+    """(status, headers, body) as a browser gets them, who has no token."""
+    context = ssl.create_default_context(cafile=str(running.folder / "gateway" / "ca.crt"))
+    connection = http.client.HTTPSConnection("127.0.0.1", running.port, context=context, timeout=30)
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    parts = urlsplit(url)
+    try:
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        connection.request(method, target, body or None, names)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        return answer.status, {key.lower(): value for key, value in answer.getheaders()}, text
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def site(simulated: Cluster, apiserver: RunningCluster) -> Cluster:
+    """The cluster with a running pod `site` that a service selects."""
+    pod = {
+        "metadata": {"name": "site", "labels": {"app": "site"}},
+        "spec": {
+            "containers": [
+                {"name": "web", "image": "nginx", "ports": [{"containerPort": 80, "name": "http"}]}
+            ]
+        },
+    }
+    service = {
+        "metadata": {"name": "site"},
+        "spec": {
+            "selector": {"app": "site"},
+            "ports": [{"name": "http", "port": 8080, "targetPort": "http"}],
+        },
+    }
+    client = registry.client(simulated)
+    for kind, body in (("pods", pod), ("services", service)):
+        # The server is shared by the tests of this file.
+        with contextlib.suppress(Conflict):
+            client.request("POST", f"/api/v1/namespaces/default/{kind}", body=orjson.dumps(body))
+    apiserver.wait(lambda: _is_served(apiserver))
+    return simulated
+
+
+def _is_served(apiserver: RunningCluster) -> bool:
+    pod: Any = apiserver.get("pods", "site", "default") or {}
+    endpoints: Any = apiserver.get("endpoints", "site", "default") or {}
+    is_running = pod.get("status", {}).get("phase") == "Running"
+    return is_running and any("addresses" in part for part in endpoints.get("subsets") or ())
+
+
+@pytest.fixture
+def admin(site: Cluster) -> Caller:
+    """An admin of the cluster."""
+    return Caller(new_token("anna", "admin", cluster=site))
+
+
+def test_a_browser_opens_a_port_by_its_link(
+    running: Running, site: Cluster, admin: Caller, apiserver: RunningCluster
+) -> None:
+    link = admin.data("POST", f"clusters/{site.pk}/port-links", POD)
+    assert set(link) == {"url", "expires_at"}
+    status, headers, page = _fetch(running, link["url"], Accept_Encoding="gzip")
+    assert status == 200
+    assert "<h1>site</h1>" in page
+    # A link of the page that the API server has put below its proxy leads below ours.
+    mount = urlsplit(link["url"]).path
+    assert f'href="{mount}about"' in page
+    assert "/api/v1/namespaces" not in page
+    # The page has no origin, no cookie, and tells nobody its address.
+    assert headers["content-security-policy"].startswith("sandbox ")
+    assert "allow-same-origin" not in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "set-cookie" not in headers
+    status, headers, text = _fetch(
+        running,
+        f"{link['url']}a/data.json?q=1",
+        "POST",
+        "{}",
+        Cookie="sessionid=x",
+        Authorization="Bearer y",
+        Referer=link["url"],
+        Origin="null",
+        Content_Type="application/json",
+    )
+    assert headers["access-control-allow-origin"] == "null"
+    reached = json.loads(text)
+    assert (reached["method"], reached["path"]) == ("POST", "/a/data.json")
+    secret = mount.split("/")[3]
+    assert not {"cookie", "authorization", "referer", "origin"} & set(reached["headers"])
+    assert secret not in text
+    assert apiserver.requests[-1].query == {"q": "1"}
+    # Both ends of the act are in the trail, without the secret.
+    entries = list(AuditEntry.objects.filter(verb="proxy", kind="pods", username="anna"))
+    assert entries
+    assert secret not in str([(entry.name, entry.details) for entry in entries])
+
+
+def test_a_service_is_opened_by_its_port(running: Running, site: Cluster, admin: Caller) -> None:
+    place = {"namespace": "default", "resource": "services", "name": "site", "port": "8080"}
+    link = admin.data("POST", f"clusters/{site.pk}/port-links", place)
+    assert "Port 80, path /" in _fetch(running, link["url"])[2]
+    place["port"] = "9"
+    link = admin.data("POST", f"clusters/{site.pk}/port-links", place)
+    status, _, text = _fetch(running, link["url"])
+    assert status == 503
+    assert 'no service port \\"9\\" found' in text
+
+
+def test_a_page_may_ask_before_it_sends(running: Running, site: Cluster, admin: Caller) -> None:
+    url = admin.data("POST", f"clusters/{site.pk}/port-links", POD)["url"]
+    asked = {"Origin": "null", "Access_Control_Request_Headers": "content-type"}
+    status, headers, _ = _fetch(running, url, "OPTIONS", "", **asked)
+    assert status == 204
+    assert headers["access-control-allow-headers"] == "content-type"
+    status, headers, _ = _fetch(running, url.rstrip("/"))
+    assert (status, headers["location"]) == (308, urlsplit(url).path)
+
+
+def test_a_link_ends_with_its_makers_right_and_reaches_one_port(
+    running: Running, site: Cluster, admin: Caller
+) -> None:
+    url = admin.data("POST", f"clusters/{site.pk}/port-links", POD)["url"]
+    assert _fetch(running, url)[0] == 200
+    for path in ("../..", "%2e%2e/x", "a//b", "..%2fx"):
+        assert _fetch(running, url + path)[0] == 400, path
+    assert _fetch(running, url.replace("@port/", "@port/x"))[0] == 404
+    Grant.objects.filter(user__username="anna").update(role="viewer")
+    Grant.objects.get(user__username="anna").save()
+    assert _fetch(running, url)[0] == 403
+    ApiToken.objects.get(user__username="anna").delete()
+    assert _fetch(running, url)[0] == 401
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator", ""])
+def test_only_admins_make_links(site: Cluster, role: str) -> None:
+    caller = Caller(new_token("olga", role, cluster=site))
+    assert caller.code("POST", f"clusters/{site.pk}/port-links", POD) in {1003, 1005}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("namespace", "../kube-system"),
+        ("name", "site:80/proxy/x"),
+        ("name", ""),
+        ("port", "70000"),
+        ("port", "80/x"),
+        ("port", "0"),
+        ("resource", "nodes"),
+        ("scheme", "file"),
+    ],
+)
+def test_unclear_places_are_refused(site: Cluster, admin: Caller, field: str, value: str) -> None:
+    answer = admin("POST", f"clusters/{site.pk}/port-links", {**POD, field: value})
+    assert answer["code"] != 0
+    assert field in answer["msg"]
+
+
+def test_the_oldest_of_too_many_links_ends(
+    running: Running, site: Cluster, admin: Caller, settings: Any
+) -> None:
+    settings.PORT_LINKS_PER_USER = 2
+    urls = [admin.data("POST", f"clusters/{site.pk}/port-links", POD)["url"] for _ in range(3)]
+    assert [_fetch(running, url)[0] for url in urls] == [404, 200, 200]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_links_are_rewritten_wherever_a_page_is_cut(size: int) -> None:
+    link = port_links.PortLink({}, "c", "d", "pods", "p", "80")
+    page = f'<a href="{link.path}a">{link.path[:-1]}<i>{link.path}</i>{link.path[:9]}'.encode()
+
+    async def parts() -> Any:
+        for start in range(0, len(page), size):
+            yield page[start : start + size]
+
+    async def read() -> bytes:
+        return b"".join([part async for part in PortPage(link, "s").rewrite(parts())])
+
+    assert asyncio.run(read()) == page.replace(link.path.encode(), b"/kube/@port/s/")
