@@ -214,7 +214,7 @@ def frame_context(
         "cluster": current,
         "chosen_cluster": current,
         "all_clusters": clusters,
-        "sections": _section_links(_section(request.path), language, may),
+        "section_links": _section_links(_section(request.path), language, may),
         "kinds": kind_links,
         "current_kind": "" if plural == "-" else plural,
         "saved_views": preferences.read(request)["views"],

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from django.utils.functional import Promise
-from django.utils.translation import get_language
+from django.utils.translation import get_language, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 LABELS: dict[str, Promise] = {
@@ -55,6 +55,56 @@ LABELS: dict[str, Promise] = {
     "operator": _("operator"),
     "admin": _("admin"),
 }
+
+# Types of conditions as Kubernetes names them: in English they stay its words.
+CONDITIONS: dict[str, Promise] = {
+    # Workloads.
+    "Available": pgettext_lazy("condition", "Available"),
+    "Progressing": pgettext_lazy("condition", "Progressing"),
+    "ReplicaFailure": pgettext_lazy("condition", "ReplicaFailure"),
+    "Complete": pgettext_lazy("condition", "Complete"),
+    "SuccessCriteriaMet": pgettext_lazy("condition", "SuccessCriteriaMet"),
+    "Failed": pgettext_lazy("condition", "Failed"),
+    "FailureTarget": pgettext_lazy("condition", "FailureTarget"),
+    "Suspended": pgettext_lazy("condition", "Suspended"),
+    # Pods.
+    "PodScheduled": pgettext_lazy("condition", "PodScheduled"),
+    "PodReadyToStartContainers": pgettext_lazy("condition", "PodReadyToStartContainers"),
+    "Initialized": pgettext_lazy("condition", "Initialized"),
+    "ContainersReady": pgettext_lazy("condition", "ContainersReady"),
+    "Ready": pgettext_lazy("condition", "Ready"),
+    "DisruptionTarget": pgettext_lazy("condition", "DisruptionTarget"),
+    "PodResizePending": pgettext_lazy("condition", "PodResizePending"),
+    "PodResizeInProgress": pgettext_lazy("condition", "PodResizeInProgress"),
+    # Nodes.
+    "MemoryPressure": pgettext_lazy("condition", "MemoryPressure"),
+    "DiskPressure": pgettext_lazy("condition", "DiskPressure"),
+    "PIDPressure": pgettext_lazy("condition", "PIDPressure"),
+    "NetworkUnavailable": pgettext_lazy("condition", "NetworkUnavailable"),
+    # Autoscalers, disruption budgets, volume claims, custom resources, namespaces.
+    "AbleToScale": pgettext_lazy("condition", "AbleToScale"),
+    "ScalingActive": pgettext_lazy("condition", "ScalingActive"),
+    "ScalingLimited": pgettext_lazy("condition", "ScalingLimited"),
+    "DisruptionAllowed": pgettext_lazy("condition", "DisruptionAllowed"),
+    "Resizing": pgettext_lazy("condition", "Resizing"),
+    "FileSystemResizePending": pgettext_lazy("condition", "FileSystemResizePending"),
+    "NamesAccepted": pgettext_lazy("condition", "NamesAccepted"),
+    "Established": pgettext_lazy("condition", "Established"),
+    "NonStructuralSchema": pgettext_lazy("condition", "NonStructuralSchema"),
+    "NamespaceDeletionDiscoveryFailure": pgettext_lazy(
+        "condition", "NamespaceDeletionDiscoveryFailure"
+    ),
+    "NamespaceDeletionContentFailure": pgettext_lazy(
+        "condition", "NamespaceDeletionContentFailure"
+    ),
+    "NamespaceContentRemaining": pgettext_lazy("condition", "NamespaceContentRemaining"),
+    "NamespaceFinalizersRemaining": pgettext_lazy("condition", "NamespaceFinalizersRemaining"),
+}
+
+
+def translate_condition(kind: str) -> str:
+    """The label of a condition's type; the type itself when it has none."""
+    return str(CONDITIONS.get(kind, kind))
 
 
 def translate_state(word: str) -> str:

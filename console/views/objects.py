@@ -18,6 +18,7 @@ from console.locations import Location, resolve_reference
 from console.page import object_view, render_page, require_sign_in
 from console.rendering import diffs, health, html
 from console.rendering.health import Object, get, rows
+from console.rendering.state_labels import translate_condition
 from console.views import describe, keys, related_kinds
 from console.views import summary as facts
 from console.views.actions import action_buttons, list_revisions
@@ -184,7 +185,8 @@ def _condition_context(row: Mapping[str, Any]) -> dict[str, Any]:
     good_status = "False" if kind.endswith(BAD_WHEN_TRUE) else "True"
     # Which status is good depends on the condition's name.
     severities = {good_status: "good", "Unknown": "idle"}
-    return {**row, "severity": severities.get(status, "warn")}
+    label = translate_condition(kind)
+    return {**row, "severity": severities.get(status, "warn"), "label": label}
 
 
 def _owner_links(

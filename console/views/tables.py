@@ -27,6 +27,7 @@ from console.rendering.columns import Cell, RenderContext, TableColumn
 from console.rendering.health import Object, get
 from console.views import bulk, printer_columns
 from console.views.preferences import set_namespaces
+from console.views.templates import may_create
 
 SIZES = (50, 100, 250, 1000)
 DEFAULTS = {"page": 1, "size": SIZES[0], "troubled": False}
@@ -361,6 +362,8 @@ def _render_table(
         "may": permissions.summarise_access(request, table_query.cluster),
     }
     part = is_fragment(request) and request.headers.get("HX-Target") == "table"
+    if not part:
+        context["may_template"] = may_create(request, table_query.cluster)
     return render_page(
         request,
         "console/parts/table.html" if part else "console/table.html",

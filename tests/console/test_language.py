@@ -17,6 +17,7 @@ from automation.inspection.catalogue import CHECKS
 from automation.types import TYPES
 from clusters.models import Cluster
 from console.messages import translate_message
+from console.rendering.state_labels import CONDITIONS, translate_condition
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy", "gettext_noop"}
@@ -340,3 +341,13 @@ def test_the_names_of_the_admin_site_have_their_chinese() -> None:
     assert len(names) > 200
     english = {name for name in names if name and name.isascii()}
     assert sorted(english - SAME_NAMES) == []
+
+
+def test_conditions_have_their_chinese() -> None:
+    with override("zh-hans"):
+        labels = {kind: translate_condition(kind) for kind in CONDITIONS}
+        # Of custom kinds nobody knows the words.
+        assert translate_condition("Reconciled") == "Reconciled"
+    assert {kind for kind, label in labels.items() if label.isascii()} == set()
+    with override("en"):
+        assert translate_condition("PodScheduled") == "PodScheduled"

@@ -51,8 +51,11 @@ def test_an_operator_is_offered_templates_of_their_tenants_only(cluster: Cluster
     # Without a tenant, the form would only be refused.
     assert b'href="/templates/new"' not in client.get("/templates").content
     assert client.get("/templates/new").status_code == 403
+    table = f"/clusters/{cluster.pk}/configmaps?namespace=team-a"
+    assert b"/-/_template" not in client.get(table).content
     tenant = Tenant.objects.create(cluster=cluster, namespace="team-a", uid="a")
     Tenant.objects.create(cluster=cluster, namespace="team-b", uid="b")
+    assert b"/-/_template" in client.get(table).content
     assert b'href="/templates/new"' in client.get("/templates").content
     form = client.get("/templates/new").content.decode()
     assert '<option value="tenant"' in form
