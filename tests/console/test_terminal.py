@@ -191,3 +191,30 @@ def test_a_shell_that_waits_for_its_page_is_gone_after_signing_out(
         again.send(type="attach", session=ticket["session"], token=token)
         assert again.end() == 4001
         assert again.output == ""
+
+
+def test_another_browser_does_not_come_back_to_a_shell(
+    live_streams: None, visitor: Client, person: User, cluster: Cluster, make: Make
+) -> None:
+    address = f"/clusters/{cluster.pk}/pods/{make.space}/{server(make)}/terminal/ticket"
+    # Pages and sockets on one host: the browser sends its cookie to both.
+    ticket = visitor.post(
+        address, {}, content_type="application/json", headers={"host": "127.0.0.1"}
+    ).json()
+    with peer(ticket["terminal_url"]) as client:
+        client.until(lambda one: "connected" in one.states())
+        token = next(frame for frame in client.frames if frame.get("token"))["token"]
+    other = Client()
+    other.force_login(person)
+    socket = ticket["terminal_url"].partition("?")[0]
+    attach = {"type": "attach", "session": ticket["session"], "token": token}
+    for cookies in ("", f"sessionid={other.session.session_key}"):
+        with peer(socket, additional_headers={"Cookie": cookies}) as thief:
+            thief.send(**attach)
+            assert thief.end() == 4003
+            assert thief.output == ""
+    # The token is not spent by that: its own browser comes back with it.
+    own = {"Cookie": f"sessionid={visitor.session.session_key}"}
+    with peer(socket, additional_headers=own) as back:
+        back.send(**attach)
+        back.until(lambda one: "connected" in one.states())
