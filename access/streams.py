@@ -65,6 +65,17 @@ def still_allowed(credential: Mapping[str, Any], act: AccessAttributes | None) -
     authorise(request, act)
 
 
+def console_session(credential: Mapping[str, Any]) -> str | None:
+    """The key of the console's session in which the credential was made; None without one."""
+    if "console" not in credential:
+        return None
+    try:
+        return crypto.decrypt(credential["console"])
+    except ValueError:
+        # Its key is no longer there: nobody has that session.
+        raise Unauthenticated("signed out") from None
+
+
 def require_still_allowed(work: Mapping[str, Any]) -> None:
     """Unauthenticated or Forbidden when the requester of some work may no longer do it.
 

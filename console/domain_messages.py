@@ -174,6 +174,19 @@ DOMAIN_MESSAGES: tuple[Promise, ...] = (
     _('secrets "{name}" has no key {key}'),
     _("too many logs are followed here; use the socket, or try again later"),
     _("text may have at most {limit} characters"),
+    _("this process serves {limit} streams already: try again later"),
+    _("this process serves {limit} streams of yours already: use sockets, or try again later"),
+    _(
+        "this process already waits for {limit} debug containers and streams: "
+        "try again when one has started"
+    ),
+    _(
+        "{limit} of your debug containers and streams are open or starting here: "
+        "try again when one has started or ended"
+    ),
+    _("this process already serves {limit} searches and streams: try again later"),
+    _("{limit} of your searches and streams are open here: try again when one has ended"),
+    _("only the browser that opened the session comes back to it"),
     _("{count} transfers are running: try again later"),
     _("you have {count} transfers running: try again later"),
     _("more than {count} namespaces"),

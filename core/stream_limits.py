@@ -11,6 +11,8 @@ from django.conf import settings
 
 from core.errors import TooManyRequests
 
+# When a refused caller had better try again.
+RETRY_SECONDS = 5
 # Set when this process is asked to end: what would last ends at once, in the words of its kind, and
 # its clients come back elsewhere.
 stopping = Event()
@@ -32,19 +34,27 @@ class StreamSlot:
         streams = StreamSlot._streams_by_caller
         with StreamSlot._lock:
             if streams.total() >= total:
-                raise TooManyRequests(
-                    f"this process serves {total} streams already: try again later",
-                    retry_after=5,
-                )
+                raise self.full_process(total)
             if streams[caller] >= per_caller:
-                raise TooManyRequests(
-                    f"this process serves {per_caller} streams of yours already: "
-                    "use sockets, or try again later",
-                    retry_after=5,
-                )
+                raise self.full_share(per_caller)
             streams[caller] += 1
         self._caller = caller
         self._is_open = True
+
+    def full_process(self, limit: int) -> TooManyRequests:
+        """The refusal when this process serves as many as it may."""
+        return TooManyRequests(
+            f"this process serves {limit} streams already: try again later",
+            retry_after=RETRY_SECONDS,
+        )
+
+    def full_share(self, limit: int) -> TooManyRequests:
+        """The refusal when the caller has as many as one may have."""
+        return TooManyRequests(
+            f"this process serves {limit} streams of yours already: "
+            "use sockets, or try again later",
+            retry_after=RETRY_SECONDS,
+        )
 
     def give_back(self) -> None:
         """Release the place; calling it again does nothing."""

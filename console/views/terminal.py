@@ -47,7 +47,8 @@ def running_containers(location: Location, item: Object) -> list[str]:
 def show(request: HttpRequest, location: Location) -> HttpResponse:
     """The page; its script opens the socket.
 
-    On a node it waits for a click, since a node shell starts a privileged pod.
+    On a node it waits for a click, since a node shell starts a privileged pod; so it does where
+    the container of the address does not run.
     """
     if location.plural not in objects.KINDS_WITH_TERMINAL:
         return render_not_found(request)
@@ -55,16 +56,19 @@ def show(request: HttpRequest, location: Location) -> HttpResponse:
     names = running_containers(location, context["item"])
     requested = request.GET.get("container", "")
     chosen = requested if requested in names else default_container(context["item"], names)
+    not_running = requested if requested not in ("", *names) else ""
+    on_node = location.plural == "nodes"
     context |= {
         "containers": names,
         "chosen": chosen,
-        "not_running": requested if requested not in ("", *names) else "",
+        "not_running": not_running,
         "shells": SHELLS,
-        "on_node": location.plural == "nodes",
-        "can_open": location.plural == "nodes" or bool(names),
+        "on_node": on_node,
+        "can_open": on_node or bool(names),
         "config": {
             "ticket": f"{location.address}/terminal/ticket",
-            "ask": location.plural == "nodes",
+            # Nobody asked for a shell in another container than the one of the address.
+            "ask": on_node or bool(not_running),
             "container": chosen,
             "hold": settings.TERMINAL_HOLD_SECONDS,
             "directory": _directory(request, location),
@@ -106,6 +110,11 @@ def _script_texts() -> dict[str, str]:
         "signed_out": _("You are signed out, or may no longer open a terminal here."),
         "gone": _("The pod was deleted."),
         "lost": _("The cluster was lost."),
+        "copied": _("Copied"),
+        "not_copied": _("The browser does not let this page copy."),
+        "not_pasted": _("The browser does not let this page paste: use Ctrl+Shift+V."),
+        "found": _("{here} of {count}"),
+        "nothing": _("No match"),
     }
 
 

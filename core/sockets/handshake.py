@@ -4,14 +4,17 @@ While it lasts, `SocketClient.watch` pings the client and checks again whether i
 """
 
 import asyncio
+import hmac
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from django.conf import settings
+from django.http import parse_cookie
 
 from core.api.auth import AccessAttributes, stream_policy
 from core.errors import Forbidden, Invalid, Unauthenticated
@@ -77,6 +80,28 @@ def check_origin(socket: Socket, host: str) -> None:
     origin = socket.headers.get("origin", "")
     if not same_origin(origin, hosts, settings.WS_ALLOWED_ORIGINS):
         raise Forbidden("this Origin may not open streams")
+
+
+def check_browser(socket: Socket, host: str, credential: Mapping[str, Any]) -> None:
+    """Forbidden when another browser than the console's session was opened in came.
+
+    `host` is where the ticket was issued. Sockets on a host of their own get no cookie from the
+    browser: there nothing but another session's cookie tells.
+    """
+    session = stream_policy().console_session(credential)
+    if session is None:
+        return
+    cookie = parse_cookie(socket.headers.get("cookie", "")).get(settings.SESSION_COOKIE_NAME, "")
+    if not cookie and _has_own_host(host):
+        return
+    if not hmac.compare_digest(cookie.encode(), session.encode()):
+        raise Forbidden("only the browser that opened the session comes back to it")
+
+
+def _has_own_host(host: str) -> bool:
+    """Whether sockets have another host than the pages at `host`; ports do not matter."""
+    own_name = urlsplit(settings.WS_BASE_URL).hostname
+    return bool(own_name) and own_name != urlsplit(f"//{host}").hostname
 
 
 def ticket_attributes(ticket: Ticket) -> AccessAttributes:

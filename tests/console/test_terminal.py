@@ -191,3 +191,89 @@ def test_a_shell_that_waits_for_its_page_is_gone_after_signing_out(
         again.send(type="attach", session=ticket["session"], token=token)
         assert again.end() == 4001
         assert again.output == ""
+
+
+def test_another_browser_does_not_come_back_to_a_shell(
+    live_streams: None, visitor: Client, person: User, cluster: Cluster, make: Make
+) -> None:
+    address = f"/clusters/{cluster.pk}/pods/{make.space}/{server(make)}/terminal/ticket"
+    # Pages and sockets on one host: the browser sends its cookie to both.
+    ticket = visitor.post(
+        address, {}, content_type="application/json", headers={"host": "127.0.0.1"}
+    ).json()
+    with peer(ticket["terminal_url"]) as client:
+        client.until(lambda one: "connected" in one.states())
+        token = next(frame for frame in client.frames if frame.get("token"))["token"]
+    other = Client()
+    other.force_login(person)
+    socket = ticket["terminal_url"].partition("?")[0]
+    attach = {"type": "attach", "session": ticket["session"], "token": token}
+    for cookies in ("", f"sessionid={other.session.session_key}"):
+        with peer(socket, additional_headers={"Cookie": cookies}) as thief:
+            thief.send(**attach)
+            assert thief.end() == 4003
+            assert thief.output == ""
+    # The token is not spent by that: its own browser comes back with it.
+    own = {"Cookie": f"sessionid={visitor.session.session_key}"}
+    with peer(socket, additional_headers=own) as back:
+        back.send(**attach)
+        back.until(lambda one: "connected" in one.states())
+
+
+def test_the_output_is_searched_copied_and_enlarged_and_text_is_pasted(
+    walker: Walker, person: User, cluster: Cluster, make: Make
+) -> None:
+    walk = walker(person, size=PHONE)
+    walk.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = walk.open(f"/clusters/{cluster.pk}/pods/{make.space}/{server(make)}/terminal")
+    rows = opened(page)
+    page.keyboard.type("for i in $(seq 1 200); do echo 中文 line-$i-; done\n")
+    expect(rows).to_contain_text("line-200-")
+    page.get_by_label("Search the output").fill("文 LINE-15-")
+    expect(page.locator("#terminal-found")).to_have_text("1 of 1")
+    expect(rows).to_contain_text("line-15-")
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == "文 line-15-"
+    # The newest first, then those above it.
+    page.get_by_label("Search the output").fill("line-1")
+    expect(page.locator("#terminal-found")).to_have_text("111 of 111")
+    page.get_by_role("button", name="Match before").click()
+    expect(page.locator("#terminal-found")).to_have_text("110 of 111")
+    page.get_by_label("Search the output").fill("nowhere to be read")
+    expect(page.locator("#terminal-found")).to_have_text("No match")
+    # Nothing is selected: what the screen shows is copied.
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+Shift+C")
+    page.wait_for_function("navigator.clipboard.readText().then(text => text.includes('\\n'))")
+    assert "中文 line-1" in page.evaluate("navigator.clipboard.readText()")
+    page.get_by_role("button", name="Larger letters").click()
+    expect(rows).to_have_css("font-size", "13px")
+    page.evaluate("navigator.clipboard.writeText('echo is-$((40 + 2))-pasted')")
+    page.get_by_role("button", name="Paste").click()
+    expect(rows).to_contain_text("2))-pasted")
+    assert walk.axe() == []
+    assert not walk.is_wider_than_the_window()
+    walk.picture("tools")
+    # The size stays for the browser.
+    page.reload()
+    expect(rows).to_have_css("font-size", "13px")
+
+
+def test_a_finished_init_container_opens_no_shell_in_another_by_itself(
+    walk: Walk, cluster: Cluster, make: Make
+) -> None:
+    setup = {"name": "setup", "image": "busybox:1", "command": ["true"]}
+    main = {"name": "main", "image": "nginx:1"}
+    spec = {"initContainers": [setup], "containers": [main]}
+    make("pods", {"metadata": {"name": "web"}, "spec": spec}, running=True)
+    address = f"/clusters/{cluster.pk}/pods/{make.space}/web"
+    page = walk.open(address)
+    row = page.locator("li", has=page.get_by_text("setup", exact=True))
+    expect(row.get_by_role("link", name="Logs")).to_be_visible()
+    expect(row.get_by_role("link", name="Terminal")).to_have_count(0)
+    page = walk.open(f"{address}/terminal?container=setup")
+    expect(page.get_by_text("Container setup does not run")).to_be_visible()
+    expect(page.locator("#terminal-state")).to_be_hidden()
+    page.get_by_role("button", name="Open a new session").click()
+    opened(page)

@@ -91,8 +91,9 @@ def _last_seq(socket: Socket, first: Mapping[str, Any]) -> int:
 async def _find_session(socket: Socket, token: str, session_id: str) -> "TerminalSession":
     """The session that the token is for: one that waits for its client, or a new one."""
     waiting = SESSIONS.get(session_id)
-    if waiting and waiting.claim(token):
-        handshake.check_origin(socket, waiting.host)
+    if waiting and waiting.is_led_to_by(token):
+        waiting.check_socket(socket)
+        waiting.spend_token()
         # The rights may have changed while no client was attached.
         await waiting.recheck()
         return waiting
@@ -333,12 +334,18 @@ class TerminalSession:
                 await self._socket_client.renew_slot()
 
     # --- the socket -----------------------------------------------------------
-    def claim(self, token: str) -> bool:
-        """Whether this is the token that leads back to the session; it works once."""
-        is_valid = bool(self._token) and hmac.compare_digest(self._token.encode(), token.encode())
-        if is_valid:
-            self._token = ""
-        return is_valid
+    def is_led_to_by(self, token: str) -> bool:
+        """Whether this is the token that leads back to the session."""
+        return bool(self._token) and hmac.compare_digest(self._token.encode(), token.encode())
+
+    def check_socket(self, socket: Socket) -> None:
+        """Forbidden when another site's page, or another browser, opened the socket."""
+        handshake.check_origin(socket, self.host)
+        handshake.check_browser(socket, self.host, self._socket_client.credential)
+
+    def spend_token(self) -> None:
+        """The token has led back, and does not again."""
+        self._token = ""
 
     async def recheck(self) -> None:
         """Unauthenticated or Forbidden, and the end of the shell, when the user may not have it."""

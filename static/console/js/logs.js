@@ -1,6 +1,7 @@
 // The log page: a stream by WebSocket, kept whole over broken connections, shown as text and nothing else.
 import { Backoff, RequestError, data, fill, post } from "./sockets.js";
 import { pieces } from "./ansi.js";
+import { copyFrom } from "./clipboard.js";
 import { levelOf } from "./log-levels.js";
 import { LineOrder, indexFor } from "./log-order.js";
 import { LineSearch } from "./log-search.js";
@@ -138,25 +139,42 @@ function scroll() {
   lastHeight = box.scrollHeight;
 }
 
+// When the person last did what scrolls up: a scroll event itself does not tell whose it is.
+const BY_HAND_MS = 1000;
+let byHand = -BY_HAND_MS;
+const noteHand = () => (byHand = performance.now());
+box.addEventListener("wheel", (event) => event.deltaY < 0 && noteHand(), { passive: true });
+box.addEventListener("touchmove", noteHand, { passive: true });
+box.addEventListener("pointerdown", noteHand);
+box.addEventListener("pointermove", (event) => event.buttons && noteHand());
+box.addEventListener("keydown", (event) => ["ArrowUp", "PageUp", "Home", " "].includes(event.key) && noteHand());
+
 box.addEventListener("scroll", () => {
   const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
-  // The event of the page's own scrolling comes late, when more lines may stand below. Only who moves
-  // up, while nothing was removed above, wants to read on in peace.
-  const movedUp = box.scrollTop < lastTop - 2 && box.scrollHeight >= lastHeight;
+  // The event of the page's own scrolling comes late, when more lines may stand below, and the browser
+  // moves what is shown when lines above it are laid out, come between or go. Only who moves up by
+  // hand, or in a log that has not changed its height, wants to read on in peace.
+  const mayBePerson = performance.now() - byHand < BY_HAND_MS || box.scrollHeight === lastHeight;
+  const movedUp = box.scrollTop < lastTop - 2 && mayBePerson;
   lastTop = box.scrollTop;
   lastHeight = box.scrollHeight;
   if (atEnd === following || (following && !movedUp)) {
     if (following && !atEnd) scroll();
     return;
   }
-  following = atEnd;
-  if (following) unseen = 0;
-  scheduleUpdate();
+  setFollowing(atEnd);
 });
-jump.addEventListener("click", () => {
-  following = true;
-  unseen = 0;
+
+function setFollowing(follows) {
+  following = follows;
+  if (following) unseen = 0;
+  // Who reads in peace keeps the lines in place; who follows is taken to the end.
+  box.classList.toggle("following", following);
   scheduleUpdate();
+}
+
+jump.addEventListener("click", () => {
+  setFollowing(true);
   box.focus();
 });
 
@@ -300,10 +318,7 @@ const search = new LineSearch({
   box,
   texts,
   isShown: (line) => isShown(line),
-  onMove: () => {
-    following = false;
-    jump.hidden = false;
-  },
+  onMove: () => setFollowing(false),
   onChange: () => {
     box.classList.toggle("only", onlyChoice.checked && search.active);
     scheduleUpdate();
@@ -383,17 +398,9 @@ form.addEventListener("change", keep);
 byId("log-search").addEventListener("change", keep);
 addEventListener("pagehide", keep);
 
-byId("log-copy").addEventListener("click", async (event) => {
+byId("log-copy").addEventListener("click", (event) => {
   const lines = rows.filter(({ node }) => isShown(node)).map(({ node }) => copyText(node));
-  const button = event.currentTarget;
-  const label = button.textContent;
-  try {
-    await copyLines(lines.join("\n"));
-    button.textContent = texts.copied;
-  } catch {
-    button.textContent = texts.not_copied;
-  }
-  setTimeout(() => (button.textContent = label), 2500);
+  copyFrom(event.currentTarget, lines.join("\n"), texts);
 });
 
 // As it is shown: with times and containers where these are.
@@ -404,26 +411,12 @@ function copyText(node) {
   return parts.join(" ");
 }
 
-async function copyLines(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  // Without TLS a browser has no clipboard for scripts but this one.
-  const area = document.createElement("textarea");
-  area.value = text;
-  area.className = "offscreen";
-  document.body.append(area);
-  area.select();
-  const done = document.execCommand("copy");
-  area.remove();
-  if (!done) throw new Error("copy");
-  return undefined;
-}
-
 // --- controls -------------------------------------------------------------------------------------------------------
 function restart() {
   cursors = {};
   rows = [];
-  count = acknowledged = unseen = 0;
-  following = true;
+  count = acknowledged = 0;
+  setFollowing(true);
   colours.clear();
   levels.clear();
   order.clear();

@@ -1,5 +1,6 @@
 // The terminal page: xterm.js on a socket that can be lost and found again while the shell goes on.
 import { Backoff, RequestError, data, fill, post } from "./sockets.js";
+import { TerminalTools, fontSize } from "./terminal-tools.js";
 
 const config = data("terminal-config");
 const texts = config.texts;
@@ -30,7 +31,7 @@ function theme() {
 const terminal = new Terminal({
   theme: theme(),
   fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono"),
-  fontSize: matchMedia("(max-width: 760px)").matches ? 12 : 13,
+  fontSize: fontSize(),
   cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
   scrollback: 10000,
   minimumContrastRatio: 4.5,
@@ -260,19 +261,16 @@ new ResizeObserver(() => {
   waiting = setTimeout(() => fitting.fit(), 80);
 }).observe(byId("terminal"));
 
+const tools = new TerminalTools(terminal, { fit: () => fitting.fit(), texts });
 terminal.attachCustomKeyEventHandler((event) => {
-  // Ctrl+F6 leaves for who has no mouse; Ctrl+Shift+C copies; everything else is the shell's.
+  // Ctrl+F6 leaves for who has no mouse; Ctrl+Shift+C copies, Ctrl+Shift+F searches, the browser itself
+  // pastes with Ctrl+Shift+V; everything else is the shell's.
   if (event.type !== "keydown") return true;
   if (event.ctrlKey && event.key === "F6") {
     byId("terminal-shell").focus();
     return false;
   }
-  if (event.ctrlKey && event.shiftKey && event.code === "KeyC") {
-    navigator.clipboard?.writeText(terminal.getSelection());
-    event.preventDefault();
-    return false;
-  }
-  return true;
+  return !tools.takesKey(event);
 });
 
 byId("terminal-open").addEventListener("click", startSession);
