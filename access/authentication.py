@@ -25,9 +25,10 @@ class BearerAuthentication(BaseAuthentication):
 
         Unauthenticated or TokenExpired for an invalid token.
         """
-        header = request.headers.get("Authorization", "")
+        # `request.headers` would spell every header of the request anew.
+        header = request.META.get("HTTP_AUTHORIZATION", "")
         if not header and request.path.startswith(BCS_ROOTS):
-            alias = request.headers.get("X-Bcs-User-Token", "")
+            alias = request.META.get("HTTP_X_BCS_USER_TOKEN", "")
             header = f"Bearer {alias}" if alias else ""
         if not header:
             return None

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -33,6 +32,21 @@ Source = Callable[[], Identity | None]
 _current: ContextVar[Source | None] = ContextVar("identity", default=None)
 
 
+class _SingleRead:
+    """A source that is asked once; `functools.cache` takes long to make, for every right asked."""
+
+    __slots__ = ("_identities", "_source")
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._identities: list[Identity | None] = []
+
+    def __call__(self) -> Identity | None:
+        if not self._identities:
+            self._identities.append(self._source())
+        return self._identities[0]
+
+
 def current() -> Identity | None:
     """The current user's identity; None for the platform's own work."""
     source = _current.get()
@@ -41,13 +55,13 @@ def current() -> Identity | None:
 
 def set_current(source: Source | None) -> None:
     """Set the current user of this thread, until the next call."""
-    _current.set(cache(source) if source else None)
+    _current.set(_SingleRead(source) if source else None)
 
 
 @contextmanager
 def act_as(source: Source | None) -> Iterator[None]:
     """Act on behalf of a user within the block."""
-    token = _current.set(cache(source) if source else None)
+    token = _current.set(_SingleRead(source) if source else None)
     try:
         yield
     finally:

@@ -115,9 +115,12 @@ def read_row(topic: Topic, key: Hashable, source: Callable[[], Row | None]) -> R
 def copy_row(row: Row) -> Row:
     """A row like it, with copies of the rows that were read along with it."""
     duplicate: Row = row.__class__.__new__(row.__class__)
+    values = duplicate.__dict__
+    values.update(row.__dict__)
     for name, value in row.__dict__.items():
-        is_mutable = isinstance(value, list | dict)
-        duplicate.__dict__[name] = copy.deepcopy(value) if is_mutable else value
+        # An empty one, as most are, is copied quickly.
+        if isinstance(value, list | dict):
+            values[name] = copy.deepcopy(value) if value else type(value)()
     state = ModelState()
     state.db = row._state.db
     state.adding = row._state.adding

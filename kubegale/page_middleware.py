@@ -1,4 +1,4 @@
-"""Middleware of pages that APIs do without: they know neither sessions nor messages.
+"""Middleware of pages that APIs do without, or in short: they know neither sessions nor messages.
 
 Besides its time, each of them ties the request to itself, so that it would live, with its body,
 until the garbage collector runs.
@@ -12,6 +12,9 @@ from django.contrib.messages import middleware as messages
 from django.contrib.sessions import middleware as sessions
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.middleware import locale
+from django.utils import translation
+from django.utils.cache import patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 
 
@@ -35,3 +38,23 @@ class AuthenticationMiddleware(OnlyPages, auth.AuthenticationMiddleware):
 
 class MessageMiddleware(OnlyPages, messages.MessageMiddleware):
     """What the next page says once."""
+
+
+class LocaleMiddleware(locale.LocaleMiddleware):
+    """The language of an answer, by cookie and header: no address of ours names one.
+
+    Django's own looks for one in the address, twice in each request.
+    """
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Choose the language."""
+        translation.activate(translation.get_language_from_request(request))
+        request.LANGUAGE_CODE = translation.get_language()
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        """Say which it is, and what it depends on."""
+        patch_vary_headers(response, ["Accept-Language"])
+        response.headers.setdefault("Content-Language", translation.get_language())
+        return response

@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from functools import cache
 
 import structlog
 from django.http import HttpRequest
@@ -24,11 +25,14 @@ SECONDS = Histogram(
     ["method", "route"],
 )
 log = structlog.stdlib.get_logger("kubegale.request")
+# Looking up a label costs as much as counting; there are no more of them than routes.
+_requests = cache(REQUESTS.labels)
+_seconds = cache(SECONDS.labels)
 
 
 def request_id(request: HttpRequest) -> str:
     """The caller's X-Request-Id when it is a plain word, else a new one."""
-    header = request.headers.get("X-Request-Id", "")
+    header = request.META.get("HTTP_X_REQUEST_ID", "")
     return header if REQUEST_ID.match(header) else uuid.uuid4().hex
 
 
@@ -60,8 +64,8 @@ class RequestLog:
         method = request.method if request.method in METHODS else "other"
         match = getattr(request, "resolver_match", None)
         route = match.route if match else "none"
-        REQUESTS.labels(method, route, status).inc()
-        SECONDS.labels(method, route).observe(seconds)
+        _requests(method, route, status).inc()
+        _seconds(method, route).observe(seconds)
         log.info(
             "request",
             method=method,

@@ -82,7 +82,7 @@ MIDDLEWARE = [
     "core.api.headers.PrivateAnswers",
     "core.api.routes.OptionalSlash",
     "kubegale.page_middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
+    "kubegale.page_middleware.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "kubegale.page_middleware.AuthenticationMiddleware",

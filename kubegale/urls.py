@@ -53,6 +53,10 @@ def favicon(request: HttpRequest) -> HttpResponseRedirect:
 
 
 urlpatterns = [
+    # Asked most often, so first.
+    table("api/v1/kubernetes/", kubegale.urlpatterns),
+    table("bcsapi/v4/storage/", bcs_storage.urlpatterns),
+    table("bcsstorage/v1/", bcs_storage.urlpatterns),
     # Browsers ask for it on pages that name no icon, as those of the documents.
     path("favicon.ico", favicon, name="favicon"),
     path("healthz", health.healthz, name="healthz"),
@@ -65,9 +69,6 @@ urlpatterns = [
         name="docs",
     ),
     path("api/v1/auth/", include(kubegale.auth_urlpatterns)),
-    table("api/v1/kubernetes/", kubegale.urlpatterns),
-    table("bcsapi/v4/storage/", bcs_storage.urlpatterns),
-    table("bcsstorage/v1/", bcs_storage.urlpatterns),
     path(
         "api/v1/k8s/",
         include((vkube.urlpatterns, "vkube"), namespace="vkube"),

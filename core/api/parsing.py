@@ -112,6 +112,8 @@ def query_with_body(request: Request) -> QueryDict:
         members = json_body(request)
     except DomainError:
         members = {}
+    if not members:
+        return request._request.GET
     query = request._request.GET.copy()
     for name, value in members.items():
         text = _query_text(value)

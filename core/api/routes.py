@@ -6,7 +6,14 @@ from urllib.parse import quote, unquote_to_bytes
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import ResolverMatch, URLPattern, URLResolver, re_path, register_converter
+from django.urls import (
+    ResolverMatch,
+    URLPattern,
+    URLResolver,
+    converters,
+    re_path,
+    register_converter,
+)
 from django.urls.resolvers import RoutePattern
 from django.utils.functional import cached_property
 
@@ -44,33 +51,68 @@ def catch_all(dialect: Dialect, view: type[UnknownRoute] = UnknownRoute) -> URLP
 
 
 Pattern = URLPattern | URLResolver
+# Converters that match no slash.
+ONE_SEGMENT: frozenset[type] = frozenset(
+    {
+        converters.IntConverter,
+        converters.StringConverter,
+        converters.SlugConverter,
+        converters.UUIDConverter,
+        Segment,
+    }
+)
+# Longer addresses are tried with every pattern.
+MOST_SLASHES = 12
 
 
 class Table(URLResolver):
-    """A long table of routes, looked up by the first segment of the address.
+    """A long table of routes, looked up by the first segment of the address and their number.
 
     Django tries one pattern after the other, more than a hundred for each request. Here only those
-    are tried, in the same order, that can match: their first segment is the address's, or varies.
+    are tried, in the same order, that can match: their first segment is the address's, or varies,
+    and so is the number of their segments.
     """
 
     def resolve(self, path: str) -> ResolverMatch:
         """The route of an address; Resolver404 for none."""
         match = self.pattern.match(str(path))
-        segment = match[0].partition("/")[0] if match else ""
-        return self._parts.get(segment, self._rest).resolve(path)
+        rest = match[0] if match else ""
+        segment = rest.partition("/")[0]
+        if segment not in self._segments:
+            segment = ""
+        key = (segment, min(rest.count("/"), MOST_SLASHES))
+        part = self._parts.get(key)
+        if part is None:
+            part = self._parts[key] = self._part(*key)
+        return part.resolve(path)
 
     @cached_property
-    def _parts(self) -> dict[str, URLResolver]:
-        segments = [_first_segment(pattern) for pattern in self.url_patterns]
-        return {segment: self._part(segment) for segment in segments if segment}
+    def _segments(self) -> frozenset[str]:
+        return frozenset(_first_segment(pattern) for pattern in self.url_patterns)
 
     @cached_property
-    def _rest(self) -> URLResolver:
-        return self._part("")
+    def _parts(self) -> dict[tuple[str, int], URLResolver]:
+        return {}
 
-    def _part(self, segment: str) -> URLResolver:
-        patterns = [row for row in self.url_patterns if _first_segment(row) in (segment, "")]
+    def _part(self, segment: str, slashes: int) -> URLResolver:
+        patterns = [
+            row
+            for row in self.url_patterns
+            if _first_segment(row) in (segment, "") and _slashes(row) in (slashes, None)
+        ]
         return URLResolver(self.pattern, patterns)
+
+
+def _slashes(pattern: Pattern) -> int | None:
+    """How many slashes every address of the pattern has; None if that varies, or they are many."""
+    route = pattern.pattern
+    if not isinstance(route, RoutePattern) or not isinstance(pattern, URLPattern):
+        return None
+    # Not their subclasses: Django's `path` is one of `str`.
+    if any(type(part) not in ONE_SEGMENT for part in route.converters.values()):
+        return None
+    count = str(route).count("/")
+    return count if count < MOST_SLASHES else None
 
 
 def _first_segment(pattern: Pattern) -> str:

@@ -72,7 +72,7 @@ LIST_COUNTED = Action("list", "list", counted=True)
 
 def wire_of(request: Any) -> str:
     """The wire profile that a request names, in the query or by header; "" for none."""
-    return str(request.GET.get("wire", "") or request.headers.get("X-Bcs-Wire", ""))
+    return str(request.GET.get("wire", "") or request.META.get("HTTP_X_BCS_WIRE", ""))
 
 
 def request_profile(request: Any) -> str:
