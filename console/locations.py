@@ -96,6 +96,13 @@ def locate(
     return Location(cluster_id, plural, "" if namespace == NONE else namespace, name)
 
 
+def without_version(plural: str) -> str:
+    """`widgets.example.com` for `widgets.v1.example.com`, the name of a kind in addresses."""
+    name, _, rest = plural.partition(".")
+    group = rest.partition(".")[2]
+    return f"{name}.{group}"
+
+
 def resolve_reference(
     location: Location,
     reference: Mapping[str, Any],

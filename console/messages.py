@@ -13,6 +13,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from console.domain_messages import DOMAIN_MESSAGES
+from console.insight_messages import INSIGHT_MESSAGES
 from console.task_messages import TASK_MESSAGES
 
 # Names in braces stand for the values inside a message.
@@ -51,7 +52,7 @@ MESSAGES: tuple[Promise, ...] = (
     _("done"),
     _("deleted"),
     _("nothing to change"),
-    _("begun, waiting for its pods"),
+    _("started, waiting for its pods"),
     # Rollouts.
     _("the update strategy is OnDelete: pods change when they are deleted"),
     _("the update strategy is OnDelete: pods change only when they are deleted"),
@@ -113,7 +114,7 @@ def _source(message: Promise) -> str:
 
 
 def _all_messages() -> tuple[Promise, ...]:
-    return (*MESSAGES, *TASK_MESSAGES, *DOMAIN_MESSAGES)
+    return (*MESSAGES, *TASK_MESSAGES, *DOMAIN_MESSAGES, *INSIGHT_MESSAGES)
 
 
 @lru_cache(maxsize=1)

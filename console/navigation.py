@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from clusters.kinds import KINDS
 from console import alert_counts, permissions, preferences
 from console.api_client import ApiRefusal, call
+from console.locations import without_version
 from console.permissions import AccessSummary
 from console.rendering import html
 
@@ -87,6 +88,20 @@ PLURALS: dict[str, Text] = {
     "controllerrevisions": _("Controller revisions"),
     "customresourcedefinitions": _("Custom resources"),
 }
+# Kinds that KubeGale collects without knowing more of them than of custom ones.
+OTHER_PLURALS: dict[str, Text] = {
+    "apiservices.apiregistration.k8s.io": _("API services"),
+    "csidrivers.storage.k8s.io": _("CSI drivers"),
+    "gatewayclasses.gateway.networking.k8s.io": _("Gateway classes"),
+    "gateways.gateway.networking.k8s.io": _("Gateways"),
+    "httproutes.gateway.networking.k8s.io": _("HTTP routes"),
+    "ingressclasses.networking.k8s.io": _("Ingress classes"),
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": _("Mutating webhooks"),
+    "priorityclasses.scheduling.k8s.io": _("Priority classes"),
+    "runtimeclasses.node.k8s.io": _("Runtime classes"),
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": _("Validating webhooks"),
+    "volumeattachments.storage.k8s.io": _("Volume attachments"),
+}
 # (address, title, key after g)
 SECTIONS: tuple[tuple[str, Text, str], ...] = (
     ("/search", _("Search"), "s"),
@@ -114,7 +129,9 @@ LAST_CLUSTER_COOKIE = "cluster"
 
 def kind_title(plural: str) -> str:
     """A kind's name in lists, in the viewer's language; the plural itself for custom kinds."""
-    return str(PLURALS.get(plural, plural.partition(".")[0]))
+    if plural in PLURALS:
+        return str(PLURALS[plural])
+    return str(OTHER_PLURALS.get(without_version(plural), plural.partition(".")[0]))
 
 
 def kind_name(plural: str) -> str:

@@ -95,6 +95,12 @@ class AccessSummary:
             return frozenset()
         return ACCESS_KINDS if self.whole else ADMIN_KINDS
 
+    def hidden_fleet_kinds(self) -> frozenset[str]:
+        """The kinds of which the person may see none in any cluster."""
+        if self.audits:
+            return frozenset()
+        return ACCESS_KINDS if self.whole_somewhere else ADMIN_KINDS
+
 
 def summarise_access(
     request: HttpRequest,

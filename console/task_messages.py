@@ -50,7 +50,7 @@ TASK_MESSAGES: tuple[Promise, ...] = (
     ),
     _("Delete what is reported"),
     _("What to clean up; everything when absent."),
-    _("Least age"),
+    _("Minimum age"),
     _("What is left over for less time stays, such as 30m or 24h."),
     _("Run a command in pods"),
     _("Runs a program in a container of each chosen pod and keeps what it prints."),

@@ -56,7 +56,7 @@ class Cleanup(TaskType):
                 "uniqueItems": True,
             },
             "min_age": {
-                "title": "Least age",
+                "title": "Minimum age",
                 "description": "What is left over for less time stays, such as 30m or 24h.",
                 "type": ["string", "integer"],
                 "default": "24h",

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from clusters import event_series
 from clusters.quantities import number
-from console.locations import Location, resolve_reference
+from console.locations import Location, resolve_reference, without_version
 from console.rendering import health, html
 from console.rendering.health import Object, get, rows
 from console.rendering.usage import Usage, render_usage
@@ -62,6 +62,10 @@ def text_cell(*path: str) -> Cell:
 def code_cell(*path: str) -> Cell:
     """The same for something long."""
     return lambda item, context: html.code(get(item, *path))
+
+
+def _flag_cell(*path: str) -> Cell:
+    return lambda item, context: html.yes_no(get(item, *path))
 
 
 def count_cell(*path: str) -> Cell:
@@ -323,6 +327,7 @@ AGE = TableColumn(
 )
 IMAGES = TableColumn(_("Image"), _images, wide=True, stretches=True)
 READY = TableColumn(_("Ready"), _replicas, right=True)
+WEBHOOKS = TableColumn(_("Webhooks"), count_cell("webhooks"), right=True)
 DATA = TableColumn(_("Keys"), count_cell("data"), right=True)
 
 COLUMNS: Mapping[str, Sequence[TableColumn]] = {
@@ -567,6 +572,31 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
     ),
 }
 
+# By plural and group: what kubectl shows of built-in kinds that have no table of their own here.
+OTHER_COLUMNS: Mapping[str, Sequence[TableColumn]] = {
+    "ingressclasses.networking.k8s.io": (
+        TableColumn(_("Controller"), text_cell("spec", "controller")),
+    ),
+    "priorityclasses.scheduling.k8s.io": (
+        TableColumn(_("Value"), number_cell("value"), right=True),
+        TableColumn(_("Global default"), _flag_cell("globalDefault")),
+        TableColumn(_("Preemption policy"), text_cell("preemptionPolicy"), wide=True),
+    ),
+    "runtimeclasses.node.k8s.io": (TableColumn(_("Handler"), text_cell("handler")),),
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": (WEBHOOKS,),
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": (WEBHOOKS,),
+    "csidrivers.storage.k8s.io": (
+        TableColumn(_("Attach required"), _flag_cell("spec", "attachRequired")),
+        TableColumn(_("Pod info on mount"), _flag_cell("spec", "podInfoOnMount"), wide=True),
+    ),
+    "volumeattachments.storage.k8s.io": (
+        TableColumn(_("Attacher"), text_cell("spec", "attacher"), wide=True),
+        TableColumn(_("Volume"), text_cell("spec", "source", "persistentVolumeName")),
+        TableColumn(_("Node"), text_cell("spec", "nodeName"), wide=True),
+        TableColumn(_("Attached"), _flag_cell("status", "attached")),
+    ),
+}
+
 
 def row_title(plural: str, item: Object) -> str:
     """What a row is called by: the object's name, an Event's reason."""
@@ -586,4 +616,5 @@ def for_kind(plural: str) -> Sequence[TableColumn]:
     # An Event's age is when it was last seen.
     if plural == "events":
         return COLUMNS["events"]
-    return (*COLUMNS.get(plural, (_state_column(plural),)), AGE)
+    own = COLUMNS.get(plural) or OTHER_COLUMNS.get(without_version(plural))
+    return (*(own or (_state_column(plural),)), AGE)

@@ -9,7 +9,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from clusters.kinds import KINDS
-from console import navigation, object_alerts, stored_copy
+from console import navigation, object_alerts, permissions, stored_copy
 from console.api_client import ApiRefusal, call
 from console.page import name_fields, redirect, render_page, require_sign_in
 from console.rendering import hints
@@ -148,6 +148,8 @@ def problems(request: HttpRequest) -> HttpResponse:
     total = sum(count for _, count in context["totals"])
     context["problems"] = context["problems"][:MAX_PROBLEMS]
     context["more"] = total - MAX_PROBLEMS
+    # Without a role on a whole cluster a person sees no nodes, and cannot be told of them.
+    context["may"] = permissions.summarise_access(request)
     return render_page(request, "console/parts/problems.html", context)
 
 

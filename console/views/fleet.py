@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
-from console import navigation, object_alerts, preferences
+from console import navigation, object_alerts, permissions, preferences
 from console.api_client import call
 from console.locations import find_kind
 from console.page import render_page, require_sign_in
@@ -176,7 +176,11 @@ def table(request: HttpRequest, plural: str) -> HttpResponse:
         "truncated": answer.get("truncated", False),
         "namespaced": namespaced,
         "phases": PHASES if plural == "pods" else (),
-        "kind_choices": [(name, navigation.kind_title(name)) for name in navigation.PLURALS],
+        "kind_choices": [
+            (name, navigation.kind_title(name))
+            for name in navigation.PLURALS
+            if name not in permissions.summarise_access(request).hidden_fleet_kinds()
+        ],
         "at_fleet": True,
     }
     return render_page(request, "console/fleet.html", context)

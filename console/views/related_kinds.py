@@ -26,9 +26,8 @@ def _group_of_matching(
 ) -> Iterator[RelatedGroup]:
     """The objects of a kind that no selector of the API finds; nothing when there is none."""
     title = title or navigation.kind_title(plural)
-    size = MAX_CANDIDATES
     try:
-        items, _total = related.list_objects(request, location, plural, pageSize=size)
+        items, _total = related.list_objects(request, location, plural, pageSize=MAX_CANDIDATES)
     except ApiRefusal as refusal:
         yield RelatedGroup(title, problem=refusal.message)
         return

@@ -105,6 +105,19 @@ def test_a_page_shows_what_kubectl_describe_shows(
     assert [part for part in expected if part not in words] == []
 
 
+def test_a_built_in_kind_without_a_table_has_kubectls_columns(
+    visitor: Client, cluster: Cluster, apiserver: RunningCluster
+) -> None:
+    metadata = {"name": "edge-class"}
+    spec = {"controller": "example.com/edge"}
+    apiserver.load("ingressclasses.networking.k8s.io", [{"metadata": metadata, "spec": spec}])
+    address = f"/clusters/{cluster.pk}/ingressclasses.v1.networking.k8s.io"
+    words = page_words(visitor, address)
+    assert "Ingress classes" in words
+    assert "Controller" in words
+    assert "example.com/edge" in words
+
+
 def test_what_selects_or_binds_leads_to_what_it_is_about(
     visitor: Client, cluster: Cluster, make: Make
 ) -> None:

@@ -18,6 +18,7 @@ from automation.types import TYPES
 from clusters.models import Cluster
 from console.messages import translate_message
 from console.rendering.state_labels import CONDITIONS, translate_condition
+from insights import causes, harm
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy", "gettext_noop"}
@@ -200,6 +201,16 @@ def test_what_tasks_say_has_its_chinese() -> None:
         said |= {check.title, check.fix}
     with override("zh-hans"):
         assert sorted(text for text in said - PARTS if translate_message(text) == text) == []
+
+
+def test_a_diagnosis_and_the_list_of_changes_have_their_chinese() -> None:
+    rules = [rule for kind in harm._RULES.values() for rule in kind]
+    said = {*causes.ADVICE.values(), *(rule.reason for rule in rules)}
+    waits = "container web waits in CrashLoopBackOff: back-off 10s"
+    ended = "container web ended with exit code 1 (Error), 4 restarts"
+    said |= {waits, ended, "it was scaled from 3 to 5", "spec.x changed"}
+    with override("zh-hans"):
+        assert sorted(text for text in said if translate_message(text) == text) == []
 
 
 # Whole messages as steps and runs have them, each with what must be left of it in English.

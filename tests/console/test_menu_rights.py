@@ -45,6 +45,16 @@ def is_refused(client: Client, link: str) -> bool:
     return client.get(link.replace("&amp;", "&")).status_code == 403
 
 
+def test_a_person_of_one_namespace_is_not_told_of_nodes(cluster: Cluster) -> None:
+    cache.clear()
+    client = member("admin", cluster=cluster, namespace="team-a")
+    choices = client.get("/all/pods").content.decode()
+    assert '<option value="deployments"' in choices
+    assert '<option value="nodes"' not in choices
+    assert "every node is ready" not in client.get("/failing").content.decode()
+    assert "every node is ready" not in client.get("/troubles").content.decode()
+
+
 def test_an_operator_is_offered_templates_of_their_tenants_only(cluster: Cluster) -> None:
     cache.clear()
     client = member("operator", cluster=cluster, namespace="team-a")

@@ -84,6 +84,13 @@ def test_many_pods_are_folded_and_a_namespace_is_drawn_whole(
     expect(page.locator('#topology .box[data-id="pods/beside"]')).to_have_count(1)
     assert not walk.is_wider_than_the_window()
     walk.picture("phone")
+    # The graph opens at the object that the page is about, the tabs at the current one.
+    page = walk.open(f"/clusters/{cluster.pk}/deployments/{space}/shop/topology")
+    here = page.locator("#topology .here rect").first.bounding_box()
+    walk.picture("here")
+    assert here
+    assert 0 <= here["x"] <= PHONE[0] - here["width"], here
+    expect(page.locator("nav.tabs [aria-current]")).to_be_in_viewport(ratio=0.9)
 
 
 def test_an_empty_namespace_says_how_to_begin(walk: Walk, cluster: Cluster, make: Make) -> None:

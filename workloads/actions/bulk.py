@@ -291,7 +291,7 @@ def _run_action(
         raise
     message = "done" if outcome.data["changed"] else "nothing to change"
     if outcome.rollout is not None:
-        message = "begun, waiting for its pods"
+        message = "started, waiting for its pods"
     return "; ".join([message, *outcome.warnings]), outcome.rollout
 
 

@@ -32,3 +32,13 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
   else if (event.target.id === "fleet-kind") location.assign(event.target.dataset.address + event.target.value);
 });
+
+// On a phone not every tab fits: the bar is scrolled to the current one.
+function showCurrentTab() {
+  const tab = document.querySelector("nav.tabs [aria-current]");
+  if (!tab) return;
+  const bar = tab.parentElement;
+  bar.scrollLeft = tab.offsetLeft - bar.offsetLeft - (bar.clientWidth - tab.offsetWidth) / 2;
+}
+showCurrentTab();
+document.addEventListener("htmx:afterSettle", (event) => { if (event.detail.boosted) showCurrentTab(); });

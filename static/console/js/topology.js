@@ -45,5 +45,15 @@ if (picture) {
   for (const button of document.querySelectorAll("[data-zoom]")) {
     button.addEventListener("click", () => (button.dataset.zoom === "0" ? fit() : size(scale * (button.dataset.zoom === "1" ? 1.2 : 1 / 1.2))));
   }
-  if (width > picture.parentElement.clientWidth) size(Math.max((picture.parentElement.clientWidth - 20) / width, 0.75));
+  const open = () => {
+    const view = picture.parentElement;
+    if (width <= view.clientWidth) return;
+    // Smaller letters cannot be read: what does not fit then is scrolled, from the object that the page is about.
+    size(Math.max((view.clientWidth - 20) / width, 0.6));
+    const here = picture.querySelector(".here rect");
+    if (here) view.scrollLeft = (here.x.baseVal.value + here.width.baseVal.value / 2) * scale - view.clientWidth / 2;
+  };
+  // Before the styles are there nothing has its width.
+  if (document.readyState === "complete") open();
+  else addEventListener("load", open, { once: true });
 }
