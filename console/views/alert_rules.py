@@ -16,7 +16,7 @@ from console.editing import condition_forms
 from console.editing.condition_forms import ConditionFields
 from console.filtered_lists import read_list
 from console.page import redirect, render_page, require_sign_in
-from console.rendering import diffs
+from console.rendering import choice_labels, diffs
 from console.views.alerts import SEVERITIES, STATES, section_context
 
 MAX_CHANNELS = 200
@@ -226,9 +226,13 @@ def _form_context(request: HttpRequest, rule: Mapping[str, Any]) -> dict[str, An
 def field_choices() -> dict[str, Any]:
     """What the fields of a condition offer."""
     return {
-        "operators": OPERATORS,
-        "comparisons": tuple(COMPARISONS),
-        "metrics": [f"{of}/{name}" for of, names in METRICS.items() for name in sorted(names)],
+        "operators": [(name, choice_labels.operator(name)) for name in OPERATORS],
+        "comparisons": [(name, choice_labels.operator(name)) for name in COMPARISONS],
+        "metrics": [
+            (f"{of}/{name}", choice_labels.metric(f"{of}/{name}"))
+            for of, names in METRICS.items()
+            for name in sorted(names)
+        ],
     }
 
 
