@@ -13,9 +13,9 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 
 from clusters.manifests import MASK, to_yaml
+from console import choice_labels
 from console.api_client import ApiRefusal
 from console.editing.value_forms import WORDS, Schema, read_values
-from console.rendering import choice_labels
 from core.api.parsing import WHOLE_NUMBER
 
 # Values that are a text or a document: as fields they are texts, however they are stored.

@@ -10,13 +10,13 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from alerts.conditions import COMPARISONS, METRICS, OPERATORS
-from console import forms, navigation, permissions
+from console import choice_labels, forms, navigation, permissions
 from console.api_client import ApiRefusal, call, require_segment
 from console.editing import condition_forms
 from console.editing.condition_forms import ConditionFields
 from console.filtered_lists import read_list
 from console.page import redirect, render_page, require_sign_in
-from console.rendering import choice_labels, diffs
+from console.rendering import diffs
 from console.views.alerts import SEVERITIES, STATES, section_context
 
 MAX_CHANNELS = 200

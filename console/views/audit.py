@@ -9,9 +9,10 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
+from console import choice_labels
 from console.api_client import call
 from console.page import render_page, require_sign_in
-from console.rendering import choice_labels, diffs
+from console.rendering import diffs
 
 FILTERS = (
     "user",

@@ -11,9 +11,9 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from console.api_client import call
+from console.choice_labels import INSPECTION_CATEGORIES
 from console.locations import Location
 from console.page import render_page, require_sign_in
-from console.rendering.choice_labels import INSPECTION_CATEGORIES
 
 SEVERITIES = {
     "critical": (gettext_lazy("critical"), "bad"),
