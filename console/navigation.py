@@ -231,8 +231,8 @@ def frame_context(
         "cluster": current,
         "chosen_cluster": current,
         "all_clusters": clusters,
-        "section_links": _section_links(_section(request.path), language, may),
-        "kinds": kind_links,
+        "nav_sections": _section_links(_section(request.path), language, may),
+        "nav_kinds": kind_links,
         "current_kind": "" if plural == "-" else plural,
         "saved_views": preferences.read(request)["views"],
         "chosen_namespaces": preferences.chosen_namespaces(request, current["id"])

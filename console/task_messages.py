@@ -78,6 +78,14 @@ TASK_MESSAGES: tuple[Promise, ...] = (
     _("New pods may be put onto the nodes again."),
     _("Drain nodes"),
     _("Cordons each node and evicts its pods, as PodDisruptionBudgets allow."),
+    _("Ignore DaemonSet pods"),
+    _("Delete emptyDir data"),
+    _("Force: also delete pods without a controller"),
+    _("Grace period in seconds (-1: the pod's own)"),
+    _("Timeout in seconds (0: none)"),
+    _("Pod selector"),
+    _("Do not wait for pods that terminate for longer than (seconds, 0: wait)"),
+    _("Disable eviction: delete pods, bypassing disruption budgets"),
     _("Scale workloads"),
     _(
         "To a number of replicas, to a percentage of the present one, or back to what was "

@@ -141,19 +141,53 @@ class Drain(NodeType):
     description = "Cordons each node and evicts its pods, as PodDisruptionBudgets allow."
     verb = "drain"
     params_schema = schema(
-        ignore_daemonsets={"type": "boolean", "default": True},
-        delete_emptydir_data={"type": "boolean", "default": False},
-        force={"type": "boolean", "default": False},
-        grace_period={"type": "integer", "minimum": -1, "maximum": 86400, "default": -1},
-        timeout={"type": "integer", "minimum": 0, "maximum": 86400, "default": 300},
-        pod_selector={"type": "string", "maxLength": 1000, "default": ""},
+        ignore_daemonsets={
+            "type": "boolean",
+            "default": True,
+            "title": "Ignore DaemonSet pods",
+        },
+        delete_emptydir_data={
+            "type": "boolean",
+            "default": False,
+            "title": "Delete emptyDir data",
+        },
+        force={
+            "type": "boolean",
+            "default": False,
+            "title": "Force: also delete pods without a controller",
+        },
+        grace_period={
+            "type": "integer",
+            "minimum": -1,
+            "maximum": 86400,
+            "default": -1,
+            "title": "Grace period in seconds (-1: the pod's own)",
+        },
+        timeout={
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 86400,
+            "default": 300,
+            "title": "Timeout in seconds (0: none)",
+        },
+        pod_selector={
+            "type": "string",
+            "maxLength": 1000,
+            "default": "",
+            "title": "Pod selector",
+        },
         skip_wait_for_delete_timeout={
             "type": "integer",
             "minimum": 0,
             "maximum": 86400,
             "default": 0,
+            "title": "Do not wait for pods that terminate for longer than (seconds, 0: wait)",
         },
-        disable_eviction={"type": "boolean", "default": False},
+        disable_eviction={
+            "type": "boolean",
+            "default": False,
+            "title": "Disable eviction: delete pods, bypassing disruption budgets",
+        },
     )
 
     def is_dangerous(self, params: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 
 from clusters.manifests import MASK, to_yaml
+from console import choice_labels
 from console.api_client import ApiRefusal
 from console.editing.value_forms import WORDS, Schema, read_values
 from core.api.parsing import WHOLE_NUMBER
@@ -52,6 +53,7 @@ def param_schema(kind: Mapping[str, Any], templates: Iterable[Mapping[str, Any]]
         if name in DOCUMENTS:
             row |= {"type": "string", "maxLength": LONG}
             row.pop("default", None)
+        add_words(name, row)
         if name == "min_age":
             row["type"] = "string"
         if name == "template_id":
@@ -59,6 +61,42 @@ def param_schema(kind: Mapping[str, Any], templates: Iterable[Mapping[str, Any]]
             row |= {"enum": [int(id) for id in names], WORDS: names}
         schema["properties"][name] = row
     return schema
+
+
+def add_words(parameter: str, schema: dict[str, Any]) -> None:
+    """Give the choices of a parameter, or of its elements, the words of the page."""
+    items = schema.get("items")
+    if isinstance(items, Mapping) and "enum" in items:
+        inner = dict(items)
+        add_words(parameter, inner)
+        schema["items"] = inner
+    if isinstance(schema.get("enum"), list):
+        choices = [value for value in schema["enum"] if isinstance(value, str)]
+        schema[WORDS] = {value: choice_labels.task_choice(parameter, value) for value in choices}
+
+
+def param_rows(
+    kind: Mapping[str, Any],
+    params: Mapping[str, Any],
+) -> list[tuple[str, str, bool]]:
+    """The parameters of a task for people: (title, text, whether it has several lines)."""
+    schemas = kind["params_schema"].get("properties", {})
+    rows = []
+    for name, value in params.items():
+        title = (schemas.get(name) or {}).get("title") or name
+        text = _param_text(name, value)
+        rows.append((_(title), text, "\n" in text))
+    return rows
+
+
+def _param_text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if isinstance(value, str):
+        return choice_labels.task_choice(name, value)
+    if isinstance(value, list) and all(isinstance(element, str) for element in value):
+        return ", ".join(choice_labels.task_choice(name, element) for element in value)
+    return to_yaml(value).strip() if isinstance(value, dict | list) else str(value)
 
 
 def shown_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from alerts.conditions import COMPARISONS, METRICS, OPERATORS
-from console import forms, navigation, permissions
+from console import choice_labels, forms, navigation, permissions
 from console.api_client import ApiRefusal, call, require_segment
 from console.editing import condition_forms
 from console.editing.condition_forms import ConditionFields
@@ -227,9 +227,13 @@ def _form_context(request: HttpRequest, rule: Mapping[str, Any]) -> dict[str, An
 def field_choices() -> dict[str, Any]:
     """What the fields of a condition offer."""
     return {
-        "operators": OPERATORS,
-        "comparisons": tuple(COMPARISONS),
-        "metrics": [f"{of}/{name}" for of, names in METRICS.items() for name in sorted(names)],
+        "operators": [(name, choice_labels.operator(name)) for name in OPERATORS],
+        "comparisons": [(name, choice_labels.operator(name)) for name in COMPARISONS],
+        "metrics": [
+            (f"{of}/{name}", choice_labels.metric(f"{of}/{name}"))
+            for of, names in METRICS.items()
+            for name in sorted(names)
+        ],
     }
 
 

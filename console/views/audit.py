@@ -9,6 +9,7 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
+from console import choice_labels
 from console.api_client import call
 from console.page import render_page, require_sign_in
 from console.rendering import diffs
@@ -70,6 +71,7 @@ def _entry_context(entry: dict[str, Any]) -> dict[str, Any]:
         **entry,
         "severity": SEVERITIES.get(entry["result"], "idle"),
         "word": RESULTS.get(entry["result"], entry["result"]),
+        "reason_word": choice_labels.error_code(entry["reason"] or ""),
         "changes": [change for change in entry["diff"] if isinstance(change, dict)],
         "details_text": diffs.as_yaml(entry["details"]).strip() if entry["details"] else "",
         "diff_text": orjson.dumps(entry["diff"], option=orjson.OPT_INDENT_2).decode()

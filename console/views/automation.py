@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from console import forms, navigation, permissions
 from console.api_client import ApiRefusal, call
+from console.editing import task_forms
 from console.filtered_lists import read_list
 from console.page import redirect, render_page, require_sign_in
 from console.rendering import diffs, html
@@ -167,6 +168,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     names = cluster_names(request)
     targets = task["targets"]
     definition = {name: task[name] for name in DEFINITION}
+    types = list_types(request)
     moments: list[str] = []
     if task["next_run_at"]:
         answer = call(request, "GET", "tasks/moments", query=task["schedule"])
@@ -174,9 +176,9 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     channels = call(request, "GET", "alerts/channels", query={"pageSize": 200}).data["items"]
     context = {
         **section_context(request, "tasks"),
-        "task": task_context(request, task, list_types(request)),
+        "task": task_context(request, task, types),
         "cluster_names": [names.get(id, str(id)) for id in targets.get("clusters") or []],
-        "params": diffs.as_yaml(task["params"]) if task["params"] else "",
+        "params": task_forms.param_rows(types[task["type"]], task["params"]),
         "channels": [channel for channel in channels if channel["id"] in task["notify"]],
         "concurrency": CONCURRENCY.get(task["concurrency"], task["concurrency"]),
         "on_failure": ON_FAILURE.get(task["on_failure"], task["on_failure"]),

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from console.api_client import call
+from console.choice_labels import INSPECTION_CATEGORIES
 from console.locations import Location
 from console.page import render_page, require_sign_in
 
@@ -23,15 +24,6 @@ STATES = {
     "new": gettext_lazy("new"),
     "same": gettext_lazy("as before"),
     "gone": gettext_lazy("gone"),
-}
-CATEGORIES = {
-    "nodes": gettext_lazy("Nodes"),
-    "workloads": gettext_lazy("Workloads"),
-    "security": gettext_lazy("Security"),
-    "certificates": gettext_lazy("Certificates"),
-    "storage": gettext_lazy("Storage"),
-    "capacity": gettext_lazy("Capacity"),
-    "versions": gettext_lazy("API versions"),
 }
 # Rows that one page shows; the file has all of them.
 MAX_ROWS = 500
@@ -113,7 +105,7 @@ def _categories(rows: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
         )
     return [
         {
-            "title": CATEGORIES.get(name, name),
+            "title": INSPECTION_CATEGORIES.get(name, name),
             "groups": list(groups.values()),
             "count": sum(len(group["findings"]) for group in groups.values()),
         }

@@ -5,10 +5,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
+from playwright.sync_api import expect
 
 from clusters.models import Cluster
 from console.rendering.page_forms import Control, read_forms
+from tests.console.conftest import Make, Walker
+from tests.vkube import eventually
 
 # A path of the API, or a name in its code: nothing that a page calls a field.
 MACHINE_WORD = re.compile(
@@ -37,7 +41,7 @@ PLANS = Filled(
     "/tenants/plans",
     {"name": "plan-a", "description": "for teams"},
     (
-        Mistake({"hard.limitsCpu": "a lot"}, "CPU limit"),
+        Mistake({"hard.limitCpu": "a lot"}, "CPU limit"),
         Mistake({}, "Limits"),
         Mistake({"name": "A b", "hard.pods": "1"}, "Name"),
     ),
@@ -246,3 +250,66 @@ def test_what_is_wrong_is_said_at_its_field_in_the_words_of_the_page(
             page = answer.content.decode()
             assert check_refused(page, values, "").name == field.name
             assert CHINESE.search(problem_text(page)), values
+
+
+def test_forms_of_a_tenant_a_cluster_and_a_container_say_it_too(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    tenant = {"cluster_id": cluster.pk, "name": f"{make.space}-x", "hard.pods": "3"}
+    made = visitor.post("/tenants/new", tenant)
+    assert made.status_code == 302, problem_text(made.content.decode())
+    wrong = {"quota": "quota", "hard.limitCpu": "much"}
+    page = visitor.post(f"{made['Location']}/change", wrong).content.decode()
+    assert check_refused(page, wrong, "CPU limit").name == "hard.limitCpu"
+    assert re.search(r'<details class="more" open>', page)
+    wrong = {"username": "nobody", "role": "viewer"}
+    page = visitor.post(f"{made['Location']}/members", wrong).content.decode()
+    assert check_refused(page, wrong, "Username").name == "username"
+    wrong = {"name": "", "description": "kept", "prometheus": "x", "namespaces": ""}
+    page = visitor.post(f"/clusters/{cluster.pk}/-/change", wrong).content.decode()
+    assert check_refused(page, wrong, "Name").name == "name"
+    assert 'value="kept"' in page
+    make("configmaps", {"metadata": {"name": "settings"}, "data": {"a": "b"}})
+    at = f"/clusters/{cluster.pk}/configmaps/{make.space}/settings"
+    wrong = {"key": "", "value": "typed", "version": "1"}
+    page = visitor.post(f"{at}/keys/edit", wrong).content.decode()
+    assert check_refused(page, wrong, "Key").name == "key"
+    assert "typed" in page
+
+
+def test_the_field_has_the_focus_also_where_the_page_stays(
+    walker: Walker, person: User, cluster: Cluster
+) -> None:
+    walk = walker(person)
+    page = walk.open("/tenants/plans")
+    page.get_by_label("Name", exact=True).last.fill("plan-a")
+    limit = page.get_by_label("Memory limit")
+    limit.fill("a lot")
+    page.get_by_role("button", name="Create a plan").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Memory limit must be a quantity")
+    expect(limit).to_be_focused()
+    expect(limit).to_have_value("a lot")
+    expect(limit).to_have_accessible_description(re.compile("Memory limit must be a quantity"))
+    assert walk.axe() == []
+    walk.picture("plan")
+    page.emulate_media(color_scheme="dark")
+    eventually(lambda: not walk.axe())
+    page = walk.open("/clusters/register")
+    page.locator("#register input[name=name]").fill("other")
+    kubeconfig = page.locator("textarea[name=kubeconfig]")
+    kubeconfig.fill("words")
+    page.get_by_role("button", name="Try the connection").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Kubeconfig: lines of the form")
+    expect(kubeconfig).to_be_focused()
+    expect(kubeconfig).to_have_value("words")
+    page = walk.open("/automation/new?type=scale")
+    expect(page.get_by_label("Where an autoscaler sets the replicas")).to_contain_text(
+        "change its minimum"
+    )
+    page.locator("input[name=name]").last.fill("nightly")
+    timeout = page.locator("input[name=timeout]").last
+    timeout.fill("soon")
+    page.get_by_role("button", name="Save", exact=True).press("Enter")
+    expect(page.locator("form .field-error")).to_contain_text("must be")
+    assert not MACHINE_WORD.search(page.get_by_role("alert").inner_text())
+    walk.picture("task")
