@@ -13,8 +13,8 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
 from access import grants
-from access.tokens import create_api_token
 from access.models import AuditEntry
+from access.tokens import create_api_token
 from clusters import registry, tasks
 from clusters.models import Cluster
 from simcluster.testing import running_cluster
