@@ -17,6 +17,9 @@ class BoundedMatcher(SequenceMatcher[str]):
     only the parts that both have may be fewer than there are.
     """
 
+    # Of the base: where each line stands in the new text.
+    b2j: dict[str, list[int]]
+
     def __init__(self, old: Sequence[str], new: Sequence[str], *, work: int = MOST_WORK) -> None:
         super().__init__(None, old, new)
         self.work = work
