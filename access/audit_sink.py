@@ -15,6 +15,9 @@ from core.api.inner_calls import via_of
 from core.database.prepared import StatementCall
 from core.errors import DomainError
 
+# Who acts through a management command, as in the author of a grant.
+COMMAND_LINE = "command line"
+
 
 def write_entries(
     request: Request | HttpRequest,
@@ -82,6 +85,15 @@ def write_entry_of(
         "request_id": request_id,
         "dialect": dialect,
     }
+    audit.append([audit.build_entry(event, who, error)])
+
+
+def write_entry_of_command(command: str, event: AuditEvent, error: DomainError | None) -> None:
+    """Write an entry for an event of a management command, when the policy records it."""
+    if not audit.is_recorded(event):
+        return
+    who = {"username": COMMAND_LINE, "dialect": "command"}
+    event.facts["details"] = {**(event.facts.get("details") or {}), "command": command}
     audit.append([audit.build_entry(event, who, error)])
 
 

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from clusters import registry
+from clusters import cluster_fields, registry
 from clusters.manifests import MASK
 from clusters.models import Cluster
 from core.api.admin import ModelAdmin, ModelForm
@@ -53,7 +53,7 @@ class ClusterForm(ModelForm[Cluster]):
     def clean_labels(self) -> dict[str, str]:
         """A mapping of strings to strings."""
         try:
-            return registry.check_labels(self.cleaned_data["labels"] or {})
+            return cluster_fields.check_labels(self.cleaned_data["labels"] or {})
         except DomainError as error:
             raise forms.ValidationError(error.message) from None
 

@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSetMixin
 
-from clusters import registry
+from clusters import cluster_fields, registry
 from clusters.manifests import MASK
 from clusters.models import Cluster
 from core.api.audit import annotate
@@ -223,7 +223,7 @@ class ClusterViewSet(ViewSetMixin, DialectView):
         for name in ("id", "server"):
             if name in body and body[name] != represent(cluster)[name]:
                 raise Invalid(f"{name} cannot be changed", field=name)
-        changeable = {"name", "kubeconfig", "context", "is_default", *registry.EDITABLE}
+        changeable = {"name", "kubeconfig", "context", "is_default", *cluster_fields.EDITABLE}
         annotate(request, details={"changed": sorted(set(body) & changeable)})
         cluster = registry.update(cluster, body)
         return represent(cluster, readable=visible_clusters(self, request))

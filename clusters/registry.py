@@ -1,45 +1,28 @@
 """The registry of clusters: registering, finding and changing them, and one client for each."""
 
-import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from functools import lru_cache, partial
 from typing import Any, cast
 
-import orjson
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from clusters import credentials, kubeconfig, request_cache
-from clusters.address_policy import check_prometheus
+from clusters import kubeconfig, request_cache
 from clusters.call_limits import CallLimiter
 from clusters.client import ClientLimits, ClusterClient
-from clusters.kinds import KINDS
+from clusters.cluster_fields import EDITABLE, check_field, check_name_form, check_text
 from clusters.manifests import MASK
 from clusters.models import Cluster
+from clusters.probing import kubeconfig_facts, own_namespaces, probe
 from core import row_cache
-from core.errors import ClusterNotFound, ClusterUnavailable, DomainError, Forbidden, Invalid
+from core.errors import ClusterNotFound, ClusterUnavailable, DomainError, Invalid
 from core.row_cache import Topic
 
-NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_. ]{0,98}[A-Za-z0-9])?\Z")
-FLEET = "fleet"
-EDITABLE = (
-    "description",
-    "labels",
-    "protected",
-    "maintenance",
-    "impersonate",
-    "prometheus",
-    "namespaces",
-)
-UID = re.compile(r"[-A-Za-z0-9._]{1,64}\Z")
-NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
-MAX_NAMESPACES = 200
-FLAGS = {"protected", "maintenance", "impersonate"}
 _NO_LABELS: dict[str, str] = {}
 _NO_NAMESPACES: list[str] = []
 # How long before credentials expire a warning is shown.
@@ -194,74 +177,15 @@ def client(cluster: Cluster) -> ClusterClient:
     return new_client
 
 
-# --- checks of fields ----------------------------------------------------------------------------
-def _check_name(name: object) -> str:
-    if not isinstance(name, str) or not NAME.match(name):
-        raise Invalid(
-            "name must be 1 to 100 letters, digits, spaces, '-', '_' or '.'",
-            field="name",
-        )
-    if name.isdigit():
-        raise Invalid("name must not be a number: it could be taken for an id", field="name")
-    # `/kube/fleet` is all clusters together.
-    if name.lower() == FLEET:
-        raise Invalid(f"name must not be {FLEET}, which stands for all clusters", field="name")
-    return name
-
-
 def check_name(name: object, *, own: int = 0) -> str:
     """The name as it may be saved; Invalid when it is malformed or another cluster has it.
 
     `own` is the id of the cluster that is to bear it, 0 for a new one.
     """
-    checked = _check_name(name)
+    checked = check_name_form(name)
     if clusters().filter(name__iexact=checked).exclude(pk=own).exists():
         raise _already_exists(checked)
     return checked
-
-
-def _check_text(value: object, field: str) -> str:
-    if not isinstance(value, str) or "\x00" in value:
-        raise Invalid(f"{field} must be text", field=field)
-    return value
-
-
-def check_labels(value: object) -> dict[str, str]:
-    """The labels as they may be saved; Invalid when they do not map text to text."""
-    if not isinstance(value, dict):
-        raise Invalid("labels must map text to text", field="labels")
-    for name, text in value.items():
-        if not isinstance(name, str) or not isinstance(text, str):
-            raise Invalid("labels must map text to text", field="labels")
-    return dict(value)
-
-
-def _check_namespaces(value: object) -> list[str]:
-    if (
-        not isinstance(value, list)
-        or len(value) > MAX_NAMESPACES
-        or not all(isinstance(name, str) and NAMESPACE.match(name) for name in value)
-    ):
-        raise Invalid(
-            f"namespaces must be a list of at most {MAX_NAMESPACES} names of namespaces",
-            field="namespaces",
-        )
-    return sorted(set(value))
-
-
-def _check_field(field: str, value: object) -> Any:
-    """The value of one of the EDITABLE fields as it may be saved; Invalid when it may not."""
-    if field == "labels":
-        return check_labels(value)
-    if field == "namespaces":
-        return _check_namespaces(value)
-    if field == "prometheus":
-        return check_prometheus(_check_text(value, field), settings.CLUSTER_ADDRESS_POLICY)
-    if field not in FLAGS:
-        return _check_text(value, field)
-    if not isinstance(value, bool):
-        raise Invalid(f"{field} must be true or false", field=field)
-    return value
 
 
 def _already_exists(name: str) -> Invalid:
@@ -291,20 +215,20 @@ def draft(
     contexts, "" for its current one. Raises Invalid or ClusterUnavailable.
     """
     # What needs neither database nor cluster is checked first.
-    checked_name = _check_name(name)
+    checked_name = check_name_form(name)
     text = kubeconfig.with_context(
-        _check_text(kubeconfig_text, "kubeconfig"), _check_text(context, "context")
+        check_text(kubeconfig_text, "kubeconfig"), check_text(context, "context")
     )
     check_name(checked_name)
     cluster = Cluster(
         name=checked_name,
         kubeconfig=text,
-        description=_check_field("description", description),
-        labels=_check_field("labels", labels),
-        protected=_check_field("protected", protected),
-        impersonate=_check_field("impersonate", impersonate),
-        prometheus=_check_field("prometheus", prometheus),
-        namespaces=_check_field("namespaces", namespaces),
+        description=check_field("description", description),
+        labels=check_field("labels", labels),
+        protected=check_field("protected", protected),
+        impersonate=check_field("impersonate", impersonate),
+        prometheus=check_field("prometheus", prometheus),
+        namespaces=check_field("namespaces", namespaces),
     )
     examine(cluster, text)
     return cluster
@@ -373,66 +297,6 @@ def examine(cluster: Cluster, text: str) -> None:
     cluster.last_seen_at = timezone.now()
 
 
-def kubeconfig_facts(trial_client: ClusterClient, text: str) -> dict[str, Any]:
-    """Columns of a cluster that come from its kubeconfig, none of them secret.
-
-    {"context","contexts","credentials_expire_at","system_uid"}.
-    """
-    config = kubeconfig.parse(text)
-    return {
-        "context": kubeconfig.context_name(config)[:500],
-        "contexts": kubeconfig.contexts(config)[: kubeconfig.MAX_CONTEXTS],
-        "credentials_expire_at": credentials.expiry(trial_client.access),
-        "system_uid": system_uid(trial_client),
-    }
-
-
-def own_namespaces(trial_client: ClusterClient, text: str) -> list[str]:
-    """The namespaces to read with credentials that may not list all of them.
-
-    That is the context's namespace, if they may list something in it.
-    """
-    namespace = kubeconfig.context_namespace(kubeconfig.parse(text))
-    if not NAMESPACE.match(namespace):
-        return []
-    try:
-        if _review(trial_client, "selfsubjectaccessreviews", SELF_REVIEW).get("allowed"):
-            return []
-        spec = {"namespace": namespace}
-        rules = _review(trial_client, "selfsubjectrulesreviews", {"spec": spec})
-    except (DomainError, orjson.JSONDecodeError):
-        return []
-    verbs: set[str] = set()
-    for rule in rules.get("resourceRules") or []:
-        verbs.update(rule.get("verbs") or [])
-    return [namespace] if verbs & {"list", "*"} else []
-
-
-def _review(
-    trial_client: ClusterClient,
-    plural: str,
-    body: Mapping[str, Any],
-) -> Mapping[str, Any]:
-    """The status of a review of the credentials' own rights."""
-    path = f"/apis/authorization.k8s.io/v1/{plural}"
-    review = orjson.loads(trial_client.request("POST", path, body=body))
-    status = review.get("status") if isinstance(review, dict) else None
-    return status if isinstance(status, dict) else {}
-
-
-def system_uid(trial_client: ClusterClient) -> str:
-    """The uid of the namespace kube-system, "" when it may not be read.
-
-    It identifies an API server under any of its addresses.
-    """
-    try:
-        namespace = orjson.loads(trial_client.get(KINDS["namespaces"], "kube-system"))
-        uid = str(namespace["metadata"]["uid"])
-        return uid if UID.match(uid) else ""
-    except (DomainError, orjson.JSONDecodeError, KeyError, TypeError):
-        return ""
-
-
 # --- warnings ------------------------------------------------------------------------------------
 def expiry_warnings(cluster: Cluster) -> list[str]:
     """A sentence when the kubeconfig's credentials have expired, or will within 30 days."""
@@ -474,89 +338,6 @@ def registrations(listed: Iterable[Cluster]) -> dict[str, dict[int, str]]:
     return registrations_by_uid
 
 
-# --- the connection ------------------------------------------------------------------------------
-def probe(trial_client: ClusterClient) -> str:
-    """The server's version, read with the credentials; ClusterUnavailable names the cause.
-
-    The version is "" where only administrators may read it.
-    """
-    try:
-        return _probe(trial_client)
-    except ClusterUnavailable as error:
-        if not _may_be_credentials(error):
-            raise
-        # A server does not say that credentials have expired, so the kubeconfig is looked at.
-        expiry = credentials.expiry(trial_client.access)
-        if expiry and expiry <= timezone.now():
-            raise ClusterUnavailable(
-                f"the kubeconfig's credentials expired on {expiry:%Y-%m-%d at %H:%M} UTC",
-                reason="credential_invalid",
-                expired_at=f"{expiry:%Y-%m-%dT%H:%M:%SZ}",
-            ) from error
-        beginning = credentials.validity_start(trial_client.access)
-        if beginning and beginning > timezone.now():
-            raise ClusterUnavailable(
-                f"the kubeconfig's credentials are valid from {beginning:%Y-%m-%d at %H:%M} UTC on",
-                reason="credential_invalid",
-            ) from error
-        raise
-
-
-def _may_be_credentials(error: ClusterUnavailable) -> bool:
-    """Whether the server refused the credentials, or hung up.
-
-    In TLS 1.3 its alert about our certificate may be lost when it hangs up.
-    """
-    details = error.details
-    return details.get("cause") in ("credentials", "broken") or details.get("tls") == "handshake"
-
-
-def _probe(trial_client: ClusterClient) -> str:
-    version = ""
-    refusal: Forbidden | None = None
-    try:
-        version = trial_client.version()
-    except Forbidden as error:
-        # Hardened clusters show it to administrators only; the review below decides.
-        refusal = error
-    try:
-        # /version answers anyone on most clusters; a review only those with good credentials.
-        trial_client.request(
-            "POST",
-            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-            body=SELF_REVIEW,
-        )
-    except Forbidden as error:
-        raise _without_rights(error) from error
-    except DomainError as error:
-        if refusal:
-            raise _without_rights(refusal) from error
-        if isinstance(error, ClusterUnavailable):
-            raise
-    return version
-
-
-def _without_rights(refusal: Forbidden) -> ClusterUnavailable:
-    """The error for credentials that may not even ask what they may do."""
-    if "system:anonymous" in refusal.message:
-        return ClusterUnavailable(
-            "the cluster takes the caller for system:anonymous:"
-            " the kubeconfig has no credentials that it knows",
-            reason="credential_invalid",
-        )
-    return ClusterUnavailable(
-        "the cluster knows these credentials but allows them nothing",
-        reason="forbidden",
-    )
-
-
-SELF_REVIEW = {
-    "apiVersion": "authorization.k8s.io/v1",
-    "kind": "SelfSubjectAccessReview",
-    "spec": {"resourceAttributes": {"verb": "list", "resource": "namespaces"}},
-}
-
-
 # --- changing ------------------------------------------------------------------------------------
 def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
     """Change some fields: EDITABLE ones, "name", "kubeconfig", "context" and "is_default".
@@ -569,10 +350,10 @@ def update(cluster: Cluster, fields: Mapping[str, object]) -> Cluster:
     if default is not None and not isinstance(default, bool):
         raise Invalid("is_default must be true or false", field="is_default")
     if "name" in fields:
-        cluster.name = _check_name(fields["name"])
+        cluster.name = check_name_form(fields["name"])
     for field in EDITABLE:
         if field in fields:
-            setattr(cluster, field, _check_field(field, fields[field]))
+            setattr(cluster, field, check_field(field, fields[field]))
     text = _new_kubeconfig(cluster, fields)
     if text:
         cluster.kubeconfig = text
@@ -605,8 +386,8 @@ def move(cluster: Cluster, server: str, *, dry_run: bool = False) -> None:
 
 def _new_kubeconfig(cluster: Cluster, fields: Mapping[str, object]) -> str:
     """The kubeconfig to try and save; "" when neither it nor its context changes."""
-    text = _check_text(fields.get("kubeconfig", MASK), "kubeconfig")
-    context = _check_text(fields.get("context", cluster.context), "context")
+    text = check_text(fields.get("kubeconfig", MASK), "kubeconfig")
+    context = check_text(fields.get("context", cluster.context), "context")
     is_same_context = context == cluster.context
     if text == MASK:
         if is_same_context:

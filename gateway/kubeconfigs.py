@@ -12,8 +12,8 @@ from django.contrib.auth.models import AbstractBaseUser
 
 from access import tokens
 from access.models import ApiToken
+from clusters.cluster_fields import FLEET, NAMESPACE
 from clusters.models import Cluster
-from clusters.registry import FLEET, NAMESPACE
 from core.errors import Invalid
 from gateway import certificates
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from clusters.registry import FLEET
+from clusters.cluster_fields import FLEET
 from gateway.request_info import RequestInfo
 
 

@@ -26,7 +26,7 @@ from core.api.schema import (
     record,
 )
 from core.errors import Forbidden, NotFound
-from operations import lifecycle, tasks
+from operations import lifecycle, reading, tasks
 from operations.models import Operation, OperationStep
 from operations.visibility import target_acts, visible_rows
 
@@ -104,7 +104,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
         cluster_id = None
         if cluster:
             cluster_id = registry.find(integer(cluster, "cluster_id", minimum=0)).pk
-        rows = lifecycle.search(
+        rows = reading.search(
             cluster_id=cluster_id,
             state=_parameter(request, "state"),
             kind=_parameter(request, "kind"),
@@ -112,7 +112,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
             name=_parameter(request, "name"),
             requested_by=_parameter(request, "requested_by"),
         ).filter(visible)
-        items = [lifecycle.represent(row) for row in rows[page.offset : page.offset + page.size]]
+        items = [reading.represent(row) for row in rows[page.offset : page.offset + page.size]]
         return Page(items, rows.count(), page.page, page.size)
 
     def _visible(self, request: Request, act: AccessAttributes) -> Q:
@@ -127,7 +127,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
 
     def retrieve(self, request: Request, pk: str) -> Any:
         """One operation with its steps."""
-        return lifecycle.represent(self._permitted(request, pk, "get"))
+        return reading.represent(self._permitted(request, pk, "get"))
 
     def cancel(self, request: Request, pk: str) -> Any:
         """The operation, which stops before its next step; refused when it is over."""
@@ -147,7 +147,7 @@ class OperationViewSet(ViewSetMixin, DialectView):
         if row.state == Operation.State.PENDING:
             # It has to clean up, which waits for nothing.
             tasks.enqueue(row)
-        return lifecycle.represent(row)
+        return reading.represent(row)
 
     def _permitted(self, request: Request, pk: str, verb: str) -> Operation:
         """The operation; NotFound also when the caller may not see it."""

@@ -15,7 +15,7 @@ from core.sockets.handshake import KeepAlive, SocketClient
 from core.sockets.listening import listen
 from core.sockets.protocol import Handler, Socket, first_of, now
 from core.sockets.send_buffer import SendBuffer
-from operations import lifecycle
+from operations import lifecycle, reading
 from operations.models import Operation
 from operations.visibility import target_acts
 
@@ -123,7 +123,7 @@ def _read_change(pk: int, last_version: str) -> _Snapshot | None:
     version = row.updated_at.isoformat()
     if version == last_version:
         return None
-    return _Snapshot(lifecycle.represent(row), version, row.is_final)
+    return _Snapshot(reading.represent(row), version, row.is_final)
 
 
 ROUTES: dict[str, Handler] = {r"/ws/operations/(?P<operation>[^/]{1,64})": serve_operation}

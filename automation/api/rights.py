@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from access.models import ApiToken
 from access.permissions import lasting_credential
 from automation import context as contexts
-from automation import definitions, runs, types
+from automation import definitions, run_answers, runs, types
 from automation.models import Run, Task
 from clusters.kinds import KINDS, Kind
 from core.api.auth import AccessAttributes, Scope, authorise, is_allowed
@@ -217,7 +217,7 @@ def represent_run(view: DialectView, request: Request, run: Run) -> dict[str, An
 
 def represent_whole(run: Run) -> dict[str, Any]:
     """A run that has printed nothing yet, with the definition that it was made with."""
-    return {**runs.represent(run), "definition": definitions.represent_definition(run)}
+    return {**run_answers.represent(run), "definition": definitions.represent_definition(run)}
 
 
 def token_for_run(viewer: Viewer, task: Task) -> int | None:

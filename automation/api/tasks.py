@@ -15,7 +15,7 @@ from alerts import rules
 from alerts.api import rights as channel_rights
 from alerts.models import Channel
 from automation import context as contexts
-from automation import definitions, notifications, runner, runs, schedules, types
+from automation import definitions, notifications, run_answers, runner, runs, schedules, types
 from automation.api import rights
 from automation.api.schemas import (
     BRIEF_RUN,
@@ -228,7 +228,7 @@ def run_page(request: Request, rows: Any) -> Page:
     )
     found = {row.pk: row for row in runs.rows().filter(pk__in=pks)}
     items = [
-        runs.represent(
+        run_answers.represent(
             runs.current(found[pk]),
             brief=True,
         )

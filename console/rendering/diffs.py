@@ -1,10 +1,10 @@
 """Differences, ready to be shown: unified diffs line by line, and changes path by path."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from clusters.manifests import to_yaml
+from core import text_diff
 
 LINE_STYLES = {"+": "added", "-": "removed", "@": "place"}
 MAX_LENGTH = 400
@@ -37,9 +37,9 @@ def diff_lines(diff: str) -> list[DiffLine]:
 
 def compare(before: Any, after: Any) -> list[DiffLine]:
     """How two documents differ as YAML."""
-    old = as_yaml(before).splitlines()
-    new = as_yaml(after).splitlines()
-    return diff_lines("\n".join(difflib.unified_diff(old, new, lineterm="")))
+    old = as_yaml(before)
+    new = as_yaml(after)
+    return diff_lines(text_diff.unified_diff(old, new, names=("", "")))
 
 
 def as_yaml(document: Any) -> str:

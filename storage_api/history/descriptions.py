@@ -12,7 +12,7 @@ from clusters.manifests import MASK
 from clusters.models import Cluster
 from clusters.resource_types import SECRETS
 from core.times import rfc3339
-from operations import lifecycle
+from operations import reading
 from storage_api import protection
 from storage_api.history import attribution
 from storage_api.history.as_of import Version
@@ -31,7 +31,7 @@ def audited_writes(cluster: Cluster, kind: Kind, versions: Sequence[Version]) ->
         cluster.pk, (kind.group, kind.plural), names, since=since, until=until
     )
     uids = {version.uid for version in versions if version.uid}
-    operation_lines = lifecycle.audit_lines(
+    operation_lines = reading.audit_lines(
         cluster.pk,
         uids,
         since=since,

@@ -13,6 +13,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
 from access import grants
+from access.models import AuditEntry
 from access.tokens import create_api_token
 from clusters import registry, tasks
 from clusters.models import Cluster
@@ -261,9 +262,16 @@ def test_clusters_follow_their_api_server_to_another_address_and_to_no_other_ser
     assert "can be moved" in out.getvalue()
     cluster.refresh_from_db()
     assert cluster.server == old
+    # What was refused left an entry, what was only checked did not.
+    entries = AuditEntry.objects.filter(dialect="command", kind="clusters")
+    assert [entry.result for entry in entries] == ["failed"]
     call_command("move_clusters", old, new, stdout=StringIO())
     cluster.refresh_from_db()
     assert cluster.server == new
+    entry = entries.latest("pk")
+    assert (entry.verb, entry.name, entry.cluster_pk) == ("update", cluster.name, cluster.pk)
+    assert (entry.username, entry.result) == ("command line", "success")
+    assert entry.details["server"] == {"from": old, "to": new}
     assert registry.client(cluster).access.server == new
     # The server is another one by the uid of kube-system, whatever else fits.
     Cluster.objects.filter(pk=cluster.pk).update(system_uid="0" * 8)

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from clusters.models import Cluster
 from core.errors import Conflict, Invalid, Rejected
-from operations import lifecycle, runner
+from operations import lifecycle, reading, runner
 from operations.lifecycle import OperationTarget, RequeueAfter, Result, Step
 from operations.models import Operation
 from tests.caller import Caller
@@ -60,7 +60,7 @@ def test_an_operation_goes_from_pending_to_succeeded_in_turns() -> None:
     assert (row.state, row.queue) == ("pending", "bulk")
     row = take_turn(row.pk)
     assert (row.state, row.turn, row.done, row.total) == ("running", 1, 1, 3)
-    shown = lifecycle.represent(finish(row.pk))
+    shown = reading.represent(finish(row.pk))
     assert (shown["state"], shown["result"], shown["error"]) == ("succeeded", {"answer": 42}, None)
     assert shown["progress"] == {"done": 3, "total": 3}
     assert [step["name"] for step in shown["steps"]] == ["A", "B", "C"]
@@ -164,7 +164,7 @@ def test_silent_operations_are_found_once_per_interval(settings: Any) -> None:
 
 def test_snapshots_follow_a_row_to_its_end() -> None:
     row = finish(make().pk)
-    assert [shown["state"] for shown in lifecycle.snapshots(row.pk, interval=0.01)] == ["succeeded"]
+    assert [shown["state"] for shown in reading.snapshots(row.pk, interval=0.01)] == ["succeeded"]
 
 
 def test_old_operations_are_forgotten(settings: Any) -> None:
@@ -208,4 +208,4 @@ def test_operations_are_listed_read_and_cancelled(admin: Caller) -> None:
 
 def test_an_unknown_state_is_refused() -> None:
     with pytest.raises(Invalid):
-        lifecycle.search(state="lost")
+        reading.search(state="lost")

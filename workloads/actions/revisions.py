@@ -3,7 +3,6 @@
 ReplicaSets of a Deployment, ControllerRevisions of StatefulSets and DaemonSets, Jobs of a CronJob.
 """
 
-import difflib
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from clusters.kinds import KINDS
 from clusters.lists import list_all
 from clusters.manifests import Object, to_yaml
+from core import text_diff
 from core.errors import NotFound
 from workloads.objects.object_ref import ObjectRef, controller_of
 
@@ -208,13 +208,7 @@ def find(revisions: list[Revision], number: int) -> Revision:
 
 def template_diff(old: Revision, new: Revision) -> str:
     """A unified diff of the two pod templates as YAML; "" when they are the same."""
-    before = to_yaml(old.template, sort_keys=True).splitlines()
-    after = to_yaml(new.template, sort_keys=True).splitlines()
-    lines = difflib.unified_diff(
-        before,
-        after,
-        f"revision {old.number}",
-        f"revision {new.number}",
-        lineterm="",
-    )
-    return "\n".join(lines)
+    before = to_yaml(old.template, sort_keys=True)
+    after = to_yaml(new.template, sort_keys=True)
+    names = (f"revision {old.number}", f"revision {new.number}")
+    return text_diff.unified_diff(before, after, names=names).removesuffix("\n")

@@ -1,6 +1,5 @@
 """Helm releases: /releases, /releases/{name}, its history and differences (read only)."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from rest_framework.viewsets import ViewSetMixin
 from clusters import registry
 from clusters.manifests import to_yaml
 from clusters.models import Cluster
+from core import text_diff
 from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
@@ -179,13 +179,9 @@ class ReleaseViewSet(ViewSetMixin, DialectView):
             head = reading.find_revision(cluster, namespace, name, revision)
             reveals = self._reveals(request, cluster, namespace, head)
             texts.append(self._text(cluster, head, what, reveals=reveals))
-        lines = difflib.unified_diff(
-            texts[0].splitlines(keepends=True),
-            texts[1].splitlines(keepends=True),
-            fromfile=f"{name} {first}",
-            tofile=f"{name} {second}",
-        )
-        return {"from": first, "to": second, "what": what, "diff": "".join(lines)}
+        names = (f"{name} {first}", f"{name} {second}")
+        difference = text_diff.unified_diff(texts[0], texts[1], names=names)
+        return {"from": first, "to": second, "what": what, "diff": difference}
 
     @staticmethod
     def _text(cluster: Cluster, head: RecordHead, what: str, *, reveals: bool) -> str:

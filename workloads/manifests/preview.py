@@ -1,6 +1,5 @@
 """What a text of manifests would do in a cluster: validation and comparison, nothing is changed."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from clusters.manifest_text import (
 from clusters.manifests import Object, to_yaml
 from clusters.models import Cluster
 from clusters.schema_check import schema_problems
+from core import text_diff
 from core.errors import Conflict, DomainError, NotFound
 from workloads.manifests.apply import ApplyOptions, action_of, send_apply
 from workloads.manifests.documents import PlannedObject, new_namespaces, stands_on_new
@@ -30,7 +30,6 @@ from workloads.objects import lists
 from workloads.objects.schemas import read_schema
 
 # Lines of unchanged text around a change, as in `diff -u`.
-CONTEXT = 3
 ACTIONS = {"created": "create", "configured": "configure", "unchanged": "unchanged"}
 
 
@@ -224,11 +223,5 @@ def unified_diff(
     """
     old = to_yaml(before) if before else ""
     new = to_yaml(after) if after else ""
-    lines = difflib.unified_diff(
-        old.splitlines(keepends=True),
-        new.splitlines(keepends=True),
-        fromfile=f"{sides[0]}/{name}",
-        tofile=f"{sides[1]}/{name}",
-        n=CONTEXT,
-    )
-    return "".join(lines)
+    names = (f"{sides[0]}/{name}", f"{sides[1]}/{name}")
+    return text_diff.unified_diff(old, new, names=names)

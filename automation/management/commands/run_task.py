@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from access.impersonation import identity_by_id
 from automation import context as contexts
-from automation import definitions, runner, runs, types
+from automation import definitions, run_answers, runner, runs, types
 from automation.models import Run, Task
 from clusters import impersonation
 from core.errors import DomainError
@@ -58,7 +58,7 @@ class Command(BaseCommand):
         while not run.is_over and run.state != Run.State.WAITING_APPROVAL:
             time.sleep(POLL_SECONDS)
             run = runs.find(run.pk)
-        shown = runs.represent(run)
+        shown = run_answers.represent(run)
         self._print(shown["steps"])
         text = f"run {run.pk} is {run.state}" + (f": {run.message}" if run.message else "")
         if run.state in (Run.State.FAILED, Run.State.INTERRUPTED, Run.State.CANCELLED):

@@ -5,7 +5,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from clusters.registry import NAMESPACE
+from clusters.cluster_fields import NAMESPACE
 from core.api.schema import (
     INTEGER,
     OBJECT,

@@ -1,11 +1,9 @@
-"""The KubeGale document: {"code","data","msg"}, error table, parameter names, URL table."""
+"""The KubeGale document: its envelope in a module of its own, its URL table here."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from django.conf import settings
 from django.urls import URLPattern, path
-from django.utils.translation import get_language
 
 from access import api as access
 from alerts.api.alerts import AlertViewSet, SilenceDetail, SilencePreview, Silences
@@ -21,11 +19,8 @@ from billing.api import sales
 from billing.api.orders import OrderViewSet
 from clusters.api import ClusterViewSet
 from clusters.kinds import KINDS, Kind
-from core import errors
-from core.api import confirmation
-from core.api.dialect import Dialect, Page
 from core.api.routes import catch_all
-from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, with_title
+from dialects.kubegale.envelope import DIALECT, code_of
 from gateway.api import ClusterKubeconfig, ClusterPortLinks, FleetKubeconfig
 from insights.api import WhatChanged, WhyFailing
 from manifest_templates import api as templates
@@ -99,147 +94,7 @@ from workloads.api.streams import (
 )
 from workloads.api.topology import TopologyView
 
-# Error class, code, sentence in Chinese. The first class that matches wins: subclasses stand first.
-CODES: tuple[tuple[type[errors.DomainError], int, str], ...] = (
-    (errors.ClusterNotFound, 1002, "集群不存在"),
-    (errors.NamespaceNotFound, 1003, "命名空间不存在"),
-    (errors.NotFound, 1004, "资源不存在"),
-    (errors.Forbidden, 1005, "权限不足"),
-    (errors.ClusterUnavailable, 1006, "集群连接失败"),
-    (errors.ConfirmationRequired, 1010, "需要确认"),
-    (errors.TokenExpired, 2002, "Token 过期"),
-    (errors.Unauthenticated, 2001, "认证失败"),
-    (errors.Internal, 5001, "内部服务器错误"),
-)
-# What the API server refused, by the method of the request.
-REFUSED = {
-    "POST": (1007, "资源创建失败"),
-    "PUT": (1008, "资源更新失败"),
-    "PATCH": (1008, "资源更新失败"),
-    "DELETE": (1009, "资源删除失败"),
-}
-BAD_INPUT = (1001, "参数错误")
-# HTTP status of each code when HTTP_STATUS_MODE is semantic.
-SEMANTIC = {
-    1001: 400,
-    1002: 404,
-    1003: 404,
-    1004: 404,
-    1005: 403,
-    1006: 502,
-    1007: 422,
-    1008: 422,
-    1009: 422,
-    1010: 409,
-}
-
-
-def code_of(error: errors.DomainError, method: str) -> tuple[int, str]:
-    """The document's code for an error, and its sentence in Chinese."""
-    for kind, code, sentence in CODES:
-        if isinstance(error, kind):
-            return code, sentence
-    # Only what an API server answered has a "status".
-    if isinstance(error, errors.Rejected | errors.Expired) or "status" in error.details:
-        return REFUSED.get(method, BAD_INPUT)
-    return BAD_INPUT
-
-
-def http_status(error: errors.DomainError, code: int) -> int:
-    """200 for business errors, unless HTTP_STATUS_MODE is semantic.
-
-    Authentication, routing and throttling always have their own status.
-    """
-    match error:
-        case errors.Unauthenticated():
-            return 401
-        case errors.RouteNotFound():
-            return 404
-        case errors.MethodNotAllowed() if "status" not in error.details:
-            return 405
-        case errors.TooManyRequests() if "status" not in error.details:
-            return 429
-        case errors.Internal():
-            return 500
-        case errors.Conflict() if settings.HTTP_STATUS_MODE == "semantic":
-            return 409
-    return SEMANTIC[code] if settings.HTTP_STATUS_MODE == "semantic" else 200
-
-
-def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
-    code, sentence = code_of(error, method)
-    message = error.message
-    if (get_language() or "").startswith("zh"):
-        message = f"{sentence}: {message}"
-    return http_status(error, code), {"code": code, "data": dict(error.details), "msg": message}
-
-
-def _page_answer(page: Page) -> object:
-    data = {
-        **page.extra,
-        "items": page.items,
-        "total": page.total,
-        "page": page.page,
-        "pageSize": page.page_size,
-    }
-    return _object_answer(data)
-
-
-def _object_answer(data: object) -> object:
-    return {"code": 0, "data": data, "msg": "success"}
-
-
-def _answer_schema(data: Schema, code: Schema) -> Schema:
-    return record(code=code, data=data, msg=TEXT)
-
-
-_ERROR_CODES = {code for _, code, _ in CODES}
-_REFUSAL_CODES = {code for code, _ in REFUSED.values()}
-FAILURE_CODE: Schema = {
-    "type": "integer",
-    "enum": sorted({BAD_INPUT[0]} | _ERROR_CODES | _REFUSAL_CODES),
-    "description": "; ".join(
-        [
-            "1001 bad input",
-            "1002 no such cluster",
-            "1003 no such namespace",
-            "1004 no such object or route",
-            "1005 not allowed",
-            "1006 the cluster does not answer",
-            "1007, 1008, 1009 the cluster refused to create, change, delete",
-            "1010 to be confirmed first",
-            "2001 not signed in",
-            "2002 token expired",
-            "5001 internal error",
-        ]
-    ),
-}
-
-
-def _envelope(data: Schema, paged: bool) -> Schema:
-    if paged:
-        data = record(
-            items=array(data),
-            total=INTEGER,
-            page=INTEGER,
-            pageSize=INTEGER,
-        )
-    return _answer_schema(data, {"type": "integer", "enum": [0]})
-
-
-DIALECT = Dialect(
-    name="kubegale",
-    one=_object_answer,
-    page=_page_answer,
-    error=_error,
-    params={"cluster_id": "cluster", "clusterId": "cluster", "namespace": "namespace"},
-    envelope=_envelope,
-    error_schema=with_title("Failure", _answer_schema(OBJECT, FAILURE_CODE)),
-    error_status=200,
-    kinds={kind.plural: kind.name for kind in KINDS.values()},
-    spoken=frozenset(confirmation.NAMES),
-    reads_bodies=True,
-)
+__all__ = ["DIALECT", "auth_urlpatterns", "code_of", "urlpatterns"]
 
 COLLECTION: Any = {"get": "list", "post": "create"}
 ITEM: Any = {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}

@@ -5,7 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from access import audit_sink
 from clusters import registry
+from clusters.models import Cluster
+from core.api.attributes import AccessAttributes
+from core.api.audit import AuditEvent
 from core.errors import DomainError
 
 
@@ -37,8 +41,20 @@ class Command(BaseCommand):
                 registry.move(cluster, options["new"], dry_run=dry_run)
             except DomainError as error:
                 refusals.append(f"{cluster.name}: {error.message}")
+                if not dry_run:
+                    _audit(cluster, old, options["new"], error)
                 continue
+            if not dry_run:
+                _audit(cluster, old, cluster.server, None)
             verb = "can be moved" if dry_run else "was moved"
             self.stdout.write(f"{cluster.name} {verb} to {cluster.server}")
         if refusals:
             raise CommandError("; ".join(refusals))
+
+
+def _audit(cluster: Cluster, old: str, new: str, error: DomainError | None) -> None:
+    """An entry as of a change through the API, with both addresses."""
+    act = AccessAttributes("update", "clusters", cluster=str(cluster.pk), name=cluster.name)
+    details = {"changed": ["kubeconfig"], "server": {"from": old, "to": new}}
+    event = AuditEvent(act, facts={"details": details})
+    audit_sink.write_entry_of_command("move_clusters", event, error)
