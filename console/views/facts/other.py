@@ -8,6 +8,7 @@ from console.rendering import html
 from console.rendering.health import Object, get
 from console.views.facts.rows import Row
 
+# How deep the facts of unknown kinds go, and how many there are at most.
 MAX_OTHER_DEPTH = 3
 MAX_OTHER_ROWS = 80
 
