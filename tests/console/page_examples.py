@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.urls import URLPattern, reverse
 from django.utils.http import urlencode
 
@@ -136,6 +136,7 @@ def make_examples(person: User, admin: Caller, cluster: Cluster, make: Make) -> 
         "templates/": template,
         "templates/deployments/": _deploy(admin, template, cluster, make.space),
         "clusters/": recording.pk,
+        "groups/": Group.objects.create(name="platform").pk,
         "orders/": admin.data("POST", "orders", ORDER)["id"],
         **_make_alert(admin, cluster),
     }
