@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from console.domain_messages import DOMAIN_MESSAGES
 from console.insight_messages import INSIGHT_MESSAGES
+from console.shipped_messages import SHIPPED_MESSAGES
 from console.task_messages import TASK_MESSAGES
 
 # Names in braces stand for the values inside a message.
@@ -80,6 +81,8 @@ MESSAGES: tuple[Promise, ...] = (
     _("the cluster did not answer lately ({cause})"),
     _("waiting before the next try"),
     _("the store's last counts are shown"),
+    _("the store's copy is not fresh"),
+    _("the store has no such kind of this cluster"),
 )
 _PLACE = re.compile(r"\\\{(\w+)\\\}")
 # What a place can be, so that a message is not taken for another one; anything else is any text.
@@ -114,7 +117,13 @@ def _source(message: Promise) -> str:
 
 
 def _all_messages() -> tuple[Promise, ...]:
-    return (*MESSAGES, *TASK_MESSAGES, *DOMAIN_MESSAGES, *INSIGHT_MESSAGES)
+    return (
+        *MESSAGES,
+        *TASK_MESSAGES,
+        *DOMAIN_MESSAGES,
+        *INSIGHT_MESSAGES,
+        *SHIPPED_MESSAGES,
+    )
 
 
 @lru_cache(maxsize=1)

@@ -67,7 +67,8 @@ def _source_page(
         "back": first.address if len(locations) == 1 else first.table,
         "kinds_title": navigation.kind_title(first.plural),
         "rows": request.POST.getlist("row"),
-        "sections": sections,
+        # The frame has sections of its own.
+        "groups": sections,
         "values": {"name": first.name, "scope": "all"},
         "chosen": _chosen_paths(request, sections) if is_sent else _default_paths(sections),
     }

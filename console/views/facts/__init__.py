@@ -1,0 +1,1 @@
+"""What the summary of an object says, by what the object is for."""
