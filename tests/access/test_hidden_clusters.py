@@ -35,18 +35,20 @@ DOORS = (
 )
 
 
-@pytest.mark.parametrize("namespace", ["", "shop"])
-def test_a_hidden_cluster_answers_as_a_missing_one(cluster: Cluster, namespace: str) -> None:
+@pytest.mark.parametrize("reach", ["cluster", "namespace", "token"])
+def test_a_hidden_cluster_answers_as_a_missing_one(cluster: Cluster, reach: str) -> None:
     own = cluster
     hidden = fill("hidden", [])
     user = get_user_model().objects.create_user("member")
+    # Somebody's own grants hide it, or the clusters that a token of theirs is for.
     grants.give(
         user=user,
-        role=grants.Role.OPERATOR,
-        cluster=str(own.pk),
-        namespace=namespace,
+        role=grants.Role.ADMIN if reach == "token" else grants.Role.OPERATOR,
+        cluster="" if reach == "token" else str(own.pk),
+        namespace="shop" if reach == "namespace" else "",
     )
-    member = Caller(create_api_token(user, "t")[1])
+    clusters = [str(own.pk)] if reach == "token" else []
+    member = Caller(create_api_token(user, "t", clusters=clusters)[1])
 
     def answer(method: str, path: str, query: dict[str, str], pk: int) -> str:
         filled = {name: value.format(cluster=pk) for name, value in query.items()}
