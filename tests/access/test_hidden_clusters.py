@@ -61,3 +61,18 @@ def test_a_hidden_cluster_answers_as_a_missing_one(cluster: Cluster, reach: str)
     for method, path, query in DOORS:
         both = {answer(method, path, query, pk) for pk in (hidden.pk, MISSING)}
         assert len(both) == 1, (method, path, both)
+    rule = {
+        "name": "r",
+        "source": "state",
+        "condition": {"kind": "Pod", "where": [{"path": "metadata.name", "value": "a"}]},
+    }
+    for path, key in (
+        ("pods", "cluster_id"),
+        ("manifests/apply", "cluster_id"),
+        ("alerts/rules", ""),
+    ):
+        both = set()
+        for pk in (hidden.pk, MISSING):
+            body = {key: pk, "content": {}} if key else {**rule, "scope": {"clusters": [pk]}}
+            both.add(re.sub(rf"\b{pk}\b", "ID", str(member("POST", path, body))))
+        assert len(both) == 1, (path, both)
