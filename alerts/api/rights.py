@@ -12,6 +12,7 @@ from access import authorization
 from access.models import ApiToken
 from alerts import scopes
 from alerts.models import Rule
+from alerts.rules import MAX_NAMES
 from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import DialectView
 from core.errors import Forbidden, Invalid, NotFound
@@ -95,6 +96,20 @@ def require_may_change(
     """Forbidden unless the rule is the caller's own, or they may write in all of its places."""
     if not viewer.owns(rule.owner_id):
         _require_write(view, request, rule, verb="update")
+
+
+def refuse_hidden_clusters(view: DialectView, request: Request, scope: object) -> None:
+    """Forbidden for clusters of a body's scope that the caller may not see.
+
+    Asked before they are looked up: a cluster that is hidden answers as one that does not exist.
+    """
+    clusters = scope.get("clusters") if isinstance(scope, dict) else None
+    for element in clusters[:MAX_NAMES] if isinstance(clusters, list) else ():
+        # Anything else is refused for what it is.
+        is_reference = isinstance(element, int | str) and not isinstance(element, bool)
+        if is_reference and element != "":
+            act = AccessAttributes("list", "alerts", cluster=str(element))
+            authorise(view, request, act)
 
 
 def require_places(

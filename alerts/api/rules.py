@@ -219,6 +219,7 @@ def _read(
     if "tenant_id" in body:
         value = body["tenant_id"]
         rule.tenant = None if value is None else rules.find_tenant(value)
+    rights.refuse_hidden_clusters(view, request, body.get("scope"))
     rule = rules.apply_body(rule, body)
     if rule.owner == viewer.user:
         rule.limits = dict(viewer.limits)

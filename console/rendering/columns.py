@@ -326,14 +326,14 @@ AGE = TableColumn(
     sort="created",
 )
 IMAGES = TableColumn(_("Image"), _images, wide=True, stretches=True)
-READY = TableColumn(_("Ready"), _replicas, right=True)
+READY = TableColumn(_("Ready"), _replicas, right=True, sort="ready")
 WEBHOOKS = TableColumn(_("Webhooks"), count_cell("webhooks"), right=True)
 DATA = TableColumn(_("Keys"), count_cell("data"), right=True)
 
 COLUMNS: Mapping[str, Sequence[TableColumn]] = {
     "pods": (
         _state_column("pods"),
-        TableColumn(_("Ready"), _ready, right=True),
+        TableColumn(_("Ready"), _ready, right=True, sort="ready"),
         TableColumn(
             _("Restarts"),
             lambda item, context: str(health.restarts(item)),

@@ -22,7 +22,7 @@ def one(request: HttpRequest, location: Location) -> HttpResponse:
     text = _exported(
         request, location.cluster, location.plural, {location.namespace: [location.name]}
     )
-    return _file(text, f"{location.name}.yaml")
+    return text_file(text, f"{location.name}.yaml")
 
 
 @require_POST
@@ -32,7 +32,7 @@ def many(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     # No name has a slash; of a custom kind only its rows tell whether it has namespaces.
     namespaced = any("/" in key for key in request.POST.getlist("row"))
     chosen = chosen_names(request, namespaced)
-    return _file(_exported(request, cluster, plural, chosen), f"{plural}.yaml")
+    return text_file(_exported(request, cluster, plural, chosen), f"{plural}.yaml")
 
 
 @require_GET
@@ -42,7 +42,7 @@ def namespace(request: HttpRequest, cluster: int) -> HttpResponse:
     name = request.GET.get("namespace", "")
     query = {"cluster_id": cluster, "namespace": name}
     text = call(request, "GET", "manifests/export", query=query).data
-    return _file(text, f"{name or 'objects'}.yaml")
+    return text_file(text, f"{name or 'objects'}.yaml")
 
 
 def _exported(
@@ -63,7 +63,8 @@ def _exported(
     return documents
 
 
-def _file(text: bytes, name: str) -> HttpResponse:
+def text_file(text: bytes, name: str) -> HttpResponse:
+    """YAML as a file to save."""
     response = HttpResponse(text, content_type=YAML, headers={"Cache-Control": "no-store"})
     response["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
     response["X-Content-Type-Options"] = "nosniff"

@@ -20,6 +20,7 @@ from console.rendering.columns import RenderContext, TableColumn
 from console.rendering.health import Object
 from console.views.clusters import CHECKED_KINDS, list_failing
 from console.views.tables import (
+    DESCENDING_FIRST,
     EVENT_TEXTS,
     cell_class,
     column_key,
@@ -31,7 +32,6 @@ from console.views.tables import (
 
 PAGE_SIZE = 50
 PHASES = ("Pending", "Running", "Succeeded", "Failed", "Unknown")
-SORTS = ("name", "namespace", "cluster", "created")
 PARAMETERS = (
     "q",
     "namespace",
@@ -67,13 +67,14 @@ class FleetQuery:
 
     @classmethod
     def from_request(cls, request: HttpRequest, plural: str) -> "FleetQuery":
-        """The query of a request; values that make no sense become the defaults."""
+        """The query of a request; values that make no sense become the defaults.
+
+        Not the order: one that does not exist is for the API to refuse.
+        """
         query = request.GET
         texts = {name: query.get(name, "").strip() for name in PARAMETERS if name != "page"}
         if texts["phase"] not in PHASES:
             texts["phase"] = ""
-        if texts["sort"].removeprefix("-") not in SORTS:
-            texts["sort"] = ""
         for name in ("troubled", "warnings"):
             texts[name] = "1" if is_checked(texts[name]) else ""
         return cls(plural, **texts, page=max(parse_whole(query.get("page"), 1), 1))
@@ -205,12 +206,13 @@ def _head(fleet_query: FleetQuery, column: TableColumn) -> str:
     opening = f'<th scope="col" data-column="{key}" class="{cell_class(column)}"'
     title = html.escape(column.title)
     # Events stand by when they happened last.
-    if column.sort not in SORTS or fleet_query.is_events:
+    if not column.sort or fleet_query.is_events:
         return f"{opening}>{title}</th>"
     directions = {column.sort: "ascending", f"-{column.sort}": "descending"}
     direction = directions.get(fleet_query.sort, "")
-    # Ages begin with the newest.
-    reverse = direction == "ascending" or (not direction and column.sort == "created")
+    # Ages begin with the newest, restarts with the most.
+    is_first = not direction and column.sort in DESCENDING_FIRST
+    reverse = direction == "ascending" or is_first
     address = html.escape(fleet_query.link(sort=f"-{column.sort}" if reverse else column.sort))
     aria = f' aria-sort="{direction}"' if direction else ""
     return f'{opening}{aria}><a href="{address}">{title}</a></th>'

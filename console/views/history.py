@@ -17,8 +17,25 @@ from console.page import object_view, redirect, render_page, require_sign_in
 from console.rendering import diffs, health, html
 from console.rendering.health import get
 from console.views import objects
+from console.views.exports import text_file
 
 MAX_VERSIONS = 200
+# The cluster's own components, which write all the time without being asked.
+CONTROLLERS = frozenset(
+    {
+        "kube-controller-manager",
+        "cloud-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "kube-apiserver",
+        "endpoint-controller",
+        "endpointslice-controller",
+        "namespace-controller",
+    }
+)
+# A page of changes of which controllers made the most is filled from so many of the API's.
+PAGES_READ = 6
+PAGE_ROWS = 50
 OPERATIONS = {
     "add": (gettext_lazy("added"), "good"),
     "change": (gettext_lazy("changed"), "busy"),
@@ -46,15 +63,23 @@ def version_context(entry: Mapping[str, Any]) -> dict[str, Any]:
         "severity": severity,
         "by": author(entry.get("who")),
         "field_changes": diffs.field_changes(entry["changes"]),
-        "is_status_change": _is_status_change(entry),
+        "is_noise": _is_noise(entry),
     }
 
 
-def _is_status_change(entry: Mapping[str, Any]) -> bool:
-    """Whether only the status changed, which controllers write all the time."""
+def _is_noise(entry: Mapping[str, Any]) -> bool:
+    """Whether a controller made the change: of the status alone, or under its own name."""
     # Without stored changes it is unknown what became different.
-    if entry["op"] != "change" or not entry["changes"]:
+    if entry["op"] != "change" or entry["changes"] is None:
         return False
+    who = entry.get("who") or {}
+    # What went through us was asked for by somebody, whatever field it changed.
+    if who.get("source") == "audit":
+        return False
+    # An autoscaler scales under the name of its process: that is automation, and no noise.
+    if who.get("manager") in CONTROLLERS and who.get("subresource") != "scale":
+        return True
+    # An empty difference is one of bookkeeping, which the log leaves out.
     return all(change["path"][0] == "status" for change in entry["changes"])
 
 
@@ -104,14 +129,14 @@ def object_history(request: HttpRequest, location: Location) -> HttpResponse:
         listing = {"items": [], "next_cursor": ""}
         problem = refusal.message
     versions = [version_context(version) for version in listing["items"]]
-    # Controllers write the status all the time: what people look for would drown in it.
-    hide_status = request.GET.get("status") != "1"
+    # Controllers write all the time: what people look for would drown in it.
+    hide_noise = request.GET.get("all") != "1"
     context = {
         **head,
-        "hide_status": hide_status,
-        "status_changes": sum(version["is_status_change"] for version in versions),
+        "hide_noise": hide_noise,
+        "noise_count": sum(version["is_noise"] for version in versions),
         "visible_versions": [
-            version for version in versions if not (hide_status and version["is_status_change"])
+            version for version in versions if not (hide_noise and version["is_noise"])
         ],
         "problem": problem,
         "versions": versions,
@@ -130,27 +155,48 @@ def object_history(request: HttpRequest, location: Location) -> HttpResponse:
 @require_sign_in
 @object_view
 def at_time(request: HttpRequest, location: Location) -> HttpResponse:
-    """The object as it was at a moment, and how it differs from what it is now."""
+    """The object as it was at a moment, and how it differs from another one or from now.
+
+    With `download=1` a file with the whole object.
+    """
     moment = request.GET.get("at", "")
+    other = request.GET.get("to", "")
     context: dict[str, Any] = {
         "cluster_id": location.cluster,
         "location": location,
         "at": moment,
+        "to": other,
         "seq": forms.query_number(request, "seq"),
     }
     try:
         item = call(request, "GET", location.path, query={**location.query, "at": moment}).data
-        context["text"] = html.clean(diffs.as_yaml(objects.hide_bookkeeping(item)))
+        text = diffs.as_yaml(objects.hide_bookkeeping(item))
+        if request.GET.get("download") == "1":
+            return text_file(text.encode(), f"{location.name}.yaml")
+        context["text"] = html.clean(text)
+        span = {"from": moment, "to": other}
         diff = call(
             request,
             "GET",
             "history/diff",
-            query={**history_query(location), "from": moment},
+            query={**history_query(location), **span},
         ).data
         context["changes"] = diffs.field_changes(diff["changes"])
+        context["versions"] = _other_versions(request, location, moment)
     except ApiRefusal as refusal:
         context["problem"] = refusal.message
     return render_page(request, "console/parts/at_time.html", context)
+
+
+def _other_versions(
+    request: HttpRequest,
+    location: Location,
+    moment: str,
+) -> list[Mapping[str, Any]]:
+    """What a version may be compared with, newest first; a deletion has nothing to compare."""
+    query = {**history_query(location), "diff": False, "pageSize": MAX_VERSIONS}
+    entries = call(request, "GET", "history", query=query).data["items"]
+    return [entry for entry in entries if entry["op"] != "delete" and entry["at"] != moment]
 
 
 @require_http_methods(["GET", "POST"])
@@ -204,7 +250,7 @@ def _restored_text(offer: Mapping[str, Any]) -> str:
 
 
 # --- all objects of a kind --------------------------------------------------------------------
-FILTERS = ("cluster_id", "kind", "namespace", "keyword", "op", "at", "cursor")
+FILTERS = ("cluster_id", "kind", "namespace", "keyword", "op", "all", "at", "cursor")
 
 
 @require_GET
@@ -283,18 +329,22 @@ def _list_changes(
     chosen: Mapping[str, str],
 ) -> dict[str, Any]:
     """The changes of the kind, newest first."""
-    query: dict[str, Any] = {
-        name: chosen[name] for name in ("kind", "namespace", "keyword", "cursor")
-    }
-    query |= {"cluster_id": cluster, "pageSize": 50}
-    query |= {"deleted": "true"} if chosen["op"] == "gone" else {"op": chosen["op"]}
-    listing = call(request, "GET", "history", query=query).data
-    rows = []
-    for entry in listing["items"]:
-        location = Location(cluster, chosen["kind"], entry["namespace"], entry["name"])
-        rows.append({**version_context(entry), "address": f"{location.address}/history"})
+    names = ("kind", "namespace", "keyword")
+    query: dict[str, Any] = {name: chosen[name] for name in names}
+    query |= {"cluster_id": cluster, "pageSize": PAGE_ROWS}
+    query |= {"deleted": "true"} if chosen["op"] == "gone" else {"op": chosen["op"], "diff": True}
+    rows: list[dict[str, Any]] = []
+    cursor = chosen["cursor"]
+    for _page in range(PAGES_READ):
+        listing = call(request, "GET", "history", query={**query, "cursor": cursor}).data
+        for entry in listing["items"]:
+            location = Location(cluster, chosen["kind"], entry["namespace"], entry["name"])
+            version = version_context(entry)
+            if chosen["all"] or not version["is_noise"]:
+                rows.append({**version, "address": f"{location.address}/history"})
+        cursor = listing["next_cursor"]
+        if not cursor or len(rows) >= PAGE_ROWS:
+            break
     rest = {name: value for name, value in chosen.items() if value and name != "cursor"}
-    following = ""
-    if listing["next_cursor"]:
-        following = urlencode({**rest, "cursor": listing["next_cursor"]})
+    following = urlencode({**rest, "cursor": cursor}) if cursor else ""
     return {"changes": rows, "following": following}

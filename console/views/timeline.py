@@ -1,7 +1,7 @@
 """Alerts, Events, changes and operations of a cluster, a namespace or an object on one axis."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -58,11 +58,15 @@ LANE_HEIGHT = 24
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the timeline is about: a cluster, one of its namespaces, or an object of a kind."""
+    """What the timeline is about: a cluster, one of its namespaces, or an object of a kind.
+
+    `with_noise`: with what controllers changed by themselves.
+    """
 
     cluster: int
     namespace: str = ""
     location: Location | None = None
+    with_noise: bool = False
 
     @property
     def query(self) -> dict[str, Any]:
@@ -137,6 +141,7 @@ def _timeline_context(request: HttpRequest, place: Place) -> dict[str, Any]:
     lane = lane if lane in LANES else ""
     until = datetime.now(UTC)
     since = until - timedelta(hours=int(hours))
+    place = replace(place, with_noise=request.GET.get("all") == "1")
     problems: list[str] = []
     entries: list[Entry] = []
     for name, reader in READERS.items():
@@ -154,6 +159,7 @@ def _timeline_context(request: HttpRequest, place: Place) -> dict[str, Any]:
         "problems": sorted(set(problems)),
         "hours": hours,
         "lane": lane,
+        "with_noise": place.with_noise,
         "choices": HOURS.items(),
         "lanes": _drawing(entries, since, until),
         "lane_choices": LANES.items(),
@@ -287,7 +293,7 @@ def _read_changes(
             "cluster_id": place.cluster,
             "namespace": place.namespace,
             "kind": plural,
-            # Changes of the status alone are left out, which only the differences tell.
+            # What controllers changed is left out, which only the differences tell.
             "diff": True,
             "pageSize": MAX_CHANGES,
         }
@@ -309,7 +315,7 @@ def _changes_of_kind(
     data = call(request, "GET", "history", query={**query, "since": since.isoformat()}).data
     for item in data["items"]:
         version = version_context(item)
-        if version["is_status_change"]:
+        if version["is_noise"] and not place.with_noise:
             continue
         target = Location(place.cluster, plural, item["namespace"], item["name"])
         paths = [change.path for change in version["field_changes"] or []]

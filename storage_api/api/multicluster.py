@@ -271,7 +271,8 @@ FILTERS = (
     QueryParameter(
         "orderby",
         TEXT,
-        description="name, namespace, cluster or created; a minus before it for backwards.",
+        description="name, namespace, cluster, created, status, node, restarts or ready; a minus "
+        "before it for backwards.",
     ),
     QueryParameter("cursor", TEXT, description="next_cursor of the page before."),
     QueryParameter("total", BOOLEAN, description="Count all; null otherwise."),

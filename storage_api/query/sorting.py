@@ -20,6 +20,42 @@ _RESTARTS = (
     "(SELECT coalesce(sum(one::numeric), 0) FROM jsonb_path_query(r.data, "
     "'$.status.containerStatuses[*].restartCount ? (@.type() == \"number\")') AS one)"
 )
+
+
+def _number(path: str) -> str:
+    """SQL for the number at a path of the document; NULL when there is none."""
+    query = f"""'{path} ? (@.type() == "number")'"""
+    return f"jsonb_path_query_first(r.data, {query})::numeric"
+
+
+def _share(part: str, total: str) -> str:
+    """SQL for part of total, to six digits; nothing of nothing is all of it."""
+    return f"coalesce(round(({part})::numeric / nullif({total}, 0), 6), 1)"
+
+
+# A pod's ready containers of all, a workload's ready pods of those that it should have.
+_CONTAINERS = "r.data #> '{spec,containers}'"
+_READY_CONTAINERS = (
+    "jsonb_array_length(jsonb_path_query_array(r.data, "
+    "'$.status.containerStatuses[*] ? (@.ready == true)'))"
+)
+_READY = (
+    f"(CASE WHEN jsonb_typeof({_CONTAINERS}) = 'array' THEN "
+    + _share(_READY_CONTAINERS, f"jsonb_array_length({_CONTAINERS})")
+    + " WHEN r.data #> '{status,desiredNumberScheduled}' IS NOT NULL THEN "
+    + _share(
+        f"coalesce({_number('$.status.numberReady')}, 0)",
+        _number("$.status.desiredNumberScheduled"),
+    )
+    + " ELSE "
+    + _share(
+        f"coalesce({_number('$.status.readyReplicas')}, 0)",
+        f"coalesce({_number('$.spec.replicas')}, 1)",
+    )
+    + " END)"
+)
+_STATUS = "coalesce(r.status, '') COLLATE \"C\""
+_NODE = "coalesce(r.node_name, '') COLLATE \"C\""
 # Spelled as in the index, which has what has no time first.
 _BY_TIME = "r.created"
 _CREATED = "coalesce(r.created, 'epoch')"
@@ -31,9 +67,23 @@ MULTICLUSTER_ORDERS: Mapping[str, tuple[str, ...]] = {
     "namespace": ("r.namespace", "r.resource_name", "r.cluster_id", "r.id"),
     "cluster": ("r.cluster_id", "r.namespace", "r.resource_name", "r.id"),
     "created": (_CREATED, "r.id"),
+    **{
+        order: (column, "r.namespace", "r.resource_name", "r.cluster_id", "r.id")
+        for order, column in (
+            ("status", _STATUS),
+            ("node", _NODE),
+            ("restarts", _RESTARTS),
+            ("ready", _READY),
+        )
+    },
 }
 # Types of those columns, for values that come back in a cursor as texts; the others are texts.
-MULTICLUSTER_CASTS: Mapping[str, str] = {"r.id": "bigint", _CREATED: "timestamptz"}
+MULTICLUSTER_CASTS: Mapping[str, str] = {
+    "r.id": "bigint",
+    _CREATED: "timestamptz",
+    _RESTARTS: "numeric",
+    _READY: "numeric",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +107,25 @@ def _restarts(manifest: Mapping[str, Any]) -> int:
     return sum(number for number in counts if isinstance(number, int))
 
 
+def _ready_share(manifest: Mapping[str, Any]) -> float:
+    """As `_READY`: 1.0 when everything is ready."""
+    spec = manifest.get("spec") or {}
+    status = manifest.get("status") or {}
+    containers = spec.get("containers")
+    if isinstance(containers, list):
+        states = status.get("containerStatuses") or []
+        ready = sum(state.get("ready") is True for state in states)
+        total = len(containers)
+    elif status.get("desiredNumberScheduled") is not None:
+        ready = status.get("numberReady") or 0
+        total = status["desiredNumberScheduled"]
+    else:
+        ready = status.get("readyReplicas") or 0
+        replicas = spec.get("replicas")
+        total = 1 if replicas is None else replicas
+    return float(round(ready / total, 6)) if total else 1.0
+
+
 ORDERS: Mapping[str, SortOrder] = {
     "name": SortOrder((_NAME, _NAMESPACE), lambda manifest: ()),
     "namespace": SortOrder((_NAMESPACE, _NAME), lambda manifest: ()),
@@ -66,16 +135,21 @@ ORDERS: Mapping[str, SortOrder] = {
         by_type_key=True,
     ),
     "status": SortOrder(
-        ("coalesce(r.status, '') COLLATE \"C\"", _NAMESPACE, _NAME),
+        (_STATUS, _NAMESPACE, _NAME),
         lambda manifest: ((manifest.get("status") or {}).get("phase") or "",),
     ),
     "node": SortOrder(
-        ("coalesce(r.node_name, '') COLLATE \"C\"", _NAMESPACE, _NAME),
+        (_NODE, _NAMESPACE, _NAME),
         lambda manifest: ((manifest.get("spec") or {}).get("nodeName") or "",),
     ),
     "restarts": SortOrder(
         (_RESTARTS, _NAMESPACE, _NAME),
         lambda manifest: (_restarts(manifest),),
+        reads_documents=True,
+    ),
+    "ready": SortOrder(
+        (_READY, _NAMESPACE, _NAME),
+        lambda manifest: (_ready_share(manifest),),
         reads_documents=True,
     ),
 }

@@ -64,7 +64,7 @@ class Search:
 class Slice:
     """Which part of the objects that a search matches.
 
-    `order`: name, namespace, cluster or created, with `-` in front when descending. `after`: the
+    `order`: one of `sorting.MULTICLUSTER_ORDERS`, with `-` in front when descending. `after`: the
     position behind which the part begins, as `page` returned it.
     """
 

@@ -60,6 +60,12 @@ def test_a_kind_and_its_failures_are_shown_over_all_clusters(
         newest = visitor.get("/all/pods?q=p-&sort=-name").content.decode()
         assert "p-59" in newest
         assert "p-09" not in newest
+        for sort in ("status", "ready", "-restarts", "node"):
+            page = visitor.get(f"/all/pods?sort={sort}").content.decode()
+            assert 'aria-sort="' in page, sort
+        refused = visitor.get("/all/pods?sort=colour")
+        assert refused.status_code == 400
+        assert "orderby must be one of" in refused.content.decode()
         failed = visitor.get("/all/pods?troubled=1").content.decode()
         assert "1–3 of 3" in failed
         assert visitor.get("/all/pods?phase=Running").content.decode().count("<tr>") == 51

@@ -15,6 +15,7 @@ from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.models import ClusterSync, KindSync
+from storage_api.query.sorting import MULTICLUSTER_ORDERS
 from storage_api.services import bulk
 from storage_api.services.bulk import WriteRecord
 from storage_api.services.resources import Key
@@ -280,7 +281,7 @@ def test_an_owner_finds_what_it_owns_at_any_depth(
     assert admin.data("GET", "multicluster/resources/pods", owner="nobody")["items"] == []
 
 
-@pytest.mark.parametrize("order", ["name", "-name", "namespace", "cluster", "created", "-created"])
+@pytest.mark.parametrize("order", [*MULTICLUSTER_ORDERS, *(f"-{o}" for o in MULTICLUSTER_ORDERS)])
 def test_pages_by_cursor_hold_everything_once(
     admin: Caller, fleet: tuple[Cluster, Cluster], order: str
 ) -> None:
@@ -300,6 +301,42 @@ def test_pages_by_cursor_hold_everything_once(
     whole = names(admin.data("GET", "multicluster/resources/pods", orderby=order))
     assert seen == whole
     assert len(set(seen)) == 5
+
+
+def test_a_kinds_own_columns_order_it_over_all_clusters(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
+    def pod(name: str, restarts: int, ready: int, node: str) -> tuple[str, dict[str, Any]]:
+        states = [{"ready": number < ready, "restartCount": restarts} for number in range(2)]
+        return thing(
+            "Pod",
+            name,
+            "shop",
+            spec={"nodeName": node, "containers": [{"name": "a"}, {"name": "b"}]},
+            status={"phase": "Running", "containerStatuses": states},
+        )
+
+    def workload(name: str, **status: int) -> tuple[str, dict[str, Any]]:
+        return thing("Deployment", name, "shop", spec={"replicas": 9}, status=status)
+
+    fill("north", [pod("b", 11, 2, "n2"), pod("a", 2, 1, "n1"), workload("slow", readyReplicas=3)])
+    fill("south", [pod("c", 2, 0, "n3"), workload("none"), workload("all", readyReplicas=9)])
+    cases = {
+        ("pods", "restarts"): ["a", "c", "b"],
+        ("pods", "-restarts"): ["b", "c", "a"],
+        ("pods", "ready"): ["c", "a", "b"],
+        ("pods", "node"): ["a", "b", "c"],
+        ("pods", "-status"): ["c", "b", "a"],
+        ("deployments", "ready"): ["none", "slow", "all"],
+    }
+    for (plural, order), objects in cases.items():
+        query = {"clusters": "north,south", "orderby": order}
+        for more in ({}, {"at": timezone.now().isoformat()}):
+            listed = names(admin.data("GET", f"multicluster/resources/{plural}", **query, **more))
+            assert [name for _, name in listed] == objects, (plural, order, more)
+    refusal = admin("GET", "multicluster/resources/pods", orderby="data")
+    assert refusal["code"] == 1001
+    assert "restarts" in refusal["msg"]
 
 
 @pytest.mark.parametrize(
