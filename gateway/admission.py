@@ -32,8 +32,8 @@ class Admission:
 def admit(proof: str | Mapping[str, Any], need: Need, *, is_review: bool) -> Admission:
     """The admission of a request; Unauthenticated for a token that is not valid.
 
-    A review of one's own rights needs no more than to see the cluster. `proof` is a bearer token, or
-    the credential of a link's maker. Runs outside of the event loop.
+    A review of one's own rights needs no more than to see the cluster. `proof` is a bearer token,
+    or the credential of a link's maker. Runs outside of the event loop.
     """
     if is_review:
         need = _visibility(need)
