@@ -45,7 +45,10 @@ LINK_BODY = record(
     required=("namespace", "resource", "name", "port"),
 )
 LINK = record(
-    url={"type": "string", "description": "What a browser opens; the secret is in it."},
+    path={
+        "type": "string",
+        "description": "What a browser opens, on the host of this API; the secret is in it.",
+    },
     expires_at=TEXT,
 )
 
@@ -151,17 +154,19 @@ class ClusterPortLinks(DialectView):
     }
 
     def post(self, request: Request, pk: str) -> Any:
-        """The address; it works for an hour, with the rights that the caller has by then."""
+        """The path; it works for an hour, with the rights that the caller has by then."""
         body = json_body(request)
-        place = port_links.check_place(body)
+        words = {name: str(body.get(name) or "") for name in ("resource", "namespace", "name")}
         act = AccessAttributes(
             ADMINISTER,
-            place["resource"],
+            words["resource"],
             cluster=pk,
-            namespace=place["namespace"],
-            name=place["name"],
+            namespace=words["namespace"],
+            name=words["name"],
         )
+        # The right comes before what is wrong with the rest of the body.
         authorise(self, request, act)
+        place = port_links.check_place(body)
         link = port_links.PortLink(
             credential=stream_policy().credential(request),
             cluster=registry.find(pk).name,
@@ -169,7 +174,4 @@ class ClusterPortLinks(DialectView):
         )
         issued = port_links.issue(link)
         annotate(request, details={"port": link.port})
-        return {
-            "url": f"{base_url(request)}{issued.path}",
-            "expires_at": rfc3339(issued.expires_at),
-        }
+        return {"path": issued.path, "expires_at": rfc3339(issued.expires_at)}

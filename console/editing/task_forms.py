@@ -16,6 +16,7 @@ from clusters.manifests import MASK, to_yaml
 from console import choice_labels
 from console.api_client import ApiRefusal
 from console.editing.value_forms import WORDS, Schema, read_values
+from console.messages import translate_message
 from core.api.parsing import WHOLE_NUMBER
 
 # Values that are a text or a document: as fields they are texts, however they are stored.
@@ -57,10 +58,15 @@ def param_schema(kind: Mapping[str, Any], templates: Iterable[Mapping[str, Any]]
         if name == "min_age":
             row["type"] = "string"
         if name == "template_id":
-            names = {str(template["id"]): template["name"] for template in templates}
+            names = {str(template["id"]): _template_name(template) for template in templates}
             row |= {"enum": [int(id) for id in names], WORDS: names}
         schema["properties"][name] = row
     return schema
+
+
+def _template_name(template: Mapping[str, Any]) -> str:
+    name: str = template["name"]
+    return translate_message(name) if template.get("built_in") else name
 
 
 def add_words(parameter: str, schema: dict[str, Any]) -> None:

@@ -54,20 +54,17 @@ def _open_port(request: HttpRequest, location: Location) -> HttpResponse:
         link = call(request, "POST", path, body=body).data
     except ApiRefusal as refusal:
         return _render(request, location, problem=refusal.message, status=refusal.status)
-    own = f"{request.scheme}://{request.get_host()}/"
-    if link["url"].startswith(own):
-        return HttpResponseRedirect(link["url"])
-    # No form may lead to another origin, where GATEWAY_URL names one.
-    return _render(request, location, link=link)
+    return HttpResponseRedirect(link["path"])
 
 
 def _render(
-    request: HttpRequest, location: Location, *, status: int = 200, **more: Any
+    request: HttpRequest, location: Location, *, problem: str = "", status: int = 200
 ) -> HttpResponse:
     context = objects.head_context(request, location, "forward")
     cluster = call(request, "GET", f"clusters/{location.cluster}").data
     kubeconfig = f"{cluster['name'].replace(' ', '-')}.kubeconfig"
     context |= {
+        "problem": problem,
         "kubeconfig": kubeconfig,
         "ports": [
             _describe_port(location, port, kubeconfig)
@@ -77,7 +74,7 @@ def _render(
     context["opens"] = location.plural in PROXIED and permissions.administers(
         request, location.cluster, location.namespace
     )
-    return render_page(request, "console/port_forward.html", context | more, status=status)
+    return render_page(request, "console/port_forward.html", context, status=status)
 
 
 def _list_ports(plural: str, item: Object) -> list[dict[str, Any]]:

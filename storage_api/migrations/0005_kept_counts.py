@@ -4,6 +4,7 @@ from django.db import migrations
 
 # Several rows for the same key add up. A writer changes one that no other transaction is changing,
 # else it adds one: nobody waits, and what a snapshot sees always fits the rows that it sees.
+# A restore of a dump writes rows without a search path, so that the functions bring their own.
 FORWARD = """
 CREATE TABLE storage_count (
   cluster_id text COLLATE "C" NOT NULL,
@@ -13,7 +14,8 @@ CREATE TABLE storage_count (
 ) WITH (fillfactor = 50);
 CREATE INDEX storage_count_key ON storage_count (cluster_id, resource_type, namespace);
 
-CREATE FUNCTION storage_count_rows() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION storage_count_rows() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
 DECLARE
   part record;
   place tid;
@@ -41,7 +43,8 @@ BEGIN
   RETURN NULL;
 END
 $$;
-CREATE FUNCTION storage_count_none() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION storage_count_none() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
 BEGIN
   DELETE FROM storage_count;
   RETURN NULL;

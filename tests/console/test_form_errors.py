@@ -92,7 +92,7 @@ GRANTS = Filled(
     {"what": "grant", "subject": "nobody", "role": "viewer"},
     (Mistake({}, "To"), Mistake({"is_group": "1"}, "To")),
 )
-GROUPS = Filled("/people", {"what": "group"}, (Mistake({"name": "system:x"}, "Name"),))
+GROUPS = Filled("/groups", {}, (Mistake({"name": "system:x"}, "Name"),))
 PERSON_PAGE = Filled("/people/ada", {}, (Mistake({"email": "x"}, "Email"),))
 RULES = Filled(
     "/alerts/rules/new",
