@@ -22,6 +22,7 @@ PREFIXES: Mapping[str, str] = {
 # dialect -> method and address -> operation id.
 SPECIAL: Mapping[str, Mapping[str, str]] = {
     "kubegale": {
+        "POST /clusters/{id}/port-links": "createPortLink",
         "POST /auth/login": "signIn",
         "POST /auth/logout": "signOut",
         "GET /auth/me": "getCurrentUser",

@@ -33,7 +33,7 @@ GUARDED = {
     "storage_api/api/watching.py",
     "access/api/audit.py",
     "workloads/api/pods.py",
-    "workloads/api/streams.py",
+    "workloads/api/recordings.py",
 }
 # Put together out of guarded answers.
 COMPOSED = {"console/views/logs.py"}
