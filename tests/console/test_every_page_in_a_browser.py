@@ -67,8 +67,10 @@ def test_every_page_is_accessible_and_fits_a_phone(
         page.evaluate(AXE.read_text())
         lines = faults(page)
         if lines:
-            # A fragment may have been on its way in; what is wrong stays wrong.
+            # A fragment may have been on its way in, for which a table is pale; what is wrong
+            # stays wrong.
             page.wait_for_load_state("networkidle")
+            page.wait_for_function("!document.querySelector('.htmx-request')")
             lines = faults(page)
         page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         if walk.is_wider_than_the_window():

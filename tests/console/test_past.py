@@ -84,6 +84,12 @@ def test_somebody_looks_at_an_old_version_and_brings_it_back(
         assert apiserver.get("configmaps", "conf", "default")
 
 
+def listed_kinds(admin: Caller, cluster: Cluster) -> set[str]:
+    """The kinds whose objects the store has."""
+    kinds = admin.data("GET", f"clusters/{cluster.pk}/sync")["kinds"]
+    return {kind["plural"] for kind in kinds if kind["listed_at"]}
+
+
 def test_a_cluster_that_does_not_answer_shows_its_copy_with_its_age(
     transactional_db: None, visitor: Client, admin: Caller, settings: Any
 ) -> None:
@@ -104,6 +110,8 @@ def test_a_cluster_that_does_not_answer_shows_its_copy_with_its_age(
                     ]
                 )
             )
+            # The pages below show more than the one kind.
+            eventually(lambda: {"events", "namespaces", "nodes"} <= listed_kinds(admin, cluster))
 
     def has_copy() -> bool:
         answer = visitor.get(f"/clusters/{cluster.pk}/configmaps?q=conf")
