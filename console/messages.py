@@ -32,6 +32,7 @@ MESSAGES: tuple[Promise, ...] = (
     _("no controller would recreate it (force deletes it)"),
     _("PodDisruptionBudget {name} is new: its pods are still being counted"),
     _("waits: PodDisruptionBudget {name} allows {allowed} disruptions now"),
+    _("waits: PodDisruptionBudget {name} allows 1 disruption now"),
     _("cannot be evicted: several PodDisruptionBudgets cover it ({names})"),
     _("PodDisruptionBudgets are not respected: pods are deleted, not evicted"),
     _("PodDisruptionBudgets could not be read: {reason}"),

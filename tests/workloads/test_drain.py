@@ -256,7 +256,7 @@ def test_a_dry_run_tells_which_evictions_budgets_would_refuse_now(
     waiting = [pod for pod in data["pods"] if pod["waits_for_budget"]]
     assert len(waiting) == 2
     assert all(
-        "PodDisruptionBudget keep allows 1 disruptions now" in pod["message"] for pod in waiting
+        "PodDisruptionBudget keep allows 1 disruption now" in pod["message"] for pod in waiting
     )
     free = drain(dry_run=True, disable_eviction=True)["data"]
     assert not any(pod["waits_for_budget"] for pod in free["pods"])

@@ -67,6 +67,8 @@ class _Budget:
             return f"PodDisruptionBudget {self.name} is new: its pods are still being counted"
         if self._left <= 0:
             allowed = int(self._status.get("disruptionsAllowed") or 0)
+            if allowed == 1:
+                return f"waits: PodDisruptionBudget {self.name} allows 1 disruption now"
             return f"waits: PodDisruptionBudget {self.name} allows {allowed} disruptions now"
         self._left -= 1
         return ""
