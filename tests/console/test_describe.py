@@ -53,7 +53,12 @@ OBJECTS: list[tuple[str, dict[str, Any], list[str]]] = [
                 ],
             }
         },
-        ["Deployment/web", "resource cpu on pods", "&lt;unknown&gt; 65%"],
+        [
+            "Deployment/web",
+            "resource cpu on pods",
+            "&lt;unknown&gt; 65%",
+            "0 current / 0 desired",
+        ],
     ),
     (
         "poddisruptionbudgets",
@@ -103,6 +108,14 @@ def test_a_page_shows_what_kubectl_describe_shows(
     make(plural, {"metadata": {"name": "it"}, **content})
     words = page_words(visitor, f"/clusters/{cluster.pk}/{plural}/{make.space}/it")
     assert [part for part in expected if part not in words] == []
+
+
+def test_a_namespace_says_its_phase_and_finalizers_in_words(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    words = page_words(visitor, f"/clusters/{cluster.pk}/namespaces/-/{make.space}")
+    assert "Phase Active" in words
+    assert "Finalizers kubernetes" in words
 
 
 def test_a_built_in_kind_without_a_table_has_kubectls_columns(

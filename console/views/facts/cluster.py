@@ -37,6 +37,12 @@ def _node(item: Object, location: Location) -> Iterator[Row]:
         yield _("Taints"), html.chips(taints, 8)
 
 
+def _namespace(item: Object, location: Location) -> Iterator[Row]:
+    yield from text_row(_("Phase"), item, "status", "phase")
+    if finalizers := get(item, "spec", "finalizers"):
+        yield _("Finalizers"), html.chips(finalizers, 8)
+
+
 def _definition(item: Object, location: Location) -> Iterator[Row]:
     yield from text_row(_("Group"), item, "spec", "group")
     yield from text_row(_("Scope"), item, "spec", "scope")
@@ -99,6 +105,7 @@ def _quota(item: Object, location: Location) -> Iterator[Row]:
 
 FACTS: Mapping[str, Facts] = {
     "nodes": _node,
+    "namespaces": _namespace,
     "customresourcedefinitions": _definition,
     "events": _event,
     "leases": _lease,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from console.locations import Location, resolve_reference
@@ -146,7 +147,9 @@ def _autoscaler(item: Object, location: Location) -> Iterator[Row]:
     yield from text_row(_("Max replicas"), item, "spec", "maxReplicas")
     current = health.number(get(item, "status", "currentReplicas"))
     desired = health.number(get(item, "status", "desiredReplicas"))
-    yield _("Replicas"), html.text(f"{current} current / {desired} desired")
+    # Two numbers that the reader's language puts in its own order.
+    words = gettext("{current} current / {desired} desired")
+    yield _("Replicas"), html.text(words.format(current=current, desired=desired))
     yield from moment_row(_("Last scale"), item, "status", "lastScaleTime")
 
 
