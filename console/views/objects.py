@@ -23,7 +23,7 @@ from console.views import describe, keys, related_kinds
 from console.views import summary as facts
 from console.views.actions import action_buttons, list_revisions
 from console.views.releases import release_link
-from console.views.templates import may_create
+from console.views.templates import offers_template
 
 WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"})
 KINDS_WITH_REVISIONS = frozenset({"deployments", "statefulsets", "daemonsets"})
@@ -156,7 +156,8 @@ def summary(request: HttpRequest, location: Location) -> HttpResponse:
         "owners": list(_owner_links(location, metadata)),
         "keys": keys.list_keys(item, location),
         "access_link": access_link(location) if context["may_change"] else "",
-        "may_template": context["may_change"] and may_create(request, location.cluster),
+        "may_template": context["may_change"]
+        and offers_template(request, location.cluster, location.plural),
     }
     return render_page(request, "console/object.html", context)
 

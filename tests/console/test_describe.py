@@ -118,6 +118,23 @@ def test_a_namespace_says_its_phase_and_finalizers_in_words(
     assert "Finalizers kubernetes" in words
 
 
+def test_a_template_is_made_of_what_somebody_installs(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    make("configmaps", {"metadata": {"name": "it"}})
+    make("roles", {"metadata": {"name": "it"}, "rules": []})
+    base = f"/clusters/{cluster.pk}"
+    for address, is_offered in (
+        (f"{base}/configmaps/{make.space}/it", True),
+        (f"{base}/roles/{make.space}/it", False),
+        (f"{base}/namespaces/-/{make.space}", False),
+    ):
+        page = visitor.get(address).content.decode()
+        assert ("Make a template of this" in page) == is_offered, address
+    assert "/-/_template" in visitor.get(f"{base}/configmaps").content.decode()
+    assert "/-/_template" not in visitor.get(f"{base}/pods").content.decode()
+
+
 def test_a_built_in_kind_without_a_table_has_kubectls_columns(
     visitor: Client, cluster: Cluster, apiserver: RunningCluster
 ) -> None:
