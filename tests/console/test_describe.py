@@ -94,6 +94,17 @@ OBJECTS: list[tuple[str, dict[str, Any], list[str]]] = [
 ]
 
 
+ROLLOUT = {
+    "spec": {
+        "selector": {"matchLabels": {"app": "it"}},
+        "template": {
+            "metadata": {"labels": {"app": "it"}},
+            "spec": {"containers": [{"name": "main", "image": "nginx:1"}]},
+        },
+    }
+}
+
+
 @pytest.mark.parametrize(
     ("plural", "content", "expected"), OBJECTS, ids=[plural for plural, _, _ in OBJECTS]
 )
@@ -133,6 +144,14 @@ def test_a_template_is_made_of_what_somebody_installs(
         assert ("Make a template of this" in page) == is_offered, address
     assert "/-/_template" in visitor.get(f"{base}/configmaps").content.decode()
     assert "/-/_template" not in visitor.get(f"{base}/pods").content.decode()
+
+
+def test_the_columns_of_a_rollout_have_kubectls_names(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    make("deployments", {"metadata": {"name": "it"}, **ROLLOUT})
+    words = page_words(visitor, f"/clusters/{cluster.pk}/deployments?namespace={make.space}")
+    assert "Ready Up-to-date Available" in words
 
 
 def test_a_built_in_kind_without_a_table_has_kubectls_columns(
