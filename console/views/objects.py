@@ -22,6 +22,7 @@ from console.rendering.state_labels import translate_condition
 from console.views import describe, keys, related_kinds
 from console.views import summary as facts
 from console.views.actions import action_buttons, list_revisions
+from console.views.facts.reads import read_facts
 from console.views.releases import release_link
 from console.views.templates import offers_template
 
@@ -146,7 +147,10 @@ def summary(request: HttpRequest, location: Location) -> HttpResponse:
     metadata = item.get("metadata") or {}
     context |= {
         "is_failing": context["severity"] in FAILING and location.plural in DIAGNOSED,
-        "facts": facts.for_object(item, location),
+        "facts": [
+            *facts.for_object(item, location),
+            *read_facts(request, item, location),
+        ],
         "conditions": [_condition_context(row) for row in rows(get(item, "status", "conditions"))],
         "containers": facts.containers(item),
         "tables": describe.describe_tables(item, location),

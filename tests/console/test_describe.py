@@ -129,6 +129,40 @@ def test_a_namespace_says_its_phase_and_finalizers_in_words(
     assert "Finalizers kubernetes" in words
 
 
+def test_a_cronjob_says_when_it_runs_in_words_and_when_next(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    containers = [{"name": "main", "image": "nginx:1"}]
+    pod = {"restartPolicy": "Never", "containers": containers}
+    template = {"spec": {"template": {"spec": pod}}}
+    spec = {"schedule": "30 8,20 * * *", "jobTemplate": template}
+    make("cronjobs", {"metadata": {"name": "it"}, "spec": spec})
+    zoned = {**spec, "schedule": "@hourly", "timeZone": "Asia/Shanghai"}
+    make("cronjobs", {"metadata": {"name": "macro"}, "spec": zoned})
+    base = f"/clusters/{cluster.pk}/cronjobs/{make.space}"
+    words = page_words(visitor, f"{base}/it")
+    assert "30 8,20 * * * (every day at 08:30, 20:30)" in words
+    assert re.search(r"Next run \d{4}-\d\d-\d\d \d\d:30:00 , if the cluster goes by UTC", words)
+    assert "Schedule @hourly" in page_words(visitor, f"{base}/macro")
+
+
+def test_a_node_says_its_taints_and_lease(
+    visitor: Client, cluster: Cluster, apiserver: RunningCluster
+) -> None:
+    node = apiserver.list("nodes")[0]
+    name = node["metadata"]["name"]
+    address = f"/clusters/{cluster.pk}/nodes/-/{name}"
+    words = page_words(visitor, address)
+    assert "Taints &lt;none&gt;" in words
+    assert " Lease " not in words
+    lease = {
+        "metadata": {"name": name, "namespace": "kube-node-lease"},
+        "spec": {"holderIdentity": name, "renewTime": "2026-01-02T03:04:05.000000Z"},
+    }
+    apiserver.load("leases.coordination.k8s.io", [lease])
+    assert f"Lease {name} , renewed 2026-01-02 03:04:05" in page_words(visitor, address)
+
+
 def test_a_template_is_made_of_what_somebody_installs(
     visitor: Client, cluster: Cluster, make: Make
 ) -> None:
