@@ -168,7 +168,7 @@ def list_failing(request: HttpRequest, chosen: str, *, most_per_kind: int) -> di
     if not silent:
         return failing
     if not answering:
-        nothing = {"problems": [], "totals": [], "outdated": {}}
+        nothing: dict[str, Any] = {"problems": [], "totals": [], "outdated": {}}
         return {**failing, **nothing, "silent": silent}
     clusters = ",".join(answering)
     rest = _read_failing(request, clusters, most_per_kind)
