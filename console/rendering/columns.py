@@ -349,7 +349,7 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         _state_column("deployments"),
         READY,
         TableColumn(
-            _("Updated"),
+            _("Up-to-date"),
             number_cell("status", "updatedReplicas"),
             right=True,
             wide=True,
@@ -376,7 +376,7 @@ COLUMNS: Mapping[str, Sequence[TableColumn]] = {
         _state_column("daemonsets"),
         READY,
         TableColumn(
-            _("Updated"),
+            _("Up-to-date"),
             number_cell("status", "updatedNumberScheduled"),
             right=True,
             wide=True,

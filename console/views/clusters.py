@@ -154,9 +154,50 @@ def problems(request: HttpRequest) -> HttpResponse:
 
 
 def list_failing(request: HttpRequest, chosen: str, *, most_per_kind: int) -> dict[str, Any]:
-    """The newest failing objects of each kind, totals by kind, and why what may be outdated."""
+    """The newest failing objects of each kind, totals by kind, and why what may be outdated.
+
+    Over all clusters those that do not answer are left out, as in the sums of the overview:
+    `silent` has their names, `clusters` the ids of the others ("" where all answer). The page of
+    one such cluster shows what is stored of it.
+    """
+    failing = _read_failing(request, chosen, most_per_kind)
+    # Only a copy that is not fresh can be of a cluster that does not answer.
+    if chosen or not failing["outdated"]:
+        return failing
+    answering, silent = _split_silent(request)
+    if not silent:
+        return failing
+    if not answering:
+        nothing: dict[str, Any] = {"problems": [], "totals": [], "outdated": {}}
+        return {**failing, **nothing, "silent": silent}
+    clusters = ",".join(answering)
+    rest = _read_failing(request, clusters, most_per_kind)
+    return {**rest, "chosen": "", "clusters": clusters, "silent": silent}
+
+
+def _split_silent(request: HttpRequest) -> tuple[list[str], list[str]]:
+    """(ids of the clusters that the overview adds up, names of those that it leaves out)."""
+    summary = call(request, "GET", "multicluster/overview").data
+    stale = {row["cluster_id"]: row for row in summary["partial_errors"]}
+    answering: list[str] = []
+    silent: list[str] = []
+    for row in summary["clusters"]:
+        _status, severity = _health(row["status"], stale.get(row["id"], {}))
+        if severity == "bad":
+            silent.append(row["name"])
+        else:
+            answering.append(str(row["id"]))
+    return answering, silent
+
+
+def _read_failing(
+    request: HttpRequest,
+    clusters: str,
+    most_per_kind: int,
+) -> dict[str, Any]:
+    """What list_failing answers, of the clusters with these ids or, for "", of all."""
     query = {
-        "clusters": chosen,
+        "clusters": clusters,
         "troubled": True,
         "pageSize": most_per_kind,
         "orderby": "-created",
@@ -180,8 +221,10 @@ def list_failing(request: HttpRequest, chosen: str, *, most_per_kind: int) -> di
     return {
         "problems": failing,
         "totals": totals,
-        "chosen": chosen,
+        "chosen": clusters,
+        "clusters": clusters,
         "outdated": outdated,
+        "silent": [],
     }
 
 

@@ -22,8 +22,9 @@ from console.rendering.state_labels import translate_condition
 from console.views import describe, keys, related_kinds
 from console.views import summary as facts
 from console.views.actions import action_buttons, list_revisions
+from console.views.facts.reads import read_facts
 from console.views.releases import release_link
-from console.views.templates import may_create
+from console.views.templates import offers_template
 
 WORKLOADS = frozenset({"deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"})
 KINDS_WITH_REVISIONS = frozenset({"deployments", "statefulsets", "daemonsets"})
@@ -146,7 +147,10 @@ def summary(request: HttpRequest, location: Location) -> HttpResponse:
     metadata = item.get("metadata") or {}
     context |= {
         "is_failing": context["severity"] in FAILING and location.plural in DIAGNOSED,
-        "facts": facts.for_object(item, location),
+        "facts": [
+            *facts.for_object(item, location),
+            *read_facts(request, item, location),
+        ],
         "conditions": [_condition_context(row) for row in rows(get(item, "status", "conditions"))],
         "containers": facts.containers(item),
         "tables": describe.describe_tables(item, location),
@@ -156,7 +160,8 @@ def summary(request: HttpRequest, location: Location) -> HttpResponse:
         "owners": list(_owner_links(location, metadata)),
         "keys": keys.list_keys(item, location),
         "access_link": access_link(location) if context["may_change"] else "",
-        "may_template": context["may_change"] and may_create(request, location.cluster),
+        "may_template": context["may_change"]
+        and offers_template(request, location.cluster, location.plural),
     }
     return render_page(request, "console/object.html", context)
 

@@ -57,8 +57,8 @@ def _add_states(hits: list[dict[str, Any]]) -> None:
         # A custom kind may have the plural of a built-in one.
         plural = hit["plural"] if KINDS.get(hit["plural"]) and _is_built_in(hit) else ""
         word, severity = health.for_kind(plural, hit.pop("object", None) or {})
-        # What has no state of its own is simply there, as kubectl says of Namespaces.
-        hit["word"] = word or hit["status"] or "Active"
+        # A ConfigMap is simply there: kubectl has no word for that either.
+        hit["word"] = word or hit["status"]
         hit["severity"] = severity
 
 

@@ -27,7 +27,7 @@ from console.rendering.columns import Cell, RenderContext, TableColumn
 from console.rendering.health import Object, get
 from console.views import bulk, printer_columns
 from console.views.preferences import set_namespaces
-from console.views.templates import may_create
+from console.views.templates import offers_template
 
 SIZES = (50, 100, 250, 1000)
 DEFAULTS = {"page": 1, "size": SIZES[0], "troubled": False}
@@ -363,7 +363,7 @@ def _render_table(
     }
     part = is_fragment(request) and request.headers.get("HX-Target") == "table"
     if not part:
-        context["may_template"] = may_create(request, table_query.cluster)
+        context["may_template"] = offers_template(request, table_query.cluster, table_query.plural)
     return render_page(
         request,
         "console/parts/table.html" if part else "console/table.html",

@@ -12,8 +12,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from clusters.kinds import KINDS
 from console import forms, permissions
 from console.api_client import ApiRefusal, call, require_segment
+from console.locations import find_kind
 from console.page import allow_style_attributes, redirect, render_page, require_sign_in
 from console.views.actions import needs_name
 from console.views.tenants import list_own_tenants
@@ -204,6 +206,35 @@ def scope_context(request: HttpRequest, cluster: int | None = None) -> dict[str,
         "scopes": [(scope, SCOPES[scope]) for scope in scopes],
         "tenants": tenants,
     }
+
+
+# Kinds that a person installs again elsewhere: what controllers make, what is a part of the cluster
+# and what gives rights is no use as a template.
+TEMPLATE_KINDS = frozenset(
+    {
+        "deployments",
+        "statefulsets",
+        "daemonsets",
+        "jobs",
+        "cronjobs",
+        "horizontalpodautoscalers",
+        "poddisruptionbudgets",
+        "services",
+        "ingresses",
+        "networkpolicies",
+        "configmaps",
+        "secrets",
+        "serviceaccounts",
+        "persistentvolumeclaims",
+    }
+)
+
+
+def offers_template(request: HttpRequest, cluster: int, plural: str) -> bool:
+    """Whether a page offers to make a template of objects of this kind."""
+    # Of custom kinds it is not known what makes them: those in namespaces may be of use.
+    fits = plural in TEMPLATE_KINDS if plural in KINDS else find_kind(plural).namespaced
+    return fits and may_create(request, cluster)
 
 
 def may_create(request: HttpRequest, cluster: int) -> bool:

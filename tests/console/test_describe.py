@@ -53,7 +53,12 @@ OBJECTS: list[tuple[str, dict[str, Any], list[str]]] = [
                 ],
             }
         },
-        ["Deployment/web", "resource cpu on pods", "&lt;unknown&gt; 65%"],
+        [
+            "Deployment/web",
+            "resource cpu on pods",
+            "&lt;unknown&gt; 65%",
+            "0 current / 0 desired",
+        ],
     ),
     (
         "poddisruptionbudgets",
@@ -89,6 +94,17 @@ OBJECTS: list[tuple[str, dict[str, Any], list[str]]] = [
 ]
 
 
+ROLLOUT = {
+    "spec": {
+        "selector": {"matchLabels": {"app": "it"}},
+        "template": {
+            "metadata": {"labels": {"app": "it"}},
+            "spec": {"containers": [{"name": "main", "image": "nginx:1"}]},
+        },
+    }
+}
+
+
 @pytest.mark.parametrize(
     ("plural", "content", "expected"), OBJECTS, ids=[plural for plural, _, _ in OBJECTS]
 )
@@ -103,6 +119,73 @@ def test_a_page_shows_what_kubectl_describe_shows(
     make(plural, {"metadata": {"name": "it"}, **content})
     words = page_words(visitor, f"/clusters/{cluster.pk}/{plural}/{make.space}/it")
     assert [part for part in expected if part not in words] == []
+
+
+def test_a_namespace_says_its_phase_and_finalizers_in_words(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    words = page_words(visitor, f"/clusters/{cluster.pk}/namespaces/-/{make.space}")
+    assert "Phase Active" in words
+    assert "Finalizers kubernetes" in words
+
+
+def test_a_cronjob_says_when_it_runs_in_words_and_when_next(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    containers = [{"name": "main", "image": "nginx:1"}]
+    pod = {"restartPolicy": "Never", "containers": containers}
+    template = {"spec": {"template": {"spec": pod}}}
+    spec = {"schedule": "30 8,20 * * *", "jobTemplate": template}
+    make("cronjobs", {"metadata": {"name": "it"}, "spec": spec})
+    zoned = {**spec, "schedule": "@hourly", "timeZone": "Asia/Shanghai"}
+    make("cronjobs", {"metadata": {"name": "macro"}, "spec": zoned})
+    base = f"/clusters/{cluster.pk}/cronjobs/{make.space}"
+    words = page_words(visitor, f"{base}/it")
+    assert "30 8,20 * * * (every day at 08:30, 20:30)" in words
+    assert re.search(r"Next run \d{4}-\d\d-\d\d \d\d:30:00 , if the cluster goes by UTC", words)
+    assert "Schedule @hourly" in page_words(visitor, f"{base}/macro")
+
+
+def test_a_node_says_its_taints_and_lease(
+    visitor: Client, cluster: Cluster, apiserver: RunningCluster
+) -> None:
+    node = apiserver.list("nodes")[0]
+    name = node["metadata"]["name"]
+    address = f"/clusters/{cluster.pk}/nodes/-/{name}"
+    words = page_words(visitor, address)
+    assert "Taints &lt;none&gt;" in words
+    assert " Lease " not in words
+    lease = {
+        "metadata": {"name": name, "namespace": "kube-node-lease"},
+        "spec": {"holderIdentity": name, "renewTime": "2026-01-02T03:04:05.000000Z"},
+    }
+    apiserver.load("leases.coordination.k8s.io", [lease])
+    assert f"Lease {name} , renewed 2026-01-02 03:04:05" in page_words(visitor, address)
+
+
+def test_a_template_is_made_of_what_somebody_installs(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    make("configmaps", {"metadata": {"name": "it"}})
+    make("roles", {"metadata": {"name": "it"}, "rules": []})
+    base = f"/clusters/{cluster.pk}"
+    for address, is_offered in (
+        (f"{base}/configmaps/{make.space}/it", True),
+        (f"{base}/roles/{make.space}/it", False),
+        (f"{base}/namespaces/-/{make.space}", False),
+    ):
+        page = visitor.get(address).content.decode()
+        assert ("Make a template of this" in page) == is_offered, address
+    assert "/-/_template" in visitor.get(f"{base}/configmaps").content.decode()
+    assert "/-/_template" not in visitor.get(f"{base}/pods").content.decode()
+
+
+def test_the_columns_of_a_rollout_have_kubectls_names(
+    visitor: Client, cluster: Cluster, make: Make
+) -> None:
+    make("deployments", {"metadata": {"name": "it"}, **ROLLOUT})
+    words = page_words(visitor, f"/clusters/{cluster.pk}/deployments?namespace={make.space}")
+    assert "Ready Up-to-date Available" in words
 
 
 def test_a_built_in_kind_without_a_table_has_kubectls_columns(

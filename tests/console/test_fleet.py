@@ -36,8 +36,9 @@ def cluster(transactional_db: None, apiserver: RunningCluster) -> Iterator[Clust
 
 
 def test_a_kind_and_its_failures_are_shown_over_all_clusters(
-    visitor: Client, cluster: Cluster, apiserver: RunningCluster
+    visitor: Client, cluster: Cluster, apiserver: RunningCluster, settings: Any
 ) -> None:
+    settings.CLUSTER_CONNECT_TIMEOUT = 0.3
     spec = {"containers": [{"name": "main", "image": "nginx:1"}]}
     pods = [
         {
@@ -73,6 +74,12 @@ def test_a_kind_and_its_failures_are_shown_over_all_clusters(
         assert f'href="{base}/pods/default/p-02"' in page
         assert "p-03" not in page
         assert visitor.get("/all/shoes").status_code == 404
+        # Beside a cluster that does not answer, what fails in the others stays.
+        Cluster.objects.create(name="dead", server="https://10.0.0.1", status="unreachable")
+        page = visitor.get("/troubles").content.decode()
+        assert "dead does not answer: what fails there is not counted" in page
+        assert f'href="/all/pods?troubled=1&amp;clusters={cluster.pk}"' in page
+        assert f'href="{base}/pods/default/p-02"' in page
 
 
 @pytest.mark.django_db

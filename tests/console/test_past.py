@@ -100,8 +100,15 @@ def test_a_cluster_that_does_not_answer_shows_its_copy_with_its_age(
         cluster = registry.register(name="gone", kubeconfig_text=server.kubeconfig_yaml)
         body = {"metadata": {"name": "conf"}, "data": {"v": "1"}}
         registry.client(cluster).request("POST", PATH, body=body)
+        broken = {
+            "metadata": {"name": "broken-pod", "namespace": "default"},
+            "spec": {"containers": [{"name": "main", "image": "nginx:1"}]},
+            "status": {"phase": "Failed"},
+        }
+        server.load("pods", [broken])
         search = {"clusters": cluster.pk, "keyword": "conf"}
         with collecting():
+            eventually(lambda: "broken-pod" in visitor.get("/failing").content.decode())
             eventually(
                 lambda: any(
                     item["metadata"]["name"] == "conf"
@@ -143,5 +150,11 @@ def test_a_cluster_that_does_not_answer_shows_its_copy_with_its_age(
         text = visitor.get(page).content.decode()
         assert 'class="status bad">unreachable' in text, page
     assert "0 reachable" in visitor.get("/").content.decode()
+    # What does not answer is in no sum, so what fails there is not in its list either.
+    for page in ("/troubles", "/failing"):
+        text = visitor.get(page).content.decode()
+        assert "does not answer: what fails there is not counted" in text, page
+        assert "broken-pod" not in text, page
+    assert "broken-pod" in visitor.get(f"/troubles?cluster={cluster.pk}").content.decode()
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE storage_resource, storage_change")

@@ -26,6 +26,7 @@ KINDS = [
     ("apps", "v1", "deployments", "Deployment", True),
     ("", "v1", "nodes", "Node", False),
 ]
+KINDS += [("", "v1", "configmaps", "ConfigMap", True)]
 KINDS += [("", "v1", "secrets", "Secret", True), ("apps", "v1", "replicasets", "ReplicaSet", True)]
 
 

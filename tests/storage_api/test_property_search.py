@@ -42,6 +42,7 @@ def stored(db: None) -> Cluster:
             pod("a", "shop", IMAGE, "10.0.0.1", uid=UID, annotations=notes),
             pod("b", "other", "nginx:1.27", "10.0.0.2"),
             thing("Deployment", "web", "shop", spec={"template": template}),
+            thing("ConfigMap", "plain", "shop", meta={"labels": {"tier": "low"}}),
             thing("Secret", "key", "shop", meta={"labels": {"app": "x"}}, data={"k": "nginx"}),
             thing(
                 "Node",
@@ -119,5 +120,9 @@ def test_the_page_shows_a_state_for_every_kind(client: Client, stored: Cluster) 
     assert f"node-{UID}" in page
     assert "Ready" in page
     assert "Running" in client.get("/search?q=image:nginx:1.27").content.decode()
+    page = client.get("/search?q=tier=low").content.decode()
+    assert "plain" in page
+    # A ConfigMap has none, as in kubectl.
+    assert 'class="status' not in page
     assert "8 or more characters" in client.get("/search?q=uid:abc").content.decode()
     assert client.get("/search/quick?q=label:").status_code == 200

@@ -33,8 +33,16 @@ def _node(item: Object, location: Location) -> Iterator[Row]:
         f"{entry.get('key')}={entry.get('value') or ''}:{entry.get('effect')}"
         for entry in rows(get(item, "spec", "taints"))
     ]
-    if taints:
-        yield _("Taints"), html.chips(taints, 8)
+    # A node without any is open to every pod, which kubectl says too.
+    yield _("Taints"), html.chips(taints, 8) if taints else html.text("<none>")
+    if images := rows(get(item, "status", "images")):
+        yield _("Images"), html.text(len(images))
+
+
+def _namespace(item: Object, location: Location) -> Iterator[Row]:
+    yield from text_row(_("Phase"), item, "status", "phase")
+    if finalizers := get(item, "spec", "finalizers"):
+        yield _("Finalizers"), html.chips(finalizers, 8)
 
 
 def _definition(item: Object, location: Location) -> Iterator[Row]:
@@ -99,6 +107,7 @@ def _quota(item: Object, location: Location) -> Iterator[Row]:
 
 FACTS: Mapping[str, Facts] = {
     "nodes": _node,
+    "namespaces": _namespace,
     "customresourcedefinitions": _definition,
     "events": _event,
     "leases": _lease,

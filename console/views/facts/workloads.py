@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from console.locations import Location, resolve_reference
 from console.rendering import health, html
 from console.rendering.health import Object, get, rows
+from console.rendering.schedules import describe_cron
 from console.views import describe
 from console.views.facts.rows import Facts, Row, labels_row, link_row, moment_row, text_row
 from console.views.pod_templates import pod_spec
@@ -103,8 +105,17 @@ def _job(item: Object, location: Location) -> Iterator[Row]:
         yield _("Duration"), html.text(html.short_age((completed - started).total_seconds()))
 
 
+def _schedule_words(expression: str) -> str:
+    """The expression, with its words where there are any."""
+    # Macros such as @hourly are words already.
+    if len(expression.split()) != 5:
+        return expression
+    words = describe_cron(expression)
+    return expression if words == expression else f"{expression} ({words})"
+
+
 def _cronjob(item: Object, location: Location) -> Iterator[Row]:
-    yield from text_row(_("Schedule"), item, "spec", "schedule")
+    yield _("Schedule"), html.text(_schedule_words(str(get(item, "spec", "schedule") or "")))
     yield from text_row(_("Time zone"), item, "spec", "timeZone")
     yield from text_row(_("Concurrency policy"), item, "spec", "concurrencyPolicy")
     yield _("Suspended"), html.yes_no(get(item, "spec", "suspend"))
@@ -146,7 +157,9 @@ def _autoscaler(item: Object, location: Location) -> Iterator[Row]:
     yield from text_row(_("Max replicas"), item, "spec", "maxReplicas")
     current = health.number(get(item, "status", "currentReplicas"))
     desired = health.number(get(item, "status", "desiredReplicas"))
-    yield _("Replicas"), html.text(f"{current} current / {desired} desired")
+    # Two numbers that the reader's language puts in its own order.
+    words = gettext("{current} current / {desired} desired")
+    yield _("Replicas"), html.text(words.format(current=current, desired=desired))
     yield from moment_row(_("Last scale"), item, "status", "lastScaleTime")
 
 
