@@ -157,6 +157,63 @@ def test_a_link_ends_with_its_makers_right_and_reaches_one_port(
     assert _fetch(running, url)[0] == 401
 
 
+def test_the_gateways_own_answers_are_as_isolated_as_the_pages(
+    running: Running, site: Cluster, admin: Caller
+) -> None:
+    url = admin.data("POST", f"clusters/{site.pk}/port-links", POD)["path"]
+    refused = {"Connection": "Upgrade", "Upgrade": "<b>"}
+    answers = {
+        404: _fetch(running, "/kube/@port/x/"),
+        308: _fetch(running, url.rstrip("/")),
+        204: _fetch(running, url, "OPTIONS"),
+        400: _fetch(running, url + "%2e%2e/", **refused),
+    }
+    for expected, (status, headers, _) in answers.items():
+        assert status == expected
+        assert headers["content-security-policy"].startswith("sandbox ")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cache-control"] == "no-store"
+
+
+def test_the_console_takes_no_scripts_from_a_port(
+    running: Running, site: Cluster, admin: Caller
+) -> None:
+    url = admin.data("POST", f"clusters/{site.pk}/port-links", POD)["path"]
+    for mode in ("no-cors", "cors", "same-origin"):
+        sent = {"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Mode": mode}
+        assert _fetch(running, url, **sent)[0] == 403, mode
+    for site_of_page, mode in (("same-origin", "navigate"), ("cross-site", "no-cors")):
+        sent = {"Sec_Fetch_Site": site_of_page, "Sec_Fetch_Mode": mode}
+        assert _fetch(running, url, **sent)[0] == 200, mode
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("/api/v1/namespaces/d/pods/p:80/proxy/a?b", "/kube/@port/s/a?b"),
+        ("a/b", "a/b"),
+        ("?x=1:2", ""),
+        ("//evil.example/", ""),
+        ("\\\\evil.example/", ""),
+        ("\\/evil.example/", ""),
+        ("https://evil.example/", ""),
+        ("javascript:alert(1)", ""),
+        ("/console", ""),
+    ],
+)
+def test_redirects_stay_at_the_port(address: str, path: str) -> None:
+    link = port_links.PortLink({}, "c", "d", "pods", "p", "80")
+    page = PortPage(link, "s")
+    assert page.location(address) == path
+    headers = dict(
+        page.answer_headers(
+            [("clear-site-data", "*"), ("secure-session-registration", "x"), ("accept-ch", "x")]
+        )
+    )
+    assert not {"clear-site-data", "secure-session-registration", "accept-ch"} & set(headers)
+
+
 @pytest.mark.parametrize("role", ["viewer", "operator", ""])
 def test_only_admins_make_links(site: Cluster, role: str) -> None:
     caller = Caller(new_token("olga", role, cluster=site))
@@ -172,6 +229,8 @@ def test_only_admins_make_links(site: Cluster, role: str) -> None:
         ("port", "70000"),
         ("port", "80/x"),
         ("port", "0"),
+        ("port", "\N{SUPERSCRIPT TWO}"),
+        ("port", "9" * 5000),
         ("resource", "nodes"),
         ("scheme", "file"),
     ],
