@@ -226,9 +226,10 @@ class Session:
         head, target = _read_address(wire)
         info = read_request_info(head.method, head.path, head.query)
         page = PortPage(link, secret)
-        return await self.gateway.forwarding.serve(
-            self, wire, head, info, target, link.credential, request_id, page=page
-        )
+        with self.gateway.bulkhead.open_page(int(link.credential["user"])):
+            return await self.gateway.forwarding.serve(
+                self, wire, head, info, target, link.credential, request_id, page=page
+            )
 
     # --- bodies of requests -----------------------------------------------------------------------
     async def read_body(self, wire: WireRequest) -> AsyncIterator[bytes]:

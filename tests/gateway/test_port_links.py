@@ -19,7 +19,8 @@ from gateway import port_links
 from gateway.port_pages import PortPage
 from simcluster.testing import RunningCluster
 from tests.caller import Caller
-from tests.gateway.running import Running, new_token
+from tests.gateway.running import RawServer, Running, eventually, new_token
+from tests.gateway.test_passing import answer_ok, keep_silent
 
 POD = {"namespace": "default", "resource": "pods", "name": "site", "port": "80"}
 
@@ -212,6 +213,33 @@ def test_redirects_stay_at_the_port(address: str, path: str) -> None:
         )
     )
     assert not {"clear-site-data", "secure-session-registration", "accept-ch"} & set(headers)
+
+
+def test_a_page_that_asks_without_end_takes_little_of_its_cluster(
+    running: Running, raw: RawServer, raw_cluster: Cluster, settings: Any, admin_token: str
+) -> None:
+    settings.PORT_LINK_REQUESTS_PER_USER = 2
+    settings.GATEWAY_ANSWER_SECONDS = 5.0
+    raw.answer = keep_silent
+    caller = Caller(admin_token)
+    url = caller.data("POST", f"clusters/{raw_cluster.pk}/port-links", POD)["path"]
+    with ThreadPoolExecutor(2) as pool:
+        pending = [pool.submit(_fetch, running, url) for _ in range(2)]
+        eventually(lambda: len(raw.heads) == 2)
+        assert _fetch(running, url)[0] == 429
+        assert [answer.result()[0] for answer in pending] == [504, 504]
+    # The pod was slow, not the cluster.
+    raw.answer = answer_ok
+    assert running.status("/kube/raw/api/v1/pods", admin_token) == 200
+    assert _fetch(running, url)[0] == 200
+
+
+def test_an_admin_of_a_namespace_makes_no_links(site: Cluster) -> None:
+    caller = Caller(new_token("nora", "admin", cluster=site, namespace="default"))
+    path = f"clusters/{site.pk}/port-links"
+    # As with the gateway's own proxy, which needs an admin of the cluster.
+    for namespace in ("default", "kube-system", "", "default/../kube-system"):
+        assert caller.code("POST", path, {**POD, "namespace": namespace}) == 1005, namespace
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", ""])
