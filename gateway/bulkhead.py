@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from django.conf import settings
@@ -28,6 +28,7 @@ class Bulkhead:
     def __init__(self) -> None:
         self._compartments: dict[str, _Compartment] = {}
         self._by_user: Counter[int] = Counter()
+        self._pages: Counter[int] = Counter()
 
     @contextmanager
     def waiting(self, cluster: str) -> Iterator["asyncio.Semaphore"]:
@@ -51,14 +52,27 @@ class Bulkhead:
     @asynccontextmanager
     async def open_request(self, user: int) -> AsyncIterator[None]:
         """Count a user's request until it ends; TooManyRequests above GATEWAY_REQUESTS_PER_USER."""
-        if self._by_user[user] >= settings.GATEWAY_REQUESTS_PER_USER:
-            raise TooManyRequests(
-                f"you have {settings.GATEWAY_REQUESTS_PER_USER} requests open", retry_after=2
-            )
-        self._by_user[user] += 1
-        try:
+        with _counting(self._by_user, user, settings.GATEWAY_REQUESTS_PER_USER):
             yield
-        finally:
-            self._by_user[user] -= 1
-            if not self._by_user[user]:
-                del self._by_user[user]
+
+    def open_page(self, user: int) -> AbstractContextManager[None]:
+        """Count a request behind one of a user's links until it ends.
+
+        A page out of a pod may ask as often as it likes, for what its pod never answers: it must
+        fill neither the cluster's share nor its maker's. TooManyRequests above
+        PORT_LINK_REQUESTS_PER_USER.
+        """
+        return _counting(self._pages, user, settings.PORT_LINK_REQUESTS_PER_USER)
+
+
+@contextmanager
+def _counting(counter: Counter[int], user: int, most: int) -> Iterator[None]:
+    if counter[user] >= most:
+        raise TooManyRequests(f"you have {most} requests open", retry_after=2)
+    counter[user] += 1
+    try:
+        yield
+    finally:
+        counter[user] -= 1
+        if not counter[user]:
+            del counter[user]

@@ -374,11 +374,14 @@ class Forwarding:
                     raise fault
             # The head of a followed log comes with its first line.
             follows = call.request.info.subresource == "log" or _is_proxied(call.request.info)
-            seconds = None if follows else settings.GATEWAY_ANSWER_SECONDS
+            # A browser gives up on a page that does not begin; one of its pod may ask for many.
+            is_patient = follows and call.page is None
+            seconds = None if is_patient else settings.GATEWAY_ANSWER_SECONDS
             async with asyncio.timeout(seconds):
                 answer = await reading
         except TimeoutError:
-            if api_group(call.request.info.path):
+            # A slow pod behind its proxy says nothing about the cluster.
+            if api_group(call.request.info.path) and not _is_proxied(call.request.info):
                 client.circuit.record_timeout(started)
             raise ClusterUnavailable(
                 "the cluster did not answer in time", reason="timeout", status=504

@@ -30,6 +30,7 @@ TOKEN_BYTES = 32
 MAX_PORT = 65535
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _PORT_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,13}[a-z0-9])?", re.ASCII)
+_NUMBER = re.compile(r"[1-9][0-9]{0,4}")
 _PREFIX = "kubegale:port-link:"
 
 
@@ -80,10 +81,16 @@ def check_place(body: Mapping[str, Any]) -> dict[str, str]:
         if not isinstance(value, str) or not _NAME.fullmatch(value):
             raise Invalid(f"{field} must be a name as Kubernetes has them", field=field)
     port = place["port"]
-    is_number = port.isdigit() and 1 <= int(port) <= MAX_PORT and str(int(port)) == port
-    if not is_number and (port.isdigit() or not _PORT_NAME.fullmatch(port)):
+    if not _is_port(port):
         raise Invalid(f"port must be a number from 1 to {MAX_PORT}, or a name", field="port")
     return {name: place[name] for name in ("namespace", "resource", "name", "port", "scheme")}
+
+
+def _is_port(text: str) -> bool:
+    if _NUMBER.fullmatch(text):
+        return int(text) <= MAX_PORT
+    # The name of a port has a letter in it.
+    return bool(_PORT_NAME.fullmatch(text)) and not text.isdigit()
 
 
 def issue(link: PortLink) -> IssuedLink:

@@ -5,33 +5,47 @@ that they read nothing of the console and send nothing in its name.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from core.errors import Forbidden
 from gateway.messages import Response
 from gateway.port_links import ROOT, PortLink
 
 Headers = list[tuple[str, str]]
 # Without allow-same-origin: the origin of such a page is none, which no cookie goes with.
 SANDBOX = "sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts"
+# What every answer below ROOT has.
+ISOLATION = (("content-security-policy", SANDBOX), ("referrer-policy", "no-referrer"))
+# And those of the gateway itself.
+_OWN = (*ISOLATION, ("x-content-type-options", "nosniff"), ("cache-control", "no-store"))
 # The address of a page has its secret, and the origin of a sandbox says nothing to a service.
 # The body of an HTML page is rewritten, so that nobody may compress it.
 _NOT_SENT = frozenset({"accept-encoding", "authorization", "cookie", "origin", "referer"})
 # What would speak for our whole origin: a password asked for, data cleared, transport prescribed.
 _NOT_RETURNED = frozenset(
     {
+        "accept-ch",
         "alt-svc",
         "clear-site-data",
+        "critical-ch",
         "nel",
         "report-to",
         "reporting-endpoints",
         "service-worker-allowed",
         "set-login",
         "strict-transport-security",
+        "use-as-dictionary",
         "www-authenticate",
     }
 )
 # These are about an origin that the page does not have here.
-_NOT_RETURNED_PREFIXES = ("access-control-", "cross-origin-")
+_NOT_RETURNED_PREFIXES = (
+    "access-control-",
+    "cross-origin-",
+    # Sessions that are bound to a device are registered for the whole origin.
+    "sec-session-",
+    "secure-session-",
+)
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _MAX_HEADER_NAMES = 1000
 # What the API server itself rewrites links in.
@@ -64,8 +78,7 @@ class PortPage:
         ]
         return [
             *kept,
-            ("content-security-policy", SANDBOX),
-            ("referrer-policy", "no-referrer"),
+            *ISOLATION,
             # Fetched by the page itself, and by nobody who does not know the secret.
             ("access-control-allow-origin", "null"),
             ("access-control-expose-headers", "*"),
@@ -75,7 +88,9 @@ class PortPage:
         """Where a redirect leads, as the browser's path; "" for what is not below the port."""
         if address.startswith(self.link.path):
             return self.mount + address.removeprefix(self.link.path)
-        return "" if address.startswith("/") or ":" in address.partition("/")[0] else address
+        # A browser takes a backslash for a slash.
+        plain = address.replace("\\", "/")
+        return "" if plain.startswith("/") or ":" in plain.partition("/")[0] else address
 
     def is_rewritten(self, headers: Sequence[tuple[str, str]]) -> bool:
         """Whether an answer is an HTML page that nobody has compressed."""
@@ -114,6 +129,24 @@ def split_target(target: str) -> tuple[str, str] | None:
         return None
     secret, slash, rest = target.removeprefix(ROOT).partition("/")
     return secret, slash + rest
+
+
+def isolate(response: Response) -> Response:
+    """An answer of the gateway itself as the browser gets it below ROOT."""
+    return replace(response, headers=(*response.headers, *_OWN))
+
+
+def refuse_parts(headers: Sequence[tuple[str, str]]) -> None:
+    """Forbidden for a page of ours that would take a script or the like from a port.
+
+    Our policy lets our pages load scripts of our own origin, and a service worker would see all
+    that they ask. Nothing but whole pages is opened from there; the pages of a port are sandboxed,
+    so that a browser calls their requests cross-site.
+    """
+    values = dict(headers)
+    is_part = values.get("sec-fetch-mode") != "navigate"
+    if values.get("sec-fetch-site") in {"same-origin", "same-site"} and is_part:
+        raise Forbidden("a link opens whole pages: the console takes no parts of them")
 
 
 def preflight(headers: Sequence[tuple[str, str]]) -> Response:

@@ -187,6 +187,7 @@ class Session:
 
     async def _answer(self, wire: WireRequest, request_id: str) -> bool:
         if parts := port_pages.split_target(wire.target):
+            wire.is_link = True
             return await self._answer_link(wire, request_id, *parts)
         head, target = _read_address(wire)
         bearer = _bearer(wire)
@@ -213,6 +214,7 @@ class Session:
         self, wire: WireRequest, request_id: str, secret: str, path: str
     ) -> bool:
         """Answer a browser that has opened a port by a link."""
+        port_pages.refuse_parts(wire.headers)
         link = await self.gateway.threads.run(port_links.find, secret)
         if link is None:
             return await self.send(wire, port_pages.expired(), request_id)
@@ -224,9 +226,10 @@ class Session:
         head, target = _read_address(wire)
         info = read_request_info(head.method, head.path, head.query)
         page = PortPage(link, secret)
-        return await self.gateway.forwarding.serve(
-            self, wire, head, info, target, link.credential, request_id, page=page
-        )
+        with self.gateway.bulkhead.open_page(int(link.credential["user"])):
+            return await self.gateway.forwarding.serve(
+                self, wire, head, info, target, link.credential, request_id, page=page
+            )
 
     # --- bodies of requests -----------------------------------------------------------------------
     async def read_body(self, wire: WireRequest) -> AsyncIterator[bytes]:
@@ -296,6 +299,8 @@ class Session:
     # --- answers of our own -----------------------------------------------------------------------
     async def send(self, wire: WireRequest, response: Response, request_id: str) -> bool:
         """Send an answer of the gateway itself; whether another request may follow."""
+        if wire.is_link:
+            response = port_pages.isolate(response)
         keep_alive = await self._drop_body(wire) and wire.keep_alive
         keep_alive = keep_alive and not self.gateway.is_stopping
         headers = (*response.headers, ("x-request-id", request_id))

@@ -49,7 +49,7 @@ class WireRequest:
     """The head of a request. `length` is None for a chunked body.
 
     Names of headers are in lower case, values are Latin-1. `upgrade` is the protocol that the
-    client wants to change to, in lower case.
+    client wants to change to, in lower case. `is_link` says that its address was a link's.
     """
 
     method: str
@@ -61,6 +61,7 @@ class WireRequest:
     upgrade: str = ""
     expects: bool = False
     nominated: frozenset[str] = frozenset()
+    is_link: bool = False
 
 
 @dataclass(slots=True)

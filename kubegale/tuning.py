@@ -73,6 +73,10 @@ GATEWAY_REQUESTS_PER_USER: int = 4096
 # Of links that open a port in a browser.
 PORT_LINK_SECONDS: int = 3600
 PORT_LINKS_PER_USER: int = 50
+PORT_LINK_REQUESTS_PER_USER: int = 64
+
+# Recordings of terminals that one search for a text reads
+TERMINAL_RECORDING_SEARCH_ROWS: int = 5000
 
 # Watches and feeds of the store
 STORAGE_WATCH_HEARTBEAT: float = 15.0

@@ -1,6 +1,6 @@
 """What a caller may do with rules: their own, and those inside the places that are theirs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -98,17 +98,25 @@ def require_may_change(
         _require_write(view, request, rule, verb="update")
 
 
-def refuse_hidden_clusters(view: DialectView, request: Request, scope: object) -> None:
-    """Forbidden for clusters of a body's scope that the caller may not see.
+def refuse_hidden_clusters(
+    view: DialectView,
+    request: Request,
+    scope: object,
+    *,
+    kind: str = "alerts",
+    known: Collection[int] = (),
+) -> None:
+    """Forbidden for clusters of a body's scope in which the caller may not list the kind.
 
     Asked before they are looked up: a cluster that is hidden answers as one that does not exist.
+    Those of `known` are in the scope already, and looked up in any case.
     """
     clusters = scope.get("clusters") if isinstance(scope, dict) else None
     for element in clusters[:MAX_NAMES] if isinstance(clusters, list) else ():
         # Anything else is refused for what it is.
         is_reference = isinstance(element, int | str) and not isinstance(element, bool)
-        if is_reference and element != "":
-            act = AccessAttributes("list", "alerts", cluster=str(element))
+        if is_reference and element != "" and element not in known:
+            act = AccessAttributes("list", kind, cluster=str(element))
             authorise(view, request, act)
 
 

@@ -68,6 +68,7 @@ class TaskPreview(DialectView):
         # Who saves a change owns the task, so that it is the caller as whom it would act.
         task.owner = viewer.user
         task.token = viewer.cut_token
+        rights.refuse_hidden_clusters(self, request, task, body)
         task = definitions.apply_body(task, body, timezone.now())
         rights.require_places(request, task)
         channels_of(self, request, task, body)

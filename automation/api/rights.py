@@ -14,6 +14,7 @@ from rest_framework.request import Request
 
 from access.models import ApiToken
 from access.permissions import lasting_credential
+from alerts.api import rights as alert_rights
 from automation import context as contexts
 from automation import definitions, run_answers, runs, types
 from automation.models import Run, Task
@@ -226,6 +227,22 @@ def token_for_run(viewer: Viewer, task: Task) -> int | None:
     if token is not None and task.token not in (None, token):
         raise Forbidden("the task was saved with another token: start it without one")
     return token
+
+
+def refuse_hidden_clusters(
+    view: DialectView,
+    request: Request,
+    task: Task,
+    body: Mapping[str, Any],
+) -> None:
+    """Forbidden for clusters that a body adds to a task's targets and the caller may not see."""
+    alert_rights.refuse_hidden_clusters(
+        view,
+        request,
+        body.get("targets"),
+        kind="tasks",
+        known=task.targets.get("clusters", ()),
+    )
 
 
 def require_places(

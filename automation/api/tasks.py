@@ -269,6 +269,7 @@ def _save(
     task: Task,
     body: dict[str, Any],
 ) -> dict[str, Any]:
+    rights.refuse_hidden_clusters(view, request, task, body)
     task = definitions.apply_body(task, body, timezone.now())
     rights.require_places(request, task)
     channels = channels_of(view, request, task, body)

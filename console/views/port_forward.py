@@ -71,8 +71,9 @@ def _render(
             for port in _list_ports(location.plural, context["item"])
         ],
     }
+    # The proxy needs an admin of the whole cluster.
     context["opens"] = location.plural in PROXIED and permissions.administers(
-        request, location.cluster, location.namespace
+        request, location.cluster, ""
     )
     return render_page(request, "console/port_forward.html", context, status=status)
 

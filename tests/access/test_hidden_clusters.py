@@ -66,13 +66,16 @@ def test_a_hidden_cluster_answers_as_a_missing_one(cluster: Cluster, reach: str)
         "source": "state",
         "condition": {"kind": "Pod", "where": [{"path": "metadata.name", "value": "a"}]},
     }
-    for path, key in (
-        ("pods", "cluster_id"),
-        ("manifests/apply", "cluster_id"),
-        ("alerts/rules", ""),
+    task = {"name": "t", "type": "restart", "params": {"kind": "deployments"}}
+    for path, facts, key in (
+        ("pods", {"content": {}}, "cluster_id"),
+        ("manifests/apply", {"content": {}}, "cluster_id"),
+        ("alerts/rules", rule, "scope"),
+        ("tasks", task, "targets"),
+        ("tasks/preview", task, "targets"),
     ):
         both = set()
         for pk in (hidden.pk, MISSING):
-            body = {key: pk, "content": {}} if key else {**rule, "scope": {"clusters": [pk]}}
+            body = {**facts, key: pk if key == "cluster_id" else {"clusters": [pk]}}
             both.add(re.sub(rf"\b{pk}\b", "ID", str(member("POST", path, body))))
         assert len(both) == 1, (path, both)

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
+from django.contrib.auth import get_user_model
 from django.test import Client
 
+from access.models import Grant
 from clusters.kinds import KINDS
 from clusters.models import Cluster
 from console.change_patch import CONTAINER_PATHS
@@ -127,6 +129,15 @@ def test_ports_have_commands_that_go_through_the_gateway(
     assert f"/namespaces/{make.space}/services/web:80/proxy/" in page
     assert ":53" not in page
     assert visitor.get(f"/clusters/{cluster.pk}/configmaps/x/y/forward").status_code == 404
+    assert "Open in the browser" in page
+    # An admin of the namespace alone may not use the API server's proxy.
+    user = get_user_model().objects.create_user("nora")
+    Grant.objects.create(user=user, role="admin", cluster=cluster, namespace=make.space)
+    browser = Client()
+    browser.force_login(user)
+    page = browser.get(f"{base}/forward").content.decode()
+    assert "port-forward service/web 8080:80" in page
+    assert "Open in the browser" not in page
 
 
 @pytest.mark.parametrize("plural", ["statefulsets", "daemonsets", "cronjobs"])

@@ -19,7 +19,8 @@ from gateway import port_links
 from gateway.port_pages import PortPage
 from simcluster.testing import RunningCluster
 from tests.caller import Caller
-from tests.gateway.running import Running, new_token
+from tests.gateway.running import RawServer, Running, eventually, new_token
+from tests.gateway.test_passing import answer_ok, keep_silent
 
 POD = {"namespace": "default", "resource": "pods", "name": "site", "port": "80"}
 
@@ -157,6 +158,90 @@ def test_a_link_ends_with_its_makers_right_and_reaches_one_port(
     assert _fetch(running, url)[0] == 401
 
 
+def test_the_gateways_own_answers_are_as_isolated_as_the_pages(
+    running: Running, site: Cluster, admin: Caller
+) -> None:
+    url = admin.data("POST", f"clusters/{site.pk}/port-links", POD)["path"]
+    refused = {"Connection": "Upgrade", "Upgrade": "<b>"}
+    answers = {
+        404: _fetch(running, "/kube/@port/x/"),
+        308: _fetch(running, url.rstrip("/")),
+        204: _fetch(running, url, "OPTIONS"),
+        400: _fetch(running, url + "%2e%2e/", **refused),
+    }
+    for expected, (status, headers, _) in answers.items():
+        assert status == expected
+        assert headers["content-security-policy"].startswith("sandbox ")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cache-control"] == "no-store"
+
+
+def test_the_console_takes_no_scripts_from_a_port(
+    running: Running, site: Cluster, admin: Caller
+) -> None:
+    url = admin.data("POST", f"clusters/{site.pk}/port-links", POD)["path"]
+    for mode in ("no-cors", "cors", "same-origin"):
+        sent = {"Sec_Fetch_Site": "same-origin", "Sec_Fetch_Mode": mode}
+        assert _fetch(running, url, **sent)[0] == 403, mode
+    for site_of_page, mode in (("same-origin", "navigate"), ("cross-site", "no-cors")):
+        sent = {"Sec_Fetch_Site": site_of_page, "Sec_Fetch_Mode": mode}
+        assert _fetch(running, url, **sent)[0] == 200, mode
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("/api/v1/namespaces/d/pods/p:80/proxy/a?b", "/kube/@port/s/a?b"),
+        ("a/b", "a/b"),
+        ("?x=1:2", ""),
+        ("//evil.example/", ""),
+        ("\\\\evil.example/", ""),
+        ("\\/evil.example/", ""),
+        ("https://evil.example/", ""),
+        ("javascript:alert(1)", ""),
+        ("/console", ""),
+    ],
+)
+def test_redirects_stay_at_the_port(address: str, path: str) -> None:
+    link = port_links.PortLink({}, "c", "d", "pods", "p", "80")
+    page = PortPage(link, "s")
+    assert page.location(address) == path
+    headers = dict(
+        page.answer_headers(
+            [("clear-site-data", "*"), ("secure-session-registration", "x"), ("accept-ch", "x")]
+        )
+    )
+    assert not {"clear-site-data", "secure-session-registration", "accept-ch"} & set(headers)
+
+
+def test_a_page_that_asks_without_end_takes_little_of_its_cluster(
+    running: Running, raw: RawServer, raw_cluster: Cluster, settings: Any, admin_token: str
+) -> None:
+    settings.PORT_LINK_REQUESTS_PER_USER = 2
+    settings.GATEWAY_ANSWER_SECONDS = 5.0
+    raw.answer = keep_silent
+    caller = Caller(admin_token)
+    url = caller.data("POST", f"clusters/{raw_cluster.pk}/port-links", POD)["path"]
+    with ThreadPoolExecutor(2) as pool:
+        pending = [pool.submit(_fetch, running, url) for _ in range(2)]
+        eventually(lambda: len(raw.heads) == 2)
+        assert _fetch(running, url)[0] == 429
+        assert [answer.result()[0] for answer in pending] == [504, 504]
+    # The pod was slow, not the cluster.
+    raw.answer = answer_ok
+    assert running.status("/kube/raw/api/v1/pods", admin_token) == 200
+    assert _fetch(running, url)[0] == 200
+
+
+def test_an_admin_of_a_namespace_makes_no_links(site: Cluster) -> None:
+    caller = Caller(new_token("nora", "admin", cluster=site, namespace="default"))
+    path = f"clusters/{site.pk}/port-links"
+    # As with the gateway's own proxy, which needs an admin of the cluster.
+    for namespace in ("default", "kube-system", "", "default/../kube-system"):
+        assert caller.code("POST", path, {**POD, "namespace": namespace}) == 1005, namespace
+
+
 @pytest.mark.parametrize("role", ["viewer", "operator", ""])
 def test_only_admins_make_links(site: Cluster, role: str) -> None:
     caller = Caller(new_token("olga", role, cluster=site))
@@ -172,6 +257,8 @@ def test_only_admins_make_links(site: Cluster, role: str) -> None:
         ("port", "70000"),
         ("port", "80/x"),
         ("port", "0"),
+        ("port", "\N{SUPERSCRIPT TWO}"),
+        ("port", "9" * 5000),
         ("resource", "nodes"),
         ("scheme", "file"),
     ],

@@ -84,6 +84,10 @@ def test_a_search_says_when_it_has_not_read_everything(
     page = admin.data("GET", "terminal-recordings", cluster_id=cluster.pk, text="needle")
     assert [item["pod"] for item in page["items"]] == ["web-2"]
     assert page["search"] == {"complete": False, "recordings": 1, "bytes": newer.size}
+    settings.TERMINAL_RECORDING_SEARCH_BYTES = 10 * newer.size
+    settings.TERMINAL_RECORDING_SEARCH_ROWS = 1
+    page = admin.data("GET", "terminal-recordings", cluster_id=cluster.pk, text="needle")
+    assert page["search"] == {"complete": False, "recordings": 1, "bytes": newer.size}
     code = admin.code("GET", "terminal-recordings", cluster_id=cluster.pk, text="n" * 201)
     assert code == 1001
 

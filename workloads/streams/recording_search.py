@@ -40,7 +40,7 @@ class OutputMatch:
 class SearchResult:
     """Recordings with matches, newest first, and how much was read for them.
 
-    `complete` is False when the limit of bytes was reached before all recordings were read.
+    `complete` is False when a limit was reached before all recordings were read.
     """
 
     rows: list[tuple[Recording, list[OutputMatch]]] = field(default_factory=list)
@@ -53,14 +53,18 @@ def search_output(rows: Iterable[Recording], text: str) -> SearchResult:
     """The recordings in which the text was printed, in either case of letters.
 
     Escape sequences between its characters do not matter. At most
-    TERMINAL_RECORDING_SEARCH_BYTES are read. Invalid for a text that is too long.
+    TERMINAL_RECORDING_SEARCH_BYTES of TERMINAL_RECORDING_SEARCH_ROWS recordings are read. Invalid
+    for a text that is too long.
     """
     if len(text) > MAX_TEXT:
         raise Invalid(f"text may have at most {MAX_TEXT} characters", field="text")
     pattern = re.compile(re.escape(text), re.IGNORECASE)
     result = SearchResult()
     for row in rows:
-        if row.size + result.scanned_bytes > settings.TERMINAL_RECORDING_SEARCH_BYTES:
+        # Each is asked of the database, however short it is.
+        is_full = result.recordings >= settings.TERMINAL_RECORDING_SEARCH_ROWS
+        size = row.size + result.scanned_bytes
+        if is_full or size > settings.TERMINAL_RECORDING_SEARCH_BYTES:
             result.complete = False
             break
         result.recordings += 1
