@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from django.contrib.auth.models import Group, User
 from django.urls import URLPattern, reverse
 from django.utils.http import urlencode
@@ -12,6 +13,7 @@ from automation.models import Run
 from clusters.models import Cluster
 from console.urls import urlpatterns
 from operations import lifecycle
+from simcluster.testing import RunningCluster, running_cluster
 from storage_api.models import Change
 from tests.alerts.conftest import pod, turn, write
 from tests.automation.running import run_task, save_task
@@ -110,6 +112,13 @@ class Examples:
         for pattern in urlpatterns:
             if pattern.name not in ACTS | OTHERS:
                 yield str(pattern.name), self.address(pattern)
+
+
+@pytest.fixture(scope="module")
+def apiserver() -> Iterator[RunningCluster]:
+    """A cluster of these tests alone: pages over all of it show what others leave behind."""
+    with running_cluster() as server:
+        yield server
 
 
 def make_examples(person: User, admin: Caller, cluster: Cluster, make: Make) -> Examples:

@@ -24,10 +24,10 @@ from console.urls import urlpatterns
 from tests.alerts.conftest import live
 from tests.caller import Caller
 from tests.console.conftest import Make
-from tests.console.page_examples import ACTS, Examples, make_examples
+from tests.console.page_examples import ACTS, Examples, apiserver, make_examples
 
-# A fixture of the tests of alerts, used here as well.
-__all__ = ["live"]
+# Fixtures of other modules, used here as well.
+__all__ = ["apiserver", "live"]
 
 # Nobody reads these as a sentence: they quote programs.
 QUOTING = {"script", "style", "pre", "code", "textarea", "template", "kbd", "samp"}

@@ -11,10 +11,10 @@ from tests.alerts.conftest import emptied_store, live
 from tests.caller import Caller
 from tests.console.browser import AXE, DESK, PHONE
 from tests.console.conftest import Make, Walker
-from tests.console.page_examples import make_examples
+from tests.console.page_examples import apiserver, make_examples
 
 # Fixtures of the tests of alerts, used here as well.
-__all__ = ["emptied_store", "live"]
+__all__ = ["apiserver", "emptied_store", "live"]
 
 # Each part has its own database and browser, so that they may run side by side.
 PARTS = 4
