@@ -27,6 +27,8 @@ RUN = """async (rules) => {
   const bad = violations.filter(({impact}) => ["serious", "critical"].includes(impact));
   return bad.map(({id, nodes}) => `${id}: ${nodes[0].html.slice(0, 200)}`);
 }"""
+NEXT_FRAMES = """() => new Promise((done) => requestAnimationFrame(() =>
+  requestAnimationFrame(() => setTimeout(done))))"""
 CONTRAST = {"runOnly": ["color-contrast"]}
 
 
@@ -34,9 +36,12 @@ def faults(page: Page) -> list[str]:
     """Serious and critical faults of accessibility, in light and in dark."""
     lines: list[str] = page.evaluate(RUN, {})
     # The other theme has the same elements in other colours.
-    page.emulate_media(color_scheme="dark")
-    lines += [f"dark: {line}" for line in page.evaluate(RUN, CONTRAST)]
-    page.emulate_media(color_scheme="light")
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        # Editors and charts change their colours by script, when they hear of it.
+        page.evaluate(NEXT_FRAMES)
+        if scheme == "dark":
+            lines += [f"dark: {line}" for line in page.evaluate(RUN, CONTRAST)]
     return lines
 
 
