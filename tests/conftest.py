@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,6 +56,23 @@ def quick_passwords() -> Iterator[None]:
     """A hash that is as good as any for throw-away passwords: the real one takes longer than most tests."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         yield
+
+
+@pytest.fixture(autouse=True)
+def free_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No event loop counts as running in a test without a browser.
+
+    Playwright's stays in this thread from the first test with a browser to the end of the run.
+    """
+    loop = asyncio._get_running_loop()
+    if loop is None or "browser" in request.fixturenames:
+        yield
+        return
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)
 
 
 @pytest.fixture(scope="session")
