@@ -224,6 +224,7 @@ def _raise_for_status(response: HttpResponseBase) -> None:
         raise ApiRefusal(5001, response.reason_phrase, {}, response.status_code)
 
 
+# HTTP status of each code of the KubeGale API, when HTTP_STATUS_MODE is semantic.
 STATUS_OF_CODE = {
     1001: 400,
     1002: 404,

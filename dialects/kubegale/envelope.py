@@ -7,6 +7,7 @@ from clusters.kinds import KINDS
 from core import errors
 from core.api import confirmation
 from core.api.dialect import Dialect, Page
+from core.api.inner_calls import STATUS_OF_CODE
 from core.api.schema import INTEGER, OBJECT, TEXT, Schema, array, record, with_title
 
 # Error class, code, sentence in Chinese. The first class that matches wins: subclasses stand first.
@@ -29,19 +30,6 @@ REFUSED = {
     "DELETE": (1009, "资源删除失败"),
 }
 BAD_INPUT = (1001, "参数错误")
-# HTTP status of each code when HTTP_STATUS_MODE is semantic.
-SEMANTIC = {
-    1001: 400,
-    1002: 404,
-    1003: 404,
-    1004: 404,
-    1005: 403,
-    1006: 502,
-    1007: 422,
-    1008: 422,
-    1009: 422,
-    1010: 409,
-}
 
 
 def code_of(error: errors.DomainError, method: str) -> tuple[int, str]:
@@ -73,7 +61,7 @@ def http_status(error: errors.DomainError, code: int) -> int:
             return 500
         case errors.Conflict() if settings.HTTP_STATUS_MODE == "semantic":
             return 409
-    return SEMANTIC[code] if settings.HTTP_STATUS_MODE == "semantic" else 200
+    return STATUS_OF_CODE[code] if settings.HTTP_STATUS_MODE == "semantic" else 200
 
 
 def _error(error: errors.DomainError, method: str) -> tuple[int, object]:
