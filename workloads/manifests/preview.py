@@ -29,7 +29,6 @@ from workloads.manifests.order import in_apply_order
 from workloads.objects import lists
 from workloads.objects.schemas import read_schema
 
-# Lines of unchanged text around a change, as in `diff -u`.
 ACTIONS = {"created": "create", "configured": "configure", "unchanged": "unchanged"}
 
 
