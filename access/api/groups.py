@@ -7,7 +7,7 @@ from django.db.models import Count, Prefetch, QuerySet
 from rest_framework.request import Request
 
 from access import grants, users
-from access.models import ApiToken
+from access.api.people import require_password_session
 from core.api.audit import annotate
 from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView, Page
@@ -23,7 +23,7 @@ from core.api.schema import (
     array,
     record,
 )
-from core.errors import Forbidden, Invalid, NotFound
+from core.errors import Invalid, NotFound
 
 GROUP = record(id=INTEGER, name=TEXT, members=INTEGER, grants=array(OBJECT))
 MEMBER = record(username=TEXT, email=TEXT, is_active=BOOLEAN)
@@ -62,12 +62,6 @@ def find_group(pk: str) -> Group:
     if group is None:
         raise NotFound("there is no such group")
     return group
-
-
-def require_password_session(request: Request) -> None:
-    """Forbidden for API tokens: with a group's rights they could do more than their scopes."""
-    if isinstance(request.auth, ApiToken):
-        raise Forbidden("an API token cannot change people: sign in with your password")
 
 
 class Groups(DialectView):

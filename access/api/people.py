@@ -71,6 +71,12 @@ def represent(user: User) -> dict[str, Any]:
     }
 
 
+def require_password_session(request: Request) -> None:
+    """Forbidden for API tokens: with a user's or group's rights they could exceed their scopes."""
+    if isinstance(request.auth, ApiToken):
+        raise Forbidden("an API token cannot change people: sign in with your password")
+
+
 def _text(body: dict[str, Any], name: str, default: str | None = None) -> str:
     value = body.get(name, default)
     if not isinstance(value, str) or "\x00" in value:
@@ -158,8 +164,7 @@ class PersonDetail(DialectView):
         """
         body = json_body(request)
         authorise(self, request, AccessAttributes("update", "users", name=name))
-        if isinstance(request.auth, ApiToken):
-            raise Forbidden("an API token cannot change people: sign in with your password")
+        require_password_session(request)
         user = users.find(name)
         is_self = user.pk == request.user.pk
         if is_self and "is_active" in body and not boolean(body["is_active"], "is_active"):
