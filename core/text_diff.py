@@ -54,11 +54,11 @@ def unified_diff(
     line says how many: it begins with a backslash, which no tool takes for a part of the text.
     """
     lines = _lines(old.splitlines(), new.splitlines(), names, context)
-    shown = list(islice(lines, most_lines))
+    diff = list(islice(lines, most_lines))
     rest = sum(1 for _ in lines)
     if rest:
-        shown.append(f"\\ {rest} more lines are left out")
-    return "".join(f"{line}\n" for line in shown)
+        diff.append(f"\\ {rest} more lines are left out")
+    return "".join(f"{line}\n" for line in diff)
 
 
 def _lines(

@@ -201,9 +201,9 @@ def refuse_debug_images(request: Request, cluster_id: int, body: bytes) -> Respo
             # It may copy an image from elsewhere in the pod, which can change after the dry run.
             raise Invalid("send a strategic merge patch, as kubectl does", status=415)
         pod = orjson.loads(client.get(KINDS["pods"], info.name, namespace=info.namespace))
-        known = {container["name"] for container in _debug_containers(pod)}
+        names = {container["name"] for container in _debug_containers(pod)}
         for container in _debug_containers(_read_by_cluster(request, client, body)):
-            if container["name"] not in known:
+            if container["name"] not in names:
                 check_image(str(container.get("image") or ""))
     except Forbidden as error:
         return refusal(403, error.message, info=info)

@@ -71,13 +71,13 @@ class PortPage:
 
     def answer_headers(self, headers: Sequence[tuple[str, str]]) -> Headers:
         """The headers for the browser."""
-        kept = [
+        pairs = [
             pair
             for pair in headers
             if pair[0] not in _NOT_RETURNED and not pair[0].startswith(_NOT_RETURNED_PREFIXES)
         ]
         return [
-            *kept,
+            *pairs,
             *ISOLATION,
             # Fetched by the page itself, and by nobody who does not know the secret.
             ("access-control-allow-origin", "null"),
@@ -106,10 +106,10 @@ class PortPage:
         async for part in parts:
             text = (rest + part).replace(old, new)
             # The end may be the beginning of a link whose other half comes with the next part.
-            kept = _overlap(text, old)
-            rest = text[len(text) - kept :]
-            if kept < len(text):
-                yield text[: len(text) - kept]
+            overlap = _overlap(text, old)
+            rest = text[len(text) - overlap :]
+            if overlap < len(text):
+                yield text[: len(text) - overlap]
         if rest:
             yield rest
 

@@ -104,18 +104,18 @@ def refuse_hidden_clusters(
     scope: object,
     *,
     kind: str = "alerts",
-    known: Collection[int] = (),
+    in_scope: Collection[int] = (),
 ) -> None:
     """Forbidden for clusters of a body's scope in which the caller may not list the kind.
 
     Asked before they are looked up: a cluster that is hidden answers as one that does not exist.
-    Those of `known` are in the scope already, and looked up in any case.
+    Those of `in_scope` are in it already, and looked up in any case.
     """
     clusters = scope.get("clusters") if isinstance(scope, dict) else None
     for element in clusters[:MAX_NAMES] if isinstance(clusters, list) else ():
         # Anything else is refused for what it is.
         is_reference = isinstance(element, int | str) and not isinstance(element, bool)
-        if is_reference and element != "" and element not in known:
+        if is_reference and element != "" and element not in in_scope:
             act = AccessAttributes("list", kind, cluster=str(element))
             authorise(view, request, act)
 

@@ -241,7 +241,7 @@ def refuse_hidden_clusters(
         request,
         body.get("targets"),
         kind="tasks",
-        known=task.targets.get("clusters", ()),
+        in_scope=task.targets.get("clusters", ()),
     )
 
 

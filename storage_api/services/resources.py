@@ -109,11 +109,11 @@ SELECT count(*) FROM gone
 
 
 @retry_on_database_error
-def put(key: Key, data: str, beside: Sequence[StatementCall] = ()) -> None:
+def put(key: Key, data: str, statements: Sequence[StatementCall] = ()) -> None:
     """Create the resource or replace its document (JSON text); the last writer wins.
 
     `_id` and createTime stay, updateTime always moves. Invalid when it cannot be stored.
-    `beside`: what is committed with it, or else not at all.
+    `statements`: what is committed with it, or else not at all.
     """
     key.check()
     place = DocumentPlace(
@@ -132,7 +132,7 @@ def put(key: Key, data: str, beside: Sequence[StatementCall] = ()) -> None:
     )
     with translate_data_errors(), connection.cursor() as cursor:
         # The row is locked last.
-        execute_together(cursor, *beside, (_PUT, values))
+        execute_together(cursor, *statements, (_PUT, values))
 
 
 def type_clauses(cluster_id: str, resource_type: str) -> tuple[Clause, ...]:

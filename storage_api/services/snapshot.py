@@ -270,7 +270,7 @@ class _PagePart:
 # By the smallest index, which begins with the type's key.
 _COUNT_ROWS = sql.SQL("SELECT count(*) AS n FROM {source} WHERE {condition} {key}")
 # What the database keeps count of (migration 0005), as exact as the rows themselves.
-_KEPT_COUNT = sql.SQL(
+_TRIGGER_COUNT = sql.SQL(
     "SELECT coalesce(sum(r.rows), 0)::bigint AS n FROM storage_count r WHERE {condition}"
 )
 # Without documents, page and total are quicker apart: a short walk, and a count. A page in the
@@ -332,7 +332,7 @@ def _read_page(
     counts_by_key = not part.in_namespace
     key = sql.SQL("AND r.type_key = {}").format(sql.Literal(type_key))
     condition = sql.SQL(" AND ").join(texts)
-    total = _KEPT_COUNT.format(condition=condition)
+    total = _TRIGGER_COUNT.format(condition=condition)
     if not part.is_counted:
         total = _COUNT_ROWS.format(
             source=source,

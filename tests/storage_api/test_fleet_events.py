@@ -141,5 +141,5 @@ def test_events_are_those_of_the_callers_clusters(fleet: tuple[Cluster, Cluster]
     viewer = Caller(create_api_token(user, "t")[1])
     assert reasons(viewer.data("GET", "multicluster/events")) == [DB]
     assert reasons(viewer.data("GET", "multicluster/events", clusters="east")) == []
-    nobody = get_user_model().objects.create_user("nobody")
-    assert Caller(create_api_token(nobody, "t")[1]).code("GET", "multicluster/events") == 1005
+    stranger = get_user_model().objects.create_user("stranger")
+    assert Caller(create_api_token(stranger, "t")[1]).code("GET", "multicluster/events") == 1005

@@ -12,7 +12,7 @@ from core.errors import Invalid
 from workloads.models import Recording, RecordingChunk
 
 MAX_TEXT = 200
-# Matches that are told of one recording.
+# Matches of one recording in an answer.
 MATCHES = 3
 # Characters around a match.
 CONTEXT = 60
@@ -115,8 +115,8 @@ class _OutputWindow:
         self._times: list[float] = []
         self._length = 0
         self._unfinished = ""
-        # Matches up to here were told.
-        self._told = 0
+        # Up to here every match was returned.
+        self._searched = 0
 
     def add(self, time: float, output: str) -> None:
         text = ESCAPES.sub("", self._unfinished + output)
@@ -130,8 +130,8 @@ class _OutputWindow:
 
     def find(self, pattern: re.Pattern[str]) -> Iterator[OutputMatch]:
         self._text = "".join(self._parts)
-        for match in pattern.finditer(self._text, self._told):
-            self._told = match.end()
+        for match in pattern.finditer(self._text, self._searched):
+            self._searched = match.end()
             index = bisect_right(self._starts, match.start()) - 1
             yield OutputMatch(self._times[index], self._line_around(match))
 
@@ -149,4 +149,4 @@ class _OutputWindow:
         self._times = self._times[first:]
         self._parts = [self._text[cut:]]
         self._length = len(self._parts[0])
-        self._told = max(0, self._told - cut)
+        self._searched = max(0, self._searched - cut)

@@ -58,8 +58,8 @@ class Command(BaseCommand):
         while not run.is_over and run.state != Run.State.WAITING_APPROVAL:
             time.sleep(POLL_SECONDS)
             run = runs.find(run.pk)
-        shown = run_answers.represent(run)
-        self._print(shown["steps"])
+        answer = run_answers.represent(run)
+        self._print(answer["steps"])
         text = f"run {run.pk} is {run.state}" + (f": {run.message}" if run.message else "")
         if run.state in (Run.State.FAILED, Run.State.INTERRUPTED, Run.State.CANCELLED):
             raise CommandError(text)
