@@ -25,6 +25,11 @@ class StreamSlot:
     WEB_STREAMS in all, or WEB_STREAMS_PER_CALLER of this caller.
     """
 
+    # Sentences of its refusals, with the limit that is reached.
+    process_full: ClassVar[str] = "this process serves {limit} streams already: try again later"
+    caller_full: ClassVar[str] = (
+        "this process serves {limit} streams of yours already: use sockets, or try again later"
+    )
     _lock: ClassVar[Lock] = Lock()
     _streams_by_caller: ClassVar[Counter[str]] = Counter()
 
@@ -34,27 +39,12 @@ class StreamSlot:
         streams = StreamSlot._streams_by_caller
         with StreamSlot._lock:
             if streams.total() >= total:
-                raise self.full_process(total)
+                raise _refusal(self.process_full, total)
             if streams[caller] >= per_caller:
-                raise self.full_share(per_caller)
+                raise _refusal(self.caller_full, per_caller)
             streams[caller] += 1
         self._caller = caller
         self._is_open = True
-
-    def full_process(self, limit: int) -> TooManyRequests:
-        """The refusal when this process serves as many as it may."""
-        return TooManyRequests(
-            f"this process serves {limit} streams already: try again later",
-            retry_after=RETRY_SECONDS,
-        )
-
-    def full_share(self, limit: int) -> TooManyRequests:
-        """The refusal when the caller has as many as one may have."""
-        return TooManyRequests(
-            f"this process serves {limit} streams of yours already: "
-            "use sockets, or try again later",
-            retry_after=RETRY_SECONDS,
-        )
 
     def give_back(self) -> None:
         """Release the place; calling it again does nothing."""
@@ -66,3 +56,7 @@ class StreamSlot:
                 # Callers come and go: without this the counter would grow for ever.
                 if not streams[self._caller]:
                     del streams[self._caller]
+
+
+def _refusal(sentence: str, limit: int) -> TooManyRequests:
+    return TooManyRequests(sentence.format(limit=limit), retry_after=RETRY_SECONDS)

@@ -7,8 +7,8 @@ from rest_framework.request import Request
 from clusters.kinds import KINDS, Kind
 from core.api.auth import AccessAttributes, authorise, find_scope
 from core.api.schema import BOOLEAN, INTEGER, TEXT, OperationSchema, array, record
-from core.errors import Invalid, TooManyRequests
-from core.stream_limits import RETRY_SECONDS, StreamSlot
+from core.errors import Invalid
+from core.stream_limits import StreamSlot
 from workloads.api.actions import WorkloadView, record_change
 from workloads.api.request_target import RequestTarget
 from workloads.streams import debug_containers
@@ -21,21 +21,14 @@ PROFILE = {"type": "string", "enum": list(debug_containers.PROFILES)}
 class DebugSlot(StreamSlot):
     """The place of a debug container while it starts, among the streams of this process."""
 
-    def full_process(self, limit: int) -> TooManyRequests:
-        """Other callers have all places."""
-        return TooManyRequests(
-            f"this process already waits for {limit} debug containers and streams: "
-            "try again when one has started",
-            retry_after=RETRY_SECONDS,
-        )
-
-    def full_share(self, limit: int) -> TooManyRequests:
-        """The caller has all places of their own."""
-        return TooManyRequests(
-            f"{limit} of your debug containers and streams are open or starting here: "
-            "try again when one has started or ended",
-            retry_after=RETRY_SECONDS,
-        )
+    process_full: ClassVar[str] = (
+        "this process already waits for {limit} debug containers and streams: "
+        "try again when one has started"
+    )
+    caller_full: ClassVar[str] = (
+        "{limit} of your debug containers and streams are open or starting here: "
+        "try again when one has started or ended"
+    )
 
 
 class PodDebug(WorkloadView):

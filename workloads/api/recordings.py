@@ -28,8 +28,8 @@ from core.api.schema import (
     record,
     with_title,
 )
-from core.errors import Forbidden, Invalid, NotFound, TooManyRequests
-from core.stream_limits import RETRY_SECONDS, StreamSlot
+from core.errors import Forbidden, Invalid, NotFound
+from core.stream_limits import StreamSlot
 from workloads.api.objects import ObjectView
 from workloads.api.request_target import RequestTarget
 from workloads.models import Recording
@@ -141,19 +141,12 @@ def text_parameter(request: Request, name: str) -> str:
 class SearchSlot(StreamSlot):
     """The place of a search in recordings, among the streams of this process."""
 
-    def full_process(self, limit: int) -> TooManyRequests:
-        """Other callers have all places."""
-        return TooManyRequests(
-            f"this process already serves {limit} searches and streams: try again later",
-            retry_after=RETRY_SECONDS,
-        )
-
-    def full_share(self, limit: int) -> TooManyRequests:
-        """The caller has all places of their own."""
-        return TooManyRequests(
-            f"{limit} of your searches and streams are open here: try again when one has ended",
-            retry_after=RETRY_SECONDS,
-        )
+    process_full: ClassVar[str] = (
+        "this process already serves {limit} searches and streams: try again later"
+    )
+    caller_full: ClassVar[str] = (
+        "{limit} of your searches and streams are open here: try again when one has ended"
+    )
 
 
 def _search_page(
