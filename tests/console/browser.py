@@ -1,34 +1,14 @@
-"""A real Chromium: found, started once for a run, and what went wrong in its pages."""
+"""What people do in a real Chromium, and what went wrong in its pages."""
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import (
-    Browser,
-    BrowserContext,
-    ConsoleMessage,
-    Page,
-    expect,
-    sync_playwright,
-)
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SWITCHES = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from tools.chromium import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / ".artifacts"
 AXE = Path(__file__).resolve().parent / "vendor" / "axe-core-4.14.1" / "axe.min.js"
@@ -36,28 +16,7 @@ MISSING = (
     "NO BROWSER: the walks through the console were SKIPPED. "
     "Install chromium (Debian, Ubuntu: apt-get install chromium); make test does so as root."
 )
-# A busy machine is slow, not wrong; what fails waits this long once.
-PATIENCE = 20_000
 DESK, PHONE = (1280, 800), (390, 844)
-
-
-def executable() -> str | None:
-    """Where Chromium is, or None."""
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """One browser."""
-    path = executable()
-    assert path, MISSING
-    expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(SWITCHES))
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 class Walk:

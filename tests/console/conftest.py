@@ -17,8 +17,8 @@ from clusters.kinds import KINDS
 from clusters.models import Cluster
 from simcluster.registry import WriteOptions
 from simcluster.testing import RunningCluster
-from tests.console import browser as browsers
-from tests.console.browser import Walk
+from tests.console.browser import DESK, MISSING, Walk
+from tools import chromium
 
 # Playwright runs an event loop in the thread of the tests, where Django would refuse to ask the database.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -27,10 +27,10 @@ os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One Chromium for the run; without one, tests that need it are skipped."""
-    if browsers.executable() is None:
-        pytest.skip(browsers.MISSING)
-    with browsers.chromium() as found:
-        yield found
+    if chromium.executable() is None:
+        pytest.skip(MISSING)
+    with chromium.open_browser() as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def walker(
     settings.WS_BASE_URL = f"ws://127.0.0.1:{socket_port}"
     walks: list[Walk] = []
 
-    def start(user: User | None, *, size: tuple[int, int] = browsers.DESK, **options: Any) -> Walk:
+    def start(user: User | None, *, size: tuple[int, int] = DESK, **options: Any) -> Walk:
         # Chromium takes an animation that was cut short for what it is; tests need not wait for any.
         context = browser.new_context(
             viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce", **options

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher import ports, programs
-from tests.console import browser
+from tools import chromium
 from tools.screenshots import pictures, scene
 
 IMAGES = programs.ROOT / "docs" / "images"
@@ -39,8 +39,8 @@ def main(names: list[str]) -> int:
         print(f"screenshots: no such picture: {', '.join(sorted(unknown))}")
         print(f"screenshots: there are: {', '.join(pictures.NAMES)}")
         return 2
-    if browser.executable() is None:
-        print(NO_BROWSER + ", ".join(browser.NAMES))
+    if chromium.executable() is None:
+        print(NO_BROWSER + ", ".join(chromium.NAMES))
         return 2
     with tempfile.TemporaryDirectory(prefix="kubegale-screenshots-") as folder:
         home = Path(folder)
@@ -49,8 +49,8 @@ def main(names: list[str]) -> int:
             print("screenshots: things happen", flush=True)
             places = scene.play(address, password, second.read_text())
             scene.remember_hour(home)
-            with browser.chromium() as chromium:
-                studio = pictures.Studio(chromium, address, password, places)
+            with chromium.open_browser() as browser:
+                studio = pictures.Studio(browser, address, password, places)
                 studio.take(names or pictures.NAMES, IMAGES)
     return weigh()
 
