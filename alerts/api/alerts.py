@@ -24,7 +24,7 @@ from core.api.audit import annotate
 from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
-from core.api.parsing import integer, json_body, moment
+from core.api.parsing import integer, json_body, moment, split_words
 from core.api.schema import (
     INTEGER,
     PAGING,
@@ -195,7 +195,7 @@ class AlertViewSet(ViewSetMixin, DialectView):
 
 
 def _split_names(text: str, parameter: str) -> list[str]:
-    names = [name for part in text.split(",") if (name := part.strip())]
+    names = split_words(text)
     if len(names) > MAX_NAMES:
         raise Invalid(
             f"{parameter} takes at most {MAX_NAMES} names",

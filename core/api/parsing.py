@@ -103,6 +103,12 @@ def search_text(query: Mapping[str, str], name: str) -> str:
     return text
 
 
+def split_words(text: str) -> list[str]:
+    """The elements of a comma list, without blanks around them and without empty ones."""
+    elements = [element.strip() for element in text.split(",")]
+    return [element for element in elements if element]
+
+
 def query_with_body(request: Request) -> QueryDict:
     """The query of a read together with the plain members of its JSON body.
 

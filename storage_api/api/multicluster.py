@@ -21,7 +21,7 @@ from clusters.resource_types import SECRETS
 from core.api.auth import AccessAttributes, Scope, authorise
 from core.api.dialect import DialectView
 from core.api.pagination import page_request
-from core.api.parsing import boolean, moment
+from core.api.parsing import boolean, moment, split_words
 from core.api.schema import (
     BOOLEAN,
     INTEGER,
@@ -107,12 +107,6 @@ def list_parameter(request: Request, name: str) -> list[str]:
     if len(texts) > 1:
         raise Invalid(f"{name} is given twice with different values", field=name)
     return split_words(texts.pop()) if texts else []
-
-
-def split_words(text: str) -> list[str]:
-    """The elements of a comma list, without blanks around them and without empty ones."""
-    elements = [element.strip() for element in text.split(",")]
-    return [element for element in elements if element]
 
 
 def select_places(

@@ -19,12 +19,12 @@ from clusters.resource_types import SECRETS, resource_type
 from core.api.auth import AccessAttributes, Scope, stream_policy
 from core.api.client_ip import client_address
 from core.api.dialect import DialectView
-from core.api.parsing import integer
+from core.api.parsing import integer, split_words
 from core.api.schema import INTEGER, TEXT, OperationSchema, QueryParameter
 from core.errors import DomainError, Expired, Forbidden, Invalid
 from core.stream_limits import stopping
 from core.times import rfc3339
-from storage_api.api.multicluster import mask_secret, select_places, split_words
+from storage_api.api.multicluster import mask_secret, select_places
 from storage_api.api.stream_limits import LimitedStream
 from storage_api.query import selectors
 from storage_api.services import change_log, change_signal, multicluster, multicluster_watch

@@ -9,6 +9,7 @@ from clusters import registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
 from core.api.auth import AccessAttributes, authorise
+from core.api.parsing import split_words
 from core.api.schema import (
     BOOLEAN,
     INTEGER,
@@ -85,7 +86,7 @@ class CompareObject(ManifestView):
         text: str, visible: Mapping[int, frozenset[str] | None] | None
     ) -> tuple[list[Cluster], bool]:
         """(the clusters, whether the caller named them)."""
-        references = [part.strip() for part in text.split(",") if part.strip()]
+        references = split_words(text)
         if not references:
             every = [
                 cluster
