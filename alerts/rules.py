@@ -10,7 +10,7 @@ from django.db.models import Q
 from alerts import conditions, lifecycle, presets, scopes
 from alerts.handover import mark_groups_due
 from alerts.models import Alert, Channel, Rule, Severity
-from clusters import registry
+from clusters import dns_names, registry
 from core.errors import Invalid, NotFound
 from core.times import rfc3339
 from storage_api.services.sync import database_now
@@ -20,7 +20,6 @@ MAX_LABELS = 50
 MAX_TEXT = 4000
 MAX_NAMES = 200
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 # What the evaluation adds itself.
 _OWN_LABELS = frozenset({"alertname", "severity"})
 FIELDS = (
@@ -110,7 +109,7 @@ def parse_scope(value: object) -> dict[str, Any]:
     if namespaces is not None:
         require_entries(namespaces, "scope.namespaces")
         names = _names(namespaces, "scope.namespaces")
-        if not all(_NAMESPACE.match(name) for name in names):
+        if not all(dns_names.LABEL.match(name) for name in names):
             raise Invalid(
                 "scope.namespaces must hold names",
                 field="scope.namespaces",

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 
+from clusters import dns_names
 from clusters.address_policy import check_prometheus
 from core.errors import Invalid
 
@@ -19,7 +20,6 @@ EDITABLE = (
     "prometheus",
     "namespaces",
 )
-NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 MAX_NAMESPACES = 200
 FLAGS = {"protected", "maintenance", "impersonate"}
 
@@ -60,7 +60,7 @@ def _check_namespaces(value: object) -> list[str]:
     if (
         not isinstance(value, list)
         or len(value) > MAX_NAMESPACES
-        or not all(isinstance(name, str) and NAMESPACE.match(name) for name in value)
+        or not all(isinstance(name, str) and dns_names.LABEL.match(name) for name in value)
     ):
         raise Invalid(
             f"namespaces must be a list of at most {MAX_NAMESPACES} names of namespaces",

@@ -4,11 +4,10 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from clusters import dns_names
 from core.errors import Invalid
 
-GROUP = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z")
 VERSION = re.compile(r"v[a-z0-9]{1,62}\Z")
-PLURAL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,11 @@ def custom_kind(
     aliases: tuple[str, ...] = (),
 ) -> Kind:
     """A kind that is not in the table, e.g. a CRD's; Invalid for malformed parts."""
-    if (group and not GROUP.match(group)) or not VERSION.match(version) or not PLURAL.match(plural):
+    if (
+        (group and not dns_names.SUBDOMAIN.match(group))
+        or not VERSION.match(version)
+        or not dns_names.LABEL.match(plural)
+    ):
         raise Invalid(f"{group or 'core'}/{version}/{plural} is not a valid resource")
     return Kind(name, plural, group, version, namespaced, aliases)
 

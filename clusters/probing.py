@@ -7,9 +7,8 @@ from typing import Any
 import orjson
 from django.utils import timezone
 
-from clusters import credentials, kubeconfig
+from clusters import credentials, dns_names, kubeconfig
 from clusters.client import ClusterClient
-from clusters.cluster_fields import NAMESPACE
 from clusters.kinds import KINDS
 from core.errors import ClusterUnavailable, DomainError, Forbidden
 
@@ -116,7 +115,7 @@ def own_namespaces(trial_client: ClusterClient, text: str) -> list[str]:
     That is the context's namespace, if they may list something in it.
     """
     namespace = kubeconfig.context_namespace(kubeconfig.parse(text))
-    if not NAMESPACE.match(namespace):
+    if not dns_names.LABEL.match(namespace):
         return []
     try:
         if _review(trial_client, "selfsubjectaccessreviews", SELF_REVIEW).get("allowed"):

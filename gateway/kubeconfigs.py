@@ -12,7 +12,8 @@ from django.contrib.auth.models import AbstractBaseUser
 
 from access import tokens
 from access.models import ApiToken
-from clusters.cluster_fields import FLEET, NAMESPACE
+from clusters import dns_names
+from clusters.cluster_fields import FLEET
 from clusters.models import Cluster
 from core.errors import Invalid
 from gateway import certificates
@@ -38,7 +39,7 @@ def check_namespace(value: object) -> str:
     """The namespace of the contexts, "" for the cluster's default; Invalid for what is no name."""
     if value in (None, ""):
         return ""
-    if not isinstance(value, str) or not NAMESPACE.match(value):
+    if not isinstance(value, str) or not dns_names.LABEL.match(value):
         raise Invalid("namespace must be the name of a namespace", field="namespace")
     return value
 

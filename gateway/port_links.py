@@ -18,6 +18,7 @@ import orjson
 import redis
 from django.conf import settings
 
+from clusters import dns_names
 from core.errors import ClusterUnavailable, Internal, Invalid
 from core.one_time_tokens import OneTimeToken
 from core.sockets.tickets import blocking_redis
@@ -28,7 +29,6 @@ SCHEMES = ("http", "https")
 RESOURCES = ("pods", "services")
 TOKEN_BYTES = 32
 MAX_PORT = 65535
-_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _PORT_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,13}[a-z0-9])?", re.ASCII)
 _NUMBER = re.compile(r"[1-9][0-9]{0,4}")
 _PREFIX = "kubegale:port-link:"
@@ -78,7 +78,7 @@ def check_place(body: Mapping[str, Any]) -> dict[str, str]:
         raise Invalid("scheme must be http or https", field="scheme")
     for field in ("namespace", "name"):
         value = place.get(field)
-        if not isinstance(value, str) or not _NAME.fullmatch(value):
+        if not isinstance(value, str) or not dns_names.SUBDOMAIN.match(value):
             raise Invalid(f"{field} must be a name as Kubernetes has them", field=field)
     port = place["port"]
     if not _is_port(port):

@@ -2,20 +2,19 @@
 
 import datetime
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from clusters import dns_names
 from clusters.models import Cluster
 from core.errors import Conflict, Invalid, NotFound
 from tenants import quotas, services
 from tenants.models import QuotaPlan, Tenant, UsageSample
 
 log = logging.getLogger(__name__)
-NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 
 def check_hard(value: object) -> dict[str, str]:
@@ -32,7 +31,7 @@ def check_hard(value: object) -> dict[str, str]:
 
 def create(name: object, hard: object, description: object = "") -> QuotaPlan:
     """A new plan; Invalid, or Conflict when the name exists."""
-    if not isinstance(name, str) or not NAME.match(name):
+    if not isinstance(name, str) or not dns_names.LABEL.match(name):
         raise Invalid("name must be lower-case letters, digits and '-'", field="name")
     if not isinstance(description, str) or len(description) > 200 or "\x00" in description:
         raise Invalid("description must be text of at most 200 characters", field="description")

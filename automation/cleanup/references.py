@@ -15,7 +15,7 @@ import orjson
 from automation.cluster_objects import ClusterObjects, Namespaces
 from automation.inspection.facts import elements, mapping
 from automation.inspection.pod_specs import template_of
-from clusters import registry
+from clusters import dns_names, registry
 from clusters.kinds import KINDS, Kind, custom_kind
 from clusters.manifests import LAST_APPLIED, Object
 from clusters.models import Cluster
@@ -42,7 +42,6 @@ OTHERS = (
     "services",
 )
 CLUSTER_WIDE = ("persistentvolumes", "storageclasses", "clusterroles")
-_NAME = re.compile(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?")
 # Texts that are longer are no names, but may hold some.
 MAX_TEXT = 64 * 1024
 MAX_MENTIONS = 200_000
@@ -297,5 +296,5 @@ def _words(value: object) -> Iterable[str]:
             stack += current
         elif isinstance(current, str) and len(current) <= MAX_TEXT:
             for word in _TOKEN_SPLIT.split(current):
-                if _NAME.fullmatch(word):
+                if dns_names.SUBDOMAIN.match(word):
                     yield word

@@ -4,7 +4,6 @@ An action is one change in the API server, so that a refusal is the caller's ans
 longer is named in the outcome (`rollout`) and becomes an operation.
 """
 
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -14,6 +13,7 @@ from typing import Any
 import orjson
 from django.utils import timezone
 
+from clusters import dns_names
 from clusters.kinds import KINDS
 from clusters.lists import list_all
 from clusters.manifests import Object
@@ -30,8 +30,6 @@ RERUN_OF = "kubegale.io/rerun-of"
 # A partition above every ordinal: the largest int32.
 EVERYTHING = 2**31 - 1
 TRIES = 6
-# A DNS label (RFC 1123), as the names of Jobs have to be labels of their pods.
-NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 # Annotations that a rollback leaves as they are, like kubectl.
 KEPT_ANNOTATIONS = frozenset(
     {
@@ -357,7 +355,8 @@ def _job_name(base: str, middle: str, requested: str) -> str:
         # 63 characters at most: base, "-", middle, "-", five random ones.
         start = base[: 62 - len(middle) - 6].rstrip("-")
         name = f"{start}-{middle}-{secrets.token_hex(3)[:5]}"
-    if not NAME.match(name):
+    # The name of a Job has to be a label of its pods.
+    if not dns_names.LABEL.match(name):
         raise Invalid(
             "name must be a DNS label of at most 63 letters, digits and '-'",
             field="name",

@@ -5,7 +5,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from clusters.cluster_fields import NAMESPACE
+from clusters import dns_names
 from core.api.schema import (
     INTEGER,
     OBJECT,
@@ -45,7 +45,7 @@ def read_targets(
         patch = {} if patch is None else patch
         if not isinstance(namespace, str):
             raise Invalid(f"{field}.namespace must be text", field=f"{field}.namespace")
-        if namespace and not NAMESPACE.match(namespace):
+        if namespace and not dns_names.LABEL.match(namespace):
             raise Invalid(
                 f"{field}.namespace must be the name of a namespace", field=f"{field}.namespace"
             )
