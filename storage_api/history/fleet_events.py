@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connection
 from psycopg2 import sql
 
-from storage_api.history.past_events import EVENT_TTL
+from storage_api.history.past_events import EVENT_TTL, IS_EVENT
 from storage_api.protection import mask_sealed
 from storage_api.query.conditions import Clause, name_contains
 from storage_api.services.multicluster import ClusterScope
@@ -19,17 +19,13 @@ from storage_api.services.multicluster import ClusterScope
 # So many of the newest reports that the other filters accept are searched for a text.
 MAX_REPORTS = 20_000
 _NAMESPACE = "e.data #>> '{metadata,namespace}'"
-# The id of a report that a collector made is the Event's uid and resourceVersion; reports by
-# others need not be Events at all.
 _PAGE = sql.SQL("""
 WITH recent AS (
   SELECT e.id, e.cluster_id, e.event_id, e.event_time, e.create_time, e.describe, e.data
   FROM storage_event e WHERE {where} ORDER BY e.event_time DESC, e.id LIMIT %s
 ), reported AS (
   SELECT DISTINCT ON (r.cluster_id, r.data #>> '{{metadata,uid}}') r.*
-  FROM recent r
-  WHERE r.event_id
-    = (r.data #>> '{{metadata,uid}}') || '/' || (r.data #>> '{{metadata,resourceVersion}}')
+  FROM recent r WHERE {is_event}
   ORDER BY r.cluster_id, r.data #>> '{{metadata,uid}}', r.create_time DESC, r.id DESC
 ), matching AS (
   SELECT r.id, r.cluster_id, r.event_time, r.data FROM reported r WHERE {message}
@@ -89,6 +85,7 @@ def page(
         message = Clause(name_contains("r.describe"), (search.message,))
     statement = _PAGE.format(
         where=sql.SQL(" AND ").join([clause.text for clause in clauses]),
+        is_event=IS_EVENT,
         message=message.text,
     )
     params = [value for clause in clauses for value in clause.params]

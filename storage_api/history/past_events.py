@@ -40,16 +40,17 @@ _REQUIREMENT = re.compile(
     r"(?P<path>[A-Za-z.]+)(?P<op>==|=|!=)(?P<value>(?:[^,\\=!]|\\[,\\=])*)(?:,|\Z)"
 )
 _FIRST_REPORT = "SELECT min(create_time) FROM storage_event WHERE cluster_id = %s"
-# The id of a report that a collector made is the Event's uid and resourceVersion; reports by
-# others need not be Events at all.
+# What tells an Event among the reports called r. The id of one that a collector made is the
+# Event's uid and resourceVersion; reports by others need not be Events at all.
+IS_EVENT = sql.SQL(
+    "r.event_id = (r.data #>> '{metadata,uid}') || '/' || (r.data #>> '{metadata,resourceVersion}')"
+)
 _PAGE = sql.SQL("""
 WITH reported AS (
-  SELECT DISTINCT ON (e.data #>> '{{metadata,uid}}') e.id, e.event_time, e.data
-  FROM storage_event e
-  WHERE e.cluster_id = %s AND e.create_time <= %s AND e.event_time > %s
-    AND e.event_id
-      = (e.data #>> '{{metadata,uid}}') || '/' || (e.data #>> '{{metadata,resourceVersion}}')
-  ORDER BY e.data #>> '{{metadata,uid}}', e.create_time DESC, e.id DESC
+  SELECT DISTINCT ON (r.data #>> '{{metadata,uid}}') r.id, r.event_time, r.data
+  FROM storage_event r
+  WHERE r.cluster_id = %s AND r.create_time <= %s AND r.event_time > %s AND {is_event}
+  ORDER BY r.data #>> '{{metadata,uid}}', r.create_time DESC, r.id DESC
 )
 SELECT (r.data - 'kind' - 'apiVersion')::text, count(*) OVER ()
 FROM reported r WHERE {where} ORDER BY r.event_time DESC, r.id DESC
@@ -91,7 +92,7 @@ def page(
     for clause in where:
         params.extend(clause.params)
     with connection.cursor() as cursor:
-        cursor.execute(_PAGE.format(where=condition), params)
+        cursor.execute(_PAGE.format(where=condition, is_event=IS_EVENT), params)
         rows: list[Any] = cursor.fetchall()
     end = query.offset + query.size
     items = [mask_sealed(text.encode()) for text, _ in rows[query.offset : end]]
