@@ -12,7 +12,6 @@ from django.contrib.messages import middleware as messages
 from django.contrib.sessions import middleware as sessions
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.middleware import locale
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
@@ -40,7 +39,7 @@ class MessageMiddleware(OnlyPages, messages.MessageMiddleware):
     """What the next page says once."""
 
 
-class LocaleMiddleware(locale.LocaleMiddleware):
+class LocaleMiddleware(MiddlewareMixin):
     """The language of an answer, by cookie and header: no address of ours names one.
 
     Django's own looks for one in the address, twice in each request.
