@@ -240,6 +240,11 @@ def test_containers_are_added_and_taken_away(
     expect(sections).to_have_count(3)
     assert walk.axe() == []
     walk.picture("containers", full=True)
+    page.get_by_role("button", name="YAML").press("Enter")
+    expect(page.locator(".editor-frame")).to_be_visible()
+    page.get_by_role("button", name="Form", exact=True).press("Enter")
+    expect(form).to_be_visible()
+    expect(sections).to_have_count(3)
     sections.first.get_by_role("button", name="Remove this container").press("Enter")
     form.locator("[data-field='spec.template.metadata.labels'] textarea").fill("app=web")
     page.get_by_role("button", name="YAML").press("Enter")

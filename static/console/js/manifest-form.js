@@ -10,6 +10,7 @@ export class ManifestForm {
     for (const button of this.buttons) button.addEventListener("click", () => this.choose(button.dataset.view));
     element.addEventListener("click", (event) => this.onClick(event));
     this.dirty = false;
+    this.queue = Promise.resolve();
     element.addEventListener("input", () => this.onEntry());
     element.addEventListener("submit", (event) => event.preventDefault());
   }
@@ -36,9 +37,24 @@ export class ManifestForm {
     }
   }
 
+  // One after the other: YAML's slow answer would hide the form that was opened after it.
+  enqueue(work) {
+    const result = this.queue.then(work);
+    this.queue = result.catch(() => {});
+    return result;
+  }
+
   // Returns whether the view is the one that was asked for.
-  async show(view) {
-    if (view === "form" ? !(await this.load()) : this.open && !(await this.save())) return false;
+  show(view) {
+    return this.enqueue(() => this.change(view));
+  }
+
+  save() {
+    return this.enqueue(() => this.merge());
+  }
+
+  async change(view) {
+    if (view === "form" ? !(await this.load()) : this.open && !(await this.merge())) return false;
     this.element.hidden = view !== "form";
     this.frame.hidden = view === "form";
     for (const button of this.buttons) button.setAttribute("aria-pressed", String(button.dataset.view === view));
@@ -57,7 +73,7 @@ export class ManifestForm {
   }
 
   // Bring what was entered into the text; false, with the fields marked, when something is wrong.
-  async save() {
+  async merge() {
     const answer = await post(this.config.merge, { text: this.read(), fields: this.entries });
     if (answer.fields) {
       this.mark(answer.fields);
