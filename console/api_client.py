@@ -19,6 +19,10 @@ from core.api.inner_calls import (
     require_segment,
 )
 
+# What the API answers to who may not do something, and about a cluster that does not answer.
+FORBIDDEN = 1005
+UNREACHABLE = 1006
+
 
 def call(
     request: HttpRequest,

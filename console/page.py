@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from clusters.kinds import KINDS
 from console import kind_names, navigation
-from console.api_client import ApiRefusal
+from console.api_client import FORBIDDEN, ApiRefusal
 from console.locations import Location, locate
 from console.rendering import form_errors, hints
 from core.api.client_ip import socket_base
@@ -28,7 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R", bound=HttpResponseBase)
 THEMES = ("light", "dark")
 # What hints to give on pages about errors outside every view, by status.
-FAILURE_CODES = {403: 1005, 500: 5001}
+FAILURE_CODES = {403: FORBIDDEN, 500: 5001}
 FAILURE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"

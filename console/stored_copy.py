@@ -8,16 +8,12 @@ from typing import Any
 from django.http import HttpRequest
 
 from clusters.kinds import Kind
-from console.api_client import ApiRefusal, call
+from console.api_client import FORBIDDEN, UNREACHABLE, ApiRefusal, call
 from console.locations import Location
 from console.rendering import html
 from console.rendering.health import Object
 from core.times import rfc3339
 
-# The API's code for a cluster that does not answer.
-UNREACHABLE = 1006
-# Its code for what the cluster, or a grant, does not allow.
-FORBIDDEN = 1005
 MAX_NAMESPACES = 1000
 # The moment of the newest copy, whatever the clock of the database says.
 NEWEST = timedelta(seconds=5)

@@ -418,10 +418,11 @@ class Forwarding:
         wire = call.wire
         writer = session.writer
         parts = body.parts()
-        if call.page is not None and call.page.is_rewritten(answer.headers) and answer.length != 0:
+        page = call.page
+        if page and answer.length != 0 and page.is_rewritten(answer.status, answer.headers):
             # Its length will be another one.
             answer = replace(answer, length=None)
-            parts = call.page.rewrite(parts)
+            parts = page.rewrite(parts)
         is_chunked = answer.length in {None, -1} and not wire.is_http_1_0
         has_end = is_chunked or answer.length not in {None, -1}
         body_is_read = session.body_is_read or call.body is not None

@@ -76,9 +76,10 @@ def check_place(body: Mapping[str, Any]) -> dict[str, str]:
         raise Invalid("resource must be pods or services", field="resource")
     if place["scheme"] not in SCHEMES:
         raise Invalid("scheme must be http or https", field="scheme")
-    for field in ("namespace", "name"):
+    forms = {"namespace": dns_names.LABEL, "name": dns_names.SUBDOMAIN}
+    for field, form in forms.items():
         value = place.get(field)
-        if not isinstance(value, str) or not dns_names.SUBDOMAIN.match(value):
+        if not isinstance(value, str) or not form.match(value):
             raise Invalid(f"{field} must be a name as Kubernetes has them", field=field)
     port = place["port"]
     if not _is_port(port):

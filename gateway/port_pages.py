@@ -92,11 +92,14 @@ class PortPage:
         plain = address.replace("\\", "/")
         return "" if plain.startswith("/") or ":" in plain.partition("/")[0] else address
 
-    def is_rewritten(self, headers: Sequence[tuple[str, str]]) -> bool:
-        """Whether an answer is an HTML page that nobody has compressed."""
+    def is_rewritten(self, status: int, headers: Sequence[tuple[str, str]]) -> bool:
+        """Whether an answer is a whole HTML page that is not compressed."""
         values = dict(headers)
         is_html = values.get("content-type", "").lower().startswith(_HTML)
-        return is_html and values.get("content-encoding", "identity") == "identity"
+        # A part of a page has to fit the range that was asked for.
+        return (
+            is_html and status != 206 and values.get("content-encoding", "identity") == "identity"
+        )
 
     async def rewrite(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """An HTML page whose links, which the API server has put below its proxy, lead here."""

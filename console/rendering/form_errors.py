@@ -43,6 +43,14 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class _Fault:
+    """A problem as the page tells it: at its control, None for none, with the page's words."""
+
+    control: Control | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Edit:
     place: Span
     text: str
@@ -92,11 +100,11 @@ def reword(message: str, form: PageForm, path: str = "") -> str:
             or not message.isascii()
             or f"{path}.{token}" in names
         )
-        known = {path, *candidates(path)} if path else set()
-        if not is_name or (token not in known | names and f"{path}.{token}" not in names):
+        own = {path, *candidates(path)} if path else set()
+        if not is_name or (token not in own | names and f"{path}.{token}" not in names):
             return token
         place = f"{path}.{token}" if f"{path}.{token}" in names else token
-        place = path if token in known else place
+        place = path if token in own else place
         control = find_control(form, place)
         return (control.title_of(place) if control else "") or token
 
@@ -136,47 +144,49 @@ def name_fields(page: str, request: HttpRequest, refusal: ApiRefusal) -> str:
     form = choose_form(read_forms(page).forms, request.path, request.POST)
     if form is None:
         return ""
-    problems = list_problems(refusal)
-    controls = [_control_of(form, problem, request.POST) for problem in problems]
-    refusal.message = " ".join(_sentences(form, refusal, request.POST))
-    return next((control.name for control in controls if control), "")
+    faults = _list_faults(form, refusal, request.POST)
+    refusal.message = _sentences(form, refusal, faults)
+    return next((fault.control.name for fault in faults if fault.control), "")
 
 
-def _sentences(form: PageForm, refusal: ApiRefusal, posted: QueryDict) -> list[str]:
-    problems = list_problems(refusal)
-    if not any(_control_of(form, problem, posted) for problem in problems):
-        return [reword(_ROW.sub("", refusal.message), form)]
-    return [_with_title(form, problem, posted) for problem in problems]
+def _list_faults(form: PageForm, refusal: ApiRefusal, posted: QueryDict) -> list[_Fault]:
+    faults = []
+    for problem in list_problems(refusal):
+        control = _control_of(form, problem, posted)
+        message = reword(problem.message, form, problem.path)
+        title = control.title_of(problem.path) if control else problem.path
+        # The sentence has the field's name in front unless it names it by itself.
+        if title and title.casefold() not in message.casefold():
+            message = _("{field}: {message}").format(field=title, message=message)
+        faults.append(_Fault(control, message))
+    return faults
 
 
-def _with_title(form: PageForm, problem: Problem, posted: QueryDict) -> str:
-    """The sentence, with the field's name in front unless it says that by itself."""
-    control = _control_of(form, problem, posted)
-    message = reword(problem.message, form, problem.path)
-    title = control.title_of(problem.path) if control else problem.path
-    says_it = not title or title.casefold() in message.casefold()
-    return message if says_it else _("{field}: {message}").format(field=title, message=message)
+def _sentences(form: PageForm, refusal: ApiRefusal, faults: Iterable[_Fault]) -> str:
+    if not any(fault.control for fault in faults):
+        return reword(_ROW.sub("", refusal.message), form)
+    return " ".join(fault.message for fault in faults)
 
 
 def mark_fields(page: str, request: HttpRequest, refusal: ApiRefusal) -> str:
     """The page of a form that was refused: what was typed, and each problem beside its field."""
     posted = request.POST
-    read = read_forms(page)
-    form = choose_form(read.forms, request.path, posted)
+    document = read_forms(page)
+    form = choose_form(document.forms, request.path, posted)
     if form is None:
         return page
     edits = [*_retyped(form, posted)]
-    marked: list[Control] = []
-    for problem in list_problems(refusal):
-        control = _control_of(form, problem, posted)
-        if control is None or control in marked:
+    faults = _list_faults(form, refusal, posted)
+    controls: list[Control] = []
+    for fault in faults:
+        if fault.control is None or fault.control in controls:
             continue
-        marked.append(control)
-        edits += _marks(control, _with_title(form, problem, posted), len(marked))
-    if marked:
-        edits += _focus(read.forms, marked[0])
-    text = escape(" ".join(_sentences(form, refusal, posted)))
-    for element in read.problems:
+        controls.append(fault.control)
+        edits += _marks(fault.control, fault.message, len(controls))
+    if controls:
+        edits += _focus(document.forms, controls[0])
+    text = escape(_sentences(form, refusal, faults))
+    for element in document.problems:
         edits.append(_Edit(Span(element.start_tag.end, element.end), text))
     return _apply(page, edits)
 

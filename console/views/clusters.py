@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from clusters.kinds import KINDS
 from console import navigation, object_alerts, permissions, stored_copy
-from console.api_client import ApiRefusal, call
+from console.api_client import FORBIDDEN, UNREACHABLE, ApiRefusal, call
 from console.page import name_fields, redirect, render_page, require_sign_in
 from console.rendering import hints
 
@@ -90,7 +90,7 @@ def _health(status: str, stale: Mapping[str, Any]) -> tuple[str, str]:
     severity = SEVERITIES.get(status, "warn")
     # The registered status changes after several tries: a cluster that did not answer just now is
     # not healthy before that.
-    if severity == "good" and stale.get("code") == stored_copy.UNREACHABLE:
+    if severity == "good" and stale.get("code") == UNREACHABLE:
         return "unreachable", "bad"
     return status, severity
 
@@ -326,7 +326,7 @@ def nodes(request: HttpRequest, cluster: int) -> HttpResponse:
         query = {"cluster_id": cluster, "pageSize": 100}
         items, _refusal = stored_copy.read(request, "nodes", query)
     except ApiRefusal as refusal:
-        if refusal.code != 1005:
+        if refusal.code != FORBIDDEN:
             raise
         # Credentials for some namespaces only may not list nodes: no reason for an error page.
         return render_page(request, "console/parts/nodes.html", {"refusal": refusal})
@@ -420,7 +420,7 @@ def register(request: HttpRequest) -> HttpResponse:
 
 def _registration_hint(refusal: ApiRefusal) -> str:
     """What to do about a kubeconfig that was refused or a cluster that was not reached."""
-    if refusal.code == 1006:
+    if refusal.code == UNREACHABLE:
         return _(
             "Nothing was saved. Check that the server in the kubeconfig can be reached from here"
             " and that its credentials are valid."

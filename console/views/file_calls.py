@@ -8,7 +8,7 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from console.api_client import ApiRefusal, ApiResult, call, require_segment
+from console.api_client import FORBIDDEN, ApiRefusal, ApiResult, call, require_segment
 from console.json_views import json_body, json_response, json_view
 from console.locations import Location
 from console.page import object_view, require_sign_in
@@ -24,7 +24,7 @@ def _path(request: HttpRequest, location: Location, suffix: str) -> str:
     ApiRefusal (403) for a link on another site: even reading may start a debug container.
     """
     if is_cross_site(request):
-        raise ApiRefusal(1005, _("This address may not be opened from another site."), {}, 403)
+        raise ApiRefusal(FORBIDDEN, _("This address may not be opened from another site."), {}, 403)
     if location.plural != "pods":
         raise ApiRefusal(1004, _("There is no page at this address."), {}, 404)
     return f"pods/{require_segment(location.name)}/files{suffix}"

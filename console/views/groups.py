@@ -1,22 +1,17 @@
 """Groups: their members, and the grants that they lend."""
 
 from typing import Any
-from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from console import forms
-from console.api_client import ApiRefusal, call
+from console.api_client import FORBIDDEN, ApiRefusal, call
+from console.filtered_lists import read_list
 from console.page import redirect, require_sign_in
-from console.views.people import create_grant, withdraw_grant
+from console.views.people import create_grant, list_grants, withdraw_grant
 from console.views.tenants import ROLES, list_usernames
-
-SIZE = 100
-MAX_GRANTS = 1000
-# The API's code for what the person may not do.
-FORBIDDEN = 1005
 
 
 @require_http_methods(["GET", "POST"])
@@ -54,8 +49,7 @@ def _groups_of_grants(request: HttpRequest) -> list[dict[str, Any]]:
     The members are None: an admin of a cluster or namespace may not see who they are.
     """
     groups: dict[int, dict[str, Any]] = {}
-    query = {"pageSize": MAX_GRANTS}
-    for grant in call(request, "GET", "grants", query=query).data["items"]:
+    for grant in list_grants(request):
         if grant["group"] is None:
             continue
         group = groups.setdefault(
@@ -105,27 +99,14 @@ def _group_context(request: HttpRequest, pk: int) -> dict[str, Any]:
             if group["id"] == pk:
                 return {"group": group, "members": None}
         raise
-    keyword = request.GET.get("keyword", "")
-    number = forms.query_number(request, "page", least=1)
-    query = {
-        "keyword": keyword,
-        "page": number,
-        "pageSize": SIZE,
-    }
-    data = call(request, "GET", f"groups/{pk}/members", query=query).data
-    more = number * SIZE < data["total"]
+    members, links = read_list(request, f"groups/{pk}/members", ("keyword",))
     return {
         "group": group,
-        "members": data["items"],
-        "keyword": keyword,
+        "members": members,
+        "keyword": links["chosen"]["keyword"],
         "people": list_usernames(request),
-        "previous": _page_query(keyword, number - 1) if number > 1 else "",
-        "next": _page_query(keyword, number + 1) if more else "",
+        **links,
     }
-
-
-def _page_query(keyword: str, number: int) -> str:
-    return urlencode({"keyword": keyword, "page": number})
 
 
 def _submit(request: HttpRequest, group: dict[str, Any]) -> HttpResponse:

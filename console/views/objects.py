@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from clusters import event_series
 from console import navigation, object_alerts, permissions, stored_copy
-from console.api_client import ApiRefusal, call
+from console.api_client import UNREACHABLE, ApiRefusal, call
 from console.locations import Location, resolve_reference
 from console.page import object_view, render_page, require_sign_in
 from console.rendering import diffs, health, html
@@ -246,7 +246,7 @@ def list_events(
             data = call(request, "GET", path, query=query).data
         except ApiRefusal as refusal:
             # What controls what is the cluster's to say: the store has the object's own.
-            if refusal.code != stored_copy.UNREACHABLE:
+            if refusal.code != UNREACHABLE:
                 raise
             data, _refusal = stored_copy.read(request, "events", own)
     else:

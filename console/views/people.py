@@ -9,13 +9,14 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from console import forms
-from console.api_client import ApiRefusal, call
+from console.api_client import FORBIDDEN, ApiRefusal, call
 from console.page import redirect, require_sign_in
 from console.rendering.html import path_segment
 from console.rendering.state_labels import translate_state
 from console.views.tenants import ROLES
 
 SIZE = 200
+MAX_GRANTS = 1000
 
 
 @sensitive_post_parameters("password")
@@ -39,10 +40,17 @@ def index(request: HttpRequest) -> HttpResponse:
         }
     except ApiRefusal as refusal:
         # An admin of a cluster or namespace may not list users, but grants.
-        if refusal.code != 1005:
+        if refusal.code != FORBIDDEN:
             raise
-    context["grants"] = call(request, "GET", "grants", query={"pageSize": 1000}).data["items"]
+    context["grants"] = list_grants(request)
     return forms.render_form(request, "console/people.html", context, lambda: _submit(request))
+
+
+def list_grants(request: HttpRequest) -> list[dict[str, Any]]:
+    """The grants that the person administers."""
+    query = {"pageSize": MAX_GRANTS}
+    grants: list[dict[str, Any]] = call(request, "GET", "grants", query=query).data["items"]
+    return grants
 
 
 def _person_row(

@@ -9,7 +9,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from console import navigation, stored_copy
-from console.api_client import ApiRefusal
+from console.api_client import UNREACHABLE, ApiRefusal
 from console.locations import Location, collection_path
 from console.rendering import health
 from console.rendering.health import Object, get, rows
@@ -97,7 +97,7 @@ def group_of_list(
     try:
         items, total = list_objects(request, location, plural, path, **query)
     except ApiRefusal as refusal:
-        is_away = refusal.code == stored_copy.UNREACHABLE
+        is_away = refusal.code == UNREACHABLE
         yield RelatedGroup(title, problem=refusal.message, is_away=is_away)
         return
     if items:

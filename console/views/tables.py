@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET
 
 from clusters.kinds import KINDS, KINDS_WITH_PROBLEMS
 from console import navigation, object_alerts, permissions, preferences, stored_copy
-from console.api_client import ApiRefusal, ApiResult, call, require_segment
+from console.api_client import UNREACHABLE, ApiRefusal, ApiResult, call, require_segment
 from console.locations import find_kind
 from console.object_alerts import BadgeMap
 from console.page import is_fragment, render_page, require_sign_in, with_security_headers
@@ -188,7 +188,7 @@ def table(request: HttpRequest, cluster: int, plural: str) -> HttpResponse:
     try:
         table_query, answer = _read_table(request, table_query)
     except ApiRefusal as refusal:
-        if refusal.code == stored_copy.UNREACHABLE:
+        if refusal.code == UNREACHABLE:
             stored = _stored_table(request, table_query, refusal)
             if stored:
                 return stored

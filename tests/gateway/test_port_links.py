@@ -252,6 +252,7 @@ def test_only_admins_make_links(site: Cluster, role: str) -> None:
     ("field", "value"),
     [
         ("namespace", "../kube-system"),
+        ("namespace", "a.b"),
         ("name", "site:80/proxy/x"),
         ("name", ""),
         ("port", "70000"),
