@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, TimeoutError
 
 from tools.chromium import PATIENCE
 
@@ -62,8 +62,13 @@ class Walk:
         ]
 
     def is_wider_than_the_window(self) -> bool:
-        """Whether the page itself can be scrolled sideways."""
-        wide: bool = self.page.evaluate(
-            "document.documentElement.scrollWidth > document.documentElement.clientWidth + 1"
-        )
-        return wide
+        """Whether the page itself can be scrolled sideways, and stays so.
+
+        Charts are drawn anew by script, some time after the window has another width.
+        """
+        root = "document.documentElement"
+        try:
+            self.page.wait_for_function(f"{root}.scrollWidth <= {root}.clientWidth + 1")
+        except TimeoutError:
+            return True
+        return False
