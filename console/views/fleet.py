@@ -161,6 +161,7 @@ def table(request: HttpRequest, plural: str) -> HttpResponse:
     total = answer["total"]
     last_page = max((total + PAGE_SIZE - 1) // PAGE_SIZE, 1)
     number = fleet_query.page
+    hidden_kinds = permissions.summarise_access(request).hidden_fleet_kinds()
     context = {
         "widths": column_widths(request, plural),
         "column_choices": [(key, column.title, key not in hidden) for column, key in choices],
@@ -180,7 +181,7 @@ def table(request: HttpRequest, plural: str) -> HttpResponse:
         "kind_choices": [
             (name, navigation.kind_title(name))
             for name in navigation.PLURALS
-            if name not in permissions.summarise_access(request).hidden_fleet_kinds()
+            if name not in hidden_kinds
         ],
         "at_fleet": True,
     }
