@@ -17,6 +17,7 @@ SCENARIOS = {
     "small": "bench.small",
     "files": "bench.files",
     "manifests": "bench.manifests",
+    "rates": "bench.rates",
     "reads": "bench.reads",
     "alerts": "bench.alerts",
     "answers": "bench.answers",

@@ -12,10 +12,9 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
-from bench.processes import environment, manage, until
+from bench.processes import environment, manage, processor_seconds, until
 from bench.storage import SCALE, session
 
 RULES = 200
@@ -115,12 +114,6 @@ class Receiver:
             for at, body in list(self.came)
             if body["groupLabels"].get("alertname") == name and body["status"] == "firing"
         ]
-
-
-def processor_seconds(pid: int) -> float:
-    """What a process has used so far, in and out of the kernel."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def pods(first: int, count: int) -> list[str]:

@@ -6,7 +6,6 @@ of the rounds' ratios are shown.
 
 import base64
 import json
-import os
 import ssl
 import statistics
 import sys
@@ -23,6 +22,7 @@ import yaml
 from bench.load import Rate, measure
 from bench.processes import (
     administrator,
+    children_seconds,
     environment,
     manage,
     peak_memory,
@@ -75,20 +75,11 @@ def _api_server(kubeconfig: Path) -> Server:
     return Server(port, config["users"][0]["user"]["token"], context)
 
 
-def processor_seconds(master: int) -> float:
-    """Of the web processes, so far."""
-    ticks = 0
-    for child in Path(f"/proc/{master}/task/{master}/children").read_text().split():
-        fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
 def _compare(what: str, bare: tuple[Server, str], ours: tuple[Server, str], master: int) -> None:
     """Print both rates and medians, the medians of their ratios, and what an answer cost."""
     for clients in CLIENTS:
         rounds: list[tuple[Rate, Rate]] = []
-        before = processor_seconds(master)
+        before = children_seconds(master)
         for _ in range(ROUNDS):
             first = bare[0].measure(bare[0].request(bare[1]), clients)
             second = ours[0].measure(ours[0].request(ours[1]), clients)
@@ -96,7 +87,7 @@ def _compare(what: str, bare: tuple[Server, str], ours: tuple[Server, str], mast
         medians = [statistics.median(pair[side].median for pair in rounds) for side in (0, 1)]
         rates = [statistics.median(pair[side].per_second for pair in rounds) for side in (0, 1)]
         answers = sum(second.per_second * SECONDS for _, second in rounds)
-        cost = (processor_seconds(master) - before) / answers
+        cost = (children_seconds(master) - before) / answers
         slower = statistics.median(second.median / first.median for first, second in rounds)
         share = statistics.median(second.per_second / first.per_second for first, second in rounds)
         print(

@@ -16,6 +16,7 @@ from bench import small
 from bench.load import Rate, measure
 from bench.processes import (
     administrator,
+    children_seconds,
     environment,
     manage,
     running,
@@ -41,10 +42,10 @@ class Side:
 
     def ask(self, request: bytes, clients: int) -> None:
         """One turn."""
-        before = small.processor_seconds(self.master)
+        before = children_seconds(self.master)
         port = self.server.port
         self.rates.append(measure(port, request, clients=clients, seconds=SECONDS))
-        self.processor += small.processor_seconds(self.master) - before
+        self.processor += children_seconds(self.master) - before
 
     def forget(self) -> None:
         """Begin another row."""
