@@ -104,7 +104,7 @@ def _most_bytes(cfg: Any, server: Any) -> int:
     is_special = cfg.proxy_protocol != "off" or os.environ.get("SCRIPT_NAME")
     if is_special or (isinstance(server, str) and ":" in server):
         return 0
-    return min(cfg.limit_request_line, cfg.limit_request_field_size)
+    return min(int(cfg.limit_request_line), int(cfg.limit_request_field_size))
 
 
 @lru_cache(maxsize=1024)

@@ -266,7 +266,7 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
         # As plain attributes: the library looks each setting up in three steps. After the fork, as
         # the arbiter may load others.
         settings = self.cfg.settings.items()
-        vars(self.cfg).update({name: setting.get() for name, setting in settings})
+        self.cfg.__dict__.update({name: setting.get() for name, setting in settings})
         self._epoll = select.epoll()
         self._end = os.pipe()
         self._epoll.register(self._end[0], select.EPOLLIN)

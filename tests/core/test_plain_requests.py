@@ -34,7 +34,9 @@ def config(**settings: Any) -> Config:
 USUAL = config()
 
 
-def plain(data: bytes, place: Any = UNIX, cfg: Config | None = None) -> Any:
+def plain(
+    data: bytes, place: Any = UNIX, cfg: Config | None = None
+) -> tuple[PlainRequest, int] | None:
     """(the request, where its body begins); None for one that is not ordinary."""
     client, server = place
     # No request speaks to the socket.
@@ -58,7 +60,9 @@ def alike(environ: dict[str, Any]) -> dict[str, Any]:
 
 def check(data: bytes, place: Any) -> PlainRequest:
     """Both read the same."""
-    request, size = plain(data, place)
+    reading = plain(data, place)
+    assert reading
+    request, size = reading
     other, environ, rest = slow(data, place)
     assert alike(request.environ) == alike(environ)
     assert request.body.reader.length == other.body.reader.length
@@ -89,7 +93,7 @@ def test_an_ordinary_request_is_read_as_gunicorn_reads_it(data: bytes, place: An
 
 def test_a_proxy_that_we_trust_says_that_its_client_speaks_tls() -> None:
     data = GET + HOST + b"X-Forwarded-Proto: https\r\n\r\n"
-    schemes = [plain(data, place)[0].environ["wsgi.url_scheme"] for place in PLACES]
+    schemes = [check(data, place).environ["wsgi.url_scheme"] for place in PLACES]
     assert schemes == ["https", "https", "http"]
 
 
