@@ -15,7 +15,6 @@ from edge.wire import (
     CRLF,
     END,
     GATEWAY_PREFIX,
-    HOP_BY_HOP,
     Answer,
     Chunked,
     Refusal,
@@ -363,7 +362,7 @@ class Session:
             if not is_sent:
                 # The client may still be sending, and has to see why it is refused.
                 self._drain = DRAINED_SIZES * self._limits.body_bytes
-            self._client.write(_client_head(answer, keep_alive=keep_alive))
+            self._client.write(answer.head_for_client(keep_alive=keep_alive))
             if answer.length != 0:
                 await relay(server, answer, Straight(self._client))
         except ValueError:
@@ -467,7 +466,7 @@ class Session:
         # A body that lasts until the end of the connection needs that end.
         has_end = answer.length != -1
         keep_alive = request.keep_alive and has_end and not self._front.stopping
-        head = _client_head(answer, keep_alive=keep_alive)
+        head = answer.head_for_client(keep_alive=keep_alive)
         length = answer.length
         if length is not None and 0 <= length <= len(server.buffer) and not self._client.blocked:
             # All of it has come: most answers are small. It leaves in one packet.
@@ -536,7 +535,7 @@ class Session:
                         return b""
                 if answer.length is None or answer.length < 0:
                     return b""
-                return _client_head(answer, keep_alive=False) + server.take(answer.length)
+                return answer.head_for_client(keep_alive=False) + server.take(answer.length)
         except (TimeoutError, Unavailable, ValueError, Refusal):
             return b""
         finally:
@@ -574,17 +573,6 @@ def _repeatable(request: Request, size: int) -> bool:
 def _leaves_connection(request: Request, size: int, excess: int) -> bool:
     """Whether the server's connection can serve on after the request."""
     return _repeatable(request, size) or (size <= SMALL_BODY and not excess)
-
-
-def _client_head(answer: Answer, *, keep_alive: bool) -> bytes:
-    """The head of an answer for the client, with a Connection header of this hop."""
-    lines = [answer.line]
-    for name, value in answer.headers:
-        lowered = name.lower()
-        if lowered not in HOP_BY_HOP or lowered == b"transfer-encoding":
-            lines.append(b"%s: %s" % (name, value))
-    lines.append(b"Connection: keep-alive" if keep_alive else b"Connection: close")
-    return CRLF.join(lines) + END
 
 
 def _plain_refusal(refusal: Refusal, method: bytes) -> bytes:
