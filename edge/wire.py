@@ -89,7 +89,10 @@ class Request:
 
     def value(self, name: bytes) -> bytes:
         """The first value of a header; nothing when it is missing."""
-        return next((value for key, value in self.headers if key == name), b"")
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return b""
 
     def end_to_end(self) -> list[tuple[bytes, bytes]]:
         """The headers that a server may see.
