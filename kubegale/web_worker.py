@@ -3,7 +3,8 @@
 gunicorn's own threaded worker waits in its main thread and hands every request over to a pool and
 back, which costs more than half of a small read. Here each thread waits for the listening sockets
 and for all idle connections at once, and serves what becomes readable; the main thread only tells
-the arbiter that the process lives, ends connections whose time is over, and stops the worker.
+the arbiter that the process lives, ends connections whose time is over, and stops the worker. Of
+gunicorn's hooks around a request, `post_request` is called, `pre_request` is not.
 """
 
 import os
