@@ -32,10 +32,16 @@ class Connection(asyncio.Protocol):
         self.blocked = False
         self.on_end: Callable[[], None] | None = None
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        # Asked for at each wait, it would cost a call of the system.
+        self._loop = asyncio.get_running_loop()
         self._write_ahead = write_ahead
         self._connected = connected
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
+        # When those that wait have waited long enough: times of the loop.
+        self._latest: dict[asyncio.Future[None], float] = {}
+        # It stays over many waits: to start one for each costs more than the wait.
+        self._timer: asyncio.TimerHandle | None = None
         self._paused = False
         # A second descriptor of the same socket, to read what the loop leaves in it.
         self._leftover: socket.socket | None = None
@@ -71,6 +77,9 @@ class Connection(asyncio.Protocol):
                 while data := self._leftover.recv(READ_AHEAD, socket.MSG_DONTWAIT):
                     self.buffer += data
             self.release_answer()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self.ended = True
         self.is_lost = True
         self.is_refused = isinstance(exc, BrokenPipeError)
@@ -114,10 +123,10 @@ class Connection(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
-        self._reader = asyncio.get_running_loop().create_future()
+        self._reader = self._loop.create_future()
         size = len(self.buffer)
         try:
-            await _until(self._reader, deadline)
+            await self._until(self._reader, deadline)
         finally:
             self._reader = None
         return len(self.buffer) > size
@@ -143,12 +152,40 @@ class Connection(asyncio.Protocol):
         `deadline` is a time of the event loop; TimeoutError when it passes.
         """
         while self.blocked and not self.is_lost:
-            self._writer = asyncio.get_running_loop().create_future()
+            self._writer = self._loop.create_future()
             try:
-                await _until(self._writer, deadline)
+                await self._until(self._writer, deadline)
             finally:
                 self._writer = None
         return not self.is_lost
+
+    async def _until(self, waiter: "asyncio.Future[None]", deadline: float | None) -> None:
+        if deadline is None:
+            await waiter
+            return
+        self._latest[waiter] = deadline
+        if self._timer is None or self._timer.when() > deadline:
+            self._set_timer(deadline)
+        try:
+            await waiter
+        finally:
+            del self._latest[waiter]
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        """End the waits that are over, and come again for the next one."""
+        self._timer = None
+        now = self._loop.time()
+        for waiter, deadline in self._latest.items():
+            if deadline <= now:
+                _expire(waiter)
+        later = [deadline for deadline in self._latest.values() if deadline > now]
+        if later and not self.is_lost:
+            self._set_timer(min(later))
 
     def close(self) -> None:
         """Close once everything is written."""
@@ -169,14 +206,3 @@ def _wake(waiter: "asyncio.Future[None] | None") -> None:
 def _expire(waiter: "asyncio.Future[None]") -> None:
     if not waiter.done():
         waiter.set_exception(TimeoutError())
-
-
-async def _until(waiter: "asyncio.Future[None]", deadline: float | None) -> None:
-    if deadline is None:
-        await waiter
-        return
-    handle = asyncio.get_running_loop().call_at(deadline, _expire, waiter)
-    try:
-        await waiter
-    finally:
-        handle.cancel()

@@ -125,11 +125,7 @@ async def tunnel(
 ) -> None:
     """Both directions of an upgraded connection as plain bytes, until one of them ends."""
     client.on_end = None
-    lines = [
-        answer.line,
-        *(b"%s: %s" % pair for pair in answer.headers),
-    ]
-    client.write(CRLF.join(lines) + END)
+    client.write(answer.head + END)
     ways = [
         asyncio.create_task(_copy(client, server, stall_seconds)),
         asyncio.create_task(_copy(server, client, stall_seconds)),

@@ -16,6 +16,9 @@ _AGENTS = re.compile(rb"/mcp/?(?:\?|\Z)")
 
 def is_streamed(method: bytes, target: bytes) -> bool:
     """Whether a request is an up- or download of files, or an agent's."""
+    # Most are neither, and every request is asked.
+    if b"/files" not in target and not target.startswith(b"/mcp"):
+        return False
     if _AGENTS.match(target):
         return True
     return any(method in methods and pattern.match(target) for methods, pattern in _STREAMED)

@@ -1,7 +1,7 @@
 """One client's connection: requests are read whole, forwarded, and answered in order."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from edge.connections import Connection
@@ -9,13 +9,12 @@ from edge.outage_pages import asks_for_page, outage_page
 from edge.outlet import ClientGone, Outlet
 from edge.relay import LARGEST_ANSWER_HEAD, Straight, relay, start_passing, tunnel
 from edge.routes import is_streamed
-from edge.spool import PART, Spool, open_spool
+from edge.spool import PART, Spool
 from edge.upstreams import Unavailable, Upstream
 from edge.wire import (
     CRLF,
     END,
     GATEWAY_PREFIX,
-    HOP_BY_HOP,
     Answer,
     Chunked,
     Refusal,
@@ -92,6 +91,7 @@ class Session:
         self._limits = front.limits
         self._client = client
         self._sockets_only = sockets_only
+        self._is_trusted = front.limits.trusts(address)
         self._loop = asyncio.get_running_loop()
         # Whether a request was answered before: a client may be idle between two of them.
         self._serving = False
@@ -134,12 +134,12 @@ class Session:
             if is_streamed(request.method, request.target) and not request.websocket:
                 return await self._pass_on(request, self._front.sockets)
             limits = self._limits
-            spool = open_spool(
+            spool = Spool(
                 self._front.budget,
                 limits.spool_memory,
                 limits.body_bytes + PART,
             )
-            with spool as body:
+            with closing(spool) as body:
                 excess = await self._read_body(request, body)
                 return await self._forward(request, body, excess)
         except Refusal as refusal:
@@ -168,11 +168,10 @@ class Session:
                     raw = bytes(buffer[:end])
                     del buffer[:end]
                     request = parse_request(raw, limits)
-                    trusted = limits.trusts(self.address)
                     check_certificate_headers(
                         request,
                         limits.certificate_headers,
-                        trusted=trusted,
+                        trusted=self._is_trusted,
                     )
                     return request
             if self._front.stopping and not begun:
@@ -363,7 +362,7 @@ class Session:
             if not is_sent:
                 # The client may still be sending, and has to see why it is refused.
                 self._drain = DRAINED_SIZES * self._limits.body_bytes
-            self._client.write(_client_head(answer, keep_alive=keep_alive))
+            self._client.write(answer.head_for_client(keep_alive=keep_alive))
             if answer.length != 0:
                 await relay(server, answer, Straight(self._client))
         except ValueError:
@@ -467,10 +466,16 @@ class Session:
         # A body that lasts until the end of the connection needs that end.
         has_end = answer.length != -1
         keep_alive = request.keep_alive and has_end and not self._front.stopping
-        self._client.write(_client_head(answer, keep_alive=keep_alive))
-        if answer.length == 0:
+        head = answer.head_for_client(keep_alive=keep_alive)
+        length = answer.length
+        if length is not None and 0 <= length <= len(server.buffer) and not self._client.blocked:
+            # All of it has come: most answers are small. It leaves in one packet.
+            self._client.write(head + server.take(length))
             return keep_alive
-        if answer.length is None:
+        self._client.write(head)
+        if length == 0:
+            return keep_alive
+        if length is None:
             # From here on the end of the client's sending ends the stream (see `_exchange`).
             self.state = STREAM
             if self._client.ended:
@@ -530,7 +535,7 @@ class Session:
                         return b""
                 if answer.length is None or answer.length < 0:
                     return b""
-                return _client_head(answer, keep_alive=False) + server.take(answer.length)
+                return answer.head_for_client(keep_alive=False) + server.take(answer.length)
         except (TimeoutError, Unavailable, ValueError, Refusal):
             return b""
         finally:
@@ -568,17 +573,6 @@ def _repeatable(request: Request, size: int) -> bool:
 def _leaves_connection(request: Request, size: int, excess: int) -> bool:
     """Whether the server's connection can serve on after the request."""
     return _repeatable(request, size) or (size <= SMALL_BODY and not excess)
-
-
-def _client_head(answer: Answer, *, keep_alive: bool) -> bytes:
-    """The head of an answer for the client, with a Connection header of this hop."""
-    lines = [answer.line]
-    for name, value in answer.headers:
-        lowered = name.lower()
-        if lowered not in HOP_BY_HOP or lowered == b"transfer-encoding":
-            lines.append(b"%s: %s" % (name, value))
-    lines.append(b"Connection: keep-alive" if keep_alive else b"Connection: close")
-    return CRLF.join(lines) + END
 
 
 def _plain_refusal(refusal: Refusal, method: bytes) -> bytes:

@@ -1,8 +1,6 @@
 """Bytes that wait: the first in memory, the rest in a temporary file, bounded all together."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO
 
 PART = 64 * 1024
@@ -83,13 +81,3 @@ class Spool:
             self._file = None
         self.waiting = 0
         self._release()
-
-
-@contextmanager
-def open_spool(budget: Budget, memory: int, most: int) -> Iterator[Spool]:
-    """A spool of at most `most` bytes that is dropped at the end of the block."""
-    spool = Spool(budget, memory, most)
-    try:
-        yield spool
-    finally:
-        spool.close()

@@ -16,7 +16,12 @@ REQUEST_LINE = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([^\x00-\x20\x7f]+) HTTP/1\.([01])"
 )
 FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
-STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: |$)")
+STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: |\r|\Z)")
+# What says where an answer ends, and whether its connection does.
+FRAMING = re.compile(
+    rb"\r\n(content-length|transfer-encoding|connection):([^\r]*)",
+    re.IGNORECASE,
+)
 ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 LONGEST_CHUNK_LINE = 1024
@@ -35,6 +40,13 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
+# Of an answer, whose chunks pass as they are.
+OTHER_HOP = re.compile(
+    rb"\r\n(?:%b):[^\r]*" % b"|".join(HOP_BY_HOP - {b"transfer-encoding"}),
+    re.IGNORECASE,
+)
+KEEP_ALIVE = b"\r\nConnection: keep-alive\r\n\r\n"
+CLOSE = b"\r\nConnection: close\r\n\r\n"
 # A Connection header cannot remove these: they decide who is asking, and for what.
 END_TO_END = frozenset({b"host", b"content-length", b"authorization", b"cookie", b"secret"})
 OWN_PREFIX = b"x-kubegale-"
@@ -77,7 +89,10 @@ class Request:
 
     def value(self, name: bytes) -> bytes:
         """The first value of a header; nothing when it is missing."""
-        return next((value for key, value in self.headers if key == name), b"")
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return b""
 
     def end_to_end(self) -> list[tuple[bytes, bytes]]:
         """The headers that a server may see.
@@ -92,7 +107,7 @@ class Request:
             # X-Forwarded_For and X-Forwarded-For are one name for a WSGI server.
             and b"_" not in name
             and not name.startswith(OWN_PREFIX)
-            and not self._is_hop_by_hop(name)
+            and not (self.nominated and self._is_hop_by_hop(name))
         ]
 
     def _is_hop_by_hop(self, name: bytes) -> bool:
@@ -189,23 +204,24 @@ def _parse_headers(lines: list[bytes], limits: Limits) -> list[tuple[bytes, byte
     if len(lines) > limits.headers:
         raise Refusal(431, f"The request has more than {limits.headers} headers.")
     headers: list[tuple[bytes, bytes]] = []
+    most = limits.line_bytes
     for line in lines:
-        if len(line) > limits.line_bytes:
-            raise Refusal(431, f"A header is longer than {limits.line_bytes} bytes.")
+        if len(line) > most:
+            raise Refusal(431, f"A header is longer than {most} bytes.")
         match = FIELD.fullmatch(line)
         if match is None:
             raise Refusal(400, "A header cannot be read.")
-        headers.append((match[1].lower(), match[2].rstrip(b" \t")))
+        name, value = match.groups()
+        headers.append((name.lower(), value.rstrip(b" \t")))
     return headers
 
 
 def _read_connection(request: Request) -> None:
     """What becomes of the connection: kept open, upgraded, or asked to go on (100-continue)."""
-    nominated: set[bytes] = set()
-    for name, value in request.headers:
-        if name == b"connection":
-            nominated |= {word.strip().lower() for word in value.split(b",")}
-    request.nominated = frozenset(nominated)
+    values = [value for name, value in request.headers if name == b"connection"]
+    words = b",".join(values).split(b",")
+    nominated = frozenset([word.strip().lower() for word in words if word])
+    request.nominated = nominated
     is_http_1_1 = request.minor == 1
     if is_http_1_1:
         request.keep_alive = b"close" not in nominated
@@ -268,43 +284,43 @@ def _read_framing(request: Request) -> None:
 
 @dataclass(slots=True)
 class Answer:
-    """The head of an answer.
+    """The head of an answer; `head` is all of it, without its empty line.
 
     `length` is None for a chunked body, and -1 for one that lasts until the end of the connection.
     """
 
     status: int
-    headers: list[tuple[bytes, bytes]]
-    line: bytes
+    head: bytes
     length: int | None
     reusable: bool
+
+    def head_for_client(self, *, keep_alive: bool) -> bytes:
+        """The head with a Connection header of the client's hop; its chunks stay as they are."""
+        connection = KEEP_ALIVE if keep_alive else CLOSE
+        return OTHER_HOP.sub(b"", self.head) + connection
 
 
 def parse_answer(raw: bytes, method: bytes) -> Answer:
     """The head of an answer of one of our own servers; ValueError when it is malformed."""
-    line, *lines = raw[:-4].split(CRLF)
-    match = STATUS_LINE.match(line)
+    head = raw[:-4]
+    match = STATUS_LINE.match(head)
     if match is None:
         raise ValueError("not an HTTP answer")
     status = int(match[2])
-    headers: list[tuple[bytes, bytes]] = []
     length: int | None = -1
     close = match[1] == b"0"
-    for header_line in lines:
-        name, _, value = header_line.partition(b":")
-        value = value.strip()
+    for name, value in FRAMING.findall(head):
         match name.lower():
             case b"content-length":
                 length = int(value) if length is not None else None
             case b"transfer-encoding":
                 length = None
-            case b"connection":
-                close = close or value.lower() == b"close"
-        headers.append((name, value))
+            case _:
+                close = close or value.strip().lower() == b"close"
     if method == b"HEAD" or status in (204, 304) or status < 200:
         # These have no body, even if their headers announce one.
         length = 0
-    return Answer(status, headers, line, length, not close and length != -1)
+    return Answer(status, head, length, not close and length != -1)
 
 
 class Chunked:

@@ -3,7 +3,8 @@
 gunicorn's own threaded worker waits in its main thread and hands every request over to a pool and
 back, which costs more than half of a small read. Here each thread waits for the listening sockets
 and for all idle connections at once, and serves what becomes readable; the main thread only tells
-the arbiter that the process lives, ends connections whose time is over, and stops the worker.
+the arbiter that the process lives, ends connections whose time is over, and stops the worker. Of
+gunicorn's hooks around a request, `post_request` is called, `pre_request` is not.
 """
 
 import os
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from errno import (
     ECONNRESET,
     EMFILE,
@@ -24,6 +26,7 @@ from errno import (
     EPIPE,
     EPROTO,
 )
+from functools import lru_cache
 from struct import pack
 from typing import Any
 
@@ -35,9 +38,13 @@ from gunicorn.http.errors import (
     NoMoreData,
     ParseException,
 )
+from gunicorn.http.message import TOKEN_RE
 from gunicorn.http.unreader import SocketUnreader
-from gunicorn.http.wsgi import FileWrapper, Response, create
+from gunicorn.http.wsgi import HEADER_VALUE_RE, FileWrapper, Response, create
+from gunicorn.util import is_hoppish
 from gunicorn.workers.base import Worker
+
+from kubegale.plain_requests import Origin, PlainRequest, read_plain
 
 END_OF_HEAD = b"\r\n\r\n"
 READ_BYTES = 16 * 1024
@@ -81,6 +88,7 @@ class Connection:
     server: Any
     descriptor: int
     parser: Any
+    origin: Origin
     # When it is closed unless something comes: a time of the monotonic clock.
     deadline: float
     # What has come of the next head.
@@ -138,6 +146,19 @@ class CheckedChunks(ChunkedReader):  # type: ignore[misc]  # the library has no 
             raise OSError(EPROTO, f"a body in chunks is malformed: {error}") from error
 
 
+@lru_cache(maxsize=256)
+def _is_end_to_end(name: str) -> bool:
+    """Whether a header of an answer passes as it is: it says nothing about the connection."""
+    is_length = name.lower() == "content-length"
+    return bool(TOKEN_RE.fullmatch(name)) and not is_length and not is_hoppish(name)
+
+
+@lru_cache(maxsize=1)
+def _http_date(second: int) -> str:
+    """The Date header's words."""
+    return formatdate(second, usegmt=True)
+
+
 class JoinedResponse(Response):  # type: ignore[misc]  # the library has no types
     """An answer whose head leaves together with the first part of its body."""
 
@@ -147,13 +168,33 @@ class JoinedResponse(Response):  # type: ignore[misc]  # the library has no type
         # Made, and not sent yet.
         self.head = b""
 
+    def process_headers(self, headers: list[tuple[str, str]]) -> None:
+        """Check the application's headers, all values at once; the library names the wrong one."""
+        if not HEADER_VALUE_RE.fullmatch("".join([value for _, value in headers])):
+            super().process_headers(headers)
+            return
+        for name, value in headers:
+            if _is_end_to_end(name):
+                self.headers.append((name, value.strip(" \t")))
+            else:
+                super().process_headers([(name, value)])
+
     def send_headers(self) -> None:
         """Make the head; it is sent with what follows."""
         if self.headers_sent:
             return
-        fields = [f"{name}: {value}\r\n" for name, value in self.headers]
-        text = "".join([*self.default_headers(), *fields, "\r\n"])
-        self.head = text.encode("latin-1")
+        major, minor = self.req.version
+        fate = "close" if self.should_close() else "keep-alive"
+        lines = [
+            f"HTTP/{major}.{minor} {self.status}",
+            f"Server: {self.version}",
+            f"Date: {_http_date(int(time.time()))}",
+            f"Connection: {'upgrade' if self.upgrade else fate}",
+        ]
+        if self.chunked:
+            lines.append("Transfer-Encoding: chunked")
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        self.head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         self.headers_sent = True
 
     def send_head(self) -> None:
@@ -223,6 +264,10 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
     # --- the main thread --------------------------------------------------------------------------
     def run(self) -> None:
         """Serve until the process has to stop, then finish what is being answered."""
+        # As plain attributes: the library looks each setting up in three steps. After the fork, as
+        # the arbiter may load others.
+        settings = self.cfg.settings.items()
+        self.cfg.__dict__.update({name: setting.get() for name, setting in settings})
         self._epoll = select.epoll()
         self._end = os.pipe()
         self._epoll.register(self._end[0], select.EPOLLIN)
@@ -343,12 +388,14 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
             sock.setsockopt(socket.SOL_SOCKET, option, STALL)
         parser = get_parser(self.cfg, sock, client)
         parser.unreader = BodyUnreader(sock)
+        server = listener.getsockname()
         connection = Connection(
             sock,
             client,
-            listener.getsockname(),
+            server,
             descriptor=sock.fileno(),
             parser=parser,
+            origin=Origin.of_connection(self.cfg, sock, client, server),
             deadline=time.monotonic() + HEAD_SECONDS,
         )
         self._open.add(connection)
@@ -442,16 +489,8 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
         request = None
         parser = connection.parser
         try:
-            if len(connection.head) > LARGEST_HEAD and END_OF_HEAD not in connection.head:
-                raise LimitRequestHeaders("max buffer headers")
             parser.unreader.begin()
-            parser.unreader.unread(bytes(connection.head))
-            connection.head.clear()
-            request = next(parser)
-            if isinstance(request.body.reader, ChunkedReader):
-                request.body.reader = CheckedChunks(request, parser.unreader)
-            if request.version > (1, 0) and not any(name == "HOST" for name, _ in request.headers):
-                raise InvalidHeader("HOST")
+            request = _take_plain(connection) or _parse(connection)
             return self._answer(request, connection) and _skip_body(request, parser)
         except (NoMoreData, StopIteration) as error:
             self.log.debug("A client left in the middle of its request: %s", error)
@@ -469,16 +508,19 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
         environ: dict[str, Any] = {}
         response = None
         try:
-            self.cfg.pre_request(self, request)
-            response, environ = create(
-                request,
-                connection.sock,
-                connection.client,
-                connection.server,
-                self.cfg,
-                response_class=JoinedResponse,
-            )
-            environ["wsgi.multithread"] = True
+            if isinstance(request, PlainRequest):
+                response = JoinedResponse(request, connection.sock, self.cfg)
+                environ = request.environ
+            else:
+                response, environ = create(
+                    request,
+                    connection.sock,
+                    connection.client,
+                    connection.server,
+                    self.cfg,
+                    response_class=JoinedResponse,
+                )
+                environ["wsgi.multithread"] = True
             self._count_request()
             parts = self.wsgi(environ, response.start_response)
             # After the call: the process may have to stop meanwhile.
@@ -518,6 +560,37 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
         finally:
             if close := getattr(parts, "close", None):
                 close()
+
+
+def _take_plain(connection: Connection) -> PlainRequest | None:
+    """The next request, when it is an ordinary one."""
+    parser = connection.parser
+    head = connection.head
+    reading = read_plain(head, connection.origin, parser.unreader)
+    if reading is None:
+        return None
+    request, size = reading
+    if len(head) > size:
+        parser.unreader.unread(bytes(head[size:]))
+    head.clear()
+    # Whose body ends before the next head.
+    parser.mesg = request
+    return request
+
+
+def _parse(connection: Connection) -> Any:
+    """The next request; one of gunicorn's errors for what is none."""
+    parser = connection.parser
+    if len(connection.head) > LARGEST_HEAD and END_OF_HEAD not in connection.head:
+        raise LimitRequestHeaders("max buffer headers")
+    parser.unreader.unread(bytes(connection.head))
+    connection.head.clear()
+    request = next(parser)
+    if isinstance(request.body.reader, ChunkedReader):
+        request.body.reader = CheckedChunks(request, parser.unreader)
+    if request.version > (1, 0) and not any(name == "HOST" for name, _ in request.headers):
+        raise InvalidHeader("HOST")
+    return request
 
 
 def _skip_body(request: Any, parser: Any) -> bool:

@@ -85,6 +85,15 @@ def test_requests_in_one_packet_are_answered_in_order(store: Store) -> None:
     assert [status(b"HTTP/1." + part) for part in answer.split(b"HTTP/1.")[1:]] == [200, 404, 200]
 
 
+def test_ordinary_and_other_requests_may_share_a_packet(store: Store) -> None:
+    """Each is read by another parser: none may take a byte of the next."""
+    unread = head("POST", "/none", b"Content-Length: 5\r\n") + b"GET /"
+    pieces = head("POST", "/none", b"Transfer-Encoding: chunked\r\n") + b"1\r\nG\r\n0\r\n\r\n"
+    answer = ask(store, HEALTH + unread + b"\r\n" + HEALTH + pieces + unread + HEALTH + LAST)
+    codes = [status(b"HTTP/1." + part) for part in answer.split(b"HTTP/1.")[1:]]
+    assert codes == [200, 404, 200, 404, 404, 200, 200]
+
+
 def test_half_a_head_holds_no_thread_and_ends_in_time(store: Store) -> None:
     with ExitStack() as stack:
         slow = [

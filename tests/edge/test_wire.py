@@ -3,7 +3,7 @@
 import pytest
 
 from edge.limits import Limits, SettingError
-from edge.wire import Chunked, Refusal, find_head, parse_request
+from edge.wire import Chunked, Refusal, find_head, parse_answer, parse_request
 
 LIMITS = Limits()
 SPOKEN = b"GET / HTTP/1.1\r\nHost: a\r\n%s\r\n"
@@ -124,3 +124,41 @@ def test_larger_bodies_are_for_those_who_show_credentials() -> None:
 def test_a_limit_that_is_none_is_said(environ: dict[str, str]) -> None:
     with pytest.raises(SettingError, match=next(iter(environ))):
         Limits.from_environment(environ)
+
+
+@pytest.mark.parametrize(
+    ("fields", "length", "reusable"),
+    [
+        (b"Content-Length: 3", 3, True),
+        (b"content-length:3\r\nCONNECTION: keep-alive", 3, True),
+        (b"Content-Length: 3\r\nConnection: Close", 3, False),
+        (b"Transfer-Encoding: chunked", None, True),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 3", None, True),
+        (b"X-Content-Length: 3\r\nNote: Content-Length: 4", -1, False),
+    ],
+)
+def test_the_end_of_an_answer_is_where_its_head_says(
+    fields: bytes, length: int | None, reusable: bool
+) -> None:
+    answer = parse_answer(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % fields, b"GET")
+    assert (answer.status, answer.length, answer.reusable) == (200, length, reusable)
+
+
+def test_an_answer_reaches_the_client_without_what_is_said_to_the_front() -> None:
+    lines = b"A: b\r\nKeep-Alive: 5\r\nTransfer-Encoding: chunked\r\nconnection: close\r\nTe-A: c"
+    answer = parse_answer(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % lines, b"GET")
+    lines = b"A: b\r\nTransfer-Encoding: chunked\r\nTe-A: c\r\nConnection: keep-alive"
+    assert answer.head_for_client(keep_alive=True) == b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % lines
+    assert answer.head_for_client(keep_alive=False).endswith(b"c\r\nConnection: close\r\n\r\n")
+
+
+@pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 20\r\n\r\n", b"HTTP/1.1 2000 OK\r\n\r\n"])
+def test_what_is_no_answer_is_said(raw: bytes) -> None:
+    with pytest.raises(ValueError, match="HTTP"):
+        parse_answer(raw, b"GET")
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 304), (b"PUT", 204)])
+def test_some_answers_have_no_body_whatever_they_announce(method: bytes, status: int) -> None:
+    raw = b"HTTP/1.1 %d Word\r\nContent-Length: 3\r\n\r\n" % status
+    assert parse_answer(raw, method).length == 0
