@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from clusters.kinds import lookup_kind
 from clusters.models import Cluster
-from launcher.programs import ROOT
+from launcher.programs import ROOT, front
 from operations import lifecycle
 from storage_api.models import ClusterSync, KindSync
 from tests.caller import Caller
@@ -53,16 +53,18 @@ def render(folder: Path) -> list[dict[str, Any]]:
 
 
 def own_overlay(folder: Path) -> Path:
-    """A folder of a user's own on top of `small`, as docs/deployment.md shows it."""
-    base = os.path.relpath(KUBERNETES.resolve(), folder.resolve())
+    """A folder of a user's own, as docs/deployment.md shows it, with the gateway that it adds."""
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    own, gateway = (yaml.safe_load(block) for block in blocks)
+    base = os.path.relpath(ROOT.resolve(), folder.resolve())
     kustomization = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "namespace": "kubegale",
-        "resources": [f"{base}/overlays/small"],
-        "components": [f"{base}/components/gateway"],
+        **own,
+        **gateway,
+        "patches": [*own["patches"], *gateway["patches"]],
     }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    text = yaml.safe_dump(kustomization)
+    (folder / "kustomization.yaml").write_text(text.replace("../kubegale", base))
     return folder
 
 
@@ -254,6 +256,38 @@ def test_every_process_runs_as_in_the_compose_file_and_is_probed(
         assert {"startupProbe", "readinessProbe", "livenessProbe", "lifecycle"} <= set(container)
     for component in DEPLOYMENTS:
         assert "livenessProbe" in by_component[component]["containers"][0]
+
+
+def test_a_pod_has_the_time_that_its_processes_take_to_end(objects: list[dict[str, Any]]) -> None:
+    for name, template in pod_templates(objects):
+        (container,) = template["spec"]["containers"]
+        if container.get("args") == ["python", "-m", "launcher", "serve"]:
+            before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+            grace = template["spec"]["terminationGracePeriodSeconds"]
+            # The launcher ends by force what its front has not ended by then.
+            assert grace >= before + front({}).grace, name
+
+
+def test_names_of_a_user_s_own_replace_every_one_of_ours(tmp_path: Path) -> None:
+    objects = render(own_overlay(tmp_path))
+    assert "example.com" not in yaml.safe_dump(
+        [each for each in objects if each["kind"] in {"ConfigMap", "Ingress", "NetworkPolicy"}]
+    )
+    (config,) = [each for each in objects if each["kind"] == "ConfigMap"]
+    assert config["data"]["GATEWAY_URL"] == "https://kube.mycompany.com"
+
+
+def test_a_database_of_the_overlay_s_own_is_all_that_is_reached_on_its_port() -> None:
+    objects = render(KUBERNETES / "overlays" / "small")
+    for each in objects:
+        if each["kind"] != "NetworkPolicy":
+            continue
+        for rule in each["spec"].get("egress", []):
+            ports = {port["port"] for port in rule.get("ports", [])}
+            if ports & {5432, 6379}:
+                (target,) = rule["to"]
+                labels = target["podSelector"]["matchLabels"]
+                assert labels["app.kubernetes.io/name"] in {"postgres", "valkey"}
 
 
 def test_what_is_named_elsewhere_exists(objects: list[dict[str, Any]]) -> None:
