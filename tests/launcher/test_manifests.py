@@ -28,6 +28,8 @@ VARIANTS = ("small", "high-availability", "gateway", "chart", "whole chart")
 WHOLE_CHART = (
     "gateway.enabled",
     "serviceMonitor.enabled",
+    "alerts.enabled",
+    "dashboard.enabled",
     "disruptionBudgets",
     "web.autoscaling.enabled",
     "worker.autoscaling.enabled",
@@ -445,3 +447,33 @@ def test_the_chart_runs_what_the_base_runs() -> None:
 
     chart = processes(render_chart())
     assert chart == processes(render(KUBERNETES / "base"))
+
+
+def test_the_whole_chart_watches_what_the_overlay_watches() -> None:
+    chart = render_chart(*(f"--set={name}=true" for name in WHOLE_CHART))
+    overlay = render(KUBERNETES / "overlays" / "high-availability")
+    for kind, part in (
+        ("ServiceMonitor", ("spec", "endpoints")),
+        ("PrometheusRule", ("spec", "groups")),
+        ("ConfigMap", ("data", "kubegale.json")),
+    ):
+        assert parts(chart, kind, part) == parts(overlay, kind, part) != []
+
+
+def parts(objects: list[dict[str, Any]], kind: str, path: tuple[str, str]) -> list[Any]:
+    """What objects of a kind have at a path, where they have it."""
+    section, name = path
+    chosen = [each[section] for each in objects if each["kind"] == kind]
+    return [
+        json.loads(each[name]) if name.endswith(".json") else each[name]
+        for each in chosen
+        if name in each
+    ]
+
+
+def test_a_chart_in_a_package_has_alerts_and_dashboard_of_its_own() -> None:
+    for name in ("rules.yaml", "dashboard.json"):
+        linked = CHART / "files" / name
+        # Helm follows the link; Kustomize would refuse a file out of its folder.
+        assert linked.resolve() == KUBERNETES.resolve() / "components" / "monitoring" / name
+        assert linked.exists()
