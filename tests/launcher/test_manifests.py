@@ -18,6 +18,7 @@ from clusters.kinds import lookup_kind
 from clusters.models import Cluster
 from launcher.programs import ROOT, front
 from operations import lifecycle
+from operations.models import Operation
 from storage_api.models import ClusterSync, KindSync
 from tests.caller import Caller
 
@@ -36,6 +37,10 @@ WHOLE_CHART = (
 )
 # What a Prometheus operator brings; without its schema the fields are the operator's business.
 OPERATOR_KINDS = {"ServiceMonitor": "servicemonitors", "PrometheusRule": "prometheusrules"}
+LABELS_OF_ALERTS = {
+    "kubegale_alerts": {"state", "severity"},
+    "kubegale_alert_notifications": {"kind", "state"},
+}
 DEPLOYMENTS = {"web", "streams", "worker", "beat", "collector"}
 
 
@@ -383,20 +388,40 @@ def test_dashboard_and_alerts_ask_for_metrics_and_labels_that_exist(
         offered.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
     # This one needs a copy that was compared with its cluster; its labels are those of the other.
     offered.setdefault("kubegale_store_age_seconds", offered["kubegale_store_watched"])
+    # And these a rule that fires and tells; tests/alerts/test_channels.py has such.
+    declared = set(re.findall(r"^# TYPE (kubegale_\w+) gauge$", text, re.MULTILINE))
+    for name, labels in LABELS_OF_ALERTS.items():
+        assert name in declared
+        offered.setdefault(name, labels)
     folder = KUBERNETES / "components" / "monitoring"
     rules = yaml.safe_load((folder / "rules.yaml").read_text())["spec"]["groups"][0]["rules"]
     dashboard = json.loads((folder / "dashboard.json").read_text())
-    expressions = [rule["expr"] for rule in rules] + [
-        target["expr"] for panel in dashboard["panels"] for target in panel["targets"]
+    shown = [(rule["expr"], rule["annotations"]["summary"]) for rule in rules] + [
+        (target["expr"], target["legendFormat"])
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
     ]
-    assert len(expressions) > 15
-    for expression in expressions:
-        asked = set(re.findall(r"kubegale_\w+", expression))
-        assert asked, expression
-        assert asked <= set(offered), expression
-        grouping = re.search(r"by \(([^)]*)\)", expression)
-        labels = set(re.split(r",\s*", grouping[1])) if grouping else set()
-        assert all(labels <= offered[name] for name in asked), expression
+    assert len(shown) > 25
+    for expression, words in shown:
+        metrics = set(re.findall(r"kubegale_\w+", expression))
+        assert metrics, expression
+        assert metrics <= set(offered), expression
+        groups = [
+            set(re.split(r",\s*", text)) for text in re.findall(r"by \(([^)]*)\)", expression)
+        ]
+        matched = set(re.findall(r"(\w+)(?:=|!=|=~|!~)\"", expression))
+        for name in metrics:
+            assert matched.union(*groups) <= offered[name], expression
+        # What is left of the outermost sum is all that can be named.
+        mentioned = set(re.findall(r"{{\s*(?:\$labels\.)?(\w+)\s*}}", words))
+        assert mentioned <= (groups[0] if groups else set()), words
+    for rule in rules:
+        assert rule["labels"]["severity"] in {"info", "warning", "critical"}
+        assert re.fullmatch(r"[0-9]+m", rule["for"])
+    states = set(re.findall(r'state="(\w+)"', "".join(expression for expression, _ in shown)))
+    assert states <= set(Operation.State.values)
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
 
 
 def test_the_values_of_the_chart_fit_their_schema_and_are_all_that_it_reads() -> None:
