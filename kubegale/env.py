@@ -150,6 +150,15 @@ def words(name: str, default: str = "") -> list[str]:
     return [word for part in text(name, default).split(",") if (word := part.strip())]
 
 
+def hosts(name: str, default: str = "") -> list[str]:
+    """A comma-separated list of host names and addresses, as the Host header spells them.
+
+    An IPv6 address may come without its brackets, as Kubernetes tells a pod its own.
+    """
+    entries = [word.strip("[]") for word in words(name, default)]
+    return [f"[{entry}]" if ":" in entry else entry for entry in entries]
+
+
 def networks(name: str, default: str = "") -> list[str]:
     """A comma-separated list of IP networks or addresses."""
     entries = words(name, default)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from launcher import ports, programs, secretfiles
 from launcher.forks import ForkServer, usable
@@ -121,14 +122,17 @@ class Launch:
         state = json.loads(
             self._manage("bootstrap", "--administrator", ADMINISTRATOR, env=unhurried)
         )
+        # What is not forked starts while the fork server loads.
+        demo = self._start_demo_cluster(environment, state["clusters"])
         self.supervisor.say("starting the servers")
+        self.supervisor.start(programs.front(environment))
         if forks is not None:
             self.supervisor.until(lambda: forks.ready, seconds=60.0, what="The fork server")
             self.supervisor.forks = forks
-        self.supervisor.start(programs.front(environment))
         self.supervisor.start(programs.web(environment))
         self.supervisor.start(programs.sockets(environment))
-        self._demo_cluster(environment, state["clusters"])
+        if demo is not None:
+            self._register_demo_cluster(environment, state, demo)
         self._background(environment)
         announce = partial(
             self._announce,
@@ -234,14 +238,16 @@ class Launch:
             arguments[0], programs.manage(*arguments), env=env, cwd=programs.ROOT
         )
 
-    def _demo_cluster(self, environment: Mapping[str, str], servers: Mapping[str, str]) -> None:
-        """Start the simulated cluster if nothing, or it, is registered.
+    def _start_demo_cluster(
+        self, environment: Mapping[str, str], servers: Mapping[str, str]
+    ) -> "DemoCluster | None":
+        """Start the simulated cluster if nothing, or it, is registered; else None.
 
         `servers` is cluster name -> address.
         """
         # Someone who registered clusters of their own and removed the demo does not want it back.
         if servers and DEMO not in servers:
-            return
+            return None
         self.supervisor.say("starting the simulated cluster")
         folder = self.home / "simcluster"
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -252,25 +258,38 @@ class Launch:
         before = stored.read_text().strip() if stored.exists() else ""
         port = ports.stored_port(stored)
         self.supervisor.start(programs.simulator(environment, port, kubeconfig))
-        self.supervisor.until(
-            lambda: kubeconfig.exists() and not ports.is_free(port),
-            seconds=60.0,
-            what="The simulated cluster",
-        )
+        return DemoCluster(folder, port, before)
+
+    def _register_demo_cluster(
+        self,
+        environment: Mapping[str, str],
+        state: Mapping[str, Any],
+        demo: "DemoCluster",
+    ) -> None:
+        """Wait for the simulated cluster; register it, unless it is as it was registered last.
+
+        `state` is what `manage.py bootstrap` says.
+        """
+        self.supervisor.until(demo.ready, seconds=60.0, what="The simulated cluster")
+        servers = state["clusters"]
+        current = servers.get(DEMO) == demo.address and DEMO in state["active"]
+        if current and demo.registered:
+            return
         # A default that was chosen since stays the default.
         first = [] if DEMO in servers else ["--default"]
         self._manage(
             "register_cluster",
             DEMO,
             "--kubeconfig",
-            str(kubeconfig),
+            str(demo.kubeconfig),
             "--exist-ok",
             "--skip-checks",
             *first,
             env=environment,
         )
-        if before not in ("", str(port)):
-            self._move_clusters(environment, before, port)
+        demo.mark_registered()
+        if demo.port_before not in ("", str(demo.port)):
+            self._move_clusters(environment, demo.port_before, demo.port)
 
     def _move_clusters(self, environment: Mapping[str, str], before: str, port: int) -> None:
         """Bring along what people registered by the simulated cluster's kubeconfig.
@@ -315,6 +334,45 @@ class Launch:
         say(f"  logs      {self.home}/*.log")
         say(f"  data      {self.home}")
         say("")
+
+
+@dataclass(frozen=True, slots=True)
+class DemoCluster:
+    """The simulated cluster of the demo: its folder, its port, and "" or the port that it had."""
+
+    folder: Path
+    port: int
+    port_before: str
+
+    @property
+    def kubeconfig(self) -> Path:
+        """What the simulator writes once it is ready."""
+        return self.folder / "kubeconfig"
+
+    @property
+    def address(self) -> str:
+        """Its address, as the registration has it."""
+        return f"https://127.0.0.1:{self.port}"
+
+    def ready(self) -> bool:
+        """Whether it answers."""
+        return self.kubeconfig.exists() and not ports.is_free(self.port)
+
+    @property
+    def registered(self) -> bool:
+        """Whether this very kubeconfig was registered: a program more takes seconds to load."""
+        return self._mark.exists() and self._mark.read_text() == self._digest()
+
+    def mark_registered(self) -> None:
+        """Remember which kubeconfig was registered."""
+        self._mark.write_text(self._digest())
+
+    @property
+    def _mark(self) -> Path:
+        return self.folder / "registered"
+
+    def _digest(self) -> str:
+        return sha256(self.kubeconfig.read_bytes()).hexdigest()
 
 
 def _answers(url: str) -> bool:

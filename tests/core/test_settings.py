@@ -3,8 +3,12 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+from django.test import Client
+
+from kubegale import env
 
 GOOD = {
     "SECRET_KEY": "x" * 50,
@@ -79,6 +83,15 @@ def test_a_bad_setting_is_refused_in_one_sentence(
 
 def test_the_environment_alone_is_enough() -> None:
     assert start().returncode == 0
+
+
+def test_an_ipv6_host_may_come_as_kubernetes_tells_a_pod_its_own(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setenv("ALLOWED_HOSTS", "console.example.com,fd00::5,[fd00::6],10.0.0.7,localhost")
+    settings.ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS")
+    for host, status in (("[fd00::5]:8000", 200), ("[fd00::6]", 200), ("[fd00::7]", 400)):
+        assert Client().get("/healthz", HTTP_HOST=host).status_code == status
 
 
 def test_dialects_are_opened_by_network_by_certificate_and_by_both() -> None:

@@ -1,6 +1,7 @@
 """The files in deploy/: what a production host must not lack."""
 
 import ipaddress
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,20 @@ def test_every_process_is_there_and_its_program_exists(services: dict[str, Any])
         assert (program, done.returncode) == ("python", 0), done.stderr
     container = (ROOT / "deploy" / "Containerfile").read_text()
     assert 'CMD ["python", "-m", "launcher", "serve"]' in container
+
+
+def test_the_image_has_everything_compiled_as_its_root_is_read_only(tmp_path: Path) -> None:
+    container = (ROOT / "deploy" / "Containerfile").read_text()
+    (line,) = [line for line in container.splitlines() if "compileall" in line]
+    _, *arguments = shlex.split(line.removeprefix("RUN "))
+    for name in ("manage.py", ".venv/library.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True, timeout=60)
+    compiled = [path.parent.parent for path in tmp_path.glob("**/*.pyc")]
+    assert compiled == [tmp_path]
+    # Before the stage that runs begins.
+    assert container.index(line) < container.rindex("FROM ")
 
 
 def test_only_the_proxy_of_this_host_is_believed_and_tls_is_minded(

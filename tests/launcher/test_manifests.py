@@ -16,8 +16,9 @@ from django.utils import timezone
 
 from clusters.kinds import lookup_kind
 from clusters.models import Cluster
-from launcher.programs import ROOT
+from launcher.programs import ROOT, front
 from operations import lifecycle
+from operations.models import Operation
 from storage_api.models import ClusterSync, KindSync
 from tests.caller import Caller
 
@@ -28,12 +29,18 @@ VARIANTS = ("small", "high-availability", "gateway", "chart", "whole chart")
 WHOLE_CHART = (
     "gateway.enabled",
     "serviceMonitor.enabled",
+    "alerts.enabled",
+    "dashboard.enabled",
     "disruptionBudgets",
     "web.autoscaling.enabled",
     "worker.autoscaling.enabled",
 )
 # What a Prometheus operator brings; without its schema the fields are the operator's business.
 OPERATOR_KINDS = {"ServiceMonitor": "servicemonitors", "PrometheusRule": "prometheusrules"}
+LABELS_OF_ALERTS = {
+    "kubegale_alerts": {"state", "severity"},
+    "kubegale_alert_notifications": {"kind", "state"},
+}
 DEPLOYMENTS = {"web", "streams", "worker", "beat", "collector"}
 
 
@@ -53,16 +60,18 @@ def render(folder: Path) -> list[dict[str, Any]]:
 
 
 def own_overlay(folder: Path) -> Path:
-    """A folder of a user's own on top of `small`, as docs/deployment.md shows it."""
-    base = os.path.relpath(KUBERNETES.resolve(), folder.resolve())
+    """A folder of a user's own, as docs/deployment.md shows it, with the gateway that it adds."""
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    own, gateway = (yaml.safe_load(block) for block in blocks)
+    base = os.path.relpath(ROOT.resolve(), folder.resolve())
     kustomization = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "namespace": "kubegale",
-        "resources": [f"{base}/overlays/small"],
-        "components": [f"{base}/components/gateway"],
+        **own,
+        **gateway,
+        "patches": [*own["patches"], *gateway["patches"]],
     }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    text = yaml.safe_dump(kustomization)
+    (folder / "kustomization.yaml").write_text(text.replace("../kubegale", base))
     return folder
 
 
@@ -256,6 +265,38 @@ def test_every_process_runs_as_in_the_compose_file_and_is_probed(
         assert "livenessProbe" in by_component[component]["containers"][0]
 
 
+def test_a_pod_has_the_time_that_its_processes_take_to_end(objects: list[dict[str, Any]]) -> None:
+    for name, template in pod_templates(objects):
+        (container,) = template["spec"]["containers"]
+        if container.get("args") == ["python", "-m", "launcher", "serve"]:
+            before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+            grace = template["spec"]["terminationGracePeriodSeconds"]
+            # The launcher ends by force what its front has not ended by then.
+            assert grace >= before + front({}).grace, name
+
+
+def test_names_of_a_user_s_own_replace_every_one_of_ours(tmp_path: Path) -> None:
+    objects = render(own_overlay(tmp_path))
+    assert "example.com" not in yaml.safe_dump(
+        [each for each in objects if each["kind"] in {"ConfigMap", "Ingress", "NetworkPolicy"}]
+    )
+    (config,) = [each for each in objects if each["kind"] == "ConfigMap"]
+    assert config["data"]["GATEWAY_URL"] == "https://kube.mycompany.com"
+
+
+def test_a_database_of_the_overlay_s_own_is_all_that_is_reached_on_its_port() -> None:
+    objects = render(KUBERNETES / "overlays" / "small")
+    for each in objects:
+        if each["kind"] != "NetworkPolicy":
+            continue
+        for rule in each["spec"].get("egress", []):
+            ports = {port["port"] for port in rule.get("ports", [])}
+            if ports & {5432, 6379}:
+                (target,) = rule["to"]
+                labels = target["podSelector"]["matchLabels"]
+                assert labels["app.kubernetes.io/name"] in {"postgres", "valkey"}
+
+
 def test_what_is_named_elsewhere_exists(objects: list[dict[str, Any]]) -> None:
     templates = [template for _, template in pod_templates(objects)]
     services = {each["metadata"]["name"]: each for each in objects if each["kind"] == "Service"}
@@ -347,20 +388,40 @@ def test_dashboard_and_alerts_ask_for_metrics_and_labels_that_exist(
         offered.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
     # This one needs a copy that was compared with its cluster; its labels are those of the other.
     offered.setdefault("kubegale_store_age_seconds", offered["kubegale_store_watched"])
+    # And these a rule that fires and tells; tests/alerts/test_channels.py has such.
+    declared = set(re.findall(r"^# TYPE (kubegale_\w+) gauge$", text, re.MULTILINE))
+    for name, labels in LABELS_OF_ALERTS.items():
+        assert name in declared
+        offered.setdefault(name, labels)
     folder = KUBERNETES / "components" / "monitoring"
     rules = yaml.safe_load((folder / "rules.yaml").read_text())["spec"]["groups"][0]["rules"]
     dashboard = json.loads((folder / "dashboard.json").read_text())
-    expressions = [rule["expr"] for rule in rules] + [
-        target["expr"] for panel in dashboard["panels"] for target in panel["targets"]
+    shown = [(rule["expr"], rule["annotations"]["summary"]) for rule in rules] + [
+        (target["expr"], target["legendFormat"])
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
     ]
-    assert len(expressions) > 15
-    for expression in expressions:
-        asked = set(re.findall(r"kubegale_\w+", expression))
-        assert asked, expression
-        assert asked <= set(offered), expression
-        grouping = re.search(r"by \(([^)]*)\)", expression)
-        labels = set(re.split(r",\s*", grouping[1])) if grouping else set()
-        assert all(labels <= offered[name] for name in asked), expression
+    assert len(shown) > 25
+    for expression, words in shown:
+        metrics = set(re.findall(r"kubegale_\w+", expression))
+        assert metrics, expression
+        assert metrics <= set(offered), expression
+        groups = [
+            set(re.split(r",\s*", text)) for text in re.findall(r"by \(([^)]*)\)", expression)
+        ]
+        matched = set(re.findall(r"(\w+)(?:=|!=|=~|!~)\"", expression))
+        for name in metrics:
+            assert matched.union(*groups) <= offered[name], expression
+        # What is left of the outermost sum is all that can be named.
+        mentioned = set(re.findall(r"{{\s*(?:\$labels\.)?(\w+)\s*}}", words))
+        assert mentioned <= (groups[0] if groups else set()), words
+    for rule in rules:
+        assert rule["labels"]["severity"] in {"info", "warning", "critical"}
+        assert re.fullmatch(r"[0-9]+m", rule["for"])
+    states = set(re.findall(r'state="(\w+)"', "".join(expression for expression, _ in shown)))
+    assert states <= set(Operation.State.values)
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
 
 
 def test_the_values_of_the_chart_fit_their_schema_and_are_all_that_it_reads() -> None:
@@ -411,3 +472,33 @@ def test_the_chart_runs_what_the_base_runs() -> None:
 
     chart = processes(render_chart())
     assert chart == processes(render(KUBERNETES / "base"))
+
+
+def test_the_whole_chart_watches_what_the_overlay_watches() -> None:
+    chart = render_chart(*(f"--set={name}=true" for name in WHOLE_CHART))
+    overlay = render(KUBERNETES / "overlays" / "high-availability")
+    for kind, part in (
+        ("ServiceMonitor", ("spec", "endpoints")),
+        ("PrometheusRule", ("spec", "groups")),
+        ("ConfigMap", ("data", "kubegale.json")),
+    ):
+        assert parts(chart, kind, part) == parts(overlay, kind, part) != []
+
+
+def parts(objects: list[dict[str, Any]], kind: str, path: tuple[str, str]) -> list[Any]:
+    """What objects of a kind have at a path, where they have it."""
+    section, name = path
+    chosen = [each[section] for each in objects if each["kind"] == kind]
+    return [
+        json.loads(each[name]) if name.endswith(".json") else each[name]
+        for each in chosen
+        if name in each
+    ]
+
+
+def test_a_chart_in_a_package_has_alerts_and_dashboard_of_its_own() -> None:
+    for name in ("rules.yaml", "dashboard.json"):
+        linked = CHART / "files" / name
+        # Helm follows the link; Kustomize would refuse a file out of its folder.
+        assert linked.resolve() == KUBERNETES.resolve() / "components" / "monitoring" / name
+        assert linked.exists()

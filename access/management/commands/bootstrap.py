@@ -10,10 +10,14 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from clusters import registry
+from clusters.models import Cluster
 
 
 class Command(BaseCommand):
-    """Prints JSON: {"administrator","created","password_current","clusters": {name: server}}."""
+    """Prints JSON: {"administrator","created","password_current","clusters","active"}.
+
+    `clusters` is name -> server, `active` the names of those that answered at their last check.
+    """
 
     help = (
         "Migrate, make sure of an administrator (password from DJANGO_SUPERUSER_PASSWORD), "
@@ -41,13 +45,16 @@ class Command(BaseCommand):
         user = users.filter(username=options["administrator"]).first()
         created = user is None
         user = user or users.create_superuser(options["administrator"], password=password)
+        clusters = registry.clusters()
+        active = clusters.filter(status=Cluster.Status.ACTIVE)
         self.stdout.write(
             json.dumps(
                 {
                     "administrator": user.get_username(),
                     "created": created,
                     "password_current": user.check_password(password),
-                    "clusters": dict(registry.clusters().values_list("name", "server")),
+                    "clusters": dict(clusters.values_list("name", "server")),
+                    "active": list(active.values_list("name", flat=True)),
                 }
             )
         )
