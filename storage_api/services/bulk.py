@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
+from core.database.prepared import StatementCall, execute_together
 from storage_api import objectids
 from storage_api.db_retry import retry_on_database_error
 from storage_api.protection import DocumentPlace, seal_secrets
@@ -184,13 +185,15 @@ def write(
     guard: bool = False,
     in_turn: bool = False,
     savepoint: bool = True,
+    statements: Sequence[StatementCall] = (),
 ) -> BatchCounts:
     """Apply the records, all or nothing; of several for one key the last counts.
 
     With `guard`, a document or deletion whose resourceVersion is older than the stored one's (of
     the same uid) changes nothing. `in_turn` is for writers that share a cluster with others:
     batches and sweeps of one type then come one after the other. Without `savepoint`, a failure
-    inside a caller's transaction is the end of that one.
+    inside a caller's transaction is the end of that one. `statements`: what is committed with the
+    records, or else not at all.
     Invalid when a key or a document cannot be stored.
     """
     by_key = {record.key: record for record in records}
@@ -206,20 +209,23 @@ def write(
             added, changed, unchanged = _put(puts, guard)
         if deletes:
             deleted = _delete(deletes, guard)
+        if statements:
+            with connection.cursor() as cursor:
+                execute_together(cursor, *statements)
     stale = len(puts) - added - changed - unchanged
     return BatchCounts(added, changed, unchanged, stale, deleted)
 
 
 def _seal(record: WriteRecord) -> WriteRecord:
     data = record.data or b"null"
-    sealed = seal_secrets(DocumentPlace(*_key_texts(record.key)), data)
+    sealed = seal_secrets(DocumentPlace(*record.key.values), data)
     # What a document with a Secret in it leaves out may hold a copy.
     return record if sealed is data else replace(record, data=sealed, omitted=None)
 
 
 def _put(records: Sequence[WriteRecord], guard: bool) -> tuple[int, int, int]:
     """(added, changed, unchanged)."""
-    ordered = sorted(records, key=lambda record: _key_texts(record.key))
+    ordered = sorted(records, key=lambda record: record.key.values)
     new: list[WriteRecord] = []
     rest = ordered
     if len(ordered) >= _MIN_FOR_COPY:
@@ -306,7 +312,7 @@ def _upsert_few(records: Sequence[WriteRecord], guard: bool) -> tuple[int, int, 
 
 def _copy_cells(record: WriteRecord) -> bytes:
     """The columns of a line of COPY, from object_id to omitted."""
-    texts = (objectids.new_object_id(), *_key_texts(record.key))
+    texts = (objectids.new_object_id(), *record.key.values)
     cells = [_escape(text.encode()) for text in texts]
     cells.append(_escape(record.data or b"null"))
     # \N is COPY's NULL, and must not be escaped.
@@ -315,18 +321,9 @@ def _copy_cells(record: WriteRecord) -> bytes:
     return b"\t".join(cells)
 
 
-def _key_texts(key: Key) -> tuple[str, str, str, str]:
-    return (
-        key.cluster_id,
-        key.resource_type,
-        key.namespace,
-        key.resource_name,
-    )
-
-
 def _key_columns(records: Sequence[WriteRecord]) -> list[list[str]]:
     """The keys column by column, as unnest() takes them."""
-    keys = [_key_texts(record.key) for record in records]
+    keys = [record.key.values for record in records]
     return [list(column) for column in zip(*keys, strict=True)]
 
 
