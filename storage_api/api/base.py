@@ -166,11 +166,14 @@ class StorageView(DialectView):
 
         `write` gets the statements of the lines. When they fail, so does the request.
         """
-        events = audit.pending_events(request)
-        statements = audit_sink.statements_of_success(request, self.dialect.name, events)
-        outcome = write(statements)
+        outcome = write(self.audit_statements(request))
         audit.forget(request)
         return outcome
+
+    def audit_statements(self, request: Request) -> list[StatementCall]:
+        """The statements that write the audit lines of what the request did so far."""
+        events = audit.pending_events(request)
+        return audit_sink.statements_of_success(request, self.dialect.name, events)
 
     def get_exception_handler(self) -> Any:
         """Failures carry the action; the reason is in a header, as the document fixes the body."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
-from core.database.prepared import StatementCall, execute_together
+from core.database.prepared import PreparedStatement, StatementCall, execute_together
 from storage_api import objectids
 from storage_api.db_retry import retry_on_database_error
 from storage_api.protection import DocumentPlace, seal_secrets
@@ -115,15 +115,17 @@ FROM written
 """  # noqa: S608  # all parts are constants
 _PUT = _PUT_TEMPLATE.replace("{source}", "storage_batch")
 # A few records come with the statement itself: one exchange with the database instead of three.
-_PUT_FEW = _PUT_TEMPLATE.replace(
-    "{source}",
-    """(
+_PUT_FEW = PreparedStatement(
+    _PUT_TEMPLATE.replace(
+        "{source}",
+        """(
     SELECT object_id, cluster_id, resource_type, namespace, resource_name, data::jsonb AS data,
            written_by, omitted
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
                 %s::text[]) AS batch (object_id, cluster_id, resource_type, namespace,
                                       resource_name, data, written_by, omitted)
   ) storage_batch""",
+    )
 )
 _FEW = 4
 
@@ -154,7 +156,7 @@ _COPY_BUFFER_BYTES = 1 << 18
 # Below so many records, a look for existing rows costs more than COPY saves.
 _MIN_FOR_COPY = 20
 
-_DELETE = f"""
+_DELETE = PreparedStatement(f"""
 WITH chosen AS MATERIALIZED (
   SELECT stored.id, batch.version
   FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
@@ -175,7 +177,7 @@ WITH chosen AS MATERIALIZED (
   {LOG_DELETED}
 )
 SELECT count(*) FROM gone
-"""  # noqa: S608  # all parts are constants
+""")  # noqa: S608  # all parts are constants
 
 
 @retry_on_database_error
@@ -305,7 +307,7 @@ def _upsert_few(records: Sequence[WriteRecord], guard: bool) -> tuple[int, int, 
         [None if record.omitted is None else record.omitted.decode() for record in records],
     ]
     with connection.cursor() as cursor:
-        cursor.execute(_PUT_FEW, [*columns, guard])
+        _PUT_FEW.execute(cursor, [*columns, guard])
         added, changed, unchanged = cursor.fetchone()
         return added, changed, unchanged
 
@@ -340,5 +342,5 @@ def _escape(cell: bytes) -> bytes:
 def _delete(records: Sequence[WriteRecord], guard: bool) -> int:
     versions = [record.resource_version for record in records]
     with connection.cursor() as cursor:
-        cursor.execute(_DELETE, [*_key_columns(records), versions, guard])
+        _DELETE.execute(cursor, [*_key_columns(records), versions, guard])
         return int(cursor.fetchone()[0])

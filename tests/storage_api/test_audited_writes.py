@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from access.models import AuditEntry
+from storage_api.models import FreeDocument
 from tests.caller import Caller
 
 pytestmark = pytest.mark.usefixtures("emptied")
@@ -128,6 +129,30 @@ def test_a_batch_and_its_line_are_one_commit(admin: Caller) -> None:
     assert admin.raw("POST", BATCH, body).json()["data"]["deleted"] == 1
     assert stored_documents() == {"new": {"step": 1}}
     assert lines()[1:] == [("admin", "create", "success")]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("dynamic/customresources/Thing", {"name": "web", "step": 1}),
+        ("clusters/BCS-1", {"data": {"step": 1}}),
+    ],
+)
+def test_a_free_document_and_its_line_are_one_commit(
+    admin: Caller, path: str, body: dict[str, object]
+) -> None:
+    url = f"/bcsstorage/v1/{path}"
+    steps = (("PUT", body, 0, 1), ("DELETE", None, 1, 0))
+    for method, sent, before, after in steps:
+        run(BREAK)
+        try:
+            assert admin.raw(method, url, sent).json()["code"] != 0
+            assert FreeDocument.objects.count() == before
+        finally:
+            run(MEND)
+        assert admin.raw(method, url, sent).json()["code"] == 0
+        assert FreeDocument.objects.count() == after
+    assert lines() == [("admin", "update", "success"), ("admin", "delete", "success")]
 
 
 @pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
