@@ -36,7 +36,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # The driver appends each notification that comes with an answer.
         self.connection.notifies = row_cache.Announcements(self.connection.get_backend_pid())
         with self.connection.cursor() as cursor:
-            cursor.execute(f"LISTEN {row_cache.CHANNEL}")
+            # Statements are only prepared when their plan suits all values: none is planned again.
+            cursor.execute(f"SET plan_cache_mode = force_generic_plan; LISTEN {row_cache.CHANNEL}")
 
     def close_if_unusable_or_obsolete(self) -> None:
         """Called before and after each request; notes when the connection was last used."""

@@ -9,6 +9,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from psycopg2 import sql
+
 _PLACEHOLDER = re.compile("%(.)")
 
 
@@ -55,3 +57,16 @@ def execute_together(cursor: Any, *calls: StatementCall) -> None:
     """
     text = "; ".join([statement.call(cursor) for statement, _ in calls])
     cursor.execute(text, [value for _, params in calls for value in params])
+
+
+def execute_before(
+    cursor: Any,
+    calls: Sequence[StatementCall],
+    statement: sql.Composable,
+    params: Sequence[Any],
+) -> None:
+    """As `execute_together`, with a last statement that is planned each time."""
+    texts = [call.call(cursor) for call, _ in calls]
+    texts.append(statement.as_string(cursor.cursor))
+    values = [value for _, call_params in calls for value in call_params]
+    cursor.execute("; ".join(texts), [*values, *params])

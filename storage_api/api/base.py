@@ -5,7 +5,7 @@ Parameters, the caller's right to a cluster, streamed lists, and what failures c
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import orjson
 from django.core.exceptions import SuspiciousOperation
@@ -34,6 +34,7 @@ from storage_api.query.shapes import Shape
 from storage_api.query.times import TimeStyle
 from storage_api.services import resources
 
+R = TypeVar("R")
 VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}
 # Longer answers are streamed; bytes.
 STREAM_FROM = 16 * 1024
@@ -160,16 +161,19 @@ class StorageView(DialectView):
         scope = authorise(self, request, act)
         self.reveals = self.reveals and scope.reveals
 
-    def write_audited(
-        self, request: Request, write: Callable[[Sequence[StatementCall]], None]
-    ) -> None:
+    def write_audited(self, request: Request, write: Callable[[Sequence[StatementCall]], R]) -> R:
         """Do what the request asks for together with its audit lines, in one commit.
 
         `write` gets the statements of the lines. When they fail, so does the request.
         """
-        events = audit.pending_events(request)
-        write(audit_sink.statements_of_success(request, self.dialect.name, events))
+        outcome = write(self.audit_statements(request))
         audit.forget(request)
+        return outcome
+
+    def audit_statements(self, request: Request) -> list[StatementCall]:
+        """The statements that write the audit lines of what the request did so far."""
+        events = audit.pending_events(request)
+        return audit_sink.statements_of_success(request, self.dialect.name, events)
 
     def get_exception_handler(self) -> Any:
         """Failures carry the action; the reason is in a header, as the document fixes the body."""

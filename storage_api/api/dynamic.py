@@ -1,6 +1,6 @@
 """Dynamic resources: one, many, typed queries, namespaces of a cluster, and batches."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -11,6 +11,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from core.api.parsing import raw_body
+from core.database.prepared import StatementCall
 from core.errors import Invalid, NotFound
 from storage_api.api import base, schemas
 from storage_api.api.base import StorageView
@@ -23,7 +24,7 @@ from storage_api.query.filters import TypedQuery
 from storage_api.query.queries import DocumentQuery
 from storage_api.query.shapes import RESOURCE
 from storage_api.services import bulk, resources
-from storage_api.services.bulk import WriteRecord
+from storage_api.services.bulk import BatchCounts, WriteRecord
 from storage_api.services.resources import Key
 
 PROCESS = "process"
@@ -115,10 +116,21 @@ class NamespacedResource(DynamicView):
         """The condition of the path's own namespace; "" is cluster scope."""
         return (conditions.equals("namespace", self.kwargs.get("namespace", "")),)
 
+    def is_narrowed(self, request: Request) -> bool:
+        """Whether anything but the path decides which document it is, or what of it is read."""
+        stored = stored_type(self.env, self.kwargs["type"])
+        return bool(request.query_params or stored.kinds)
+
+    def own_document(self, request: Request) -> bytes | None:
+        """The JSON text of the document that the path names, or None."""
+        if self.is_narrowed(request):
+            tree = base.fields(self.query(request))
+            return self.first(self.name_query(request, self.own_namespace()), tree)
+        return resources.read_one(self.key(), self.style, reveals=self.reveals)
+
     def get(self, request: Request, **_: Any) -> base.SingleDocument:
         """The document; NotFound when there is none."""
-        tree = base.fields(self.query(request))
-        document = self.first(self.name_query(request, self.own_namespace()), tree)
+        document = self.own_document(request)
         if document is None:
             raise NotFound("resource does not exist")
         return base.SingleDocument(orjson.Fragment(document))
@@ -139,7 +151,11 @@ class NamespacedResource(DynamicView):
         # A body may have been meant to limit the deletion.
         if parameters(raw_body(request)):
             raise Invalid("the body of this deletion has unknown members")
-        resources.delete(self.name_query(request, self.own_namespace()))
+        if self.is_narrowed(request):
+            query = self.name_query(request, self.own_namespace())
+            self.write_audited(request, partial(resources.delete, query))
+        else:
+            self.write_audited(request, partial(resources.delete_one, self.key()))
 
 
 class ClusterResource(NamespacedResource):
@@ -149,13 +165,14 @@ class ClusterResource(NamespacedResource):
 
     def get(self, request: Request, **_: Any) -> base.SingleDocument:
         """The cluster-scoped document of that name, else the oldest namespaced one."""
-        tree = base.fields(self.query(request))
-        # No condition on the namespace: any of them, oldest document first.
-        for namespace in (self.own_namespace(), ()):
-            document = self.first(self.name_query(request, namespace), tree)
-            if document is not None:
-                return base.SingleDocument(orjson.Fragment(document))
-        raise NotFound("resource does not exist")
+        document = self.own_document(request)
+        if document is None:
+            # No condition on the namespace: any of them, oldest document first.
+            tree = base.fields(self.query(request))
+            document = self.first(self.name_query(request, ()), tree)
+        if document is None:
+            raise NotFound("resource does not exist")
+        return base.SingleDocument(orjson.Fragment(document))
 
 
 class ResourceList(DynamicView):
@@ -209,9 +226,10 @@ class ResourceList(DynamicView):
             sweep_bound("updateTimeBegin", values), sweep_bound("updateTimeEnd", values)
         )
         query = DocumentQuery(RESOURCE, (*self.where(request, values, sent), *within))
-        resources.sweep(
-            self.kwargs["cluster"], stored_type(self.env, self.kwargs["type"]).name, query
-        )
+        stored = stored_type(self.env, self.kwargs["type"])
+        cluster = self.kwargs["cluster"]
+        sweep = partial(resources.sweep, cluster, stored.name, query)
+        self.write_audited(request, sweep)
 
     def deletion_values(
         self,
@@ -359,7 +377,11 @@ class Batch(StorageView):
         records = [
             self._record(number, line) for number, line in enumerate(lines, 1) if line.strip()
         ]
-        return bulk.write(records, guard=guard, in_turn=True).as_dict()
+
+        def write(statements: Sequence[StatementCall]) -> BatchCounts:
+            return bulk.write(records, guard=guard, in_turn=True, statements=statements)
+
+        return self.write_audited(request, write).as_dict()
 
     def _record(self, number: int, line: bytes) -> WriteRecord:
         try:

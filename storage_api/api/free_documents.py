@@ -3,7 +3,7 @@
 `customresources`, their indexes, and `clusters/{id}`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, product
 from typing import Any, ClassVar
@@ -12,13 +12,16 @@ import orjson
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
+from core.api import audit
 from core.api.parsing import raw_body
+from core.database.prepared import StatementCall
 from core.errors import Invalid
 from storage_api.api import base, dynamic, schemas
 from storage_api.api.base import StorageView
 from storage_api.api.bodies import Body, parameters
 from storage_api.query import conditions, document_filters, extra, jsontext
 from storage_api.query.conditions import Clause, Context
+from storage_api.query.paths import Path
 from storage_api.query.queries import DocumentQuery
 from storage_api.query.shapes import FREE, RESOURCE
 from storage_api.services import free_documents, resources, write_errors
@@ -48,6 +51,24 @@ class FreeView(StorageView):
             owner.cluster,
             namespace=namespace,
         )
+
+    def put_free(
+        self,
+        request: Request,
+        resource_type: str,
+        members: Mapping[str, bytes],
+        *,
+        keys: Sequence[Path] = (),
+    ) -> None:
+        """Store a free document together with the request's audit lines, in one commit."""
+        free_documents.put(
+            resource_type,
+            members,
+            lambda owner: self.authorise_owner(request, owner),
+            keys=keys,
+            statements=lambda: self.audit_statements(request),
+        )
+        audit.forget(request)
 
 
 class CustomResources(FreeView):
@@ -122,11 +143,7 @@ class CustomResources(FreeView):
             put = partial(resources.put, key, members["data"].decode())
             self.write_audited(request, put)
             return
-        free_documents.put(
-            self.type,
-            members,
-            lambda owner: self.authorise_owner(request, owner),
-        )
+        self.put_free(request, self.type, members)
 
     def delete(self, request: Request, **_: Any) -> None:
         """Delete the documents that match every parameter; without any, all of the type.
@@ -149,12 +166,18 @@ class CustomResources(FreeView):
         of_clusters, free = self._queries(request)
         if not self._named(request, CLUSTER_KEYS[0]) and write_errors.count_matching(of_clusters):
             raise Invalid("documents of clusters are deleted by naming them: clusterId is needed")
-        free_documents.sweep(
-            self._clusters(request),
-            self.type,
-            of_clusters,
-            free,
-        )
+        clusters = self._clusters(request)
+
+        def sweep(statements: Sequence[StatementCall]) -> None:
+            free_documents.sweep(
+                clusters,
+                self.type,
+                of_clusters,
+                free,
+                statements=statements,
+            )
+
+        self.write_audited(request, sweep)
 
     def _key(
         self,
@@ -271,10 +294,10 @@ class ClusterInfo(FreeView):
             "clusterID": orjson.dumps(self.kwargs["cluster"]),
             "data": body.json("data").encode(),
         }
-        free_documents.put(
+        self.put_free(
+            request,
             free_documents.CLUSTER_TYPE,
             members,
-            lambda owner: self.authorise_owner(request, owner),
             keys=[("clusterID",)],
         )
 
@@ -282,12 +305,11 @@ class ClusterInfo(FreeView):
         """Delete it; one that does not exist is no failure."""
         if parameters(raw_body(request)):
             raise Invalid("the body of this deletion has unknown members")
-        free_documents.delete(
-            [
-                free_documents.free_type_clause(free_documents.CLUSTER_TYPE),
-                free_documents.text_member_clause("clusterID", [self.kwargs["cluster"]]),
-            ]
-        )
+        where = [
+            free_documents.free_type_clause(free_documents.CLUSTER_TYPE),
+            free_documents.text_member_clause("clusterID", [self.kwargs["cluster"]]),
+        ]
+        self.write_audited(request, partial(free_documents.delete, where))
 
 
 def _is_short(raw: bytes) -> bool:

@@ -26,6 +26,7 @@ from storage_api.collector.queue import (
     KindRemoved,
     NamespaceRemoved,
     QueueItem,
+    is_news,
 )
 from storage_api.collector.reflector import (
     CollectorContext,
@@ -424,6 +425,10 @@ class ClusterCollector:
 
     async def _next_batch(self, pace: CommitPace) -> list[QueueItem]:
         items = await self._queue.take(1)
+        if not is_news(items[0]):
+            # Many watches bring bookmarks at the same time. A commit for each would use up what
+            # changes may have, and the next heartbeat takes them along.
+            await self._queue.wait_for_news(self.intervals.beat)
         # A caller waits for a marker; other items are written in larger batches.
         if not isinstance(items[0], FlushMarker):
             if len(self._queue) < self.intervals.batch:

@@ -4,6 +4,7 @@ The queue is bounded in bytes: a slow database stops the reading, and nothing is
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,6 +106,14 @@ QueueItem = (
 )
 
 
+def is_news(item: QueueItem) -> bool:
+    """Whether somebody waits for the item to be committed.
+
+    Where a watch goes on after a restart may be committed later, together with something else.
+    """
+    return not isinstance(item, Position) or item.listed
+
+
 def _size_bytes(item: QueueItem) -> int:
     match item:
         case WriteRecord(data=bytes(data)):
@@ -143,6 +152,12 @@ class WriteQueue:
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._items))
             return self._pop(limit)
+
+    async def wait_for_news(self, seconds: float) -> None:
+        """Return once an item waits that is more than a position, at the latest after that time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(lambda: any(map(is_news, self._items)))
 
     async def take_waiting(self, limit: int) -> list[QueueItem]:
         """0 to `limit` items; waits for none."""

@@ -154,7 +154,7 @@ def _apply(holder: LeaseHolder, item: QueueItem) -> None:
 
 def _save_positions(holder: LeaseHolder, items: Iterable[QueueItem]) -> None:
     """Save the last position of each watch, and whether the batch changed anything it covers."""
-    last: dict[WatchScope, Position] = {}
+    last: dict[WatchScope, str] = {}
     changed = set[tuple[str, str]]()
     for item in items:
         if isinstance(item, WriteRecord):
@@ -162,21 +162,15 @@ def _save_positions(holder: LeaseHolder, items: Iterable[QueueItem]) -> None:
             changed.add((item.key.resource_type, ""))
             changed.add((item.key.resource_type, item.key.namespace))
         elif isinstance(item, Position):
-            last[item.scope] = item
+            last[item.scope] = item.resource_version
         elif isinstance(item, WatchLost):
             # A position from before the loss must not bring the watch back.
             last.pop(item.scope, None)
-    for scope, position in last.items():
-        is_changed = (
-            resource_type(scope.kind),
-            scope.namespace,
-        ) in changed
-        sync.save_position(
-            holder.cluster,
-            scope,
-            position.resource_version,
-            changed=is_changed,
-        )
+    if last:
+        of_changed = [
+            scope for scope in last if (resource_type(scope.kind), scope.namespace) in changed
+        ]
+        sync.save_positions(holder.cluster, last, of_changed)
 
 
 def _write_each(records: Sequence[WriteRecord], refused: list[WriteRecord]) -> None:

@@ -46,10 +46,15 @@ def split_choices(text: str) -> list[str]:
     return elements
 
 
+def check_values(values: Iterable[str]) -> None:
+    """Invalid for a text that no column can hold."""
+    if any("\0" in value for value in values):
+        raise Invalid("a value contains a NUL character")
+
+
 def equals(column: str, value: str) -> Clause:
     """The text column equals the value."""
-    if "\0" in value:
-        raise Invalid("a value contains a NUL character")
+    check_values((value,))
     return Clause(sql.SQL("{} = %s").format(sql.Identifier("r", column)), (value,))
 
 

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from psycopg2 import sql
 from psycopg2.extensions import BYTES, register_type
 
+from core.database.prepared import PreparedStatement
 from storage_api import db_retry
 from storage_api.protection import unseal_or_mask
 from storage_api.query import paths
@@ -78,6 +79,20 @@ def read_row(
         cursor.execute(statement, params)
         row = cursor.fetchone()
     return None if row is None else _document(row, selection, reveals)
+
+
+def read_prepared(
+    cursor: Any,
+    statement: PreparedStatement,
+    values: Sequence[Any],
+    *,
+    reveals: bool = False,
+) -> bytes | None:
+    """As `read_row`, of a statement whose rows are whole documents."""
+    register_type(BYTES, cursor.cursor)
+    statement.execute(cursor, values)
+    row = cursor.fetchone()
+    return None if row is None else unseal_or_mask(row[0], reveals=reveals)
 
 
 def _document(row: tuple[bytes, ...], selection: Selection, reveals: bool) -> bytes:

@@ -16,6 +16,8 @@ KEY_ORDER = "(r.namespace || '/' || r.resource_name) COLLATE \"C\""
 
 _NAMESPACE = 'r.namespace COLLATE "C"'
 _NAME = 'r.resource_name COLLATE "C"'
+# The same within one namespace.
+WITHIN_NAMESPACE = (_NAME,)
 _RESTARTS = (
     "(SELECT coalesce(sum(one::numeric), 0) FROM jsonb_path_query(r.data, "
     "'$.status.containerStatuses[*].restartCount ? (@.type() == \"number\")') AS one)"

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
+from core.database.prepared import PreparedStatement, StatementCall, execute_together
 from storage_api import objectids
 from storage_api.db_retry import retry_on_database_error
 from storage_api.protection import DocumentPlace, seal_secrets
@@ -114,15 +115,17 @@ FROM written
 """  # noqa: S608  # all parts are constants
 _PUT = _PUT_TEMPLATE.replace("{source}", "storage_batch")
 # A few records come with the statement itself: one exchange with the database instead of three.
-_PUT_FEW = _PUT_TEMPLATE.replace(
-    "{source}",
-    """(
+_PUT_FEW = PreparedStatement(
+    _PUT_TEMPLATE.replace(
+        "{source}",
+        """(
     SELECT object_id, cluster_id, resource_type, namespace, resource_name, data::jsonb AS data,
            written_by, omitted
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
                 %s::text[]) AS batch (object_id, cluster_id, resource_type, namespace,
                                       resource_name, data, written_by, omitted)
   ) storage_batch""",
+    )
 )
 _FEW = 4
 
@@ -153,7 +156,7 @@ _COPY_BUFFER_BYTES = 1 << 18
 # Below so many records, a look for existing rows costs more than COPY saves.
 _MIN_FOR_COPY = 20
 
-_DELETE = f"""
+_DELETE = PreparedStatement(f"""
 WITH chosen AS MATERIALIZED (
   SELECT stored.id, batch.version
   FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
@@ -174,7 +177,7 @@ WITH chosen AS MATERIALIZED (
   {LOG_DELETED}
 )
 SELECT count(*) FROM gone
-"""  # noqa: S608  # all parts are constants
+""")  # noqa: S608  # all parts are constants
 
 
 @retry_on_database_error
@@ -184,13 +187,15 @@ def write(
     guard: bool = False,
     in_turn: bool = False,
     savepoint: bool = True,
+    statements: Sequence[StatementCall] = (),
 ) -> BatchCounts:
     """Apply the records, all or nothing; of several for one key the last counts.
 
     With `guard`, a document or deletion whose resourceVersion is older than the stored one's (of
     the same uid) changes nothing. `in_turn` is for writers that share a cluster with others:
     batches and sweeps of one type then come one after the other. Without `savepoint`, a failure
-    inside a caller's transaction is the end of that one.
+    inside a caller's transaction is the end of that one. `statements`: what is committed with the
+    records, or else not at all.
     Invalid when a key or a document cannot be stored.
     """
     by_key = {record.key: record for record in records}
@@ -206,20 +211,23 @@ def write(
             added, changed, unchanged = _put(puts, guard)
         if deletes:
             deleted = _delete(deletes, guard)
+        if statements:
+            with connection.cursor() as cursor:
+                execute_together(cursor, *statements)
     stale = len(puts) - added - changed - unchanged
     return BatchCounts(added, changed, unchanged, stale, deleted)
 
 
 def _seal(record: WriteRecord) -> WriteRecord:
     data = record.data or b"null"
-    sealed = seal_secrets(DocumentPlace(*_key_texts(record.key)), data)
+    sealed = seal_secrets(DocumentPlace(*record.key.values), data)
     # What a document with a Secret in it leaves out may hold a copy.
     return record if sealed is data else replace(record, data=sealed, omitted=None)
 
 
 def _put(records: Sequence[WriteRecord], guard: bool) -> tuple[int, int, int]:
     """(added, changed, unchanged)."""
-    ordered = sorted(records, key=lambda record: _key_texts(record.key))
+    ordered = sorted(records, key=lambda record: record.key.values)
     new: list[WriteRecord] = []
     rest = ordered
     if len(ordered) >= _MIN_FOR_COPY:
@@ -299,14 +307,14 @@ def _upsert_few(records: Sequence[WriteRecord], guard: bool) -> tuple[int, int, 
         [None if record.omitted is None else record.omitted.decode() for record in records],
     ]
     with connection.cursor() as cursor:
-        cursor.execute(_PUT_FEW, [*columns, guard])
+        _PUT_FEW.execute(cursor, [*columns, guard])
         added, changed, unchanged = cursor.fetchone()
         return added, changed, unchanged
 
 
 def _copy_cells(record: WriteRecord) -> bytes:
     """The columns of a line of COPY, from object_id to omitted."""
-    texts = (objectids.new_object_id(), *_key_texts(record.key))
+    texts = (objectids.new_object_id(), *record.key.values)
     cells = [_escape(text.encode()) for text in texts]
     cells.append(_escape(record.data or b"null"))
     # \N is COPY's NULL, and must not be escaped.
@@ -315,18 +323,9 @@ def _copy_cells(record: WriteRecord) -> bytes:
     return b"\t".join(cells)
 
 
-def _key_texts(key: Key) -> tuple[str, str, str, str]:
-    return (
-        key.cluster_id,
-        key.resource_type,
-        key.namespace,
-        key.resource_name,
-    )
-
-
 def _key_columns(records: Sequence[WriteRecord]) -> list[list[str]]:
     """The keys column by column, as unnest() takes them."""
-    keys = [_key_texts(record.key) for record in records]
+    keys = [record.key.values for record in records]
     return [list(column) for column in zip(*keys, strict=True)]
 
 
@@ -343,5 +342,5 @@ def _escape(cell: bytes) -> bytes:
 def _delete(records: Sequence[WriteRecord], guard: bool) -> int:
     versions = [record.resource_version for record in records]
     with connection.cursor() as cursor:
-        cursor.execute(_DELETE, [*_key_columns(records), versions, guard])
+        _DELETE.execute(cursor, [*_key_columns(records), versions, guard])
         return int(cursor.fetchone()[0])

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from psycopg2 import sql
 
 from clusters.resource_types import is_secret_type
+from core.database.prepared import StatementCall, execute_before
 from core.errors import Invalid
 from storage_api import objectids
 from storage_api.db_retry import retry_on_database_error
@@ -80,13 +81,15 @@ def put(
     authorise: Callable[[DocumentOwner], None],
     *,
     keys: Sequence[Path] = (),
+    statements: Callable[[], Sequence[StatementCall]] = tuple,
 ) -> None:
     """Store a document, given as JSON texts by member.
 
     Where a document with the same values of the keys exists, its members are replaced.
     `keys`: the paths that name the document; without any, those of the type's first index;
     without either the document is a new one. `authorise` is called with the owners of the
-    document that is replaced, and raises Forbidden.
+    document that is replaced, and raises Forbidden. `statements`: what is committed with it, or
+    else not at all; asked for after that.
     Invalid when the document cannot be stored, or an index forbids it.
     """
     check_key(resourceType=resource_type)
@@ -111,12 +114,10 @@ def put(
         place = DocumentPlace("", resource_type, "", object_id)
         sealed = seal_secrets(place, _encode_object(members))
         _check_sealed(indexes, document, sealed)
-        statement = _REPLACE if replaced else _ADD
+        statement = sql.SQL(_REPLACE if replaced else _ADD)
+        values = [object_id, resource_type, sealed.decode()]
         with connection.cursor() as cursor:
-            cursor.execute(
-                statement,
-                [object_id, resource_type, sealed.decode()],
-            )
+            execute_before(cursor, statements(), statement, values)
 
 
 def _serialise(resource_type: str) -> None:
@@ -125,9 +126,12 @@ def _serialise(resource_type: str) -> None:
 
 
 @retry_on_database_error
-def delete(where: Sequence[Clause]) -> int:
-    """Delete what the conditions match; how many documents went."""
-    return delete_rows(DocumentQuery(FREE, tuple(where)))
+def delete(where: Sequence[Clause], statements: Sequence[StatementCall] = ()) -> int:
+    """Delete what the conditions match; how many documents went.
+
+    `statements`: what is committed with it, or else not at all.
+    """
+    return delete_rows(DocumentQuery(FREE, tuple(where)), statements)
 
 
 @retry_on_database_error
@@ -136,14 +140,17 @@ def sweep(
     resource_type: str,
     of_clusters: DocumentQuery,
     free: DocumentQuery,
+    *,
+    statements: Sequence[StatementCall] = (),
 ) -> None:
     """Delete what the queries match of a type, all or nothing.
 
-    `of_clusters`: documents of these clusters; `free`: free documents.
+    `of_clusters`: documents of these clusters; `free`: free documents. `statements`: what is
+    committed with it, or else not at all.
     """
     with transaction.atomic():
         resources.sweep_clusters(clusters, resource_type, of_clusters)
-        delete_rows(free)
+        delete_rows(free, statements)
 
 
 def free_type_clause(resource_type: str) -> Clause:

@@ -10,7 +10,12 @@ from datetime import datetime
 from django.db import connection
 from psycopg2 import sql
 
-from core.database.prepared import PreparedStatement, StatementCall, execute_together
+from core.database.prepared import (
+    PreparedStatement,
+    StatementCall,
+    execute_before,
+    execute_together,
+)
 from storage_api import objectids
 from storage_api.db_retry import retry_on_database_error
 from storage_api.protection import DocumentPlace, seal_secrets
@@ -18,6 +23,7 @@ from storage_api.query import cursors
 from storage_api.query.conditions import (
     Clause,
     Context,
+    check_values,
     compare,
     equals,
     equals_any,
@@ -51,6 +57,11 @@ class Key:
     resource_type: str
     namespace: str
     resource_name: str
+
+    @property
+    def values(self) -> tuple[str, str, str, str]:
+        """The parts in the order of the index."""
+        return self.cluster_id, self.resource_type, self.namespace, self.resource_name
 
     def check(self) -> None:
         """Invalid when a part cannot be stored."""
@@ -108,6 +119,12 @@ SELECT count(*) FROM gone
 )
 
 
+_NAMED = """
+r.cluster_id = %s AND r.resource_type = %s AND r.namespace = %s AND r.resource_name = %s
+"""
+_DELETE_ONE = PreparedStatement(_DELETE.string.format(condition=_NAMED))
+
+
 @retry_on_database_error
 def put(key: Key, data: str, statements: Sequence[StatementCall] = ()) -> None:
     """Create the resource or replace its document (JSON text); the last writer wins.
@@ -116,20 +133,8 @@ def put(key: Key, data: str, statements: Sequence[StatementCall] = ()) -> None:
     `statements`: what is committed with it, or else not at all.
     """
     key.check()
-    place = DocumentPlace(
-        key.cluster_id,
-        key.resource_type,
-        key.namespace,
-        key.resource_name,
-    )
-    values = (
-        objectids.new_object_id(),
-        key.cluster_id,
-        key.resource_type,
-        key.namespace,
-        key.resource_name,
-        seal_secrets(place, data.encode()).decode(),
-    )
+    sealed = seal_secrets(DocumentPlace(*key.values), data.encode())
+    values = (objectids.new_object_id(), *key.values, sealed.decode())
     with translate_data_errors(), connection.cursor() as cursor:
         # The row is locked last.
         execute_together(cursor, *statements, (_PUT, values))
@@ -207,15 +212,44 @@ def read_first(
     return cursors.read_row(statement, params, columns, reveals=reveals)
 
 
+# By how times are written: the text depends on nothing else.
+_one_document: dict[TimeStyle, PreparedStatement] = {}
+_ONE_DOCUMENT = sql.SQL(f"SELECT {{head}} FROM storage_resource r WHERE {_NAMED}")  # noqa: S608  # a constant
+
+
 @retry_on_database_error
-def sweep(cluster_id: str, resource_type: str, query: DocumentQuery) -> int:
+def read_one(
+    key: Key,
+    style: TimeStyle,
+    *,
+    reveals: bool = False,
+) -> bytes | None:
+    """As `read_first`, for the whole document of a key; planned once for each connection."""
+    check_values(key.values)
+    with connection.cursor() as cursor:
+        statement = _one_document.get(style)
+        if statement is None:
+            document = _ONE_DOCUMENT.format(head=selection(RESOURCE, {}, style).head)
+            statement = PreparedStatement(document.as_string(cursor.cursor))
+            _one_document[style] = statement
+        return cursors.read_prepared(cursor, statement, key.values, reveals=reveals)
+
+
+@retry_on_database_error
+def sweep(
+    cluster_id: str,
+    resource_type: str,
+    query: DocumentQuery,
+    statements: Sequence[StatementCall] = (),
+) -> int:
     """Delete what a query matches of one type; how many rows went.
 
     One sweep or batch of the type runs after the other; it may take SWEEP_SECONDS.
+    `statements`: as for `put`.
     """
     with cursors.long_statement(SWEEP_SECONDS):
         serialise_writers([(cluster_id, resource_type)])
-        return delete(query)
+        return delete(query, statements)
 
 
 # One index look-up per cluster, however many rows it has. The names end with a null.
@@ -262,12 +296,23 @@ def sweep_clusters(clusters: Sequence[str], resource_type: str, query: DocumentQ
 
 
 @retry_on_database_error
-def delete(query: DocumentQuery) -> int:
-    """Delete what a query matches and log each deletion, all or nothing; how many rows went."""
+def delete(query: DocumentQuery, statements: Sequence[StatementCall] = ()) -> int:
+    """Delete what a query matches and log each deletion, all or nothing; how many rows went.
+
+    `statements`: as for `put`.
+    """
     where, params = target_condition(query)
     with translate_data_errors(), connection.cursor() as cursor:
-        cursor.execute(_DELETE.format(condition=where), params)
+        execute_before(cursor, statements, _DELETE.format(condition=where), params)
         return int(cursor.fetchone()[0])
+
+
+@retry_on_database_error
+def delete_one(key: Key, statements: Sequence[StatementCall] = ()) -> None:
+    """As `delete`, for the document of a key, if there is one."""
+    check_values(key.values)
+    with translate_data_errors(), connection.cursor() as cursor:
+        execute_together(cursor, *statements, (_DELETE_ONE, key.values))
 
 
 def update_time_range(begin: datetime | None, end: datetime | None) -> tuple[Clause, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -58,19 +59,18 @@ def page(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage | None:
     ]
     if query.troubled:
         where.append(problem_clause(kind))
-    part = _PagePart(query)
     is_narrowed = bool(query.keyword or query.troubled or labels.labels or labels.clauses or fields)
-    if not is_narrowed and kind != KINDS["namespaces"]:
-        part.is_counted = True
+    shape = _page_shape(query, is_counted=not is_narrowed and kind != KINDS["namespaces"])
     # A list that has to unpack every document is not begun in vain.
-    if part.reads_documents and _coverage(cluster, kind, query.namespace) is None:
+    if shape.reads_documents and _coverage(cluster, kind, query.namespace) is None:
         return None
-    rows, states = _read_page(cluster, kind, where, labels.labels, part)
+    read = partial(_read_page, cluster, kind, labels=labels.labels, query=query, shape=shape)
+    rows, states = read(where)
     coverage = _coverage_of(states, cluster, query.namespace)
     if coverage is not None and coverage.namespaces is not None:
         # Collected namespace by namespace: some may refuse the kind, or remain from before.
         where += scope_clauses(kind, "", "", coverage.namespaces)
-        rows, states = _read_page(cluster, kind, where, labels.labels, part)
+        rows, states = read(where)
         again = _coverage_of(states, cluster, query.namespace)
         if again is None or again.namespaces != coverage.namespaces:
             return None
@@ -164,6 +164,18 @@ def read_sealed(
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+def _without_kind(document: bytes) -> bytes:
+    """The object without its kind and apiVersion, otherwise as the database writes it.
+
+    PostgreSQL would build the whole document anew for it.
+    """
+    members = _MEMBERS.decode(document)
+    members.pop("kind", None)
+    members.pop("apiVersion", None)
+    parts = [msgspec.json.encode(key) + b": " + raw for key, raw in members.items()]
+    return b"{" + b", ".join(parts) + b"}"
+
+
 def _complete(document: bytes, omitted_text: bytes) -> bytes:
     """The object with what its document leaves out, as JSON."""
     members: dict[str, Any] = _MEMBERS.decode(document)
@@ -223,10 +235,10 @@ def scope_clauses(
     """
     clauses = []
     if namespace:
-        clauses.append(Clause(sql.SQL("r.namespace = %s"), (namespace,)))
+        clauses.append(Clause(_IN_NAMESPACE, (namespace,)))
     if keyword:
         clauses.append(Clause(name_contains("r.resource_name"), (keyword,)))
-    if namespaces is not None:
+    if namespaces is not None and namespace not in namespaces:
         # A Namespace stands in none; it may be seen by who may see what is inside.
         column = "resource_name" if kind == KINDS["namespaces"] else "namespace"
         is_visible = sql.SQL("{} = ANY (%s)").format(sql.Identifier("r", column))
@@ -239,34 +251,80 @@ def problem_clause(kind: Kind) -> Clause:
     return Clause(sql.SQL("r.data @? %s::jsonpath"), (problems.problem_rule(kind).path,))
 
 
-class _PagePart:
-    """Which part of a list, and in which order.
+@dataclass(frozen=True, slots=True)
+class _PageShape:
+    """What the statement of a page looks like, apart from its conditions.
 
-    `reads_documents`: documents have to be read to filter or to sort. `is_counted`: no condition
-    goes beyond cluster, type and namespaces, for which the database keeps the number of rows.
-    Invalid for an unknown order.
+    `by_type_key`: the index of the order begins with the type's key. `reads_documents`: documents
+    have to be read to filter or to sort. `is_counted`: no condition goes beyond cluster, type and
+    namespaces, for which the database keeps the number of rows.
     """
 
-    def __init__(self, query: ListQuery) -> None:
-        self.offset = query.offset
-        self.size = query.size
-        self.in_namespace = bool(query.namespace)
-        self.reads_documents = query.troubled
-        self.is_counted = False
-        self._columns: tuple[str | sql.Composable, ...] = (sorting.KEY_ORDER,)
-        self._descending = False
-        self.by_type_key = False
-        if query.order:
-            order, self._descending = sorting.parse_order(query.order, query.ranks)
-            self._columns = order.columns
-            self.by_type_key = order.by_type_key
-            self.reads_documents = query.troubled or order.reads_documents
+    columns: tuple[str | sql.Composable, ...]
+    descending: bool
+    in_namespace: bool
+    by_type_key: bool
+    reads_documents: bool
+    is_counted: bool
+
+    @property
+    def counts_by_key(self) -> bool:
+        """Whether rows are counted by an index of the type's key.
+
+        Within a namespace, the index of names is shorter still and has no key.
+        """
+        return not self.is_counted and not self.in_namespace
 
     def order(self, *, backward: bool = False) -> sql.Composable:
         """What rows are sorted by, or its reverse."""
-        return sorting.order_by(self._columns, descending=self._descending != backward)
+        return sorting.order_by(self.columns, descending=self.descending != backward)
+
+    def has_one_plan(self, where: Sequence[Clause]) -> bool:
+        """Whether an index has the rows in order, whatever cluster, type and namespace are."""
+        if not self.is_counted or len(where) != self.in_namespace:
+            return False
+        orders = (sorting.WITHIN_NAMESPACE,) if self.in_namespace else _INDEXED_ORDERS
+        return self.columns in orders
 
 
+def _page_shape(query: ListQuery, *, is_counted: bool) -> _PageShape:
+    """The shape of a query's page; Invalid for an unknown order."""
+    columns: tuple[str | sql.Composable, ...] = (sorting.KEY_ORDER,)
+    descending = False
+    by_type_key = False
+    reads_documents = query.troubled
+    if query.order:
+        order, descending = sorting.parse_order(query.order, query.ranks)
+        columns = order.columns
+        by_type_key = order.by_type_key
+        reads_documents = query.troubled or order.reads_documents
+    if query.namespace and columns in _KEY_ORDERS:
+        # The same order, and the only one of which an index has the namespace alone.
+        columns = sorting.WITHIN_NAMESPACE
+    return _PageShape(
+        columns,
+        descending,
+        in_namespace=bool(query.namespace),
+        by_type_key=by_type_key,
+        reads_documents=reads_documents,
+        is_counted=is_counted,
+    )
+
+
+# Orders by namespace and name alone, and those that an index has for a whole kind.
+_KEY_ORDERS = (
+    (sorting.KEY_ORDER,),
+    sorting.ORDERS["name"].columns,
+    sorting.ORDERS["namespace"].columns,
+)
+_INDEXED_ORDERS = (*_KEY_ORDERS, sorting.ORDERS["created"].columns)
+
+
+_EVERY_ROW = sql.SQL("storage_resource r")
+_OF_KIND = sql.SQL("r.cluster_id = %s AND r.resource_type = %s")
+_IN_NAMESPACE = sql.SQL("r.namespace = %s")
+_OF_KEY = sql.SQL("AND r.type_key = %s")
+_ANY_KEY = sql.SQL("")
 # By the smallest index, which begins with the type's key.
 _COUNT_ROWS = sql.SQL("SELECT count(*) AS n FROM {source} WHERE {condition} {key}")
 # What the database keeps count of (migration 0005), as exact as the rows themselves.
@@ -279,16 +337,18 @@ _APART = sql.SQL("""
 WITH total AS (
   {total}
 ), part AS (
-  SELECT n, {offset} <= n / 2 AS is_near, least({size}, n - {offset}) AS rest FROM total
+  SELECT n, size, skip <= n / 2 AS is_near, least(size, n - skip) AS rest,
+         greatest(n - skip - size, 0) AS after
+  FROM total, (SELECT %s::bigint AS skip, %s::bigint AS size) query
 ), chosen AS (
   SELECT near.id, row_number() OVER () AS place FROM (
-    SELECT r.id FROM {source} WHERE {condition} {order_key} ORDER BY {order} OFFSET {offset}
-    LIMIT (SELECT CASE WHEN is_near THEN {size} ELSE 0 END FROM part)
+    SELECT r.id FROM {source} WHERE {condition} {order_key} ORDER BY {order} OFFSET %s
+    LIMIT (SELECT CASE WHEN is_near THEN size ELSE 0 END FROM part)
   ) near
   UNION ALL
   SELECT far.id, -row_number() OVER () FROM (
     SELECT r.id FROM {source} WHERE {condition} {order_key} ORDER BY {reverse}
-    OFFSET (SELECT greatest(n - {offset} - {size}, 0) FROM part)
+    OFFSET (SELECT after FROM part)
     LIMIT (SELECT CASE WHEN is_near THEN 0 ELSE greatest(rest, 0) END FROM part)
   ) far
 )""")
@@ -299,14 +359,14 @@ WITH matched AS MATERIALIZED (
 ), total AS (
   SELECT count(*) AS n FROM matched
 ), chosen AS (
-  SELECT id, place FROM matched ORDER BY place OFFSET {offset} LIMIT {size}
+  SELECT id, place FROM matched ORDER BY place OFFSET %s LIMIT %s
 )""")
 # One row with the total alone when the page is empty. OFFSET 0 has the few chosen documents looked
 # up one by one: how many there will be is nothing the planner can know.
 _PAGE = sql.SQL("""{parts}
 SELECT total.n, page.text, {states} FROM total LEFT JOIN LATERAL (
   SELECT whole.text, chosen.place FROM chosen CROSS JOIN LATERAL (
-    SELECT {wire} AS text FROM storage_resource r WHERE r.id = chosen.id OFFSET 0
+    SELECT r.data::text AS text FROM storage_resource r WHERE r.id = chosen.id OFFSET 0
   ) whole
 ) page ON true ORDER BY page.place
 """)
@@ -316,49 +376,66 @@ def _read_page(
     cluster: Cluster,
     kind: Kind,
     where: Sequence[Clause],
+    *,
     labels: tuple[tuple[str, str], ...],
-    part: _PagePart,
+    query: ListQuery,
+    shape: _PageShape,
 ) -> tuple[ObjectPage, list[CopyState]]:
     """(the page, how fresh the copy is), by one statement: both of one moment."""
     stored_as = resource_type(kind)
     type_key = stored_as.lower()
-    source, params = _source(index_root(cluster.name, type_key), labels)
-    texts: list[sql.Composable] = [sql.SQL("r.cluster_id = %s AND r.resource_type = %s")]
-    texts += [clause.text for clause in where]
-    params += [cluster.name, stored_as]
+    source, scope = _source(index_root(cluster.name, type_key), labels)
+    scope += [cluster.name, stored_as]
     for clause in where:
-        params += clause.params
-    # Within a namespace, the index of names is shorter still and has no key.
-    counts_by_key = not part.in_namespace
-    key = sql.SQL("AND r.type_key = {}").format(sql.Literal(type_key))
-    condition = sql.SQL(" AND ").join(texts)
+        scope += clause.params
+    part = [query.offset, query.size]
+    params = [*scope, *part]
+    if not shape.reads_documents:
+        count_key = [type_key] if shape.counts_by_key else []
+        walk = [*scope, type_key] if shape.by_type_key else scope
+        params = [*scope, *count_key, *part, *walk, query.offset, *walk]
+    params += sync.copy_state_params(cluster, kind)
+    with connection.cursor() as cursor:
+        if shape.has_one_plan(where):
+            _planned_page(shape).execute(cursor, params)
+        else:
+            texts = [clause.text for clause in where]
+            cursor.execute(_page_statement(source, texts, shape), params)
+        rows: list[Any] = cursor.fetchall()
+    items = [text.encode() for _, text, _ in rows if text is not None]
+    if kind.group in BUILT_IN:
+        items = [_without_kind(item) for item in items]
+    return ObjectPage(items, int(rows[0][0])), sync.parse_copy_states(rows[0][2])
+
+
+def _page_statement(
+    source: sql.Composable, where: Sequence[sql.Composable], shape: _PageShape
+) -> sql.Composable:
+    """The statement of a page of the rows in `source` for which all of `where` holds."""
+    condition = sql.SQL(" AND ").join([_OF_KIND, *where])
     total = _TRIGGER_COUNT.format(condition=condition)
-    if not part.is_counted:
-        total = _COUNT_ROWS.format(
-            source=source,
-            condition=condition,
-            key=key if counts_by_key else sql.SQL(""),
-        )
-    parts = (_TOGETHER if part.reads_documents else _APART).format(
+    if not shape.is_counted:
+        key = _OF_KEY if shape.counts_by_key else _ANY_KEY
+        total = _COUNT_ROWS.format(source=source, condition=condition, key=key)
+    parts = (_TOGETHER if shape.reads_documents else _APART).format(
         source=source,
         condition=condition,
         total=total,
-        order=part.order(),
-        reverse=part.order(backward=True),
-        offset=sql.Literal(part.offset),
-        size=sql.Literal(part.size),
-        order_key=key if part.by_type_key else sql.SQL(""),
+        order=shape.order(),
+        reverse=shape.order(backward=True),
+        order_key=_OF_KEY if shape.by_type_key else _ANY_KEY,
     )
-    states = sql.SQL(sync.COPY_STATES)
-    statement = _PAGE.format(parts=parts, states=states, wire=WIRE[kind.group in BUILT_IN])
-    if not part.reads_documents:
-        # The condition stands in the statement three times.
-        params *= 3
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [*params, *sync.copy_state_params(cluster, kind)])
-        rows: list[Any] = cursor.fetchall()
-    items = [text.encode() for _, text, _ in rows if text is not None]
-    return ObjectPage(items, int(rows[0][0])), sync.parse_copy_states(rows[0][2])
+    return _PAGE.format(parts=parts, states=sql.SQL(sync.COPY_STATES))
+
+
+@cache
+def _planned_page(shape: _PageShape) -> PreparedStatement:
+    """The statement of a page of a whole kind, or of one namespace of it."""
+    where = [_IN_NAMESPACE] if shape.in_namespace else []
+    statement = _page_statement(_EVERY_ROW, where, shape)
+    # It has no value that would have to be quoted as a connection does it.
+    connectionless: Any = None
+    return PreparedStatement(statement.as_string(connectionless))
 
 
 def _source(
@@ -366,7 +443,7 @@ def _source(
 ) -> tuple[sql.Composable, list[Any]]:
     """(the rows to look at, called r; their parameters)."""
     if not labels:
-        return sql.SQL("storage_resource r"), []
+        return _EVERY_ROW, []
     # OFFSET 0 keeps the index's answer apart: else the planner unpacks every document of the kind.
     rows = sql.SQL("(SELECT * FROM storage_resource WHERE {} @> %s::jsonb OFFSET 0) r")
     return rows.format(INDEXED), [selectors.containment(index_key, labels)]

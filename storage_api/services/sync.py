@@ -17,6 +17,7 @@ from django.utils import timezone
 from clusters.kinds import Kind
 from clusters.models import Cluster
 from clusters.resource_types import resource_type
+from core.database.prepared import PreparedStatement
 from core.errors import Conflict
 from storage_api.models import ClusterSync, KindSync
 from storage_api.query import conditions
@@ -203,18 +204,32 @@ def _save_row(cluster: int, scope: WatchScope, **values: object) -> None:
     )
 
 
-def save_position(
-    cluster: int,
-    scope: WatchScope,
-    resource_version: str,
-    *,
-    changed: bool,
+_SAVE_POSITIONS = PreparedStatement("""
+UPDATE storage_kind_sync k SET resource_version = position.version,
+  changed_at = CASE WHEN position.changed THEN %s::timestamptz ELSE k.changed_at END
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::boolean[])
+  AS position ("group", plural, namespace, version, changed)
+WHERE k.cluster_id = %s AND k."group" = position."group" AND k.plural = position.plural
+  AND k.namespace = position.namespace
+""")
+
+
+def save_positions(
+    cluster: int, versions: Mapping[WatchScope, str], changed: Collection[WatchScope]
 ) -> None:
-    """Save how far a kind is followed; `changed`: its rows have changed since the last time."""
-    values: dict[str, object] = {"resource_version": resource_version}
-    if changed:
-        values["changed_at"] = timezone.now()
-    _scope_rows(cluster, scope).update(**values)
+    """Save how far kinds are followed; `changed`: their rows have changed since the last time."""
+    scopes = list(versions)
+    params = [
+        timezone.now(),
+        [scope.kind.group for scope in scopes],
+        [scope.kind.plural for scope in scopes],
+        [scope.namespace for scope in scopes],
+        list(versions.values()),
+        [scope in changed for scope in scopes],
+        cluster,
+    ]
+    with connection.cursor() as cursor:
+        _SAVE_POSITIONS.execute(cursor, params)
 
 
 def save_list(

@@ -1,13 +1,14 @@
 """Writing and counting: what the database refuses, in the domain's words."""
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from django.db import DataError, connection
 from psycopg2 import sql
 
+from core.database.prepared import StatementCall, execute_before
 from core.errors import Invalid
 from storage_api.query.queries import DocumentQuery, condition, count_statement
 
@@ -70,14 +71,17 @@ def execute(statement: str | sql.Composable, *params: Any) -> int:
         return int(cursor.rowcount)
 
 
-def delete_rows(query: DocumentQuery) -> int:
-    """Delete what a query matches in a table that has no log; how many rows went."""
+def delete_rows(query: DocumentQuery, statements: Sequence[StatementCall] = ()) -> int:
+    """Delete what a query matches in a table that has no log; how many rows went.
+
+    `statements`: what is committed with it, or else not at all.
+    """
     where, params = condition(query)
     table = sql.Identifier(query.shape.table)
-    return execute(
-        sql.SQL("DELETE FROM {} r WHERE {}").format(table, where),
-        *params,
-    )
+    deletion = sql.SQL("DELETE FROM {} r WHERE {}").format(table, where)
+    with translate_data_errors(), connection.cursor() as cursor:
+        execute_before(cursor, statements, deletion, params)
+        return int(cursor.rowcount)
 
 
 def count_matching(query: DocumentQuery) -> int:

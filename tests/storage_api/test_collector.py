@@ -1,5 +1,6 @@
 """The collector keeps the store true to the clusters."""
 
+import asyncio
 import logging
 from functools import partial
 from typing import Any
@@ -9,12 +10,17 @@ import pytest
 import yaml
 
 from clusters import registry
+from clusters.kinds import KINDS
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.collector.cluster_collector import COMMITS_AT_ONCE, CommitPace
+from storage_api.collector.queue import Position, QueueItem, WriteQueue, is_news
 from storage_api.models import Change, Event, KindSync, Resource
 from storage_api.protection import unseal_all
 from storage_api.services import multicluster
+from storage_api.services.bulk import WriteRecord
+from storage_api.services.resources import Key
+from storage_api.services.sync import WatchScope
 from tests.storage_api.collecting import (
     collecting,
     eventually,
@@ -304,3 +310,29 @@ def test_single_changes_do_not_wait_for_company_and_floods_do() -> None:
         moment += 0.05
     # A quiet second later the next change is committed at once again.
     assert pace.wait_seconds(moment + 1.0) == 0.0
+
+
+def test_bookmarks_wait_for_something_that_somebody_waits_for() -> None:
+    scope = WatchScope(KINDS["configmaps"])
+    key = Key("c-1", "ConfigMap", "default", "web")
+
+    async def follow() -> list[QueueItem]:
+        queue = WriteQueue(lambda: 1_000_000)
+        bookmarks = [Position(scope, str(version)) for version in range(60)]
+        for bookmark in bookmarks:
+            await queue.put(bookmark)
+        waiting = asyncio.create_task(queue.wait_for_news(60))
+        while not waiting.done():
+            # Whoever waits sees each of these, and goes on waiting, until the record comes.
+            await queue.put(Position(scope, "60"))
+            await asyncio.sleep(0)
+            if len(queue) == 100:
+                assert not waiting.done()
+                await queue.put(WriteRecord(key, b"{}"), Position(scope, "61"))
+        await waiting
+        # Without news it ends, too.
+        await WriteQueue(lambda: 1_000_000).wait_for_news(0)
+        return await queue.take_waiting(1000)
+
+    items = asyncio.run(asyncio.wait_for(follow(), 30))
+    assert sum(map(is_news, items)) == 1

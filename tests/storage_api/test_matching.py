@@ -269,3 +269,23 @@ def test_a_dump_restores_without_a_search_path() -> None:
             ['{"metadata": {"creationTimestamp": "2017-10-09T07:37:44Z"}}'],
         )
         assert cursor.fetchone()[0].year == 2017
+
+
+@pytest.mark.parametrize(
+    ("value", "column"),
+    [
+        ('"web"', "web"),
+        ('""', ""),
+        ("null", None),
+        ("12", None),
+        ('{"a": 1}', None),
+        (f'"{"ü" * 128}"', "ü" * 128),
+        (f'"{"ü" * 129}"', None),
+    ],
+)
+def test_a_computed_column_has_texts_of_256_bytes_and_nothing_else(
+    value: str, column: str | None
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT storage_text(%s::jsonb), storage_text(NULL)", [value])
+        assert cursor.fetchone() == (column, None)

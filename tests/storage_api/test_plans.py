@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from psycopg2 import sql
 
+from clusters.kinds import KINDS
+from clusters.lists import ListQuery
+from clusters.models import Cluster
 from storage_api.query import conditions, extra, filters, paths
 from storage_api.query.conditions import Clause
 from storage_api.query.queries import (
@@ -18,7 +22,7 @@ from storage_api.query.queries import (
 )
 from storage_api.query.shapes import RESOURCE, selection
 from storage_api.query.times import TimeStyle, to_instant
-from storage_api.services import resources
+from storage_api.services import resources, snapshot
 
 STYLE = TimeStyle("Asia/Shanghai")
 CLUSTER = "plans-3"
@@ -252,3 +256,19 @@ def test_sweeps_and_counts_use_indexes() -> None:
         "listing",
         "key",
     }
+
+
+@pytest.mark.parametrize("order", ["", "name", "-namespace"])
+@pytest.mark.usefixtures("filled")
+def test_a_page_within_a_namespace_reads_nothing_beside_it(order: str) -> None:
+    query = ListQuery(namespace="ns-3", size=5, order=order)
+    with CaptureQueriesContext(connection) as queries:
+        snapshot.page(Cluster(pk=0, name=CLUSTER), KINDS["pods"], query)
+    executed = queries[-1]["sql"]
+    assert executed.startswith("EXECUTE ")
+    top = plan(sql.SQL(executed), [], run=True)
+    walks = [node for node in nodes(top) if node.get("Relation Name") == "storage_resource"]
+    assert len(walks) == 3
+    # One of the page, one of its documents by their ids; that from the end is not run.
+    assert sorted(node["Actual Rows"] * node["Actual Loops"] for node in walks) == [0, 5, 5]
+    assert not any(node.get("Rows Removed by Filter") for node in walks)
