@@ -406,8 +406,10 @@ def tagged_item(
     """A stored object with its cluster in front; of a Secret without values."""
     # Put in as text: the object is never parsed.
     tags = orjson.dumps({"cluster_id": cluster, "cluster_name": name})[1:-1]
-    manifest = mask_secret(content, kind)
-    return orjson.Fragment(b"{" + tags + b"," + manifest[1:])
+    members = mask_secret(content, kind)[1:]
+    # An agent may have stored an empty object.
+    comma = b"" if members == b"}" else b","
+    return orjson.Fragment(b"{" + tags + comma + members)
 
 
 def mask_secret(raw: bytes, kind: Kind) -> bytes:

@@ -519,3 +519,21 @@ def test_what_the_store_holds_is_counted_by_cluster_and_type(
     user = get_user_model().objects.create(username="westerner")
     grants.give(user=user, role=Role.VIEWER, cluster="west")
     assert Caller(create_api_token(user, "t")[1]).data("GET", "store")["clusters"] == ["west"]
+
+
+def test_what_an_agent_has_stored_breaks_no_list(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
+    base = "/bcsapi/v4/storage/k8s/dynamic/namespace_resources/clusters/west/namespaces/shop/Pod"
+    for number, text in enumerate(("{}", "null", '{"metadata": null}', '{"metadata": [7]}')):
+        answer = admin("PUT", f"{base}/odd-{number}", f'{{"data": {text}}}')
+        assert answer["result"] is True, text
+    # As the published server, whose documents are maps.
+    for text in ("[]", '"x"', "7", "true"):
+        answer = admin("PUT", f"{base}/none", f'{{"data": {text}}}')
+        assert (answer["result"], answer["code"]) == (False, 10003), text
+    west = fleet[1].pk
+    listed = admin.data("GET", "multicluster/resources/pods", clusters=str(west))["items"]
+    assert len(listed) == 5
+    assert listed.count({"cluster_id": west, "cluster_name": "west"}) == 2
+    assert admin.data("GET", "pods", cluster_id=west, namespace="shop")["total"] == 5
