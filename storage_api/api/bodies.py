@@ -49,15 +49,6 @@ class Body:
         """Any value as JSON text."""
         return self.members.get(name, b"null").decode()
 
-    def document(self, name: str) -> str:
-        """A JSON object as text; Invalid for what is none. Without one it is empty."""
-        text = self.json(name)
-        if text == "null":
-            return "{}"
-        if not text.startswith("{"):
-            raise Invalid(f"{name} must be an object")
-        return text
-
     def object(self, name: str) -> dict[str, Any]:
         """A JSON object."""
         value = orjson.loads(self.members.get(name, b"null"))

@@ -131,7 +131,7 @@ class NamespacedResource(DynamicView):
         """
         body = Body(raw_body(request))
         body.refuse_unknown({column.key for column in RESOURCE.columns})
-        put = partial(resources.put, self.key(), body.document("data"))
+        put = partial(resources.put, self.key(), body.json("data"))
         self.write_audited(request, put)
 
     def delete(self, request: Request, **_: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from django.conf import settings
-from django.db import connection
+from django.db import DataError, connection
 from psycopg2 import sql
 
 from clusters.kinds import KINDS, Kind
@@ -65,7 +65,11 @@ def page(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage | None:
     # A list that has to unpack every document is not begun in vain.
     if part.reads_documents and _coverage(cluster, kind, query.namespace) is None:
         return None
-    rows, states = _read_page(cluster, kind, where, labels.labels, part)
+    try:
+        rows, states = _read_page(cluster, kind, where, labels.labels, part)
+    except DataError:
+        # What an agent has stored may be no object: then only the cluster has the list.
+        return None
     coverage = _coverage_of(states, cluster, query.namespace)
     if coverage is not None and coverage.namespaces is not None:
         # Collected namespace by namespace: some may refuse the kind, or remain from before.

@@ -159,7 +159,6 @@ def test_a_list_of_the_fleet_names_the_cluster_of_every_object(
     ]  # fmt: skip
 
 
-
 def test_what_an_agent_has_stored_breaks_no_list(client: StoreClient, east: StoredCluster) -> None:
     texts = (b"{}", b"null", b"7", b'{"metadata": null}', b'{"metadata": {"annotations": 7}}')
     bulk.write(

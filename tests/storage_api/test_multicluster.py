@@ -15,6 +15,7 @@ from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.models import ClusterSync, KindSync
+from storage_api.protection import SEALED
 from storage_api.query.sorting import MULTICLUSTER_ORDERS
 from storage_api.services import bulk
 from storage_api.services.bulk import WriteRecord
@@ -525,15 +526,17 @@ def test_what_an_agent_has_stored_breaks_no_list(
     admin: Caller, fleet: tuple[Cluster, Cluster]
 ) -> None:
     base = "/bcsapi/v4/storage/k8s/dynamic/namespace_resources/clusters/west/namespaces/shop/Pod"
-    for number, text in enumerate(("{}", "null", '{"metadata": null}', '{"metadata": [7]}')):
+    texts = ("{}", "null", "7", '"x"', "[]", '{"metadata": null}', '{"metadata": [7]}')
+    for number, text in enumerate(texts):
         answer = admin("PUT", f"{base}/odd-{number}", f'{{"data": {text}}}')
         assert answer["result"] is True, text
-    # As the published server, whose documents are maps.
-    for text in ("[]", '"x"', "7", "true"):
-        answer = admin("PUT", f"{base}/none", f'{{"data": {text}}}')
-        assert (answer["result"], answer["code"]) == (False, 10003), text
     west = fleet[1].pk
     listed = admin.data("GET", "multicluster/resources/pods", clusters=str(west))["items"]
-    assert len(listed) == 5
-    assert listed.count({"cluster_id": west, "cluster_name": "west"}) == 2
-    assert admin.data("GET", "pods", cluster_id=west, namespace="shop")["total"] == 5
+    assert len(listed) == 1 + len(texts)
+    assert listed.count({"cluster_id": west, "cluster_name": "west"}) == 5
+    secrets = base.replace("/Pod", "/Secret")
+    for number, text in enumerate(('"hidden"', '{"metadata": {"name": "odd"}, "data": "hidden"}')):
+        assert admin("PUT", f"{secrets}/odd-{number}", f'{{"data": {text}}}')["result"] is True
+    page = admin.raw("GET", "multicluster/resources/secrets", clusters=str(west))
+    assert len(page.json()["data"]["items"]) == 2
+    assert SEALED not in page.content.decode()
