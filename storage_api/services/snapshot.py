@@ -82,7 +82,8 @@ def page(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage | None:
     if coverage is None:
         return None
     # In objects other than Secrets the cluster gives out such values, and the store masks them.
-    if any(holds_sealed(item) for item in rows.items):
+    # What an agent has stored may be a list.
+    if any(holds_sealed(item) or not item.startswith(b"{") for item in rows.items):
         return None
     return ObjectPage(rows.items, rows.total, coverage.age)
 
