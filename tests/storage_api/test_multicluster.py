@@ -534,6 +534,9 @@ def test_what_an_agent_has_stored_breaks_no_list(
     listed = admin.data("GET", "multicluster/resources/pods", clusters=str(west))["items"]
     assert len(listed) == 1 + len(texts)
     assert listed.count({"cluster_id": west, "cluster_name": "west"}) == 5
+    for text in ('{"metadata": {"name": "web"}, "spec": 7}', '{"spec": {"replicas": 2}}'):
+        admin("PUT", f"{base.replace('/Pod', '/Deployment')}/web", f'{{"data": {text}}}')
+        assert admin.code("GET", "insights/what-changed", since="10m") == 0, text
     secrets = base.replace("/Pod", "/Secret")
     for number, text in enumerate(('"hidden"', '{"metadata": {"name": "odd"}, "data": "hidden"}')):
         assert admin("PUT", f"{secrets}/odd-{number}", f'{{"data": {text}}}')["result"] is True

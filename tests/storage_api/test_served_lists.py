@@ -283,6 +283,10 @@ def test_what_is_no_object_leaves_the_list_to_the_cluster(
     for text in ("null", "[]"):
         resources.put(Key("served", "Pod", "a", "odd"), text)
         assert caller.data("GET", "pods", **where, pageSize=100)["total"] == whole, text
+    for text in ("{}", "null"):
+        resources.put(Key("served", "ConfigMap", "a", "odd"), text)
+    changed = caller.data("GET", "insights/what-changed", since="1h")
+    assert "the changes of configmaps cannot be compared" in str(changed["partial_errors"])
     resources.put(Key("served", "Pod", "a", "odd"), '{"metadata": null}')
     assert caller.code("GET", "topology", **where) == 0
 
