@@ -64,4 +64,5 @@ INSIGHT_MESSAGES: tuple[Promise, ...] = (
     _("volumes changed"),
     _("resource requests or limits changed"),
     _("{kind} changed"),
+    _("the changes of {plural} cannot be compared"),
 )

@@ -5,6 +5,7 @@ those of an API server, stays as it is.
 """
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,10 +25,8 @@ MESSAGES: tuple[Promise, ...] = (
     _("its DaemonSet {name} does not exist any more"),
     _("its DaemonSet {name} does not exist any more (force deletes it)"),
     _("it belongs to a DaemonSet"),
-    _("it belongs to a DaemonSet (ignore_daemonsets leaves it alone)"),
     _("it is a static pod of the node"),
     _("its emptyDir data will be lost"),
-    _("it has local storage in an emptyDir (delete_emptydir_data gives it up)"),
     _("no controller will recreate it"),
     _("no controller would recreate it (force deletes it)"),
     _("PodDisruptionBudget {name} is new: its pods are still being counted"),
@@ -85,6 +84,15 @@ MESSAGES: tuple[Promise, ...] = (
     _("the store's copy is not fresh"),
     _("the store has no such kind of this cluster"),
 )
+# The API names its options; on the pages they are boxes with labels.
+OPTION_MESSAGES: Mapping[str, Promise] = {
+    "it belongs to a DaemonSet (ignore_daemonsets leaves it alone)": _(
+        "it belongs to a DaemonSet (“Ignore DaemonSet pods” leaves it alone)"
+    ),
+    "it has local storage in an emptyDir (delete_emptydir_data gives it up)": _(
+        "it has local storage in an emptyDir (“Delete emptyDir data” gives it up)"
+    ),
+}
 _PLACE = re.compile(r"\\\{(\w+)\\\}")
 # What a place can be, so that a message is not taken for another one; anything else is any text.
 _NUMBERS = (
@@ -131,6 +139,7 @@ def _all_messages() -> tuple[Promise, ...]:
 def _whole_messages() -> dict[str, Promise]:
     """The messages without places by their English."""
     messages = {_source(message): message for message in _all_messages()}
+    messages |= OPTION_MESSAGES
     return {
         text: message for text, message in messages.items() if not _PLACE.search(re.escape(text))
     }

@@ -4,7 +4,7 @@ The pages come out of a pod and are not trusted: a sandbox gives them an origin 
 that they read nothing of the console and send nothing in its name.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from core.errors import Forbidden
@@ -146,10 +146,20 @@ def refuse_parts(headers: Sequence[tuple[str, str]]) -> None:
     that they ask. Nothing but whole pages is opened from there; the pages of a port are sandboxed,
     so that a browser calls their requests cross-site.
     """
-    values = dict(headers)
-    is_part = values.get("sec-fetch-mode") != "navigate"
-    if values.get("sec-fetch-site") in {"same-origin", "same-site"} and is_part:
+    if _is_part_of_ours(dict(headers)):
         raise Forbidden("a link opens whole pages: the console takes no parts of them")
+
+
+def _is_part_of_ours(values: Mapping[str, str]) -> bool:
+    if "sec-fetch-site" in values:
+        is_ours = values["sec-fetch-site"] in {"same-origin", "same-site"}
+        return is_ours and values.get("sec-fetch-mode") != "navigate"
+    # Over plain HTTP a browser sends no Sec-Fetch-*. Then the address of the page that asks tells
+    # (those of a port send none), and what is asked for: only a whole page is to be text/html.
+    addresses = (values.get("origin", ""), values.get("referer", ""))
+    hosts = {address.partition("://")[2].partition("/")[0].lower() for address in addresses}
+    is_ours = values.get("host", "").lower() in hosts - {""}
+    return is_ours and not values.get("accept", "").lower().startswith("text/html")
 
 
 def preflight(headers: Sequence[tuple[str, str]]) -> Response:

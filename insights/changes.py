@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+from django.db import DataError
 
 from clusters import event_series
 from clusters.kinds import KINDS, Kind
@@ -163,6 +164,11 @@ def _add_changes(
     except DomainError as error:
         report.problems.append((scope.cluster, scope.name, error.message))
         return
+    except DataError:
+        # An agent has stored what is no object: the database compares members.
+        problem = f"the changes of {kind.plural} cannot be compared"
+        report.problems.append((scope.cluster, scope.name, problem))
+        return
     report.is_cut = report.is_cut or is_cut or len(versions) > MOST_VERSIONS
     versions = [
         version
@@ -196,15 +202,25 @@ def _add_changes(
         )
 
 
+def _read_metadata(text: str | None) -> dict[str, Any]:
+    """The metadata of a version; {} for what an agent has stored without."""
+    document = orjson.loads(text or "{}")
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    return metadata if isinstance(metadata, dict) else {}
+
+
 def _is_intended(version: Version, query: ChangeQuery) -> bool:
     """Whether a person or pipeline may have made it, and in the time that is asked about."""
     if version.name == ROOT_CERTIFICATE:
         return False
     if version.op == "change":
         return True
-    metadata = orjson.loads(version.data or "{}").get("metadata") or {}
+    metadata = _read_metadata(version.data)
+    owners = metadata.get("ownerReferences")
     # A controller makes and deletes what follows from its owner.
-    if any(owner.get("controller") for owner in metadata.get("ownerReferences") or []):
+    if isinstance(owners, list) and any(
+        isinstance(owner, dict) and owner.get("controller") for owner in owners
+    ):
         return False
     # A list that begins to be collected adds objects that are older than the list.
     created = event_series.moment(str(metadata.get("creationTimestamp") or ""))

@@ -83,6 +83,7 @@ class Groups(DialectView):
         """The group, new or existing."""
         body = json_body(request)
         authorise(self, request, AccessAttributes("create", "groups"))
+        require_password_session(request)
         name = body.get("name")
         if not isinstance(name, str):
             raise Invalid("name must be text", field="name")

@@ -125,7 +125,7 @@ def _images(item: Object, context: RenderContext) -> str:
 
 def _node(item: Object, context: RenderContext) -> str:
     name = get(item, "spec", "nodeName")
-    if not name:
+    if not isinstance(name, str) or not name:
         return html.text(None)
     return html.link(f"{context.base}/nodes/-/{html.path_segment(name)}", name)
 

@@ -156,12 +156,13 @@ def _pod_severity(word: str, pod: Object) -> str:
 
 def replicas(item: Object) -> tuple[int, int]:
     """(ready, desired) of a Deployment, StatefulSet, ReplicaSet or DaemonSet."""
-    status = get(item, "status") or {}
     # A DaemonSet has no `spec.replicas`: its nodes decide.
-    if "desiredNumberScheduled" in status:
-        return number(status.get("numberReady")), number(status.get("desiredNumberScheduled"))
+    scheduled = get(item, "status", "desiredNumberScheduled")
+    if scheduled is not None:
+        return number(get(item, "status", "numberReady")), number(scheduled)
+    ready_pods = number(get(item, "status", "readyReplicas"))
     desired = get(item, "spec", "replicas")
-    return number(status.get("readyReplicas")), 1 if desired is None else number(desired)
+    return ready_pods, 1 if desired is None else number(desired)
 
 
 def workload_health(item: Object) -> Health:

@@ -435,8 +435,9 @@ def _label_options(items: Sequence[Object]) -> str:
     """The labels of the page's objects, as options of the label filter."""
     labels = set()
     for item in items:
-        for key, value in (get(item, "metadata", "labels") or {}).items():
-            labels.add(f"{key}={value}")
+        pairs = get(item, "metadata", "labels")
+        if isinstance(pairs, dict):
+            labels |= {f"{key}={value}" for key, value in pairs.items()}
     options = [f'<option value="{cells.escape(label)}">' for label in sorted(labels)[:MAX_LABELS]]
     return cells.mark_safe("".join(options))
 

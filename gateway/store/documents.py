@@ -234,17 +234,10 @@ class Formatter:
         version: str,
     ) -> dict[str, Any]:
         """The object's members: values of Secrets masked, the cluster and the version noted."""
-        parts: dict[str, Any] = _PARTS.decode(data)
-        metadata: dict[str, Any] = _PARTS.decode(
-            parts.get(
-                "metadata",
-                b"{}",
-            )
-        )
+        parts = _members(data)
+        metadata = _members(parts.get("metadata", b""))
         if self.fleet:
-            annotations = (
-                _PARTS.decode(metadata["annotations"]) if "annotations" in metadata else {}
-            )
+            annotations = _members(metadata.get("annotations", b""))
             metadata["annotations"] = {**annotations, CLUSTER_LABEL: cluster}
         if version:
             metadata["resourceVersion"] = version
@@ -254,6 +247,12 @@ class Formatter:
                 if member in parts:
                     parts[member] = _masked(parts[member])
         return parts
+
+
+def _members(raw: bytes | msgspec.Raw) -> dict[str, Any]:
+    """The members of an object; {} for other values, as agents may have stored them."""
+    text = bytes(raw).lstrip()
+    return _PARTS.decode(text) if text.startswith(b"{") else {}
 
 
 def _masked(raw: msgspec.Raw) -> Any:

@@ -96,8 +96,11 @@ class HistoryView(DialectView):
         authorise(self, request, cluster_act)
         self.check_input(request)
         kind_reference = str(parameters.get("kind") or "")
-        if not kind_reference or any("\0" in str(value) for value in parameters.values()):
+        if not kind_reference:
             raise Invalid("kind is required", field="kind")
+        for parameter, value in parameters.items():
+            if "\0" in str(value):
+                raise Invalid(f"{parameter} contains a NUL character", field=parameter)
         kind = multicluster.find_kind(kind_reference, cluster=reference)
         namespace = str(parameters.get("namespace") or "") if kind.namespaced else ""
         name = str(parameters.get("name") or "")

@@ -407,6 +407,9 @@ def tagged_item(
     # Put in as text: the object is never parsed.
     tags = orjson.dumps({"cluster_id": cluster, "cluster_name": name})[1:-1]
     manifest = mask_secret(content, kind)
+    # An agent may have stored what has no members.
+    if manifest == b"{}" or not manifest.startswith(b"{"):
+        return orjson.Fragment(b"{" + tags + b"}")
     return orjson.Fragment(b"{" + tags + b"," + manifest[1:])
 
 
@@ -415,7 +418,13 @@ def mask_secret(raw: bytes, kind: Kind) -> bytes:
     if (kind.group, kind.plural) != SECRETS:
         return raw
     secret = orjson.loads(raw)
+    if not isinstance(secret, dict):
+        # An agent has stored what is no object: its value is sealed as a whole.
+        return orjson.dumps(MASK)
     for member in ("data", "stringData"):
-        if isinstance(secret.get(member), dict):
-            secret[member] = dict.fromkeys(secret[member], MASK)
+        values = secret.get(member)
+        if isinstance(values, dict):
+            secret[member] = dict.fromkeys(values, MASK)
+        elif values is not None:
+            secret[member] = MASK
     return orjson.dumps(secret)

@@ -23,8 +23,17 @@ class ProblemRule:
     holds: Callable[[Mapping[str, Any]], bool]
 
 
+def _value_at(value: Any, *path: str) -> Any:
+    """The value at a path; None where there is none, as in what agents have stored."""
+    for name in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value
+
+
 def _status_list(manifest: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    entries = (manifest.get("status") or {}).get(name)
+    entries = _value_at(manifest, "status", name)
     if not isinstance(entries, list):
         return []
     return [entry for entry in entries if isinstance(entry, dict)]
@@ -43,16 +52,16 @@ def _has_condition(
 
 def _has_pod_problem(manifest: Mapping[str, Any]) -> bool:
     # A pod that is being deleted stops on purpose.
-    if "deletionTimestamp" in manifest["metadata"]:
+    if _value_at(manifest, "metadata", "deletionTimestamp") is not None:
         return False
-    phase = (manifest.get("status") or {}).get("phase")
+    phase = _value_at(manifest, "status", "phase")
     if phase in ("Failed", "Unknown"):
         return True
     containers = _status_list(manifest, "containerStatuses")
     init_containers = _status_list(manifest, "initContainerStatuses")
     for container in [*containers, *init_containers]:
-        waiting = container.get("state", {}).get("waiting")
-        if waiting and "reason" in waiting and waiting["reason"] not in STARTING:
+        reason = _value_at(container, "state", "waiting", "reason")
+        if reason is not None and reason not in STARTING:
             return True
     if phase == "Running" and any(container.get("ready") is False for container in containers):
         return True
@@ -75,10 +84,16 @@ POD = (
 
 
 def _has_missing_replicas(manifest: Mapping[str, Any]) -> bool:
-    replicas = (manifest.get("spec") or {}).get("replicas")
-    # The API server leaves a zero out.
-    ready = (manifest.get("status") or {}).get("readyReplicas", 0)
-    return isinstance(replicas, int) and ready < replicas
+    replicas = _value_at(manifest, "spec", "replicas")
+    ready = _value_at(manifest, "status", "readyReplicas")
+    if ready is None:
+        # The API server leaves a zero out.
+        ready = 0
+    return _is_less(ready, replicas)
+
+
+def _is_less(count: Any, limit: Any) -> bool:
+    return isinstance(count, int) and isinstance(limit, int) and count < limit
 
 
 MISSING_REPLICAS = ProblemRule(
@@ -92,15 +107,13 @@ def _phase_rule(*phases: str) -> ProblemRule:
     path = " || ".join(f'@.status.phase == "{phase}"' for phase in phases)
     return ProblemRule(
         f"$ ? ({path})",
-        lambda manifest: (manifest.get("status") or {}).get("phase") in phases,
+        lambda manifest: _value_at(manifest, "status", "phase") in phases,
     )
 
 
 def _has_missing_daemons(manifest: Mapping[str, Any]) -> bool:
-    status = manifest.get("status") or {}
-    if "numberReady" not in status:
-        return False
-    return bool(status["numberReady"] < status.get("desiredNumberScheduled", 0))
+    ready = _value_at(manifest, "status", "numberReady")
+    return _is_less(ready, _value_at(manifest, "status", "desiredNumberScheduled"))
 
 
 PROBLEM_RULES: Mapping[str, ProblemRule] = {

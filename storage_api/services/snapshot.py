@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from django.conf import settings
-from django.db import connection
+from django.db import DataError, connection
 from psycopg2 import sql
 
 from clusters.kinds import KINDS, Kind
@@ -65,7 +65,11 @@ def page(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage | None:
     if shape.reads_documents and _coverage(cluster, kind, query.namespace) is None:
         return None
     read = partial(_read_page, cluster, kind, labels=labels.labels, query=query, shape=shape)
-    rows, states = read(where)
+    try:
+        rows, states = read(where)
+    except DataError:
+        # What an agent has stored may be no object: then only the cluster has the list.
+        return None
     coverage = _coverage_of(states, cluster, query.namespace)
     if coverage is not None and coverage.namespaces is not None:
         # Collected namespace by namespace: some may refuse the kind, or remain from before.
@@ -78,7 +82,8 @@ def page(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage | None:
     if coverage is None:
         return None
     # In objects other than Secrets the cluster gives out such values, and the store masks them.
-    if any(holds_sealed(item) for item in rows.items):
+    # What an agent has stored may be a list.
+    if any(holds_sealed(item) or not item.startswith(b"{") for item in rows.items):
         return None
     return ObjectPage(rows.items, rows.total, coverage.age)
 

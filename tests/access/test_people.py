@@ -144,12 +144,14 @@ def test_a_group_has_its_members_and_takes_its_role_with_it(root: Caller) -> Non
     assert (entry.name, entry.details) == ("oidc:/platform", {"members": 1, "grants": ["operator"]})
 
 
-def test_members_of_a_group_are_for_people_who_signed_in_with_a_password(
+def test_groups_are_changed_by_people_who_signed_in_with_a_password(
     root: Caller, person: Person
 ) -> None:
     place = f"groups/{root.data('POST', 'groups', {'name': 'platform'})['id']}"
     token = person("admin", name="ada", scopes=["read", "admin"])
+    assert token.code("POST", "groups", {"name": "other"}) == 1005
     assert token.code("POST", f"{place}/members", {"username": "ada"}) == 1005
     assert token.code("DELETE", f"{place}/members/ada") == 1005
     assert token.code("DELETE", place) == 1005
     assert token.data("GET", place)["members"] == 0
+    assert [row["name"] for row in token.data("GET", "groups")["items"]] == ["platform"]

@@ -13,6 +13,7 @@ from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
 from tests.storage_api.collecting import collecting
 from tests.storage_api.test_fleet_events import fleet
+from tests.storage_api.test_multicluster import fill, thing
 
 # A fixture of the store's tests, used here as well.
 __all__ = ["fleet"]
@@ -105,3 +106,16 @@ def test_the_page_of_events_of_all_clusters_has_the_filters_of_a_cluster(
     page = visitor.get("/all/events?message=restarting").content.decode()
     assert 'value="restarting"' in page
     assert f'href="/clusters/{east.pk}/pods/shop/web"' in page
+
+
+@pytest.mark.django_db
+def test_what_an_agent_has_stored_breaks_no_page(visitor: Client) -> None:
+    odd = [
+        thing("Pod", "odd", "shop", meta={"labels": 7}, spec={"nodeName": {"a": 1}}),
+        thing("Deployment", "odd", "shop", spec=7, status="x"),
+    ]
+    cluster = fill("reported", odd)
+    for place in ("/all/pods", "/all/deployments"):
+        assert ">odd<" in visitor.get(place).content.decode(), place
+    for plural in ("pods", "deployments"):
+        assert visitor.get(f"/clusters/{cluster.pk}/{plural}?namespace=shop").status_code == 200

@@ -11,12 +11,13 @@ import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.test import Client
+from django.utils.translation import gettext as translate
 from django.utils.translation import override, templatize
 
 from automation.inspection.catalogue import CHECKS
 from automation.types import TYPES
 from clusters.models import Cluster
-from console.messages import translate_message
+from console.messages import OPTION_MESSAGES, translate_message
 from console.rendering.state_labels import CONDITIONS, translate_condition
 from insights import causes, harm
 
@@ -264,6 +265,17 @@ def test_what_operations_say_has_its_chinese(module: str) -> None:
         joined = translate_message("its emptyDir data will be lost; no controller will recreate it")
     assert joined == "其 emptyDir 数据将丢失; 没有控制器会重建它"
     assert translate_message("an API server's own words") == "an API server's own words"
+
+
+def test_a_drain_names_the_boxes_of_its_page_and_no_options_of_the_api() -> None:
+    page = (ROOT / "templates" / "console" / "drain.html").read_text()
+    for text, message in OPTION_MESSAGES.items():
+        assert text in set(said_texts(ROOT / "workloads" / "actions" / "drain_filters.py"))
+        assert translate_message(text) == str(message)
+        label = str(message).partition("“")[2].partition("”")[0]
+        assert f'{{% trans "{label}" %}}' in page
+        with override("zh-hans"):
+            assert translate(label) in translate_message(text)
 
 
 # Messages of each application that have no Chinese yet, as they are seldom met on a page. A new

@@ -189,6 +189,22 @@ def test_the_console_takes_no_scripts_from_a_port(
         assert _fetch(running, url, **sent)[0] == 200, mode
 
 
+def test_the_console_takes_no_scripts_from_a_port_over_plain_http_either(
+    running: Running, site: Cluster, admin: Caller
+) -> None:
+    # There a browser sends no Sec-Fetch-*.
+    url = admin.data("POST", f"clusters/{site.pk}/port-links", POD)["path"]
+    origin = f"http://127.0.0.1:{running.port}"
+    page = f"{origin}/clusters/1/pods/default/site/forward"
+    script, document = "*/*", "text/html,application/xhtml+xml,*/*;q=0.8"
+    assert _fetch(running, url, Referer=page, Accept=script)[0] == 403
+    assert _fetch(running, url, Origin=origin, Accept=script)[0] == 403
+    # The link itself is opened from the console, and the port's own pages send no address.
+    assert _fetch(running, url, Referer=page, Accept=document)[0] == 200
+    assert _fetch(running, url, Origin="null", Accept=script)[0] == 200
+    assert _fetch(running, url, Referer="http://[", Accept=script)[0] == 200
+
+
 @pytest.mark.parametrize(
     ("address", "path"),
     [

@@ -15,8 +15,10 @@ from access.models import AuditEntry
 from core.times import rfc3339
 from simcluster.testing import RunningCluster
 from storage_api.models import Change
-from storage_api.services import events
+from storage_api.services import bulk, events
+from storage_api.services.bulk import WriteRecord
 from storage_api.services.events import EventReport
+from storage_api.services.resources import Key
 from tests.gateway.conftest import KUBECTLS
 from tests.gateway.running import Kubectl, Running, new_token, write_kubeconfig
 from tests.gateway.stored import TABLE, StoreClient, StoredCluster
@@ -155,6 +157,21 @@ def test_a_list_of_the_fleet_names_the_cluster_of_every_object(
     assert [item["metadata"]["name"] for item in yaml.safe_load(alone.body)["items"]] == [
         "web-1", "web-2", "web-1",
     ]  # fmt: skip
+
+
+def test_what_an_agent_has_stored_breaks_no_list(client: StoreClient, east: StoredCluster) -> None:
+    texts = (b"{}", b"null", b"7", b'{"metadata": null}', b'{"metadata": {"annotations": 7}}')
+    bulk.write(
+        [
+            WriteRecord(Key("east", "Pod", "odd", f"odd-{number}"), text)
+            for number, text in enumerate(texts)
+        ]
+    )
+    for place in ("fleet", f"east@{moment()}"):
+        path = f"{place}/api/v1/namespaces/odd/pods"
+        assert len(client.get(path).json["items"]) == len(texts)
+        assert len(client.get(path, TABLE).json["rows"]) == len(texts)
+        assert client.get(f"{path}/odd-0").status == 200
 
 
 SELECTORS = [

@@ -111,6 +111,11 @@ def test_the_history_of_an_object_says_what_changed(admin: Caller, cluster: Clus
     rest = admin.data("GET", "history", pageSize=3, cursor=page["next_cursor"], **asked)
     assert (len(page["items"]), len(rest["items"]), rest["next_cursor"]) == (3, 1, "")
     assert admin.code("GET", "history", op="x", **asked) == 1001
+    refusal = admin("GET", "history", **asked, manager="a\0")
+    assert (refusal["data"], refusal["msg"]) == (
+        {"field": "manager"},
+        "manager contains a NUL character",
+    )
     assert admin.code("GET", "history", cluster_id=cluster.pk, kind="gadgets") == 1004
 
 

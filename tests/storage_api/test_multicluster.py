@@ -15,6 +15,7 @@ from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
 from storage_api.models import ClusterSync, KindSync
+from storage_api.protection import SEALED
 from storage_api.query.sorting import MULTICLUSTER_ORDERS
 from storage_api.services import bulk
 from storage_api.services.bulk import WriteRecord
@@ -519,3 +520,26 @@ def test_what_the_store_holds_is_counted_by_cluster_and_type(
     user = get_user_model().objects.create(username="westerner")
     grants.give(user=user, role=Role.VIEWER, cluster="west")
     assert Caller(create_api_token(user, "t")[1]).data("GET", "store")["clusters"] == ["west"]
+
+
+def test_what_an_agent_has_stored_breaks_no_list(
+    admin: Caller, fleet: tuple[Cluster, Cluster]
+) -> None:
+    base = "/bcsapi/v4/storage/k8s/dynamic/namespace_resources/clusters/west/namespaces/shop/Pod"
+    texts = ("{}", "null", "7", '"x"', "[]", '{"metadata": null}', '{"metadata": [7]}')
+    for number, text in enumerate(texts):
+        answer = admin("PUT", f"{base}/odd-{number}", f'{{"data": {text}}}')
+        assert answer["result"] is True, text
+    west = fleet[1].pk
+    listed = admin.data("GET", "multicluster/resources/pods", clusters=str(west))["items"]
+    assert len(listed) == 1 + len(texts)
+    assert listed.count({"cluster_id": west, "cluster_name": "west"}) == 5
+    for text in ('{"metadata": {"name": "web"}, "spec": 7}', '{"spec": {"replicas": 2}}'):
+        admin("PUT", f"{base.replace('/Pod', '/Deployment')}/web", f'{{"data": {text}}}')
+        assert admin.code("GET", "insights/what-changed", since="10m") == 0, text
+    secrets = base.replace("/Pod", "/Secret")
+    for number, text in enumerate(('"hidden"', '{"metadata": {"name": "odd"}, "data": "hidden"}')):
+        assert admin("PUT", f"{secrets}/odd-{number}", f'{{"data": {text}}}')["result"] is True
+    page = admin.raw("GET", "multicluster/resources/secrets", clusters=str(west))
+    assert len(page.json()["data"]["items"]) == 2
+    assert SEALED not in page.content.decode()

@@ -15,7 +15,8 @@ from simcluster.testing import RunningCluster, running_cluster
 from storage_api.models import KindSync
 from storage_api.query.problems import PROBLEM_RULES
 from storage_api.query.sorting import ORDERS
-from storage_api.services import sync
+from storage_api.services import resources, sync
+from storage_api.services.resources import Key
 from tests.caller import Caller
 from tests.storage_api.collecting import collecting, eventually
 from tests.storage_api.test_collector import config_map, watching
@@ -271,6 +272,23 @@ def test_what_a_caller_changed_is_in_the_next_list(
     eventually(
         lambda: caller.raw("GET", "configmaps", cluster_id=cluster.pk).has_header("X-Data-Age")
     )
+
+
+def test_what_is_no_object_leaves_the_list_to_the_cluster(
+    collected: tuple[RunningCluster, Cluster, Caller],
+) -> None:
+    _, cluster, caller = collected
+    where = {"cluster_id": cluster.pk, "namespace": "a"}
+    whole = caller.data("GET", "pods", **where)["total"]
+    for text in ("null", "[]"):
+        resources.put(Key("served", "Pod", "a", "odd"), text)
+        assert caller.data("GET", "pods", **where, pageSize=100)["total"] == whole, text
+    for text in ("{}", "null"):
+        resources.put(Key("served", "ConfigMap", "a", "odd"), text)
+    changed = caller.data("GET", "insights/what-changed", since="1h")
+    assert "the changes of configmaps cannot be compared" in str(changed["partial_errors"])
+    resources.put(Key("served", "Pod", "a", "odd"), '{"metadata": null}')
+    assert caller.code("GET", "topology", **where) == 0
 
 
 def test_freshness_is_told_and_a_copy_that_is_not_fresh_is_not_served(

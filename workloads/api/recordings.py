@@ -11,7 +11,7 @@ from clusters.kinds import KINDS, Kind
 from core.api.auth import AccessAttributes, authorise, stream_policy
 from core.api.dialect import DialectView, Page
 from core.api.pagination import PageRequest, page_request
-from core.api.parsing import moment
+from core.api.parsing import moment, search_text
 from core.api.schema import (
     BOOLEAN,
     CLUSTER,
@@ -28,7 +28,7 @@ from core.api.schema import (
     record,
     with_title,
 )
-from core.errors import Forbidden, Invalid, NotFound
+from core.errors import Forbidden, NotFound
 from core.stream_limits import StreamSlot
 from workloads.api.objects import ObjectView
 from workloads.api.request_target import RequestTarget
@@ -105,7 +105,7 @@ class RecordingList(ObjectView):
             nodes=self._may_see_nodes(request, target.cluster_text),
             matching=_recording_filter(request),
         )
-        if text := text_parameter(request, "text"):
+        if text := search_text(request.query_params, "text"):
             return _search_page(rows, text, page=page, user=int(request.user.pk or 0))
         page_rows = rows[page.offset : page.offset + page.size]
         items = [recordings.represent(row) for row in page_rows]
@@ -122,20 +122,12 @@ def _recording_filter(request: Request) -> RecordingFilter:
     """The filter of the query; Invalid for what cannot be one."""
     query = request.query_params
     return RecordingFilter(
-        user=text_parameter(request, "user"),
-        name=text_parameter(request, "name"),
-        container=text_parameter(request, "container"),
+        user=search_text(query, "user"),
+        name=search_text(query, "name"),
+        container=search_text(query, "container"),
         since=moment(query.get("since", ""), "since"),
         until=moment(query.get("until", ""), "until"),
     )
-
-
-def text_parameter(request: Request, name: str) -> str:
-    """A text of the query; Invalid with a character that PostgreSQL has no text for."""
-    text = request.query_params.get(name, "")
-    if "\x00" in text:
-        raise Invalid(f"{name} contains a NUL character", field=name)
-    return text
 
 
 class SearchSlot(StreamSlot):

@@ -84,9 +84,19 @@ def read_namespace(cluster: Cluster, namespace: str) -> NamespaceObjects:
             objects.refused.append(plural)
             continue
         items: list[Object] = [orjson.loads(item) for item in listing.items]
-        objects.kinds[plural] = {item["metadata"]["name"]: item for item in items}
+        objects.kinds[plural] = _by_name(items)
         objects.truncated = objects.truncated or listing.total > len(items)
     return objects
+
+
+def _by_name(items: Iterable[Object]) -> dict[str, Object]:
+    """Objects by their names, without what an agent has stored that is no object of Kubernetes."""
+    named: dict[str, Object] = {}
+    for item in items:
+        name = mapping(item, "metadata").get("name")
+        if isinstance(name, str):
+            named[name] = item
+    return named
 
 
 class GraphBuilder:

@@ -30,6 +30,8 @@ export class ManifestForm {
   }
 
   async choose(view) {
+    // The open form is not made anew out of the text, which has none of its latest entries.
+    if (view === "form" && this.open) return;
     try {
       await this.show(view);
     } catch (error) {
