@@ -1,6 +1,6 @@
 """Lists of one kind in one cluster, answered from the store exactly as the cluster would."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -66,16 +66,28 @@ def page(cluster: Cluster, kind: Kind, query: ListQuery) -> ObjectPage | None:
         return None
     read = partial(_read_page, cluster, kind, labels=labels.labels, query=query, shape=shape)
     try:
-        rows, states = read(where)
-    except DataError:
+        return _read_covered(read, where, kind, cluster=cluster, namespace=query.namespace)
+    except (DataError, msgspec.ValidationError):
         # What an agent has stored may be no object: then only the cluster has the list.
         return None
-    coverage = _coverage_of(states, cluster, query.namespace)
+
+
+def _read_covered(
+    read: Callable[[Sequence[Clause]], tuple[ObjectPage, list[CopyState]]],
+    where: list[Clause],
+    kind: Kind,
+    *,
+    cluster: Cluster,
+    namespace: str,
+) -> ObjectPage | None:
+    """The page that `read` gives for the conditions; None when the copy is not fresh."""
+    rows, states = read(where)
+    coverage = _coverage_of(states, cluster, namespace)
     if coverage is not None and coverage.namespaces is not None:
         # Collected namespace by namespace: some may refuse the kind, or remain from before.
-        where += scope_clauses(kind, "", "", coverage.namespaces)
-        rows, states = read(where)
-        again = _coverage_of(states, cluster, query.namespace)
+        scope = scope_clauses(kind, "", "", coverage.namespaces)
+        rows, states = read([*where, *scope])
+        again = _coverage_of(states, cluster, namespace)
         if again is None or again.namespaces != coverage.namespaces:
             return None
         coverage = again
