@@ -5,7 +5,7 @@ forms. A request to an API passes by all of it, instead of through it.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured, MiddlewareNotUsed
@@ -37,7 +37,7 @@ class Chain:
                 raise ImproperlyConfigured(f"{path} has a hook that its chain does not call")
             if hasattr(middleware, "process_view"):
                 self._view_hooks.insert(0, middleware.process_view)
-            self.answer = convert_exception_to_response(middleware)
+            self.answer = cast(GetResponse, convert_exception_to_response(middleware))
 
     def process_view(
         self, request: HttpRequest, view: Any, args: Any, kwargs: Any

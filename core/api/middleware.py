@@ -41,6 +41,7 @@ class ApiAnswers:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer, or refuse a host that is not ours."""
         language = self._choose_language(request)
+        response: HttpResponseBase
         try:
             self._check_host(request)
         except DisallowedHost as error:
