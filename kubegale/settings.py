@@ -76,19 +76,31 @@ MIDDLEWARE = [
     "kubegale.request_log.RequestLog",
     "clusters.impersonation.ClearIdentityMiddleware",
     "clusters.request_cache.RequestCacheMiddleware",
+    # Goes on with one of the two lists below, API_MIDDLEWARE for API_PREFIXES.
+    "kubegale.chains.ChainByAddress",
+]
+API_MIDDLEWARE = [
+    "core.api.middleware.ApiAnswers",
+    "core.api.bodies.BodyLimit",
+    "core.api.middleware.CsrfGuard",
+    "core.api.routes.OptionalSlash",
+]
+PAGE_MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "core.api.bodies.BodyLimit",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "core.api.headers.PrivateAnswers",
     "core.api.routes.OptionalSlash",
-    "kubegale.page_middleware.SessionMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "kubegale.page_middleware.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "kubegale.page_middleware.AuthenticationMiddleware",
-    "kubegale.page_middleware.MessageMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+# They look for the middleware of pages in MIDDLEWARE.
+SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]
 ROOT_URLCONF = "kubegale.urls"
 WSGI_APPLICATION = "kubegale.wsgi.application"
 APPEND_SLASH = False
@@ -378,7 +390,7 @@ if OIDC_ENABLED:
     LOGIN_REDIRECT_URL = "/"
     INSTALLED_APPS.append("mozilla_django_oidc")
     # A session ends soon after the provider has ended it.
-    MIDDLEWARE.append("kubegale.oidc_middleware.SessionRefresh")
+    PAGE_MIDDLEWARE.append("mozilla_django_oidc.middleware.SessionRefresh")
     AUTHENTICATION_BACKENDS = [
         "django.contrib.auth.backends.ModelBackend",
         "access.oidc.Backend",

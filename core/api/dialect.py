@@ -53,6 +53,8 @@ from core.errors import (
 log = logging.getLogger(__name__)
 # Networks that hold every address.
 EVERYWHERE = frozenset({"0.0.0.0/0", "::/0"})
+# The header `Allow` of views; as_view makes no more of them than there are routes.
+_allow_headers: dict[tuple[type, tuple[str, ...]], str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,18 @@ class DialectView(APIView):
     renderer_classes = [JSON]
     parser_classes = [BodyParser]
     _checked = False
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        """`Allow`, looked up once for each class and its bound methods; never `Vary: Accept`.
+
+        REST framework asks the view for each of HTTP's methods, in every request.
+        """
+        actions = getattr(self, "action_map", None) or ()
+        key = (type(self), tuple(actions))
+        if key not in _allow_headers:
+            _allow_headers[key] = ", ".join(self.allowed_methods)
+        return {"Allow": _allow_headers[key]}
 
     def get_permissions(self) -> Sequence[Any]:
         """None for routes that are public by their document or opened by OPEN_DIALECTS."""

@@ -47,6 +47,17 @@ def claimed_size(request: HttpRequest) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
+def _is_bare(request: HttpRequest) -> bool:
+    """Whether the request came without a body, as most reads do: nothing is to be read or refused.
+
+    A request that was made in process may have its body without a length.
+    """
+    meta = request.META
+    if meta.get("CONTENT_LENGTH") not in (None, "", "0") or meta.get("HTTP_TRANSFER_ENCODING"):
+        return False
+    return not hasattr(request, "_body")
+
+
 def raw_body(request: Request) -> bytes:
     """The request's body as bytes; PayloadTooLarge beyond the limit.
 
@@ -55,6 +66,8 @@ def raw_body(request: Request) -> bytes:
     the refusal.
     """
     plain = request._request
+    if _is_bare(plain):
+        return b""
     largest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
     size = claimed_size(plain)
     # The front leaves bodies unread that show no credentials, and those that are too large for

@@ -42,8 +42,10 @@ class RequestTarget:
             *view.aliases,
             *view.dialect.spoken,
         }
-        self.cluster_text = self._value("cluster")
-        self.namespace = self._value("namespace")
+        # Every different value of each, under any of its names.
+        self._values = {name: self._read_values(name) for name in ("cluster", "namespace")}
+        self.cluster_text = next(iter(self._values["cluster"]), "")
+        self.namespace = next(iter(self._values["namespace"]), "")
 
     @staticmethod
     def _read_body(
@@ -58,23 +60,19 @@ class RequestTarget:
         except DomainError as error:
             return {}, error
 
-    def _values(self, parameter: str) -> list[str]:
+    def _read_values(self, parameter: str) -> list[str]:
         """Every different value of cluster or namespace, under any of its names, as text."""
         names = [name for name, ours in self._names.items() if ours == parameter]
         values = [value for name in names for value in self._query.getlist(name)]
         values += [self.body[name] for name in names if self.body.get(name) is not None]
         return list(dict.fromkeys(str(value) for value in values if value != ""))
 
-    def _value(self, parameter: str) -> str:
-        values = self._values(parameter)
-        return values[0] if values else ""
-
     def check(self) -> None:
         """Invalid when the body is no JSON object or a parameter has two different values."""
         if self.problem:
             raise self.problem
-        for parameter in ("cluster", "namespace"):
-            if len(self._values(parameter)) > 1:
+        for parameter, values in self._values.items():
+            if len(values) > 1:
                 raise Invalid(
                     f"{parameter} is given twice with different values",
                     field=parameter,
