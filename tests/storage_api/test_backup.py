@@ -62,9 +62,8 @@ def changes(address: str) -> list[tuple[int, str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.django_db(transaction=True)
 def test_a_restored_backup_has_everything_and_its_log_goes_on(
-    cluster: Cluster, tmp_path: Path, empty_database: str
+    emptied: None, cluster: Cluster, tmp_path: Path, empty_database: str
 ) -> None:
     user = get_user_model().objects.create_superuser("admin", "admin@example.com", None)
     token = create_api_token(user, "backup")[1]
