@@ -126,7 +126,7 @@ class NamespacedResource(DynamicView):
         if self.is_narrowed(request):
             tree = base.fields(self.query(request))
             return self.first(self.name_query(request, self.own_namespace()), tree)
-        return resources.read_one(self.key(), self.style, reveals=self.reveals)
+        return resources.read_by_key(self.key(), self.style, reveals=self.reveals)
 
     def get(self, request: Request, **_: Any) -> base.SingleDocument:
         """The document; NotFound when there is none."""
@@ -155,7 +155,7 @@ class NamespacedResource(DynamicView):
             query = self.name_query(request, self.own_namespace())
             self.write_audited(request, partial(resources.delete, query))
         else:
-            self.write_audited(request, partial(resources.delete_one, self.key()))
+            self.write_audited(request, partial(resources.delete_by_key, self.key()))
 
 
 class ClusterResource(NamespacedResource):

@@ -213,12 +213,12 @@ def read_first(
 
 
 # By how times are written: the text depends on nothing else.
-_one_document: dict[TimeStyle, PreparedStatement] = {}
-_ONE_DOCUMENT = sql.SQL(f"SELECT {{head}} FROM storage_resource r WHERE {_NAMED}")  # noqa: S608  # a constant
+_statements: dict[TimeStyle, PreparedStatement] = {}
+_BY_KEY = sql.SQL(f"SELECT {{head}} FROM storage_resource r WHERE {_NAMED}")  # noqa: S608
 
 
 @retry_on_database_error
-def read_one(
+def read_by_key(
     key: Key,
     style: TimeStyle,
     *,
@@ -227,11 +227,11 @@ def read_one(
     """As `read_first`, for the whole document of a key; planned once for each connection."""
     check_values(key.values)
     with connection.cursor() as cursor:
-        statement = _one_document.get(style)
+        statement = _statements.get(style)
         if statement is None:
-            document = _ONE_DOCUMENT.format(head=selection(RESOURCE, {}, style).head)
+            document = _BY_KEY.format(head=selection(RESOURCE, {}, style).head)
             statement = PreparedStatement(document.as_string(cursor.cursor))
-            _one_document[style] = statement
+            _statements[style] = statement
         return cursors.read_prepared(cursor, statement, key.values, reveals=reveals)
 
 
@@ -308,7 +308,7 @@ def delete(query: DocumentQuery, statements: Sequence[StatementCall] = ()) -> in
 
 
 @retry_on_database_error
-def delete_one(key: Key, statements: Sequence[StatementCall] = ()) -> None:
+def delete_by_key(key: Key, statements: Sequence[StatementCall] = ()) -> None:
     """As `delete`, for the document of a key, if there is one."""
     check_values(key.values)
     with translate_data_errors(), connection.cursor() as cursor:
