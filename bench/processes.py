@@ -136,9 +136,11 @@ def process_fields(pid: int) -> list[str]:
 
 
 def children_seconds(parent: int) -> float:
-    """Processor time of the children that a process has now, so far."""
+    """Processor time of the children of a process so far, with those that have ended."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return sum(processor_seconds(int(child)) for child in children)
+    fields = process_fields(parent)
+    ended = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return ended + sum(processor_seconds(int(child)) for child in children)
 
 
 def administrator(

@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import tempfile
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -109,8 +110,11 @@ def when_ready(server: Arbiter) -> None:
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
-    """Collect rarely: big JSON makes many objects and no cycles."""
+    """Collect rarely: big JSON makes many objects and no cycles. Count answers apart."""
     gc.set_threshold(50_000, 20, 50)
+    # Not before: its module loads what must find the folder of metrics.
+    statistics = import_module("kubegale.walm_stats").STATISTICS
+    statistics.choose_slot(worker.age)
 
 
 def post_worker_init(worker: Worker) -> None:

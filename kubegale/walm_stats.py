@@ -1,4 +1,4 @@
-"""Counts of this process's answers for Walm's /stats: status, time and size."""
+"""Counts of the web server's answers for Walm's /stats: status, time and size."""
 
 import os
 import socket
@@ -7,9 +7,23 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from mmap import mmap
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+
+# As many processes can count at a time. What one has counted stays when it ends.
+SLOTS = 16
+STATUSES = 600
+# The numbers of a slot: totals of time and size, the second of the current counts, then the answers
+# by status in all, and in that second.
+NANOSECONDS = 0
+SIZE = 1
+SECOND = 2
+TOTALS = 3
+CURRENT = TOTALS + STATUSES
+SLOT_SIZE = CURRENT + STATUSES
+NOTHING = memoryview(bytes(8 * STATUSES)).cast("q")
 
 
 def go_duration(seconds: float) -> str:
@@ -28,68 +42,84 @@ def go_duration(seconds: float) -> str:
 
 
 class RequestStatistics:
-    """Totals since the process began, and the counts of the current second."""
+    """Totals since the server began, and the counts of the current second, of all web processes.
+
+    Each process counts in a slot of its own, in memory that they share by fork.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._started = time.time()
-        self._total: Counter[str] = Counter()
-        self._second = 0
-        self._current: Counter[str] = Counter()
-        self._seconds = 0.0
-        self._size = 0
+        self._slots = memoryview(mmap(-1, SLOTS * SLOT_SIZE * 8)).cast("q")
+        self.choose_slot(0)
+
+    def choose_slot(self, number: int) -> None:
+        """Count in this slot from now on, behind what others have counted there."""
+        begin = number % SLOTS * SLOT_SIZE
+        self._slot = self._slots[begin : begin + SLOT_SIZE]
 
     def record(self, status: int, seconds: float, size: int) -> None:
         """Count one answer; `size` in bytes."""
-        with self._lock:
-            self._start_second()
-            self._total[str(status)] += 1
-            self._current[str(status)] += 1
-            self._seconds += seconds
-            self._size += size
-
-    def _start_second(self) -> None:
-        """Begin to count the current second, unless that is done."""
+        code = status if 0 <= status < STATUSES else 0
         second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._current = Counter()
+        slot = self._slot
+        with self._lock:
+            if slot[SECOND] != second:
+                slot[CURRENT:SLOT_SIZE] = NOTHING
+                slot[SECOND] = second
+            slot[TOTALS + code] += 1
+            slot[CURRENT + code] += 1
+            slot[NANOSECONDS] += int(seconds * 1e9)
+            slot[SIZE] += size
 
     def report(self) -> dict[str, object]:
         """Everything, under the names of the original's statistics."""
-        with self._lock:
-            self._start_second()
-            total = self._total.total()
-            now = time.time()
-            moment = datetime.fromtimestamp(now, UTC)
-            average = self._seconds / total if total else 0.0
-            return {
-                "pid": os.getpid(),
-                "hostname": socket.gethostname(),
-                "uptime": go_duration(now - self._started),
-                "uptime_sec": now - self._started,
-                "time": f"{moment:%Y-%m-%d %H:%M:%S.%f} +0000 UTC",
-                "unixtime": int(now),
-                "status_code_count": dict(self._current),
-                "total_status_code_count": dict(self._total),
-                "count": self._current.total(),
-                "total_count": total,
-                "total_response_time": go_duration(self._seconds),
-                "total_response_time_sec": self._seconds,
-                "total_response_size": self._size,
-                "average_response_size": self._size // total if total else 0,
-                "average_response_time": go_duration(average),
-                "average_response_time_sec": average,
-                "total_metrics_counts": {},
-                "average_metrics_timers": {},
-            }
+        now = time.time()
+        totals: Counter[str] = Counter()
+        current: Counter[str] = Counter()
+        seconds = 0.0
+        size = 0
+        for begin in range(0, SLOTS * SLOT_SIZE, SLOT_SIZE):
+            slot = self._slots[begin : begin + SLOT_SIZE].tolist()
+            totals.update(_by_status(slot[TOTALS:CURRENT]))
+            if slot[SECOND] == int(now):
+                current.update(_by_status(slot[CURRENT:]))
+            seconds += slot[NANOSECONDS] / 1e9
+            size += slot[SIZE]
+        total = totals.total()
+        moment = datetime.fromtimestamp(now, UTC)
+        average = seconds / total if total else 0.0
+        return {
+            "pid": os.getpid(),
+            "hostname": socket.gethostname(),
+            "uptime": go_duration(now - self._started),
+            "uptime_sec": now - self._started,
+            "time": f"{moment:%Y-%m-%d %H:%M:%S.%f} +0000 UTC",
+            "unixtime": int(now),
+            "status_code_count": dict(current),
+            "total_status_code_count": dict(totals),
+            "count": current.total(),
+            "total_count": total,
+            "total_response_time": go_duration(seconds),
+            "total_response_time_sec": seconds,
+            "total_response_size": size,
+            "average_response_size": size // total if total else 0,
+            "average_response_time": go_duration(average),
+            "average_response_time_sec": average,
+            "total_metrics_counts": {},
+            "average_metrics_timers": {},
+        }
+
+
+def _by_status(counts: list[int]) -> dict[str, int]:
+    return {str(status): count for status, count in enumerate(counts) if count}
 
 
 STATISTICS = RequestStatistics()
 
 
 class CountAnswers:
-    """Middleware: counts every answer of this process in STATISTICS.
+    """Middleware: counts every answer in STATISTICS.
 
     The size of a streamed answer is not known, and counts as 0.
     """

@@ -147,9 +147,9 @@ def web(environ: Mapping[str, str]) -> Command:
         "kubegale.wsgi:application",
     )
     # Several processes add up their metrics in files, which must be known before anything loads.
-    alone = environ.get("WEB_CONCURRENCY") == "1"
+    forkable = environ.get("WEB_CONCURRENCY") == "1" or "PROMETHEUS_MULTIPROC_DIR" in environ
     arguments = ("-W", NOT_COLLECTED, *program)
-    return _python("web", arguments, environ, grace=35.0, forkable=alone)
+    return _python("web", arguments, environ, grace=35.0, forkable=forkable)
 
 
 def sockets(environ: Mapping[str, str]) -> Command:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -27,6 +28,8 @@ DOCUMENTED_AS_OPEN = "k8sservice,walm,bcs"
 # Grows when a database of an earlier, unreleased version cannot be migrated.
 SCHEMA = "2"
 USUAL_GATEWAY_PORT = 8443
+# One interpreter answers on one core at a time; more than two would leave PostgreSQL too little.
+MOST_WEB_PROCESSES = 2
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -96,6 +99,13 @@ def _lock(lock: IO[str], home: Path) -> None:
     lock.flush()
 
 
+def _count_processors() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @dataclass(slots=True)
 class Launch:
     """One run, step by step."""
@@ -152,7 +162,7 @@ class Launch:
         }
         return {
             "LOG_FORMAT": "text",
-            "WEB_CONCURRENCY": "1",
+            **self._web_processes(),
             **(open_demo if opened else {}),
             **self._gateway(),
             **environ,
@@ -165,6 +175,18 @@ class Launch:
                 secretfiles.fernet_key,
             ),
         }
+
+    def _web_processes(self) -> dict[str, str]:
+        """How many there are, and where they add up their metrics when there are several."""
+        default = min(MOST_WEB_PROCESSES, _count_processors())
+        count = self.environ.get("WEB_CONCURRENCY") or str(default)
+        if count == "1":
+            return {"WEB_CONCURRENCY": count}
+        metrics = self.sockets / "metrics"
+        # Of processes of an earlier run.
+        shutil.rmtree(metrics, ignore_errors=True)
+        metrics.mkdir()
+        return {"WEB_CONCURRENCY": count, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
 
     def _gateway(self) -> dict[str, str]:
         """Where kubectl reaches the clusters: KUBEGALE_GATEWAY_PORT, else 8443 or a free port.

@@ -43,10 +43,10 @@ class Readiness(DialectView):
 
 
 class Stats(DialectView):
-    """GET /stats, for anyone signed in: what this process has answered so far."""
+    """GET /stats, for anyone signed in: what the web server has answered so far."""
 
     operations = {
-        "get": OperationSchema("Statistics of the requests answered by this process.", OBJECT)
+        "get": OperationSchema("Statistics of the requests answered by the web server.", OBJECT)
     }
 
     def get(self, request: Request) -> Any:

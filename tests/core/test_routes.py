@@ -115,20 +115,24 @@ def test_metrics_count_requests_by_route() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_metrics_are_those_of_all_processes_together() -> None:
-    with running_store(connection.settings_dict["NAME"], WEB_CONCURRENCY="2") as server:
+def test_metrics_and_statistics_are_those_of_all_processes_together() -> None:
+    database = connection.settings_dict["NAME"]
+    with running_store(database, WEB_CONCURRENCY="2", OPEN_DIALECTS="walm") as server:
+
+        def read(path: str) -> str:
+            with urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=20) as answer:
+                return str(answer.read().decode())
+
         for _ in range(20):
-            urlopen(f"http://127.0.0.1:{server.port}/healthz", timeout=20).close()
-        counted = set()
-        for _ in range(8):
-            text = urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=20).read().decode()
-            counted.add(
-                re.search(r'requests_total{method="GET",route="healthz",status="200"} (\d+)', text)[
-                    1
-                ]
-            )  # type: ignore[index]
+            read("/healthz")
+        pattern = r'requests_total{method="GET",route="healthz",status="200"} (\d+)'
+        counted = {re.findall(pattern, read("/metrics"))[0] for _ in range(8)}
+        statistics = [json.loads(read("/stats")) for _ in range(8)]
     assert len(counted) == 1
     assert int(counted.pop()) >= 20
+    totals = [report["total_status_code_count"]["200"] for report in statistics]
+    assert totals == list(range(totals[0], totals[0] + 8))
+    assert totals[0] >= 28
 
 
 def test_made_up_methods_are_counted_together() -> None:
