@@ -157,6 +157,9 @@ def sockets(environ: Mapping[str, str]) -> Command:
     options = [
         "--uds",
         environ["KUBEGALE_WS_SOCKET"],
+        # Else it would read WEB_CONCURRENCY, and each process would listen for the gateway.
+        "--workers",
+        "1",
         "--no-access-log",
         "--no-server-header",
     ]
