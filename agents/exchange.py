@@ -5,7 +5,7 @@ web servers and workers import this module, and must not load the protocol's lib
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,8 @@ class ProtocolServer(Protocol):
 
 
 _servers: list[ProtocolServer] = []
+# What starts a server where none is yet.
+_starters: list[Callable[[], Awaitable[None]]] = []
 JSON = {"content-type": "application/json"}
 # Requests of one person that one process answers at once.
 _running: dict[int, int] = {}
@@ -47,6 +49,11 @@ def unregister(server: ProtocolServer) -> None:
     """Use it no longer."""
     if server in _servers:
         _servers.remove(server)
+
+
+def start_with(starter: Callable[[], Awaitable[None]]) -> None:
+    """Call this, from now on, when there is no server; it returns once there is one."""
+    _starters[:] = [starter]
 
 
 async def converse(caller: Caller, exchange: Exchange) -> None:
@@ -72,6 +79,8 @@ async def _reply(caller: Caller, exchange: Exchange) -> Reply:
                 body += part
     except (TimeoutError, Invalid):
         return refusal(408, "the body came too slowly")
+    if not _servers and _starters:
+        await _starters[0]()
     if not _servers:
         return refusal(
             503,

@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -16,10 +16,9 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kubegale.settings")
 django.setup()
 
-from django.conf import settings  # noqa: E402
-from django.utils.module_loading import import_string  # noqa: E402
 
 # These need the settings.
+from agents.loading import ServerTask  # noqa: E402
 from clusters import stream_clients  # noqa: E402
 from core.errors import DomainError, NotFound  # noqa: E402
 from core.sockets import connections  # noqa: E402
@@ -118,8 +117,7 @@ async def _unknown(socket: Socket, arguments: Any) -> None:
 
 async def _lifespan(receive: Receive, send: Send) -> None:
     gateway = Gateway()
-    # Entered and left in this task, as the protocol's library asks for.
-    agents = AsyncExitStack()
+    agents = ServerTask()
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -130,11 +128,8 @@ async def _lifespan(receive: Receive, send: Send) -> None:
                 failure = f"the gateway cannot listen: {error}"
                 await send({"type": "lifespan.startup.failed", "message": failure})
                 return
-            # By its name: a process that forks this one's fellows loads this module, too.
-            server = import_string(settings.AGENT_SERVER)()
-            await agents.enter_async_context(server.running())
         else:
-            await agents.aclose()
+            await agents.close()
             await gateway.stop()
             await terminal.end_all()
             await stream_clients.close()
