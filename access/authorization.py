@@ -4,8 +4,9 @@ Grants and tokens are compared with the tables of `access.policy`; a look at the
 whether a namespace is still the one that a grant was made for.
 """
 
+from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 
@@ -78,37 +79,135 @@ def decide(effective: list[EffectiveGrant], token: ApiToken | None, act: AccessA
 
     Forbidden when they give none, in the same words whether the object exists or not.
     """
-    requirement = policy.requirement_for(
-        act.verb, act.kind, act.group, cluster_scoped=act.cluster_scoped
-    )
-    if act.kind == "storage":
-        return _store_scope(effective, token, act, requirement)
-    effective = _narrow_by_token(effective, token)
-    if not act.cluster:
-        visible = _visible_across_clusters(effective, act, requirement)
-        return _build_scope(act, effective, visible)
-    cluster = _find_cluster(act.cluster)
+    return _Decisions(effective, token).decide(act)
+
+
+def decide_each(
+    effective: list[EffectiveGrant],
+    token: ApiToken | None,
+    acts: Iterable[AccessAttributes],
+) -> list[Scope | None]:
+    """What `decide` gives for each of many acts at once; None for a refused one.
+
+    The grants are cut down once, and a cluster is asked once whether a namespace is still the one
+    that a grant was made for.
+    """
+    decisions = _Decisions(effective, token)
+    return [decisions.find_scope(act) for act in acts]
+
+
+class _Question(NamedTuple):
+    """All that the answer to an act depends on: acts with the same question share one answer.
+
+    `lists_anywhere`: a list of a kind that may be listed without naming a cluster.
+    """
+
+    requirement: Requirement
+    cluster: str
+    namespace: str
+    is_collection: bool
+    is_search: bool
+    lists_anywhere: bool
+    is_secrets: bool
+
+
+def _requirement_of(act: AccessAttributes) -> Requirement:
+    return policy.requirement_for(act.verb, act.kind, act.group, cluster_scoped=act.cluster_scoped)
+
+
+def _question_of(act: AccessAttributes) -> _Question:
     namespace = act.namespace
     if (act.group, act.kind) == ("", "namespaces") and not namespace:
         # A grant on a namespace covers the Namespace object itself.
         namespace = act.name
     is_collection = act.verb in policy.COLLECTIONS
-    if namespace or is_collection:
-        effective = _without_stale(effective, requirement, cluster, namespace)
-    visible = policy.visible_in_cluster(
-        effective,
-        requirement,
-        cluster=cluster.pk if cluster else None,
-        namespace=namespace,
-        collection=is_collection,
+    return _Question(
+        _requirement_of(act),
+        act.cluster,
+        namespace,
+        is_collection,
+        act.verb == "search",
+        is_collection and act.kind in policy.ACROSS_CLUSTERS,
+        (act.group, act.kind) == ("", "secrets"),
     )
-    return _build_scope(
-        act,
-        effective,
-        visible,
-        cluster=cluster,
-        namespace=namespace,
-    )
+
+
+class _Decisions:
+    """What some grants, cut down by the token of a request, give for acts of one moment."""
+
+    def __init__(self, effective: list[EffectiveGrant], token: ApiToken | None) -> None:
+        self._effective = effective
+        self._token = token
+        self._narrowed: list[EffectiveGrant] | None = None
+        self._current: list[EffectiveGrant] | None = None
+        self._answers: dict[_Question, Scope | None] = {}
+
+    def decide(self, act: AccessAttributes) -> Scope:
+        """The scope of the act; Forbidden without one."""
+        if act.kind == "storage":
+            return _store_scope(self._effective, self._token, act)
+        question = _question_of(act)
+        if question not in self._answers:
+            self._answers[question] = self._answer(question)
+        scope = self._answers[question]
+        if scope is None:
+            phrase = _READING_PHRASES.get(act.verb, act.verb)
+            raise Forbidden(f"you may not {phrase} {act.kind or 'this'} here")
+        return scope
+
+    def find_scope(self, act: AccessAttributes) -> Scope | None:
+        """The scope of the act, None for a refused one."""
+        try:
+            return self.decide(act)
+        except Forbidden:
+            return None
+
+    def _answer(self, question: _Question) -> Scope | None:
+        effective = self._narrow()
+        if not question.cluster:
+            visible = self._visible_across_clusters(question)
+            return _build_scope(question, effective, visible)
+        cluster = _find_cluster(question.cluster)
+        requirement = question.requirement
+        namespace = question.namespace
+        if namespace or question.is_collection:
+            effective = _without_stale(effective, requirement, cluster, namespace)
+        visible = policy.visible_in_cluster(
+            effective,
+            requirement,
+            cluster=cluster.pk if cluster else None,
+            namespace=namespace,
+            collection=question.is_collection,
+        )
+        return _build_scope(question, effective, visible, cluster=cluster)
+
+    def _visible_across_clusters(self, question: _Question) -> VisibleScope | None:
+        """The scope without a cluster: an act of the platform, or a list over all clusters.
+
+        The verb `search` reads any kind in many clusters.
+        """
+        requirement = question.requirement
+        if question.is_search:
+            return policy.visible_across_clusters(self._without_stale(), requirement)
+        visible = policy.visible_across_clusters(self._narrow(), requirement)
+        if visible is None or visible.clusters is None:
+            return visible
+        if requirement.level is ScopeLevel.ANY:
+            return visible
+        if not question.lists_anywhere:
+            return None
+        # Only now are clusters asked: the answers above needed no look at them.
+        return policy.visible_across_clusters(self._without_stale(), requirement)
+
+    def _narrow(self) -> list[EffectiveGrant]:
+        if self._narrowed is None:
+            self._narrowed = _narrow_by_token(self._effective, self._token)
+        return self._narrowed
+
+    def _without_stale(self) -> list[EffectiveGrant]:
+        if self._current is None:
+            self._current = _without_stale_anywhere(self._narrow())
+        return self._current
 
 
 def require_opened(act: AccessAttributes) -> None:
@@ -209,26 +308,6 @@ def _without_stale(
     return grants.without_stale(effective, [cluster], only=namespace)
 
 
-def _visible_across_clusters(
-    effective: list[EffectiveGrant], act: AccessAttributes, requirement: Requirement
-) -> VisibleScope | None:
-    """The scope of an act that names no cluster: one of the platform, or a list over all clusters.
-
-    The verb `search` reads any kind in many clusters.
-    """
-    if act.verb == "search":
-        return policy.visible_across_clusters(_without_stale_anywhere(effective), requirement)
-    visible = policy.visible_across_clusters(effective, requirement)
-    if visible is None or visible.clusters is None:
-        return visible
-    if requirement.level is ScopeLevel.ANY:
-        return visible
-    if act.kind not in policy.ACROSS_CLUSTERS or act.verb not in policy.COLLECTIONS:
-        return None
-    # Only now are clusters asked: the answers above needed no look at them.
-    return policy.visible_across_clusters(_without_stale_anywhere(effective), requirement)
-
-
 def _without_stale_anywhere(effective: list[EffectiveGrant]) -> list[EffectiveGrant]:
     """The grants after a look at each cluster in which one is on a namespace.
 
@@ -249,18 +328,16 @@ def _without_stale_anywhere(effective: list[EffectiveGrant]) -> list[EffectiveGr
 
 
 def _build_scope(
-    act: AccessAttributes,
+    question: _Question,
     effective: list[EffectiveGrant],
     visible: VisibleScope | None,
     *,
     cluster: Cluster | None = None,
-    namespace: str = "",
-) -> Scope:
+) -> Scope | None:
     if visible is None:
-        phrase = _READING_PHRASES.get(act.verb, act.verb)
-        raise Forbidden(f"you may not {phrase} {act.kind or 'this'} here")
-    is_secrets = (act.group, act.kind) == ("", "secrets")
-    reveals = not is_secrets or _reveals_secrets(effective, cluster, namespace)
+        return None
+    namespace = question.namespace if question.cluster else ""
+    reveals = not question.is_secrets or _reveals_secrets(effective, cluster, namespace)
     pk = cluster.pk if cluster else None
     administered = policy.visible_in_cluster(
         effective,
@@ -273,7 +350,7 @@ def _build_scope(
         namespaces=visible.namespaces,
         clusters=visible.clusters,
         reveals=reveals,
-        unbounded=bool(act.cluster) and administered is not None,
+        unbounded=bool(question.cluster) and administered is not None,
     )
 
 
@@ -308,12 +385,12 @@ def _store_scope(
     effective: list[EffectiveGrant],
     token: ApiToken | None,
     act: AccessAttributes,
-    requirement: Requirement,
 ) -> Scope:
     """The scope of an act on rows of the store.
 
     The store names clusters freely, so a token's list is compared with the clusterId as text.
     """
+    requirement = _requirement_of(act)
     if token:
         effective = policy.narrow(
             effective,

@@ -1,5 +1,6 @@
 """The access policy behind every route (settings: ACCESS_POLICY)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -21,12 +22,33 @@ def authorise(request: Request, act: AccessAttributes) -> Scope:
     Forbidden otherwise, in the same words whether the object exists or not.
     """
     impersonation.set_current(lambda: identities.identity_of(request.user))
-    token = request.auth if isinstance(request.auth, ApiToken) else None
-    scope = authorization.decide(_grants_of(request), token, act)
-    authority.record_allowed_act(
-        request._request, lambda: lasting_credential(request), act.without_name().as_data()
-    )
+    scope = authorization.decide(_grants_of(request), _token_of(request), act)
+    _record_allowed(request, act)
     return scope
+
+
+def authorise_each(request: Request, acts: Sequence[AccessAttributes]) -> list[Scope | None]:
+    """What `authorise` gives for each of many acts (settings: ACCESS_POLICY_OF_MANY).
+
+    None for a refused one.
+    """
+    impersonation.set_current(lambda: identities.identity_of(request.user))
+    scopes = authorization.decide_each(_grants_of(request), _token_of(request), acts)
+    for act, scope in zip(acts, scopes, strict=True):
+        if scope is not None:
+            _record_allowed(request, act)
+    return scopes
+
+
+def _token_of(request: Request) -> ApiToken | None:
+    return request.auth if isinstance(request.auth, ApiToken) else None
+
+
+def _record_allowed(request: Request, act: AccessAttributes) -> None:
+    """Note the act for work that goes on after the request, whose worker asks for it again."""
+    authority.record_allowed_act(
+        request._request, lambda: lasting_credential(request), act.without_name()
+    )
 
 
 def _grants_of(request: Request) -> list[EffectiveGrant]:
@@ -49,9 +71,7 @@ def authorise_open(request: Request, act: AccessAttributes) -> Scope:
         authorization.require_opened(act)
     reveals = _reveals_secrets(request, act) if request.user.pk else True
     impersonation.set_current(lambda: identities.identity_of(request.user))
-    authority.record_allowed_act(
-        request._request, lambda: lasting_credential(request), act.without_name().as_data()
-    )
+    _record_allowed(request, act)
     return Scope(reveals=reveals)
 
 
@@ -60,9 +80,9 @@ def _reveals_secrets(request: Request, act: AccessAttributes) -> bool:
 
     Forbidden for rows of the store that give rights and that the caller may not see.
     """
-    token = request.auth if isinstance(request.auth, ApiToken) else None
+    effective = grants.effective_grants(request.user)
     try:
-        return authorization.decide(grants.effective_grants(request.user), token, act).reveals
+        return authorization.decide(effective, _token_of(request), act).reveals
     except Forbidden:
         if policy.is_access_row(act.stored_type):
             raise

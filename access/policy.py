@@ -8,6 +8,7 @@ verb that stands in no table is for admins only.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 from typing import Any
 
 from clusters.kinds import KINDS
@@ -384,6 +385,9 @@ class VisibleScope:
     clusters: Mapping[int, frozenset[str] | None] | None = field(default=None)
 
 
+# A request asks for the same few acts as those before it. Of a pure function of short texts; a
+# caller who makes up kinds fills no more than this.
+@lru_cache(maxsize=1024)
 def requirement_for(
     verb: str, kind: str, group: str = "", *, cluster_scoped: bool = False
 ) -> Requirement:

@@ -17,7 +17,6 @@ from access import authorization, grants
 from access.authentication import BearerAuthentication, ConsoleSession
 from access.models import ApiToken
 from access.permissions import authorise
-from access.policy import EffectiveGrant
 from access.sign_in import SESSION, RevocableAccessToken
 from clusters import registry
 from core import crypto, row_cache
@@ -98,7 +97,7 @@ def scopes(credential: Mapping[str, Any], acts: Sequence[AccessAttributes]) -> l
     """
     user, token = _user_and_token(credential)
     effective = grants.effective_grants(user)
-    return [_scope(effective, token, act) for act in acts]
+    return authorization.decide_each(effective, token, acts)
 
 
 def require_cluster(act: AccessAttributes) -> None:
@@ -110,15 +109,6 @@ def require_cluster(act: AccessAttributes) -> None:
         registry.find(act.cluster)
     except ClusterNotFound:
         raise Forbidden("the cluster is no longer registered") from None
-
-
-def _scope(
-    effective: list[EffectiveGrant], token: ApiToken | None, act: AccessAttributes
-) -> Scope | None:
-    try:
-        return authorization.decide(effective, token, act)
-    except Forbidden:
-        return None
 
 
 def _user_and_token(credential: Mapping[str, Any]) -> tuple[Any, ApiToken | None]:

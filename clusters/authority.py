@@ -3,11 +3,11 @@
 They are saved with the operation, and its worker checks them again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -16,16 +16,22 @@ Credential = Mapping[str, Any]
 Requirement = Callable[[Mapping[str, Any]], None]
 
 
+class Act(Hashable, Protocol):
+    """What a caller was allowed; equal acts need the same right."""
+
+    def as_data(self) -> Mapping[str, Any]: ...
+
+
 @dataclass(slots=True)
 class RequestAuthority:
-    """A caller, and the acts (as plain data, by their members) that they were allowed.
+    """A caller, and the acts that they were allowed, oldest first.
 
     `origin` is the request.
     """
 
     origin: object
     credential: Callable[[], Credential]
-    acts: dict[tuple[Any, ...], Mapping[str, Any]] = field(default_factory=dict)
+    acts: dict[Act, None] = field(default_factory=dict)
 
 
 _current: ContextVar[RequestAuthority | None] = ContextVar("authority", default=None)
@@ -34,7 +40,7 @@ _current: ContextVar[RequestAuthority | None] = ContextVar("authority", default=
 def record_allowed_act(
     origin: object,
     credential: Callable[[], Credential],
-    act: Mapping[str, Any],
+    act: Act,
 ) -> None:
     """Record that the caller of a request was allowed an act.
 
@@ -45,7 +51,7 @@ def record_allowed_act(
     if authority is None or authority.origin is not origin:
         authority = RequestAuthority(origin, credential)
         _current.set(authority)
-    authority.acts.setdefault(tuple(act.items()), act)
+    authority.acts.setdefault(act)
 
 
 def clear() -> None:
@@ -58,7 +64,8 @@ def snapshot() -> dict[str, Any]:
     authority = _current.get()
     if authority is None:
         return {}
-    return {"credential": dict(authority.credential()), "acts": list(authority.acts.values())}
+    acts = [act.as_data() for act in authority.acts]
+    return {"credential": dict(authority.credential()), "acts": acts}
 
 
 @lru_cache(maxsize=1)

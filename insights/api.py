@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from clusters import registry
 from clusters.kinds import Kind
 from clusters.models import Cluster
-from core.api.auth import AccessAttributes, authorise, find_scope, is_allowed
+from core.api.auth import AccessAttributes, authorise, is_allowed
 from core.api.dialect import DialectView, Page
 from core.api.pagination import page_request
 from core.api.parsing import moment
@@ -30,7 +30,7 @@ from core.api.schema import (
     nullable,
     record,
 )
-from core.errors import ClusterNotFound, Forbidden, Invalid
+from core.errors import ClusterNotFound, Invalid
 from core.times import rfc3339
 from insights import changes, diagnosis
 from insights.changes import ChangeQuery
@@ -40,7 +40,7 @@ from storage_api.api.multicluster import (
     cluster_problem,
     list_parameter,
     select_places,
-    visible_places,
+    visible_places_by_kind,
 )
 from storage_api.services import multicluster
 from storage_api.services.multicluster import ClusterScope
@@ -186,20 +186,9 @@ class WhatChanged(DialectView):
     ) -> tuple[dict[Kind, Sequence[ClusterScope]], list[dict[str, Any]]]:
         """(where the caller may list each kind, problems of clusters that were named)."""
         references = list_parameter(request, "clusters")
-        visible: dict[Kind, list[ClusterScope]] = {}
-        for kind in kinds:
-            try:
-                # No values of Secrets are shown: that one changed is no read of it.
-                visible[kind] = visible_places(
-                    self,
-                    request,
-                    kind,
-                    clusters,
-                    ask=find_scope,
-                )
-            except Forbidden:
-                # A kind that the caller may not list has no changes for them.
-                continue
+        # No values of Secrets are shown: that one changed is no read of it. A kind that the caller
+        # may not list has no changes for them.
+        visible = visible_places_by_kind(self, request, kinds, clusters)
         all_places = {place.cluster: place for places in visible.values() for place in places}
         chosen, problems = select_places(references, list(all_places.values()))
         if references and not chosen:

@@ -458,6 +458,7 @@ LOG_DOWNLOAD_BYTES = env.integer("LOG_DOWNLOAD_BYTES", 1024 * 1024 * 1024)
 LOG_DOWNLOAD_SOURCES = env.integer("LOG_DOWNLOAD_SOURCES", 100)
 CONFIRMATION_LEVEL = env.choice("CONFIRMATION_LEVEL", "protected", ("off", "protected", "all"))
 ACCESS_POLICY = "access.permissions.authorise"
+ACCESS_POLICY_OF_MANY = "access.permissions.authorise_each"
 OPEN_ACCESS_POLICY = "access.permissions.authorise_open"
 AUTHORITY_OF_WORK = "access.streams.require_still_allowed"
 IDENTITY_OF = "access.impersonation.identity_by_name"

@@ -4,7 +4,7 @@ The policy is above this layer, in `access`: the settings ACCESS_POLICY and OPEN
 it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Protocol, cast
 
@@ -29,9 +29,22 @@ class AccessPolicy(Protocol):
     def __call__(self, request: Request, act: AccessAttributes) -> Scope: ...
 
 
+class BatchPolicy(Protocol):
+    """Decides many acts at once, each as AccessPolicy does; None for a refused one."""
+
+    def __call__(
+        self, request: Request, acts: Sequence[AccessAttributes]
+    ) -> list[Scope | None]: ...
+
+
 @lru_cache(maxsize=4)
 def _policy(dotted: str) -> AccessPolicy:
     return cast(AccessPolicy, import_string(dotted))
+
+
+@lru_cache(maxsize=1)
+def _batch_policy(dotted: str) -> BatchPolicy:
+    return cast(BatchPolicy, import_string(dotted))
 
 
 def authorise(view: DialectView, request: Request, act: AccessAttributes) -> Scope:
@@ -59,11 +72,7 @@ def is_allowed(view: DialectView, request: Request, act: AccessAttributes) -> bo
 
     Nothing of it goes to the audit trail.
     """
-    try:
-        _scope(view, request, act)
-    except Forbidden:
-        return False
-    return True
+    return _scope_or_none(view, request, act) is not None
 
 
 def find_scope(view: DialectView, request: Request, act: AccessAttributes) -> Scope:
@@ -74,15 +83,29 @@ def find_scope(view: DialectView, request: Request, act: AccessAttributes) -> Sc
     return _scope(view, request, act)
 
 
+def find_scopes(
+    view: DialectView, request: Request, acts: Sequence[AccessAttributes]
+) -> list[Scope | None]:
+    """What `find_scope` gives for each of many acts, asked at once; None for a refused one."""
+    if not view.is_open():
+        return _batch_policy(settings.ACCESS_POLICY_OF_MANY)(request, acts)
+    return [_scope_or_none(view, request, act) for act in acts]
+
+
+def _scope_or_none(view: DialectView, request: Request, act: AccessAttributes) -> Scope | None:
+    try:
+        return _scope(view, request, act)
+    except Forbidden:
+        return None
+
+
 def visible_clusters(view: DialectView, request: Request) -> Collection[int] | None:
     """The ids of the clusters whose names the caller may read; None is every cluster.
 
     Nothing of it goes to the audit trail.
     """
-    try:
-        return _scope(view, request, AccessAttributes("list", "clusters")).clusters
-    except Forbidden:
-        return ()
+    scope = _scope_or_none(view, request, AccessAttributes("list", "clusters"))
+    return () if scope is None else scope.clusters
 
 
 def _scope(view: DialectView, request: Request, act: AccessAttributes) -> Scope:
@@ -101,10 +124,12 @@ def _scope(view: DialectView, request: Request, act: AccessAttributes) -> Scope:
 __all__ = [
     "AccessAttributes",
     "AccessPolicy",
+    "BatchPolicy",
     "Scope",
     "StreamPolicy",
     "authorise",
     "find_scope",
+    "find_scopes",
     "is_allowed",
     "stream_policy",
     "visible_clusters",

@@ -29,7 +29,7 @@ from core.api.schema import (
     nullable,
     record,
 )
-from core.errors import Forbidden, Invalid
+from core.errors import Invalid
 from core.times import rfc3339
 from storage_api.api.multicluster import (
     FILTERS,
@@ -38,7 +38,7 @@ from storage_api.api.multicluster import (
     list_parameter,
     refuse_past,
     select_places,
-    visible_places,
+    visible_places_by_kind,
 )
 from storage_api.services import name_search, property_search, sync
 from storage_api.services.multicluster import ClusterScope
@@ -124,8 +124,9 @@ class NameSearch(DialectView):
             kind for kind in collected.kinds if (kind.group, kind.plural) not in (SECRETS, EVENTS)
         ]
         clusters = list(registry.clusters())
-        visible_scopes = [(kind, self._places(request, kind, clusters)) for kind in kinds]
-        scopes, problems = _narrow(visible_scopes, list_parameter(request, "clusters"))
+        # A kind that the caller may not list has no matches.
+        visible = visible_places_by_kind(self, request, kinds, clusters)
+        scopes, problems = _narrow(visible, list_parameter(request, "clusters"))
         ids = {place.name: place.cluster for _, places in scopes for place in places}
         by_pk = {cluster.pk: cluster for cluster in clusters}
         searched = [by_pk[pk] for pk in ids.values()]
@@ -151,28 +152,22 @@ class NameSearch(DialectView):
             "partial_errors": [*problems, *stale_clusters(searched, collected)],
         }
 
-    def _places(
-        self, request: Request, kind: Kind, clusters: Sequence[Cluster]
-    ) -> list[ClusterScope]:
-        try:
-            return visible_places(self, request, kind, clusters)
-        except Forbidden:
-            # A kind that the caller may not list has no matches; the search goes on.
-            return []
-
 
 def _narrow(
-    scopes: Sequence[tuple[Kind, list[ClusterScope]]], references: Sequence[str]
-) -> tuple[list[tuple[Kind, list[ClusterScope]]], list[dict[str, Any]]]:
+    visible: Mapping[Kind, Sequence[ClusterScope]], references: Sequence[str]
+) -> tuple[list[tuple[Kind, Sequence[ClusterScope]]], list[dict[str, Any]]]:
     """(the scopes within the referenced clusters, a problem for each reference to none).
 
     Without references all scopes.
     """
-    by_cluster = {place.cluster: place for _, places in scopes for place in places}
+    if not references:
+        return list(visible.items()), []
+    by_cluster = {place.cluster: place for places in visible.values() for place in places}
     matching, problems = select_places(references, list(by_cluster.values()))
     clusters = {place.cluster for place in matching}
-    narrowed = [
-        (kind, [place for place in places if place.cluster in clusters]) for kind, places in scopes
+    narrowed: list[tuple[Kind, Sequence[ClusterScope]]] = [
+        (kind, [place for place in places if place.cluster in clusters])
+        for kind, places in visible.items()
     ]
     return narrowed, problems
 

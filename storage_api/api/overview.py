@@ -14,14 +14,13 @@ from core.api.auth import AccessAttributes, authorise
 from core.api.dialect import DialectView
 from core.api.parsing import boolean
 from core.api.schema import BOOLEAN, OBJECT, OperationSchema, QueryParameter, array, record
-from core.errors import Forbidden
 from storage_api.api.multicluster import (
     FORBIDDEN,
     PROBLEM,
     cluster_problem,
     is_visible,
     refuse_past,
-    visible_places,
+    visible_places_by_kind,
 )
 from storage_api.models import KindSync
 from storage_api.services import live_counts, multicluster, sync
@@ -83,9 +82,9 @@ class Overview(DialectView):
         refuse_past(request)
         registered = list(registry.clusters())
         clusters = [cluster for cluster in registered if is_visible(scope, cluster)]
-        places = {
-            KINDS[plural]: self._places(request, KINDS[plural], registered) for plural in COUNTED
-        }
+        kinds = [KINDS[plural] for plural in COUNTED]
+        # The count of a kind that the caller may not list is null.
+        places = visible_places_by_kind(self, request, kinds, registered)
         counts: Counts = {
             kind: dict(by_cluster) for kind, by_cluster in multicluster.counts(places).items()
         }
@@ -102,15 +101,6 @@ class Overview(DialectView):
             "partial_errors": problems,
         }
         return Response(answer, headers={"X-Data-Age": f"{max(ages):.3f}"} if ages else {})
-
-    def _places(
-        self, request: Request, kind: Kind, clusters: Sequence[Cluster]
-    ) -> list[ClusterScope]:
-        try:
-            return visible_places(self, request, kind, clusters)
-        except Forbidden:
-            # The count of this kind is null.
-            return []
 
 
 def _cluster(cluster: Cluster, counts: Counts) -> dict[str, Any]:
