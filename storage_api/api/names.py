@@ -123,7 +123,8 @@ class NameSearch(DialectView):
         kinds = [
             kind for kind in collected.kinds if (kind.group, kind.plural) not in (SECRETS, EVENTS)
         ]
-        clusters = list(registry.clusters())
+        # Decrypting a kubeconfig of each cluster would cost more than the search.
+        clusters = list(registry.clusters().defer("kubeconfig"))
         # A kind that the caller may not list has no matches.
         visible = visible_places_by_kind(self, request, kinds, clusters)
         scopes, problems = _narrow(visible, list_parameter(request, "clusters"))

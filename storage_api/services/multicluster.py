@@ -207,12 +207,17 @@ def visible_rows(places: Iterable[ClusterScope], is_type: Clause, *, by_name: bo
 
 def rows_of_kinds(scopes: Iterable[tuple[Kind, Sequence[ClusterScope]]]) -> Clause:
     """The condition for the rows of several kinds that a caller may see."""
-    # Kinds that are seen in the same places share a condition.
-    groups: dict[tuple[bool, tuple[ClusterScope, ...]], list[str]] = {}
+    # Most kinds come with the very same list, which is then compared once and not for each.
+    by_list: dict[tuple[bool, int], tuple[Sequence[ClusterScope], list[str]]] = {}
     for kind, places in scopes:
         if places:
-            key = (kind == KINDS["namespaces"], tuple(places))
-            groups.setdefault(key, []).append(resource_type(kind))
+            list_key = (kind == KINDS["namespaces"], id(places))
+            _, types = by_list.setdefault(list_key, (places, []))
+            types.append(resource_type(kind))
+    # Kinds that are seen in the same places share a condition.
+    groups: dict[tuple[bool, tuple[ClusterScope, ...]], list[str]] = {}
+    for (by_name, _), (places, types) in by_list.items():
+        groups.setdefault((by_name, tuple(places)), []).extend(types)
     if not groups:
         return Clause(sql.SQL("false"))
     texts: list[sql.Composable] = []
