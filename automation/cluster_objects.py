@@ -6,6 +6,7 @@ otherwise the cluster itself is read. Neither holds more than a part of the list
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 from django.conf import settings
@@ -103,13 +104,15 @@ class ClusterObjects:
                 cursor.execute(_PART, params)
                 rows = cursor.fetchall()
             for namespace, name, text, versions in rows:
+                last = (namespace, name)
                 obj: Object = orjson.loads(text)
+                if not _is_regular(obj):
+                    continue
                 if versions and (kind.group, kind.plural) != SECRETS:
                     obj["metadata"]["managedFields"] = [
                         {"apiVersion": version} for version in orjson.loads(versions)
                     ]
                 yield obj
-                last = (namespace, name)
             if len(rows) < CHUNK_SIZE:
                 return
 
@@ -202,6 +205,15 @@ def object_key(obj: Object) -> str:
     """`namespace/name`, as the API server orders a list."""
     metadata = obj["metadata"]
     return f"{metadata.get('namespace') or ''}/{metadata['name']}"
+
+
+def _is_regular(obj: Any) -> bool:
+    """Whether it is an object of Kubernetes: an agent may have stored any JSON."""
+    if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict):
+        return False
+    parts = [obj.get(member) or {} for member in ("spec", "status")]
+    is_named = isinstance(obj["metadata"].get("name"), str)
+    return is_named and all(isinstance(part, dict) for part in parts)
 
 
 def _both(some: Namespaces, others: Namespaces) -> Namespaces:

@@ -258,7 +258,7 @@ def describe_intended(
         described["changes"] = [
             change
             for change in listed
-            if change["path"][0] != "status" and tuple(change["path"]) not in _BOOKKEEPING
+            if change["path"][:1] != ["status"] and tuple(change["path"]) not in _BOOKKEEPING
         ]
     return described
 

@@ -60,7 +60,8 @@ class HarmRule:
 
 
 def _ends_with(*names: str) -> Callable[[Path], bool]:
-    return lambda path: path[-1] in names
+    # A document that is changed as a whole has an empty path.
+    return lambda path: bool(path) and path[-1] in names
 
 
 def _holds(*names: str) -> Callable[[Path], bool]:

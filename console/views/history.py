@@ -80,7 +80,7 @@ def _is_noise(entry: Mapping[str, Any]) -> bool:
     if who.get("manager") in CONTROLLERS and who.get("subresource") != "scale":
         return True
     # An empty difference is one of bookkeeping, which the log leaves out.
-    return all(change["path"][0] == "status" for change in entry["changes"])
+    return all(change["path"][:1] == ["status"] for change in entry["changes"])
 
 
 def author(who: Mapping[str, Any] | None) -> str:

@@ -312,9 +312,16 @@ _WRITTEN_BY_CLUSTER = (
     " - 'status' #- '{metadata,resourceVersion}' #- '{metadata,generation}'"
     " #- '{metadata,managedFields}' #- '{metadata,annotations,deployment.kubernetes.io/revision}'"
 )
+# An agent may have stored any JSON. What is no object has no such parts, and the operators refuse
+# to look for them. `#> '{}'` unpacks a document once for both.
+_INTENT = (
+    "(SELECT CASE WHEN jsonb_typeof(d) <> 'object'"  # noqa: S608  # all parts are constants
+    " OR jsonb_typeof(d -> 'metadata') = 'array'"
+    " OR jsonb_typeof(d #> '{metadata,annotations}') = 'array' THEN d"
+    f" ELSE d{_WRITTEN_BY_CLUSTER} END FROM (SELECT %s.data #> '{{}}' AS d OFFSET 0) AS whole)"
+)
 _INTENDED = sql.SQL(
-    f""" AND (c.op <> 'change' OR p.data IS NULL
-  OR (c.data{_WRITTEN_BY_CLUSTER}) IS DISTINCT FROM (p.data{_WRITTEN_BY_CLUSTER}))"""
+    f" AND (c.op <> 'change' OR p.data IS NULL OR {_INTENT % 'c'} IS DISTINCT FROM {_INTENT % 'p'})"
 )
 # Comparing unpacks two documents for each version: so many of the newest are looked at.
 INTENDED_SCAN = 5000

@@ -31,9 +31,13 @@ from storage_api.services.sync import CopyState, Coverage
 
 # Lists of the API server's own kinds leave apiVersion and kind out of each item; lists of custom
 # kinds do not.
+# What an agent has stored may be no object, of which PostgreSQL takes nothing away.
 WIRE = {
-    True: sql.SQL("(r.data - 'kind' - 'apiVersion')::text"),
-    False: sql.SQL("r.data::text"),
+    True: sql.SQL(
+        "CASE WHEN jsonb_typeof(r.data) = 'object'"
+        " THEN (r.data - 'kind' - 'apiVersion')::text ELSE '{}' END"
+    ),
+    False: sql.SQL("CASE WHEN jsonb_typeof(r.data) = 'object' THEN r.data::text ELSE '{}' END"),
 }
 
 
