@@ -17,7 +17,7 @@ from clusters.kinds import KINDS
 from console.api_client import ApiRefusal, call
 from console.locations import Location
 from console.rendering import html
-from console.rendering.health import Object
+from console.rendering.health import Object, get
 
 # The API's largest page; of more alerts the newest are looked at.
 MAX_ALERTS = 1000
@@ -236,4 +236,4 @@ def _is_cluster_wide(kind: str) -> bool:
 
 
 def _metadata(item: Object, field: str) -> str:
-    return str((item.get("metadata") or {}).get(field) or "")
+    return str(get(item, "metadata", field) or "")

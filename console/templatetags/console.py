@@ -65,12 +65,18 @@ def problem_message(item: Any) -> str:
 
 @register.filter
 def object_address(item: Any, plural: str) -> str:
-    """The page of an object that came out of /multicluster/resources."""
-    metadata = item["metadata"]
-    return navigation.object_address(
-        item["cluster_id"],
-        {"plural": plural, "group": KINDS[plural].group, **metadata},
-    )
+    """The page of an object that came out of /multicluster/resources.
+
+    The page of its cluster for what an agent has stored without a name.
+    """
+    cluster = item["cluster_id"]
+    name = health.get(item, "metadata", "name")
+    if not isinstance(name, str) or not name:
+        return f"/clusters/{cluster}"
+    namespace = str(health.get(item, "metadata", "namespace") or "")
+    group = KINDS[plural].group
+    place = {"plural": plural, "group": group, "namespace": namespace, "name": name}
+    return navigation.object_address(cluster, place)
 
 
 @register.filter

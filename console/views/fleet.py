@@ -17,7 +17,7 @@ from console.locations import find_kind
 from console.page import render_page, require_sign_in
 from console.rendering import columns, html
 from console.rendering.columns import RenderContext, TableColumn
-from console.rendering.health import Object
+from console.rendering.health import Object, get
 from console.views.clusters import CHECKED_KINDS, list_failing
 from console.views.tables import (
     DESCENDING_FIRST,
@@ -246,9 +246,8 @@ def _row(
     namespaced: bool,
     firing: str,
 ) -> str:
-    metadata = item.get("metadata") or {}
-    namespace = str(metadata.get("namespace") or "")
-    name = str(metadata.get("name", ""))
+    namespace = str(get(item, "metadata", "namespace") or "")
+    name = str(get(item, "metadata", "name") or "")
     place = html.path_segment(namespace) if namespace else "-"
     address = f"{context.base}/{html.path_segment(plural)}/{place}/{html.path_segment(name)}"
     cells = [

@@ -11,9 +11,13 @@ from django.test import Client
 from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
+from storage_api.services import bulk
+from storage_api.services.bulk import WriteRecord
+from storage_api.services.resources import Key
 from tests.storage_api.collecting import collecting
 from tests.storage_api.test_fleet_events import fleet
 from tests.storage_api.test_multicluster import fill, thing
+from tests.storage_api.test_odd_documents import DOCUMENTS
 
 # A fixture of the store's tests, used here as well.
 __all__ = ["fleet"]
@@ -106,6 +110,22 @@ def test_the_page_of_events_of_all_clusters_has_the_filters_of_a_cluster(
     page = visitor.get("/all/events?message=restarting").content.decode()
     assert 'value="restarting"' in page
     assert f'href="/clusters/{east.pk}/pods/shop/web"' in page
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["Pod", "Deployment"])
+def test_any_json_that_an_agent_has_stored_breaks_no_page(visitor: Client, kind: str) -> None:
+    regular = thing(kind, "web", "shop", spec={"replicas": 2}, status={"phase": "Failed"})
+    cluster = fill("reported", [regular])
+    for number, text in enumerate(
+        [*DOCUMENTS, '{"metadata": "x"}', '{"status": {"phase": "Failed"}}']
+    ):
+        bulk.write([WriteRecord(Key("reported", kind, "shop", f"odd-{number}"), text.encode())])
+    plural = f"{kind.lower()}s"
+    for place in (f"/all/{plural}", "/failing"):
+        assert ">web<" in visitor.get(place).content.decode(), place
+    for place in ("/", "/search?q=odd", "/all/events", f"/clusters/{cluster.pk}"):
+        assert visitor.get(place).status_code == 200, place
 
 
 @pytest.mark.django_db
