@@ -4,6 +4,7 @@ import asyncio
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
+from edge.callers import Caller, Place
 from edge.connections import Connection
 from edge.outage_pages import asks_for_page, outage_page
 from edge.outlet import ClientGone, Outlet
@@ -61,6 +62,8 @@ KUBEGALE_PREFIX = b"/api/v1/kubernetes"
 KUBEGALE_FAILURE = b'{"code":5001,"data":{},"msg":"%s"}\n'
 REFUSAL_SECONDS = 5.0
 FAREWELL_SECONDS = 10.0
+# For how long a stream counts among the requests that are worked at.
+STREAM_SECONDS = 1.0
 # How many times the largest body is still read from a client that sends too much, so that it sees
 # the refusal.
 DRAINED_SIZES = 4
@@ -81,17 +84,17 @@ class Session:
         self,
         front: "Front",
         client: Connection,
-        address: str,
+        caller: Caller,
         *,
         sockets_only: bool,
     ) -> None:
         self.state = HEAD
-        self.address = address
+        self.caller = caller
+        self.address = caller.address
         self._front = front
         self._limits = front.limits
         self._client = client
         self._sockets_only = sockets_only
-        self._is_trusted = front.limits.trusts(address)
         self._loop = asyncio.get_running_loop()
         # Whether a request was answered before: a client may be idle between two of them.
         self._serving = False
@@ -135,7 +138,7 @@ class Session:
                 return await self._pass_on(request, self._front.sockets)
             limits = self._limits
             spool = Spool(
-                self._front.budget,
+                self.caller.share,
                 limits.spool_memory,
                 limits.body_bytes + PART,
             )
@@ -171,7 +174,7 @@ class Session:
                     check_certificate_headers(
                         request,
                         limits.certificate_headers,
-                        trusted=self._is_trusted,
+                        trusted=self.caller.is_trusted,
                     )
                     return request
             if self._front.stopping and not begun:
@@ -269,27 +272,74 @@ class Session:
             body.close()
         to_sockets = request.websocket or self._sockets_only
         upstream = self._front.sockets if to_sockets else self._front.web
+        place = await self._take_place() if upstream is self._front.web else None
         try:
             server, answer = await self._ask(upstream, request, body, excess)
+            try:
+                if request.websocket and answer.status == 101:
+                    self.state = TUNNEL
+                    await tunnel(
+                        self._client,
+                        server,
+                        answer,
+                        stall_seconds=self._limits.stall_seconds,
+                    )
+                    return False
+                # A body that lasts until the end of the connection needs that end.
+                has_end = answer.length != -1
+                keep_alive = request.keep_alive and has_end and not self._front.stopping
+                head = answer.head_for_client(keep_alive=keep_alive)
+                outlet = await self._hand_back(head, answer, server, place=place)
+            except BaseException:
+                server.abort()
+                raise
         except Unavailable:
             raise Refusal(
                 503,
                 "The server is starting or stopping: try again in a moment.",
             ) from None
-        try:
-            if request.websocket and answer.status == 101:
-                self.state = TUNNEL
-                await tunnel(self._client, server, answer, stall_seconds=self._limits.stall_seconds)
-                return False
-            keep_alive = await self._hand_back(request, server, answer)
-        except BaseException:
-            server.abort()
-            raise
+        finally:
+            if place is not None:
+                place.release()
+        # Before the client has read its answer the server is free for others; its end must not
+        # end their connection.
+        self._client.on_end = None
         if answer.reusable and not body.waiting:
             upstream.keep(server)
         else:
             server.abort()
+        if outlet is not None:
+            with closing(outlet):
+                await outlet.finish()
         return keep_alive
+
+    async def _take_place(self) -> Place:
+        """Wait until few enough requests of this address are worked at. Refusal, ClientLeft."""
+        caller = self.caller
+        if caller.share.is_short_of(PART):
+            sentence = "Too many answers to your address are unread: try again later."
+            raise Refusal(503, sentence)
+        if place := caller.places.take():
+            return place
+        waiter = caller.places.queue()
+
+        def end_wait(error: Exception) -> None:
+            if not waiter.done():
+                waiter.set_exception(error)
+
+        def leave() -> None:
+            if self._client.is_lost:
+                end_wait(ClientLeft())
+
+        late = Refusal(504, "The server did not answer in time.")
+        timer = self._loop.call_later(self._limits.answer_seconds, end_wait, late)
+        self._client.on_end = leave
+        leave()
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+            self._client.on_end = None
 
     async def _ask(
         self,
@@ -461,33 +511,42 @@ class Session:
                 raise Refusal(504, "The server did not answer in time.") from None
         return server.take(end + 4)
 
-    async def _hand_back(self, request: Request, server: Connection, answer: Answer) -> bool:
-        """Send the answer to the client; True when its connection may be used again."""
-        # A body that lasts until the end of the connection needs that end.
-        has_end = answer.length != -1
-        keep_alive = request.keep_alive and has_end and not self._front.stopping
-        head = answer.head_for_client(keep_alive=keep_alive)
+    async def _hand_back(
+        self,
+        head: bytes,
+        answer: Answer,
+        server: Connection,
+        *,
+        place: Place | None,
+    ) -> Outlet | None:
+        """Take all of the answer from the server, and send it.
+
+        The outlet has what the client has not read yet; None when nothing is left.
+        """
         length = answer.length
         if length is not None and 0 <= length <= len(server.buffer) and not self._client.blocked:
             # All of it has come: most answers are small. It leaves in one packet.
             self._client.write(head + server.take(length))
-            return keep_alive
+            return None
         self._client.write(head)
         if length == 0:
-            return keep_alive
+            return None
         if length is None:
             # From here on the end of the client's sending ends the stream (see `_exchange`).
             self.state = STREAM
             if self._client.ended:
                 raise ClientLeft
-        outlet = Outlet(self._client, self._limits, self._front.budget)
+            if place is not None:
+                # It may be a feed, which costs little and never ends.
+                self._loop.call_later(STREAM_SECONDS, place.release)
+        outlet = Outlet(self._client, self._limits, self.caller.share)
         try:
             await relay(server, answer, outlet)
-            await outlet.finish()
-        finally:
+        except BaseException:
             outlet.close()
+            raise
         self.state = ANSWER
-        return keep_alive
+        return outlet
 
     async def _refuse(
         self,
