@@ -1,6 +1,7 @@
 """One client's connection: requests are read whole, forwarded, and answered in order."""
 
 import asyncio
+import re
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
@@ -136,6 +137,8 @@ class Session:
                 return await self._pass_on(request, self._front.gateway)
             if is_streamed(request.method, request.target) and not request.websocket:
                 return await self._pass_on(request, self._front.sockets)
+            if not target.isascii() and not self._is_for_sockets(request):
+                raise Refusal(400, "The request's address cannot be read.")
             limits = self._limits
             spool = Spool(
                 self.caller.share,
@@ -270,8 +273,8 @@ class Session:
             self._drain = DRAINED_SIZES * self._limits.body_bytes
             request.keep_alive = False
             body.close()
-        to_sockets = request.websocket or self._sockets_only
-        upstream = self._front.sockets if to_sockets else self._front.web
+        is_for_sockets = self._is_for_sockets(request)
+        upstream = self._front.sockets if is_for_sockets else self._front.web
         place = await self._take_place() if upstream is self._front.web else None
         try:
             server, answer = await self._ask(upstream, request, body, excess)
@@ -317,7 +320,7 @@ class Session:
         """Wait until few enough requests of this address are worked at. Refusal, ClientLeft."""
         caller = self.caller
         if caller.share.is_short_of(PART):
-            sentence = "Too many answers to your address are unread: try again later."
+            sentence = "The server holds too much that waits for your address: try again later."
             raise Refusal(503, sentence)
         if place := caller.places.take():
             return place
@@ -340,6 +343,9 @@ class Session:
         finally:
             timer.cancel()
             self._client.on_end = None
+
+    def _is_for_sockets(self, request: Request) -> bool:
+        return request.websocket or self._sockets_only
 
     async def _ask(
         self,
@@ -573,7 +579,7 @@ class Session:
 
     async def _refusal_in_dialect(self, refusal: Refusal, method: bytes) -> bytes:
         """The application's answer to a request that we refuse; b"" when none comes in time."""
-        path = refusal.target.partition(b"?")[0]
+        path = _percent_encode(refusal.target.partition(b"?")[0])
         head = CRLF.join(
             [
                 b"%s %s HTTP/1.1" % (method, path),
@@ -622,6 +628,11 @@ class Session:
                     return
         except TimeoutError:
             return
+
+
+def _percent_encode(path: bytes) -> bytes:
+    """The path with nothing but visible ASCII, which is all that the web server reads."""
+    return re.sub(rb"[^!-~]", lambda match: b"%%%02X" % match[0][0], path)
 
 
 def _repeatable(request: Request, size: int) -> bool:
