@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edge.limits import Limits
@@ -39,10 +40,15 @@ class Places:
         return Place(self)
 
     def queue(self) -> "asyncio.Future[Place]":
-        """A place later; who gives the future an exception first ends the wait."""
+        """A place later. To end the wait, `leave` first and give the future an exception."""
         waiter: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         return waiter
+
+    def leave(self, waiter: "asyncio.Future[Place]") -> None:
+        """Wait no more; nothing when the place has come."""
+        with suppress(ValueError):
+            self._waiting.remove(waiter)
 
     def pass_on(self) -> None:
         """Give a place to the next that waits, else back."""

@@ -275,7 +275,9 @@ class Session:
             body.close()
         is_for_sockets = self._is_for_sockets(request)
         upstream = self._front.sockets if is_for_sockets else self._front.web
-        place = await self._take_place() if upstream is self._front.web else None
+        place = None
+        if upstream is self._front.web:
+            place = self._take_place() or await self._wait_for_place()
         try:
             server, answer = await self._ask(upstream, request, body, excess)
             try:
@@ -316,18 +318,25 @@ class Session:
                 await outlet.finish()
         return keep_alive
 
-    async def _take_place(self) -> Place:
-        """Wait until few enough requests of this address are worked at. Refusal, ClientLeft."""
+    def _take_place(self) -> Place | None:
+        """A place among the requests of this address that are worked at; None when none is free.
+
+        Refusal when too much waits for the address.
+        """
         caller = self.caller
         if caller.share.is_short_of(PART):
             sentence = "The server holds too much that waits for your address: try again later."
             raise Refusal(503, sentence)
-        if place := caller.places.take():
-            return place
-        waiter = caller.places.queue()
+        return caller.places.take()
+
+    async def _wait_for_place(self) -> Place:
+        """The place, once the requests before this one have had theirs. Refusal, ClientLeft."""
+        places = self.caller.places
+        waiter = places.queue()
 
         def end_wait(error: Exception) -> None:
             if not waiter.done():
+                places.leave(waiter)
                 waiter.set_exception(error)
 
         def leave() -> None:
@@ -429,6 +438,8 @@ class Session:
         finally:
             if sending is not None:
                 sending.cancel()
+        # The end of this client must not end the connection, which others will use.
+        self._client.on_end = None
         if answer.reusable and is_sent:
             upstream.keep(server)
         else:
