@@ -1,12 +1,14 @@
 """What the front costs: the same web server asked directly and through it, in turns.
 
-And with half-sent requests that stay open.
+And with half-sent requests that stay open, and beside clients that read nothing.
 """
 
 import asyncio
+import socket
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,6 +30,10 @@ CLIENTS = 8
 SECONDS = 3.0
 ROUNDS = 5
 HALF_SENT = 500
+DEAF = 300
+DEAF_SECONDS = 10.0
+SCHEMA = b"GET /api/schema HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @contextmanager
@@ -88,6 +94,28 @@ async def _load_with_halves(port: int, request: bytes) -> list[float]:
         return await _load(port, request)
 
 
+def _connect(port: int, source: str) -> socket.socket:
+    address = ("127.0.0.1", port)
+    return socket.create_connection(address, timeout=120, source_address=(source, 0))
+
+
+def _longest_beside_deaf(port: int) -> float:
+    """Seconds of the slowest new client, while those of another address read nothing."""
+    longest = 0.0
+    with ExitStack() as stack:
+        for _ in range(DEAF):
+            deaf = stack.enter_context(_connect(port, "127.0.0.2"))
+            deaf.sendall(SCHEMA + SCHEMA)
+        end = time.monotonic() + DEAF_SECONDS
+        while (began := time.monotonic()) < end:
+            with _connect(port, "127.0.0.1") as client:
+                client.sendall(HEALTHZ)
+                while client.recv(65536):
+                    pass
+            longest = max(longest, time.monotonic() - began)
+    return longest
+
+
 def run() -> None:
     """Print the ratios."""
     with (
@@ -123,4 +151,6 @@ def run() -> None:
             f" {len(durations) / SECONDS:.0f} answers a second,"
             f" p99 {p99 * 1000:.1f} ms"
         )
+        longest = _longest_beside_deaf(port)
+        print(f"beside {DEAF} that read nothing: /healthz in {longest:.2f} s at most")
         print(f"memory of the front, after: {_memory(pid)} MB")

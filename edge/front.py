@@ -5,9 +5,9 @@ import logging
 import os
 import signal
 import socket
-from collections import defaultdict
 from collections.abc import Iterable
 
+from edge.callers import Caller
 from edge.connections import Connection
 from edge.limits import Limits
 from edge.sessions import (
@@ -40,7 +40,8 @@ class Front:
         self.limits = limits
         self.budget = Budget(limits.spool_total)
         self.stopping = False
-        self._sessions: dict[str, dict[Session, asyncio.Task[None]]] = defaultdict(dict)
+        # By address.
+        self._callers: dict[str, Caller] = {}
         self._count = 0
         self._servers: list[asyncio.Server] = []
 
@@ -66,30 +67,36 @@ class Front:
         if not self._has_room(address):
             client.abort()
             return
-        session = Session(self, client, address, sockets_only=sockets_only)
+        caller = self._callers.get(address)
+        if caller is None:
+            caller = Caller(address, self.limits, self.budget)
+            self._callers[address] = caller
+        session = Session(self, client, caller, sockets_only=sockets_only)
         task = asyncio.get_running_loop().create_task(session.run())
-        self._sessions[address][session] = task
+        caller.sessions[session] = task
         self._count += 1
         task.add_done_callback(lambda done: self._forget(session, done))
 
     def _has_room(self, address: str) -> bool:
         """Whether one more may connect; a session without a whole request is dropped for it."""
         limits = self.limits
-        siblings = self._sessions.get(address, {})
-        # A proxy of ours speaks for many clients from one address.
-        if len(siblings) >= limits.connections_per_address and not limits.trusts(address):
-            return _drop_idle_session(siblings)
+        caller = self._callers.get(address)
+        if caller is not None and not caller.is_trusted:
+            siblings = caller.sessions
+            if len(siblings) >= limits.connections_per_address:
+                return _drop_idle_session(siblings)
         if self._count >= limits.connections:
-            largest = max(self._sessions.values(), key=len)
-            return _drop_idle_session(largest)
+            callers = self._callers.values()
+            largest = max(callers, key=lambda other: len(other.sessions))
+            return _drop_idle_session(largest.sessions)
         return True
 
     def _forget(self, session: Session, task: asyncio.Task[None]) -> None:
         self._count -= 1
-        sessions = self._sessions[session.address]
-        del sessions[session]
-        if not sessions:
-            del self._sessions[session.address]
+        caller = session.caller
+        del caller.sessions[session]
+        if not caller.sessions:
+            del self._callers[caller.address]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a connection failed", exc_info=error)
 
@@ -119,8 +126,8 @@ class Front:
 
     def _drop(self, states: set[str] | None) -> None:
         """Abort the sessions in these states; None is every state."""
-        for sessions in self._sessions.values():
-            for session in list(sessions):
+        for caller in self._callers.values():
+            for session in list(caller.sessions):
                 if states is None or session.state in states:
                     session.abort()
 

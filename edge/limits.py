@@ -1,7 +1,8 @@
 """What the front lets a client do, from the environment (docs/settings.md)."""
 
+import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Network,
@@ -59,8 +60,10 @@ class Limits:
     spool_memory: int = 64 * 1024
     answer_spool: int = 32 * MIB
     spool_total: int = 1024 * MIB
+    spool_per_address: int = 256 * MIB
     connections: int = 8192
     connections_per_address: int = 1024
+    requests_per_address: int = 12
     stop_seconds: float = 30.0
     trusted: tuple[Network, ...] = ()
     open_prefixes: tuple[bytes, ...] = ()
@@ -83,6 +86,7 @@ class Limits:
 
         # A client takes its own connection, one to a server and perhaps a file for a spool.
         possible = max(64, (raise_descriptors() - 64) // 3)
+        spool_total = count("EDGE_SPOOL_BYTES", cls.spool_total)
         return cls(
             head_seconds=seconds("EDGE_HEAD_SECONDS", cls.head_seconds),
             idle_seconds=seconds("EDGE_IDLE_SECONDS", cls.idle_seconds),
@@ -96,7 +100,12 @@ class Limits:
             body_rate=count("EDGE_BODY_RATE", cls.body_rate),
             answer_seconds=seconds("EDGE_ANSWER_SECONDS", cls.answer_seconds),
             stall_seconds=seconds("EDGE_STALL_SECONDS", cls.stall_seconds),
-            spool_total=count("EDGE_SPOOL_BYTES", cls.spool_total),
+            spool_total=spool_total,
+            spool_per_address=count(
+                "EDGE_SPOOL_BYTES_PER_ADDRESS",
+                # Some of the largest answers, even of a small whole.
+                max(spool_total // 4, 4 * cls.answer_spool),
+            ),
             connections=min(
                 possible,
                 count("EDGE_CONNECTIONS", cls.connections),
@@ -104,6 +113,10 @@ class Limits:
             connections_per_address=count(
                 "EDGE_CONNECTIONS_PER_ADDRESS",
                 cls.connections_per_address,
+            ),
+            requests_per_address=max(
+                1,
+                count("EDGE_REQUESTS_PER_ADDRESS", _usual_requests(count)),
             ),
             trusted=_networks(environ.get("TRUSTED_PROXIES", "")),
             open_prefixes=_open_prefixes(environ.get("OPEN_DIALECTS", "")),
@@ -140,6 +153,20 @@ def raise_descriptors() -> int:
     if soft < highest:
         resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
     return max(soft, highest)
+
+
+def _usual_requests(count: Callable[[str, int], int]) -> int:
+    """Three of four threads of the web server, so that no address has them all."""
+    # As the web server itself counts (docs/settings.md).
+    processes = count("WEB_CONCURRENCY", min(4, _cores()))
+    return max(8, processes * count("WEB_THREADS", 16) * 3 // 4)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        # A container may be limited to fewer cores than the machine has.
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _number(environ: Mapping[str, str], name: str, default: float) -> float:

@@ -29,6 +29,9 @@ CHINESE_SENTENCES = {
     "The server holds too many bodies of requests: try again later.": (
         "服务器上等待处理的请求内容过多，请稍后重试。"
     ),
+    "The server holds too much that waits for your address: try again later.": (
+        "服务器上为您的地址等待处理的内容过多，请稍后重试。"
+    ),
     "The server ended before it answered.": "服务器在响应之前已结束。",
     "The server did not answer in time.": "服务器没有在规定时间内响应。",
     "The server's answer cannot be read.": "无法读取服务器的响应。",

@@ -4,7 +4,7 @@ import asyncio
 
 from edge.connections import Connection
 from edge.limits import Limits
-from edge.spool import Budget, Spool
+from edge.spool import Share, Spool
 
 
 class ClientGone(Exception):
@@ -18,10 +18,11 @@ class Outlet:
     answer passes through a spool, so that its order stays.
     """
 
-    def __init__(self, client: Connection, limits: Limits, budget: Budget) -> None:
+    def __init__(self, client: Connection, limits: Limits, share: Share) -> None:
         self._client = client
         self._stall = limits.stall_seconds
-        self._spool = Spool(budget, limits.spool_memory, limits.answer_spool)
+        self._share = share
+        self._spool = Spool(share, limits.spool_memory, limits.answer_spool)
         self._pump: asyncio.Task[None] | None = None
         self._filled = asyncio.Event()
         self._moved = asyncio.Event()
@@ -38,6 +39,10 @@ class Outlet:
         if self._pump is None:
             self._pump = asyncio.create_task(self._run())
         while not self._failed and not self._spool.put(data):
+            if self._share.is_short_of(len(data)):
+                # Else the answers that it leaves unread would hold the threads of the server.
+                self._client.abort()
+                raise ClientGone
             if not self._spool.waiting:
                 # Other answers have used up the budget: this one goes without a spool.
                 await self._write_directly(data)
@@ -81,6 +86,8 @@ class Outlet:
                 if data := self._spool.take():
                     self._client.write(data)
                     self._moved.set()
+                    # Also a client that reads fast takes a part in each turn of the loop.
+                    await asyncio.sleep(0)
                 elif self._complete:
                     return
                 else:

@@ -1,9 +1,11 @@
 """One client's connection: requests are read whole, forwarded, and answered in order."""
 
 import asyncio
+import re
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
+from edge.callers import Caller, Place
 from edge.connections import Connection
 from edge.outage_pages import asks_for_page, outage_page
 from edge.outlet import ClientGone, Outlet
@@ -61,6 +63,8 @@ KUBEGALE_PREFIX = b"/api/v1/kubernetes"
 KUBEGALE_FAILURE = b'{"code":5001,"data":{},"msg":"%s"}\n'
 REFUSAL_SECONDS = 5.0
 FAREWELL_SECONDS = 10.0
+# For how long a stream counts among the requests that are worked at.
+STREAM_SECONDS = 1.0
 # How many times the largest body is still read from a client that sends too much, so that it sees
 # the refusal.
 DRAINED_SIZES = 4
@@ -81,17 +85,17 @@ class Session:
         self,
         front: "Front",
         client: Connection,
-        address: str,
+        caller: Caller,
         *,
         sockets_only: bool,
     ) -> None:
         self.state = HEAD
-        self.address = address
+        self.caller = caller
+        self.address = caller.address
         self._front = front
         self._limits = front.limits
         self._client = client
         self._sockets_only = sockets_only
-        self._is_trusted = front.limits.trusts(address)
         self._loop = asyncio.get_running_loop()
         # Whether a request was answered before: a client may be idle between two of them.
         self._serving = False
@@ -133,9 +137,11 @@ class Session:
                 return await self._pass_on(request, self._front.gateway)
             if is_streamed(request.method, request.target) and not request.websocket:
                 return await self._pass_on(request, self._front.sockets)
+            if not target.isascii() and not self._is_for_sockets(request):
+                raise Refusal(400, "The request's address cannot be read.")
             limits = self._limits
             spool = Spool(
-                self._front.budget,
+                self.caller.share,
                 limits.spool_memory,
                 limits.body_bytes + PART,
             )
@@ -171,7 +177,7 @@ class Session:
                     check_certificate_headers(
                         request,
                         limits.certificate_headers,
-                        trusted=self._is_trusted,
+                        trusted=self.caller.is_trusted,
                     )
                     return request
             if self._front.stopping and not begun:
@@ -267,29 +273,88 @@ class Session:
             self._drain = DRAINED_SIZES * self._limits.body_bytes
             request.keep_alive = False
             body.close()
-        to_sockets = request.websocket or self._sockets_only
-        upstream = self._front.sockets if to_sockets else self._front.web
+        is_for_sockets = self._is_for_sockets(request)
+        upstream = self._front.sockets if is_for_sockets else self._front.web
+        place = None
+        if upstream is self._front.web:
+            place = self._take_place() or await self._wait_for_place()
         try:
             server, answer = await self._ask(upstream, request, body, excess)
+            try:
+                if request.websocket and answer.status == 101:
+                    self.state = TUNNEL
+                    await tunnel(
+                        self._client,
+                        server,
+                        answer,
+                        stall_seconds=self._limits.stall_seconds,
+                    )
+                    return False
+                # A body that lasts until the end of the connection needs that end.
+                has_end = answer.length != -1
+                keep_alive = request.keep_alive and has_end and not self._front.stopping
+                head = answer.head_for_client(keep_alive=keep_alive)
+                outlet = await self._hand_back(head, answer, server, place=place)
+            except BaseException:
+                server.abort()
+                raise
         except Unavailable:
             raise Refusal(
                 503,
                 "The server is starting or stopping: try again in a moment.",
             ) from None
-        try:
-            if request.websocket and answer.status == 101:
-                self.state = TUNNEL
-                await tunnel(self._client, server, answer, stall_seconds=self._limits.stall_seconds)
-                return False
-            keep_alive = await self._hand_back(request, server, answer)
-        except BaseException:
-            server.abort()
-            raise
+        finally:
+            if place is not None:
+                place.release()
+        # Before the client has read its answer the server is free for others; its end must not
+        # end their connection.
+        self._client.on_end = None
         if answer.reusable and not body.waiting:
             upstream.keep(server)
         else:
             server.abort()
+        if outlet is not None:
+            with closing(outlet):
+                await outlet.finish()
         return keep_alive
+
+    def _take_place(self) -> Place | None:
+        """A place among the requests of this address that are worked at; None when none is free.
+
+        Refusal when too much waits for the address.
+        """
+        caller = self.caller
+        if caller.share.is_short_of(PART):
+            sentence = "The server holds too much that waits for your address: try again later."
+            raise Refusal(503, sentence)
+        return caller.places.take()
+
+    async def _wait_for_place(self) -> Place:
+        """The place, once the requests before this one have had theirs. Refusal, ClientLeft."""
+        places = self.caller.places
+        waiter = places.queue()
+
+        def end_wait(error: Exception) -> None:
+            if not waiter.done():
+                places.leave(waiter)
+                waiter.set_exception(error)
+
+        def leave() -> None:
+            if self._client.is_lost:
+                end_wait(ClientLeft())
+
+        late = Refusal(504, "The server did not answer in time.")
+        timer = self._loop.call_later(self._limits.answer_seconds, end_wait, late)
+        self._client.on_end = leave
+        leave()
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+            self._client.on_end = None
+
+    def _is_for_sockets(self, request: Request) -> bool:
+        return request.websocket or self._sockets_only
 
     async def _ask(
         self,
@@ -373,6 +438,8 @@ class Session:
         finally:
             if sending is not None:
                 sending.cancel()
+        # The end of this client must not end the connection, which others will use.
+        self._client.on_end = None
         if answer.reusable and is_sent:
             upstream.keep(server)
         else:
@@ -461,33 +528,42 @@ class Session:
                 raise Refusal(504, "The server did not answer in time.") from None
         return server.take(end + 4)
 
-    async def _hand_back(self, request: Request, server: Connection, answer: Answer) -> bool:
-        """Send the answer to the client; True when its connection may be used again."""
-        # A body that lasts until the end of the connection needs that end.
-        has_end = answer.length != -1
-        keep_alive = request.keep_alive and has_end and not self._front.stopping
-        head = answer.head_for_client(keep_alive=keep_alive)
+    async def _hand_back(
+        self,
+        head: bytes,
+        answer: Answer,
+        server: Connection,
+        *,
+        place: Place | None,
+    ) -> Outlet | None:
+        """Take all of the answer from the server, and send it.
+
+        The outlet has what the client has not read yet; None when nothing is left.
+        """
         length = answer.length
         if length is not None and 0 <= length <= len(server.buffer) and not self._client.blocked:
             # All of it has come: most answers are small. It leaves in one packet.
             self._client.write(head + server.take(length))
-            return keep_alive
+            return None
         self._client.write(head)
         if length == 0:
-            return keep_alive
+            return None
         if length is None:
             # From here on the end of the client's sending ends the stream (see `_exchange`).
             self.state = STREAM
             if self._client.ended:
                 raise ClientLeft
-        outlet = Outlet(self._client, self._limits, self._front.budget)
+            if place is not None:
+                # It may be a feed, which costs little and never ends.
+                self._loop.call_later(STREAM_SECONDS, place.release)
+        outlet = Outlet(self._client, self._limits, self.caller.share)
         try:
             await relay(server, answer, outlet)
-            await outlet.finish()
-        finally:
+        except BaseException:
             outlet.close()
+            raise
         self.state = ANSWER
-        return keep_alive
+        return outlet
 
     async def _refuse(
         self,
@@ -514,7 +590,7 @@ class Session:
 
     async def _refusal_in_dialect(self, refusal: Refusal, method: bytes) -> bytes:
         """The application's answer to a request that we refuse; b"" when none comes in time."""
-        path = refusal.target.partition(b"?")[0]
+        path = _percent_encode(refusal.target.partition(b"?")[0])
         head = CRLF.join(
             [
                 b"%s %s HTTP/1.1" % (method, path),
@@ -563,6 +639,11 @@ class Session:
                     return
         except TimeoutError:
             return
+
+
+def _percent_encode(path: bytes) -> bytes:
+    """The path with nothing but visible ASCII, which is all that the web server reads."""
+    return re.sub(rb"[^!-~]", lambda match: b"%%%02X" % match[0][0], path)
 
 
 def _repeatable(request: Request, size: int) -> bool:

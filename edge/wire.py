@@ -12,9 +12,8 @@ CRLF = b"\r\n"
 CARRIAGE_RETURN = 13
 # The end of a head: its last line and an empty one.
 END = b"\r\n\r\n"
-REQUEST_LINE = re.compile(
-    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([^\x00-\x20\x7f]+) HTTP/1\.([01])"
-)
+# Methods are those that the web server reads, too.
+REQUEST_LINE = re.compile(rb"([!$%&'*+\-.^_`|~0-9A-Z]{3,20}) ([^\x00-\x20\x7f]+) HTTP/1\.([01])")
 FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: |\r|\Z)")
 # What says where an answer ends, and whether its connection does.
@@ -185,7 +184,7 @@ def parse_request(raw: bytes, limits: Limits) -> Request:
         # A real version of HTTP that we do not speak, for which there is a status.
         if re.fullmatch(rb"HTTP/[0-9]\.[0-9]", version) and not version.startswith(b"HTTP/1."):
             raise Refusal(505, "This server speaks HTTP/1.1.")
-        raise Refusal(400, "The request line cannot be read.")
+        raise Refusal(400, "The request line cannot be read.", _target(line))
     try:
         headers = _parse_headers(lines, limits)
         request = Request(match[1], match[2], int(match[3]), headers)
@@ -249,9 +248,10 @@ def _read_address(request: Request) -> None:
     if not hosts and request.minor:
         # RFC 9112, 3.2.
         raise Refusal(400, "The request has no Host.")
-    if request.target.startswith(b"/"):
-        return
-    if request.target == b"*" and request.method == b"OPTIONS":
+    is_any = request.target == b"*" and request.method == b"OPTIONS"
+    if request.target.startswith(b"/") or is_any:
+        if hosts == [b""]:
+            _drop_empty_host(request)
         return
     absolute = ABSOLUTE.fullmatch(request.target)
     # User names in an address serve only to make it look like another host.
@@ -262,6 +262,13 @@ def _read_address(request: Request) -> None:
     # RFC 9112: the host of an absolute address takes the place of the Host header.
     others = [(name, value) for name, value in request.headers if name != b"host"]
     request.headers = [(b"host", absolute[1]), *others]
+
+
+def _drop_empty_host(request: Request) -> None:
+    """Take an empty Host for none; Refusal where there must be one."""
+    if request.minor:
+        raise Refusal(400, "The request has no Host.")
+    request.headers = [pair for pair in request.headers if pair[0] != b"host"]
 
 
 def _read_framing(request: Request) -> None:

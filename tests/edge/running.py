@@ -57,6 +57,15 @@ class Running:
         rows = [line.split() for line in lines]
         return sum(f"socket:[{row[9]}]" in inodes for row in rows if row[3] != LISTENING)
 
+    def spooled(self) -> int:
+        """Bytes in the front's files without a name."""
+        total = 0
+        for descriptor in Path(f"/proc/{self.front.process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                if os.readlink(descriptor).endswith(" (deleted)"):
+                    total += descriptor.stat().st_size
+        return total
+
     def workers(self) -> list[int]:
         """The processes of the web server that answer."""
         master = self.web.process.pid

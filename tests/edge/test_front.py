@@ -4,13 +4,16 @@ import base64
 import hashlib
 import json
 import re
+import select
 import signal
+import socket
+import struct
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ MIB = 1024 * 1024
 
 
 PROXY = "127.0.0.2"
+OTHER = "127.0.0.3"
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +130,105 @@ def test_who_reads_slowly_holds_nobody_up(patient: Running) -> None:
         assert len(body(patient.get(listed))) > 12 * MIB
 
 
+def reset(client: socket.socket) -> None:
+    """Leave without a farewell."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def count_answered(clients: list[socket.socket]) -> int:
+    """How many have the beginning of their answer, read or not."""
+    ready = select.poll()
+    for client in clients:
+        ready.register(client, select.POLLIN)
+    return len(ready.poll(0))
+
+
+def test_who_reads_nothing_is_not_served_before_all_others(stack: Stack) -> None:
+    """Few answers of the crowd come between the question of another address and its answer."""
+    asked = head("GET", "/api/schema")
+    with stack.front(EDGE_REQUESTS_PER_ADDRESS="2") as front, ExitStack() as held:
+        assert status(front.get("/api/schema")) == 200
+        crowd = [held.enter_context(front.connect()) for _ in range(300)]
+        with front.connect(source=OTHER) as other:
+            # It reads nothing before all have asked.
+            front.front.process.send_signal(signal.SIGSTOP)
+            for client in crowd:
+                client.sendall(asked + asked)
+            other.sendall(head("GET", "/healthz", b"Connection: close\r\n"))
+            front.front.process.send_signal(signal.SIGCONT)
+            assert status(rest(other)) == 200
+            assert count_answered(crowd) < 100
+        assert eventually(lambda: count_answered(crowd) == 300, seconds=120)
+        with front.connect(
+            head("GET", "/healthz", b"Connection: close\r\n"), source=OTHER
+        ) as other:
+            assert status(rest(other)) == 200
+
+
+def test_one_address_fills_its_share_of_what_waits_and_no_more(stack: Stack) -> None:
+    cluster = f"BCS-{uuid.uuid4().hex[:12]}"
+    listed = f"{BCS}/{cluster}/namespaces/n/Pod"
+    with stack.front(EDGE_SPOOL_BYTES_PER_ADDRESS=str(20 * MIB)) as front, ExitStack() as held:
+        for number in range(12):
+            document = {"metadata": {"name": "p"}, "text": "x" * MIB}
+            assert status(put(front, f"{listed}/p{number}", document)) == 200
+        deaf = [held.enter_context(front.connect(head("GET", listed))) for _ in range(8)]
+        for client in deaf:
+            # All of them are answered, or left already.
+            with suppress(ConnectionResetError):
+                client.recv(100)
+        # Two or three find room, and wait; who goes beyond it is left at once.
+        assert eventually(lambda: 0 < front.connections() < 5, seconds=60)
+        assert front.spooled() <= 20 * MIB
+        with front.connect(head("GET", listed, b"Connection: close\r\n"), source=OTHER) as other:
+            assert len(rest(other)) > 12 * MIB
+
+
+def test_an_address_that_has_no_room_left_is_refused(stack: Stack) -> None:
+    posted = head("POST", LOGIN, b"Authorization: Bearer x\r\nContent-Length: 99000\r\n")
+    healthz = head("GET", "/healthz", b"Connection: close\r\n")
+    with stack.front(EDGE_SPOOL_BYTES_PER_ADDRESS="100000") as front:
+        with front.connect(posted + b" " * 98_000):
+            assert eventually(lambda: status(front.get("/healthz")) == 503, seconds=60)
+            answer = front.get("/healthz")
+            assert b"too much that waits for your address" in answer
+            assert b"Retry-After: 1\r\n" in answer
+            with front.connect(healthz, source=OTHER) as other:
+                assert status(rest(other)) == 200
+        assert eventually(lambda: status(front.get("/healthz")) == 200, seconds=60)
+
+
+def test_a_request_that_waits_for_its_turn_goes_with_its_client(stack: Stack) -> None:
+    text = b'{"timeout": 1000000000}'
+    with stack.front(EDGE_REQUESTS_PER_ADDRESS="1") as front, ExitStack() as held:
+        watch = f"/bcsapi/v4/storage/dynamic/watch/{uuid.uuid4().hex}/Pod"
+        asked = head("POST", watch, b"Content-Length: %d\r\n" % len(text)) + text
+        feeds = [held.enter_context(front.connect(asked)) for _ in range(2)]
+        for _ in range(20):
+            reset(front.connect(head("GET", "/healthz")))
+        # A feed gives its turn to the next one before its end.
+        for feed in feeds:
+            assert feed.recv(1000).startswith(b"HTTP/1.1 200")
+        assert status(front.get("/healthz")) == 200
+        assert eventually(lambda: front.connections() == 2)
+
+
+def test_the_end_of_a_client_ends_no_request_of_another(stack: Stack) -> None:
+    """Which is served over the connection that the first one's request has used."""
+    text = b'{"timeout": 1000000000}'
+    watch = f"/bcsapi/v4/storage/dynamic/watch/{uuid.uuid4().hex}/Pod"
+    asked = head("POST", watch, b"Content-Length: %d\r\n" % len(text)) + text
+    with stack.front() as front:
+        first = front.connect(head("GET", "/healthz"))
+        until(first, b'{"status": "ok"}')
+        with front.connect(asked) as feed:
+            until(feed, b"1\r\n\n\r\n")
+            reset(first)
+            assert eventually(lambda: front.connections() == 1)
+            until(feed, b"1\r\n\n\r\n")
+
+
 def test_who_does_not_read_at_all_is_left(stack: Stack) -> None:
     cluster = f"BCS-{uuid.uuid4().hex[:12]}"
     listed = f"{BCS}/{cluster}/namespaces/n/Pod"
@@ -187,6 +290,8 @@ def test_a_dripping_body_is_refused_in_the_words_of_its_api(
         ("/v1/k8sservice/x", b"A: b\r\n" * 101, 431, b'"code":500'),
         ("/k8s/x", b"A: " + b"b" * 40_000 + b"\r\n", 431, b'{"error":{"code":400,'),
         ("/api/" + "a" * 9000, b"", 414, b'"code":1001'),
+        ("/k8s/\N{SNOWMAN}", b"", 400, b'{"error":{"code":400,"message":"The request\'s address'),
+        ("/api/v1/auth/me?name=\N{SNOWMAN}", b"", 400, b'"code":1001'),
     ],
 )
 def test_a_bad_head_is_refused_in_the_words_of_its_api_and_the_connection_ends(
@@ -227,6 +332,19 @@ def test_a_client_that_waits_for_leave_to_send_gets_it(patient: Running) -> None
 
 def test_an_old_client_without_a_host_is_answered(patient: Running) -> None:
     assert status(patient.ask(b"GET /healthz HTTP/1.0\r\n\r\n")) == 200
+    assert status(patient.ask(b"GET /healthz HTTP/1.0\r\nHost:\r\n\r\n")) == 200
+
+
+@pytest.mark.parametrize(
+    "line", [b"get /k8s/x HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /k8s/x HTTP/1.1\r\nHost:\r\n\r\n"]
+)
+def test_what_the_web_server_would_not_read_is_refused_in_the_words_of_its_api(
+    patient: Running, line: bytes
+) -> None:
+    answer = patient.ask(line)
+    assert status(answer) == 400
+    assert b'{"error":{"code":400,' in answer
+    assert b"X-Request-Id: " in answer
 
 
 def test_a_chunked_body_is_read(patient: Running) -> None:
