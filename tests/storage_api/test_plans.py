@@ -48,6 +48,8 @@ def filled(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Ten clusters of 1,500 documents, with statistics."""
     with django_db_blocker.unblock():
         with connection.cursor() as cursor:
+            # What other tests have left would change the statistics.
+            cursor.execute("TRUNCATE storage_resource, storage_change, storage_gap")
             cursor.execute(FILL)
             cursor.execute("SELECT gin_clean_pending_list('storage_resource_document')")
             _settle(cursor)

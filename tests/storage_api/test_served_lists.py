@@ -286,7 +286,7 @@ def test_what_is_no_object_leaves_the_list_to_the_cluster(
     for text in ("{}", "null"):
         resources.put(Key("served", "ConfigMap", "a", "odd"), text)
     changed = caller.data("GET", "insights/what-changed", since="1h")
-    assert "the changes of configmaps cannot be compared" in str(changed["partial_errors"])
+    assert changed["partial_errors"] == []
     resources.put(Key("served", "Pod", "a", "odd"), '{"metadata": null}')
     assert caller.code("GET", "topology", **where) == 0
 
