@@ -247,7 +247,10 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
         self._epoll: select.epoll
         # Readable once the threads have to end.
         self._end: tuple[int, int]
-        self._listeners: dict[int, socket.socket] = {}
+        # By its number: the socket, and its address, which a closed one has no more.
+        self._listeners: dict[int, tuple[socket.socket, Any]] = {}
+        # Threads that may hold a connection which is not in `_open` yet.
+        self._accepting: set[int] = set()
         # Listening sockets that stand still: the process has no descriptor left.
         self._paused: set[int] = set()
         # Connections that no thread serves; whoever takes one out of it owns it.
@@ -272,8 +275,9 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
         self._end = os.pipe()
         self._epoll.register(self._end[0], select.EPOLLIN)
         for listener in self.sockets:
+            # Without gunicorn's wrapper: closed, that one fails with an AttributeError.
             listener.setblocking(False)
-            self._listeners[listener.fileno()] = listener
+            self._listeners[listener.fileno()] = (listener.sock, listener.getsockname())
             self._epoll.register(listener.fileno(), READABLE)
         threads = [
             threading.Thread(target=self._work, name=f"web-{number}", daemon=True)
@@ -309,7 +313,7 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
             listener.close()
         began = time.monotonic()
         latest = began + self.cfg.graceful_timeout
-        while self._open and time.monotonic() < latest:
+        while (self._open or self._accepting) and time.monotonic() < latest:
             for connection in list(self._waiting.values()):
                 if not connection.is_shut:
                     connection.deadline = min(connection.deadline, began + LINGER_SECONDS)
@@ -367,7 +371,16 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
                     self._close(connection)
 
     def _accept(self, descriptor: int) -> Connection | None:
-        listener = self._listeners[descriptor]
+        """The next client; None when there is none after all."""
+        thread = threading.get_ident()
+        self._accepting.add(thread)
+        try:
+            return self._take_client(descriptor)
+        finally:
+            self._accepting.discard(thread)
+
+    def _take_client(self, descriptor: int) -> Connection | None:
+        listener, server = self._listeners[descriptor]
         try:
             sock, client = listener.accept()
         except OSError as error:
@@ -388,7 +401,6 @@ class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no type
             sock.setsockopt(socket.SOL_SOCKET, option, STALL)
         parser = get_parser(self.cfg, sock, client)
         parser.unreader = BodyUnreader(sock)
-        server = listener.getsockname()
         connection = Connection(
             sock,
             client,

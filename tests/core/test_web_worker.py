@@ -7,8 +7,10 @@ import select
 import signal
 import socket
 import struct
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -240,6 +242,14 @@ def workers(master: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
+def replace_process(store: Store) -> None:
+    """Stop the process that answers, and wait until its successor does."""
+    (old,) = workers(store.pid)
+    os.kill(old, signal.SIGTERM)
+    assert eventually(lambda: old not in workers(store.pid), seconds=25)
+    assert status(ask(store, LAST)) == 200
+
+
 def test_a_process_that_stops_finishes_what_it_answers(store: Store) -> None:
     """An idle connection is closed meanwhile."""
     text = b'{"data": {"a": 1}}'
@@ -260,6 +270,27 @@ def test_a_process_that_stops_finishes_what_it_answers(store: Store) -> None:
     assert eventually(lambda: old not in workers(store.pid), seconds=25)
     # Its successor takes over.
     assert status(ask(store, LAST)) == 200
+
+
+def test_no_client_that_comes_as_a_process_stops_is_lost(store: Store) -> None:
+    """It is served by the process that stops, or waits for its successor."""
+    clients = 8
+    is_over = threading.Event()
+
+    def ask_on() -> set[int]:
+        codes = set()
+        while not is_over.is_set():
+            codes.add(status(ask(store, LAST)))
+        return codes
+
+    with ThreadPoolExecutor(clients) as threads:
+        running = [threads.submit(ask_on) for _ in range(clients)]
+        try:
+            for _ in range(8):
+                replace_process(store)
+        finally:
+            is_over.set()
+        assert [each.result() for each in running] == [{200}] * clients
 
 
 def test_a_host_that_nobody_serves_is_one_line(
