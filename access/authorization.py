@@ -172,13 +172,8 @@ class _Decisions:
         namespace = question.namespace
         if namespace or question.is_collection:
             effective = _without_stale(effective, requirement, cluster, namespace)
-        visible = policy.visible_in_cluster(
-            effective,
-            requirement,
-            cluster=cluster.pk if cluster else None,
-            namespace=namespace,
-            collection=question.is_collection,
-        )
+        collection = question.is_collection
+        visible = _visible(effective, requirement, cluster, namespace, collection=collection)
         return _build_scope(question, effective, visible, cluster=cluster)
 
     def _visible_across_clusters(self, question: _Question) -> VisibleScope | None:
@@ -289,14 +284,7 @@ def _without_stale(
     if cluster is None or requirement.level > ScopeLevel.NAMESPACE:
         return effective
     on_whole_cluster = [grant for grant in effective if not grant.namespace]
-    visible = policy.visible_in_cluster(
-        on_whole_cluster,
-        requirement,
-        cluster=cluster.pk,
-        namespace=namespace,
-        collection=False,
-    )
-    if visible is not None:
+    if _visible(on_whole_cluster, requirement, cluster, namespace) is not None:
         return effective
     sufficient = [
         grant
@@ -327,6 +315,24 @@ def _without_stale_anywhere(effective: list[EffectiveGrant]) -> list[EffectiveGr
     return effective
 
 
+def _visible(
+    effective: list[EffectiveGrant],
+    requirement: Requirement,
+    cluster: Cluster | None,
+    namespace: str,
+    *,
+    collection: bool = False,
+) -> VisibleScope | None:
+    """What the grants show of the cluster, in the namespace or in all for ""; None for nothing."""
+    return policy.visible_in_cluster(
+        effective,
+        requirement,
+        cluster=cluster.pk if cluster else None,
+        namespace=namespace,
+        collection=collection,
+    )
+
+
 def _build_scope(
     question: _Question,
     effective: list[EffectiveGrant],
@@ -338,14 +344,7 @@ def _build_scope(
         return None
     namespace = question.namespace if question.cluster else ""
     reveals = not question.is_secrets or _reveals_secrets(effective, cluster, namespace)
-    pk = cluster.pk if cluster else None
-    administered = policy.visible_in_cluster(
-        effective,
-        CLUSTER_ADMIN,
-        cluster=pk,
-        namespace="",
-        collection=False,
-    )
+    administered = _visible(effective, CLUSTER_ADMIN, cluster, "")
     return Scope(
         namespaces=visible.namespaces,
         clusters=visible.clusters,
@@ -371,14 +370,7 @@ def _has_right(
     requirement = Requirement(frozenset({right}), ScopeLevel.NAMESPACE)
     if namespace:
         effective = _without_stale(effective, requirement, cluster, namespace)
-    visible = policy.visible_in_cluster(
-        effective,
-        requirement,
-        cluster=cluster.pk if cluster else None,
-        namespace=namespace,
-        collection=False,
-    )
-    return visible is not None
+    return _visible(effective, requirement, cluster, namespace) is not None
 
 
 def _store_scope(
@@ -403,14 +395,7 @@ def _store_scope(
     namespace = act.namespace
     if namespace:
         effective = _without_stale(effective, requirement, cluster, namespace)
-    visible = policy.visible_in_cluster(
-        effective,
-        requirement,
-        cluster=cluster.pk if cluster else None,
-        namespace=namespace,
-        collection=False,
-    )
-    if visible is None:
+    if _visible(effective, requirement, cluster, namespace) is None:
         raise Forbidden(f"you may not {act.verb} this cluster's rows")
     may = partial(_has_right, effective, cluster, namespace)
     # A row that gives rights is for who administers them, or for the programs that fill the store.

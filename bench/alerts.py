@@ -14,7 +14,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from bench.processes import environment, manage, processor_seconds, until
+from bench.processes import migrated, processor_seconds, until
 from bench.storage import SCALE, session
 
 RULES = 200
@@ -125,9 +125,8 @@ def pods(first: int, count: int) -> list[str]:
 def run() -> None:
     """Print the load of 200 rules, the delay of notifications, and what a burst becomes."""
     receiver = Receiver()
-    with environment(WEBHOOK_ADDRESS_POLICY="private") as environ:
+    with migrated(WEBHOOK_ADDRESS_POLICY="private") as environ:
         environ["DJANGO_SETTINGS_MODULE"] = "kubegale.settings"
-        manage(environ, "migrate", "--verbosity", "0")
         setup = [sys.executable, "-c", SETUP, receiver.url, str(CLUSTERS), str(RULES)]
         subprocess.run(setup, env=environ, check=True)
         with session(environ) as cursor:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from bench.processes import environment, manage, peak, proportional, web
+from bench.processes import migrated, peak, proportional, web
 
 ANSWERS = int(os.environ.get("BENCH_ANSWERS", "2000"))
 SIZE = 4 * 1024 * 1024
@@ -48,11 +48,9 @@ def _measure(address: str, worker: int) -> None:
 
 def run() -> None:
     """A few minutes."""
-    with environment(OPEN_DIALECTS="bcs") as environ:
-        manage(environ, "migrate", "--verbosity", "0")
-        with web(environ) as (address, master):
-            body = json.dumps({"data": {"data": {"text": "x" * SIZE}}})
-            headers = {"Content-Type": "application/json"}
-            answer = urllib3.request("PUT", address + DOCUMENT, body=body, headers=headers)
-            assert answer.status == 200, answer.data[:200]
-            _measure(address, _worker(master.pid))
+    with migrated(OPEN_DIALECTS="bcs") as environ, web(environ) as (address, master):
+        body = json.dumps({"data": {"data": {"text": "x" * SIZE}}})
+        headers = {"Content-Type": "application/json"}
+        answer = urllib3.request("PUT", address + DOCUMENT, body=body, headers=headers)
+        assert answer.status == 200, answer.data[:200]
+        _measure(address, _worker(master.pid))

@@ -17,8 +17,7 @@ import psycopg2
 
 from bench.processes import (
     count_connections,
-    environment,
-    manage,
+    migrated,
     peak,
     processor_seconds,
     running,
@@ -162,8 +161,7 @@ def _measure_clusters(environ: dict[str, str], cursor: Any, folder: str) -> None
 
 def run() -> None:
     """A few minutes with 200,000 rows, five with 1,000,000; the clusters take as long again."""
-    with tempfile.TemporaryDirectory() as folder, environment() as environ:
-        manage(environ, "migrate", "--verbosity", "0")
+    with tempfile.TemporaryDirectory() as folder, migrated() as environ:
         database = psycopg2.connect(environ["DATABASE_URL"])
         database.autocommit = True
         with database.cursor() as cursor:

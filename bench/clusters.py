@@ -26,8 +26,7 @@ import yaml
 from bench.processes import (
     administrator,
     count_connections,
-    environment,
-    manage,
+    migrated,
     peak,
     processor_seconds,
     proportional,
@@ -237,9 +236,8 @@ def run() -> None:
     """Two minutes with 100 clusters of eight kinds, ten with all kinds."""
     with (
         tempfile.TemporaryDirectory() as place,
-        environment(COLLECTOR_EXCLUDE=",".join(_excluded())) as environ,
+        migrated(COLLECTOR_EXCLUDE=",".join(_excluded())) as environ,
     ):
-        manage(environ, "migrate", "--verbosity", "0")
         folder = Path(place)
         database = psycopg2.connect(environ["DATABASE_URL"])
         database.autocommit = True

@@ -17,8 +17,8 @@ from uuid import uuid4
 import psycopg2
 
 from bench.processes import (
-    environment,
     manage,
+    migrated,
     peak,
     running,
     until,
@@ -155,13 +155,12 @@ def run() -> None:
     """10,000 pods of about 4 KB in one simulated cluster; ratios against fetching them alone."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        environment() as environ,
+        migrated() as environ,
         running_cluster(controllers=False, kubelet=False) as server,
     ):
         server.load_pods(PODS)
         kubeconfig = Path(folder) / "kubeconfig"
         kubeconfig.write_text(server.kubeconfig_yaml)
-        manage(environ, "migrate", "--verbosity", "0")
         json.loads(
             manage(
                 environ,

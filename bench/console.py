@@ -18,8 +18,8 @@ import urllib3
 from bench.objects import PODS, _report
 from bench.processes import (
     administrator,
-    environment,
     manage,
+    migrated,
     running,
     simulated,
     web,
@@ -175,10 +175,9 @@ def run() -> None:
     """10,000 pods of about 4 KB, first without and then with the collector."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        environment() as environ,
+        migrated() as environ,
         simulated(environ, folder, PODS) as kubeconfig,
     ):
-        manage(environ, "migrate", "--verbosity", "0")
         cluster = json.loads(
             manage(
                 environ,

@@ -30,8 +30,8 @@ import yaml
 
 from bench.processes import (
     administrator,
-    environment,
     manage,
+    migrated,
     peak,
     processor_seconds,
     running,
@@ -158,11 +158,10 @@ def _measure_bare(kubeconfig: Path, source: Path) -> tuple[float, float]:
 def run() -> None:
     """Everything on loopback, each server a process of its own."""
     limits = {"FILES_UPLOAD_BYTES": str(2 * MEGABYTES * MB)}
-    with tempfile.TemporaryDirectory() as folder, environment(**limits) as environ:
+    with tempfile.TemporaryDirectory() as folder, migrated(**limits) as environ:
         source = Path(folder) / "big"
         source.write_bytes(os.urandom(MB) * MEGABYTES)
         with simulated(environ, folder, 1) as kubeconfig:
-            manage(environ, "migrate", "--verbosity", "0")
             words = ("bench", "--kubeconfig", str(kubeconfig))
             cluster = json.loads(manage(environ, "register_cluster", *words))["id"]
             _compare(environ, kubeconfig, cluster, administrator(environ), source)

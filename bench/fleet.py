@@ -15,8 +15,8 @@ import urllib3
 
 from bench.processes import (
     administrator,
-    environment,
     manage,
+    migrated,
     peak,
     peak_memory,
     running,
@@ -187,9 +187,8 @@ def run() -> None:
     """About ten minutes."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        environment() as environ,
+        migrated() as environ,
     ):
-        manage(environ, "migrate", "--verbosity", "0")
         database = psycopg2.connect(environ["DATABASE_URL"])
         database.autocommit = True
         with database.cursor() as cursor:

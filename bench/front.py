@@ -6,11 +6,9 @@ And with half-sent requests that stay open, and beside clients that read nothing
 import asyncio
 import socket
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import uvloop
@@ -18,13 +16,10 @@ import uvloop
 from bench.load import load, measure
 from bench.processes import (
     administrator,
-    environment,
-    manage,
-    running,
-    wait_for,
+    fronted,
+    migrated,
     web,
 )
-from launcher.ports import free_port
 
 CLIENTS = 8
 SECONDS = 3.0
@@ -34,35 +29,6 @@ DEAF = 300
 DEAF_SECONDS = 10.0
 SCHEMA = b"GET /api/schema HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-
-
-@contextmanager
-def _fronted(environ: dict[str, str], folder: str) -> Iterator[tuple[int, int]]:
-    """(port, process) of a front with a web server of its own behind it."""
-    port = free_port()
-    bound = {
-        **environ,
-        "KUBEGALE_BIND": "127.0.0.1",
-        "KUBEGALE_PORT": str(port),
-        "KUBEGALE_WS_PORT": str(free_port()),
-        "KUBEGALE_WEB_SOCKET": f"{folder}/web",
-        "KUBEGALE_WS_SOCKET": f"{folder}/ws",
-        "WEB_CONCURRENCY": "1",
-        "EDGE_HEAD_SECONDS": "600",
-    }
-    gunicorn = [
-        "-m",
-        "gunicorn",
-        "kubegale.wsgi",
-        "--config",
-        "python:kubegale.gunicorn",
-    ]
-    with (
-        running([sys.executable, *gunicorn], bound),
-        running([sys.executable, "-m", "edge"], bound) as front,
-    ):
-        wait_for(f"http://127.0.0.1:{port}/healthz")
-        yield port, front.pid
 
 
 async def _load(port: int, request: bytes) -> list[float]:
@@ -119,28 +85,29 @@ def _longest_beside_deaf(port: int) -> float:
 def run() -> None:
     """Print the ratios."""
     with (
-        environment() as environ,
+        migrated() as environ,
         tempfile.TemporaryDirectory(prefix="kubegale-bench-") as folder,
         ExitStack() as stack,
     ):
-        manage(environ, "migrate", "--verbosity", "0")
         token = administrator(environ)
         address, _ = stack.enter_context(web(environ))
         plain = int(address.rpartition(":")[2])
-        port, pid = stack.enter_context(_fronted(environ, folder))
+        patient = {**environ, "EDGE_HEAD_SECONDS": "600"}
+        port, _, front = stack.enter_context(fronted(patient, folder))
+        pid = front.pid
         template = b"GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n"
         print(f"memory of the front, idle: {_memory(pid)} MB")
         for path in (b"/healthz", b"/api/v1/auth/me"):
             request = template % (path, token.encode())
             pairs = [(_measure(plain, request), _measure(port, request)) for _ in range(ROUNDS)]
             for position, what in enumerate(("answers a second", "p50", "p99")):
-                ratios = [fronted[position] / bare[position] for bare, fronted in pairs]
-                bare, fronted = (
+                ratios = [ours[position] / bare[position] for bare, ours in pairs]
+                bare, ours = (
                     statistics.median(pair[side][position] for pair in pairs) for side in (0, 1)
                 )
                 print(
                     f"{path.decode()} {what}: {statistics.median(ratios):.2f} of plain gunicorn "
-                    f"({min(ratios):.2f}-{max(ratios):.2f}; {bare:.4g} and {fronted:.4g})"
+                    f"({min(ratios):.2f}-{max(ratios):.2f}; {bare:.4g} and {ours:.4g})"
                 )
         request = template % (b"/healthz", token.encode())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -19,8 +19,8 @@ import yaml
 
 from bench.processes import (
     administrator,
-    environment,
     manage,
+    migrated,
     running,
     simulated,
     until,
@@ -178,11 +178,10 @@ def _compare(what: str, pairs: list[tuple[float, float]]) -> None:
 def run() -> None:
     """Print the ratios."""
     with (
-        environment() as environ,
+        migrated() as environ,
         tempfile.TemporaryDirectory(prefix="kubegale-bench-") as folder,
         ExitStack() as stack,
     ):
-        manage(environ, "migrate", "--verbosity", "0")
         administrator(environ)
         kubeconfig = stack.enter_context(simulated(environ, folder, PODS))
         port = Path(folder) / "port.kubeconfig"

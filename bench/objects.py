@@ -15,8 +15,8 @@ import yaml
 
 from bench.processes import (
     administrator,
-    environment,
     manage,
+    migrated,
     peak_memory,
     simulated,
     web,
@@ -142,11 +142,10 @@ def run() -> None:
     """10,000 pods of about 4 KB; prints ratios and the web process's peak memory."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        environment() as environ,
+        migrated() as environ,
         simulated(environ, folder, PODS) as kubeconfig,
     ):
         bare = _bare(kubeconfig)
-        manage(environ, "migrate", "--verbosity", "0")
         cluster = json.loads(
             manage(
                 environ,

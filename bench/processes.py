@@ -16,6 +16,7 @@ from launcher.ports import free_port
 from launcher.testing import running_servers
 
 T = TypeVar("T")
+GUNICORN = ("-m", "gunicorn", "kubegale.wsgi", "--config", "python:kubegale.gunicorn")
 
 
 @contextlib.contextmanager
@@ -31,6 +32,14 @@ def environment(**extra: str) -> Iterator[dict[str, str]]:
             "LOG_LEVEL": "WARNING",
             **extra,
         }
+
+
+@contextlib.contextmanager
+def migrated(**extra: str) -> Iterator[dict[str, str]]:
+    """The same, with the tables of the product."""
+    with environment(**extra) as environ:
+        manage(environ, "migrate", "--verbosity", "0")
+        yield environ
 
 
 def manage(environ: dict[str, str], *arguments: str) -> str:
@@ -77,26 +86,46 @@ def wait_for(url: str, seconds: float = 60) -> None:
 @contextlib.contextmanager
 def web(
     environ: dict[str, str],
+    tree: str = "",
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """(address, gunicorn's master) of one web process with threads, as production runs it."""
+    """(address, gunicorn's master) of the web server as production runs it, with one process.
+
+    `environ` may name another number; `tree` is a checkout of another version.
+    """
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "kubegale.wsgi",
-        "--config",
-        "python:kubegale.gunicorn",
-    ]
-    bound = {
-        "KUBEGALE_BIND": "127.0.0.1",
-        "KUBEGALE_PORT": str(port),
-        "WEB_CONCURRENCY": "1",
-        **environ,
-    }
-    with running(command, {**bound, "KUBEGALE_PORT": str(port)}) as child:
+    command = [sys.executable, *GUNICORN]
+    if tree:
+        command = ["env", "-C", tree, f"PYTHONPATH={tree}", *command]
+    bound = {"WEB_CONCURRENCY": "1", **environ, **_listening(port)}
+    with running(command, bound) as child:
         wait_for(f"http://127.0.0.1:{port}/healthz")
         yield f"http://127.0.0.1:{port}", child
+
+
+@contextlib.contextmanager
+def fronted(
+    environ: dict[str, str], folder: str
+) -> Iterator[tuple[int, subprocess.Popen[bytes], subprocess.Popen[bytes]]]:
+    """(port, gunicorn's master, front) of a front with a web server of its own behind it."""
+    port = free_port()
+    bound = {
+        "WEB_CONCURRENCY": "1",
+        **environ,
+        **_listening(port),
+        "KUBEGALE_WS_PORT": str(free_port()),
+        "KUBEGALE_WEB_SOCKET": f"{folder}/web",
+        "KUBEGALE_WS_SOCKET": f"{folder}/ws",
+    }
+    with (
+        running([sys.executable, *GUNICORN], bound) as child,
+        running([sys.executable, "-m", "edge"], bound) as front,
+    ):
+        wait_for(f"http://127.0.0.1:{port}/healthz")
+        yield port, child, front
+
+
+def _listening(port: int) -> dict[str, str]:
+    return {"KUBEGALE_BIND": "127.0.0.1", "KUBEGALE_PORT": str(port)}
 
 
 def until(condition: Callable[[], T], seconds: float = 900) -> T:

@@ -5,33 +5,27 @@
 
 import os
 import statistics
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import psycopg2
 
 from bench import small
 from bench.load import Rate, measure
 from bench.processes import (
-    administrator,
     children_seconds,
-    environment,
-    manage,
+    fronted,
+    migrated,
     process_fields,
     processor_seconds,
-    running,
-    simulated,
-    wait_for,
+    web,
 )
-from launcher.ports import free_port
 
 SECONDS = 1.0
 TURNS = int(os.environ.get("BENCH_TURNS") or 7)
 CLIENTS = (1, 8, 32)
-GUNICORN = ("-m", "gunicorn", "kubegale.wsgi", "--config", "python:kubegale.gunicorn")
 SEARCH = "/api/v1/kubernetes/multicluster/search?q=7-b"
 
 
@@ -87,39 +81,6 @@ class Side:
         self.web_seconds = self.front_seconds = self.database_seconds = 0.0
 
 
-@contextmanager
-def _web(environ: dict[str, str], token: str, tree: str = "") -> Iterator[tuple[small.Server, int]]:
-    port = free_port()
-    bound = {**environ, "KUBEGALE_BIND": "127.0.0.1", "KUBEGALE_PORT": str(port)}
-    command = [sys.executable, *GUNICORN]
-    if tree:
-        command = ["env", "-C", tree, f"PYTHONPATH={tree}", *command]
-    with running(command, bound) as child:
-        wait_for(f"http://127.0.0.1:{port}/healthz")
-        yield small.Server(port, token), child.pid
-
-
-@contextmanager
-def _fronted(
-    environ: dict[str, str], token: str, folder: str
-) -> Iterator[tuple[small.Server, int, int]]:
-    port = free_port()
-    bound = {
-        **environ,
-        "KUBEGALE_BIND": "127.0.0.1",
-        "KUBEGALE_PORT": str(port),
-        "KUBEGALE_WS_PORT": str(free_port()),
-        "KUBEGALE_WEB_SOCKET": f"{folder}/web",
-        "KUBEGALE_WS_SOCKET": f"{folder}/ws",
-    }
-    with (
-        running([sys.executable, *GUNICORN], bound) as child,
-        running([sys.executable, "-m", "edge"], bound) as front,
-    ):
-        wait_for(f"http://127.0.0.1:{port}/healthz")
-        yield small.Server(port, token), child.pid, front.pid
-
-
 def _compare(what: str, request: bytes, *, clients: int, sides: list[Side]) -> None:
     """Print a row for each side."""
     for number in range(TURNS):
@@ -135,38 +96,29 @@ def _compare(what: str, request: bytes, *, clients: int, sides: list[Side]) -> N
 def run() -> None:
     """Print the table."""
     with (
-        environment() as environ,
+        migrated() as environ,
         tempfile.TemporaryDirectory(prefix="kubegale-bench-") as folder,
         ExitStack() as stack,
     ):
-        manage(environ, "migrate", "--verbosity", "0")
-        token = administrator(environ)
-        kubeconfig = stack.enter_context(simulated(environ, folder, small.PODS))
-        cluster = small.register(environ, kubeconfig)
-        collect = [sys.executable, "manage.py", "collect"]
-        stack.enter_context(running(collect, environ))
+        token, cluster, _ = stack.enter_context(small.collected(environ, folder))
         postmaster = _postmaster(environ["DATABASE_URL"])
         sides: list[Side] = []
         if tree := os.environ.get("BENCH_TREE"):
-            server, pid = stack.enter_context(
-                _web({**environ, "WEB_CONCURRENCY": "1"}, token, tree)
-            )
-            sides.append(Side("other version, one process", server, pid, postmaster))
+            address, child = stack.enter_context(web(environ, tree))
+            server = small.Server(urlsplit(address).port or 0, token)
+            sides.append(Side("other version, one process", server, child.pid, postmaster))
         for count in ("1", "2"):
             bound = {**environ, "WEB_CONCURRENCY": count}
-            server, pid = stack.enter_context(_web(bound, token))
-            sides.append(Side(f"web processes: {count}", server, pid, postmaster))
+            address, child = stack.enter_context(web(bound))
+            server = small.Server(urlsplit(address).port or 0, token)
+            sides.append(Side(f"web processes: {count}", server, child.pid, postmaster))
             place = tempfile.mkdtemp(dir=folder)
-            server, pid, front = stack.enter_context(_fronted(bound, token, place))
-            sides.append(Side(f"behind the front: {count}", server, pid, postmaster, front))
+            port, child, front = stack.enter_context(fronted(bound, place))
+            server = small.Server(port, token)
+            name = f"behind the front: {count}"
+            sides.append(Side(name, server, child.pid, postmaster, front.pid))
         server = sides[-1].server
-        name = small.stored_name(server)
-        query = f"cluster_id={cluster}&namespace={small.NAMESPACE}"
-        reads = {
-            "get one pod": f"/api/v1/kubernetes/pods/{name}?{query}",
-            "one document (bcs)": f"{small.STORE}/Pod/{name}",
-            "page of 20": f"/api/v1/kubernetes/pods?{query}&page_size=20",
-        }
+        reads = small.read_requests(server, cluster)
         for what, path in reads.items():
             for clients in CLIENTS:
                 _compare(what, server.request(path), clients=clients, sides=sides)

@@ -23,7 +23,7 @@ import psycopg2
 import urllib3
 import yaml
 
-from bench.processes import administrator, environment, manage, running, until, web
+from bench.processes import administrator, manage, migrated, running, until, web
 from simcluster.testing import RunningCluster, running_cluster
 
 PODS = int(os.environ.get("BENCH_PODS", "50000"))
@@ -282,10 +282,9 @@ def run() -> None:
     """About two minutes, half of them to fill the table."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        environment(OPEN_DIALECTS="bcs") as environ,
+        migrated(OPEN_DIALECTS="bcs") as environ,
         running_cluster(controllers=False, kubelet=False) as server,
     ):
-        manage(environ, "migrate", "--verbosity", "0")
         cluster = _register(environ, folder, server)
         bare = Cluster(Path(folder) / "kubeconfig")
         token = administrator(environ)

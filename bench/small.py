@@ -10,8 +10,8 @@ import ssl
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,8 +23,8 @@ from bench.load import Rate, measure
 from bench.processes import (
     administrator,
     children_seconds,
-    environment,
     manage,
+    migrated,
     peak_memory,
     running,
     simulated,
@@ -148,33 +148,45 @@ def register(environ: Mapping[str, str], kubeconfig: Path) -> int:
     return 1
 
 
+@contextmanager
+def collected(environ: dict[str, str], folder: str) -> Iterator[tuple[str, int, Path]]:
+    """(token of an administrator, id and kubeconfig of a simulated cluster, being collected)."""
+    token = administrator(environ)
+    with simulated(environ, folder, PODS) as kubeconfig:
+        cluster = register(environ, kubeconfig)
+        with running([sys.executable, "manage.py", "collect"], environ):
+            yield token, cluster, kubeconfig
+
+
+def read_requests(server: Server, cluster: int) -> dict[str, str]:
+    """The paths of the small reads by their names, once the collector has stored a pod."""
+    name = stored_name(server)
+    query = f"cluster_id={cluster}&namespace={NAMESPACE}"
+    return {
+        "get one pod": f"/api/v1/kubernetes/pods/{name}?{query}",
+        "one document (bcs)": f"{STORE}/Pod/{name}",
+        "page of 20": f"/api/v1/kubernetes/pods?{query}&page_size=20",
+    }
+
+
 def run() -> None:
     """Print the table."""
     with (
-        environment() as environ,
+        migrated() as environ,
         tempfile.TemporaryDirectory(prefix="kubegale-bench-") as folder,
         ExitStack() as stack,
     ):
-        manage(environ, "migrate", "--verbosity", "0")
-        token = administrator(environ)
-        kubeconfig = stack.enter_context(simulated(environ, folder, PODS))
-        cluster = register(environ, kubeconfig)
-        stack.enter_context(running([sys.executable, "manage.py", "collect"], environ))
+        token, cluster, kubeconfig = stack.enter_context(collected(environ, folder))
         address, master = stack.enter_context(web(environ))
         port = urlsplit(address).port
         assert port is not None
         ours = Server(port, token)
         bare = _api_server(kubeconfig)
-        name = stored_name(ours)
         place = f"/api/v1/namespaces/{NAMESPACE}/pods"
-        query = f"cluster_id={cluster}&namespace={NAMESPACE}"
-        single = (bare, f"{place}/{name}")
-        mine = f"/api/v1/kubernetes/pods/{name}?{query}"
-        _compare("get one pod", single, (ours, mine), master.pid)
-        _compare(
-            "get one pod of the store (bcs)", single, (ours, f"{STORE}/Pod/{name}"), master.pid
-        )
-        page = f"/api/v1/kubernetes/pods?{query}&page_size=20"
-        _compare("page of 20 in a namespace", (bare, f"{place}?limit=20"), (ours, page), master.pid)
+        single = f"{place}/{stored_name(ours)}"
+        bare_paths = (single, single, f"{place}?limit=20")
+        reads = read_requests(ours, cluster).items()
+        for bare_path, (what, path) in zip(bare_paths, reads, strict=True):
+            _compare(what, (bare, bare_path), (ours, path), master.pid)
         _measure_writes(ours)
         _measure_memory(address, token, master.pid, cluster)

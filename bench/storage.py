@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import psycopg2
 
-from bench.processes import environment, manage, peak_memory, web
+from bench.processes import migrated, peak_memory, web
 
 ROUNDS = 11
 PREFIX = "/bcsapi/v4/storage"
@@ -533,39 +533,40 @@ def print_versions(cursor: Any) -> None:
 
 def run() -> None:
     """All measurements, in one run; BENCH_RESOURCES sets the size of the large table."""
-    with environment(OPEN_DIALECTS="bcs,k8sservice", AUDIT_STORE_WRITES="false") as environ:
-        manage(environ, "migrate", "--verbosity", "0")
-        with session(environ) as cursor:
-            print_versions(cursor)
-            with web(environ) as (address, process):
-                lists(Client(address), cursor)
-                puts(
-                    Client(address),
-                    cursor,
-                    "put of one document, 16 threads and connections",
-                )
-                batches(Client(address), cursor)
-                memory(address, cursor, process.pid)
-            with web({**environ, "WEB_THREADS": "1"}) as (
-                address,
-                _,
-            ):
-                puts(
-                    Client(address),
-                    cursor,
-                    "put of one document, one thread and connection",
-                )
-            with web(
-                {
-                    **environ,
-                    "WEB_THREADS": "1",
-                    "AUDIT_STORE_WRITES": "true",
-                }
-            ) as (address, _):
-                puts(
-                    Client(address),
-                    cursor,
-                    "put of one document, one thread and connection, audited",
-                )
-            with web(environ) as (address, _):
-                scale(address, cursor)
+    with (
+        migrated(OPEN_DIALECTS="bcs,k8sservice", AUDIT_STORE_WRITES="false") as environ,
+        session(environ) as cursor,
+    ):
+        print_versions(cursor)
+        with web(environ) as (address, process):
+            lists(Client(address), cursor)
+            puts(
+                Client(address),
+                cursor,
+                "put of one document, 16 threads and connections",
+            )
+            batches(Client(address), cursor)
+            memory(address, cursor, process.pid)
+        with web({**environ, "WEB_THREADS": "1"}) as (
+            address,
+            _,
+        ):
+            puts(
+                Client(address),
+                cursor,
+                "put of one document, one thread and connection",
+            )
+        with web(
+            {
+                **environ,
+                "WEB_THREADS": "1",
+                "AUDIT_STORE_WRITES": "true",
+            }
+        ) as (address, _):
+            puts(
+                Client(address),
+                cursor,
+                "put of one document, one thread and connection, audited",
+            )
+        with web(environ) as (address, _):
+            scale(address, cursor)

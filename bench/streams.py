@@ -20,8 +20,8 @@ import urllib3
 
 from bench.processes import (
     administrator,
-    environment,
     manage,
+    migrated,
     peak_memory,
     running,
     wait_for,
@@ -229,7 +229,7 @@ def run() -> None:
     }
     with (
         tempfile.TemporaryDirectory() as folder,
-        environment(**limits) as environ,
+        migrated(**limits) as environ,
     ):
         kubeconfig = Path(folder) / "kubeconfig"
         options = [
@@ -243,7 +243,6 @@ def run() -> None:
         with running([sys.executable, "-m", "simcluster", *options], environ) as simulated:
             while not kubeconfig.exists():
                 time.sleep(0.1)
-            manage(environ, "migrate", "--verbosity", "0")
             cluster = json.loads(
                 manage(
                     environ,

@@ -6,7 +6,6 @@ alike. The median of the pairs' ratios is shown, and the processor time of an an
 
 import os
 import statistics
-import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,12 +14,8 @@ from urllib.parse import urlsplit
 from bench import small
 from bench.load import Rate, measure
 from bench.processes import (
-    administrator,
     children_seconds,
-    environment,
-    manage,
-    running,
-    simulated,
+    migrated,
     web,
 )
 
@@ -82,16 +77,11 @@ def _compare(what: str, request: bytes, *, clients: int, sides: list[Side]) -> N
 def run() -> None:
     """Print the table."""
     with (
-        environment() as environ,
+        migrated() as environ,
         tempfile.TemporaryDirectory(prefix="kubegale-bench-") as folder,
         ExitStack() as stack,
     ):
-        manage(environ, "migrate", "--verbosity", "0")
-        token = administrator(environ)
-        kubeconfig = stack.enter_context(simulated(environ, folder, small.PODS))
-        cluster = small.register(environ, kubeconfig)
-        collect = [sys.executable, "manage.py", "collect"]
-        stack.enter_context(running(collect, environ))
+        token, cluster, _ = stack.enter_context(small.collected(environ, folder))
         sides = []
         for arguments in SIDES:
             changed = {**environ, "GUNICORN_CMD_ARGS": arguments}
@@ -99,13 +89,7 @@ def run() -> None:
             server = small.Server(urlsplit(address).port or 0, token)
             sides.append(Side(server, master.pid))
         server = sides[0].server
-        name = small.stored_name(server)
-        query = f"cluster_id={cluster}&namespace={small.NAMESPACE}"
-        reads = {
-            "get one pod": f"/api/v1/kubernetes/pods/{name}?{query}",
-            "one document (bcs)": f"{small.STORE}/Pod/{name}",
-            "page of 20": f"/api/v1/kubernetes/pods?{query}&page_size=20",
-        }
+        reads = small.read_requests(server, cluster)
         for what, path in reads.items():
             for clients in CLIENTS:
                 request = server.request(path)

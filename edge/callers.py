@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from contextlib import suppress
+from errno import ECONNRESET
 from typing import TYPE_CHECKING
 
+from edge.connections import Connection
 from edge.limits import Limits
 from edge.spool import Budget, Share
 
@@ -39,16 +40,37 @@ class Places:
         self._free -= 1
         return Place(self)
 
-    def queue(self) -> "asyncio.Future[Place]":
-        """A place later. To end the wait, `leave` first and give the future an exception."""
-        waiter: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        return waiter
+    async def wait(self, client: Connection, seconds: float) -> Place:
+        """A place, once the requests before this one have had theirs.
 
-    def leave(self, waiter: "asyncio.Future[Place]") -> None:
-        """Wait no more; nothing when the place has come."""
-        with suppress(ValueError):
-            self._waiting.remove(waiter)
+        TimeoutError when none comes in time, ConnectionError when the client leaves meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Place] = loop.create_future()
+
+        def end(error: Exception) -> None:
+            if not waiter.done():
+                self._waiting.remove(waiter)
+                waiter.set_exception(error)
+
+        def leave() -> None:
+            if client.is_lost:
+                end(ConnectionResetError(ECONNRESET, "the client has left"))
+
+        self._waiting.append(waiter)
+        timer = loop.call_later(seconds, end, TimeoutError())
+        client.on_end = leave
+        leave()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            # It may have come at the same moment.
+            if waiter.done() and not waiter.cancelled() and not waiter.exception():
+                waiter.result().release()
+            raise
+        finally:
+            timer.cancel()
+            client.on_end = None
 
     def pass_on(self) -> None:
         """Give a place to the next that waits, else back."""

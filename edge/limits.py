@@ -1,6 +1,5 @@
 """What the front lets a client do, from the environment (docs/settings.md)."""
 
-import os
 import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -157,16 +156,8 @@ def raise_descriptors() -> int:
 
 def _usual_requests(count: Callable[[str, int], int]) -> int:
     """Three of four threads of the web server, so that no address has them all."""
-    # As the web server itself counts (docs/settings.md).
-    processes = count("WEB_CONCURRENCY", min(4, _cores()))
-    return max(8, processes * count("WEB_THREADS", 16) * 3 // 4)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        # A container may be limited to fewer cores than the machine has.
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    # The launcher says how many processes there are.
+    return max(8, count("WEB_CONCURRENCY", 1) * count("WEB_THREADS", 16) * 3 // 4)
 
 
 def _number(environ: Mapping[str, str], name: str, default: float) -> float:

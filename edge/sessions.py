@@ -1,14 +1,13 @@
 """One client's connection: requests are read whole, forwarded, and answered in order."""
 
 import asyncio
-import re
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from edge.callers import Caller, Place
 from edge.connections import Connection
-from edge.outage_pages import asks_for_page, outage_page
 from edge.outlet import ClientGone, Outlet
+from edge.refusals import has_dialect, write_answer, write_question
 from edge.relay import LARGEST_ANSWER_HEAD, Straight, relay, start_passing, tunnel
 from edge.routes import is_streamed
 from edge.spool import PART, Spool
@@ -16,7 +15,6 @@ from edge.upstreams import Unavailable, Upstream
 from edge.wire import (
     CRLF,
     END,
-    GATEWAY_PREFIX,
     Answer,
     Chunked,
     Refusal,
@@ -41,26 +39,6 @@ FAREWELL = "farewell"
 # write to a unix socket takes whole or not at all.
 SMALL_BODY = 32 * 1024
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-REASONS = {
-    400: "Bad Request",
-    408: "Request Timeout",
-    413: "Content Too Large",
-    414: "URI Too Long",
-    417: "Expectation Failed",
-    431: "Request Header Fields Too Large",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-    505: "HTTP Version Not Supported",
-}
-# What kubectl prints: Kubernetes' object for a refusal.
-STATUS = (
-    b'{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",'
-    b'"message":"%s","reason":"BadRequest","code":%d}\n'
-)
-# The same in the words of the KubeGale API, whose errors all have a code: an internal one.
-KUBEGALE_PREFIX = b"/api/v1/kubernetes"
-KUBEGALE_FAILURE = b'{"code":5001,"data":{},"msg":"%s"}\n'
 REFUSAL_SECONDS = 5.0
 FAREWELL_SECONDS = 10.0
 # For how long a stream counts among the requests that are worked at.
@@ -331,27 +309,12 @@ class Session:
 
     async def _wait_for_place(self) -> Place:
         """The place, once the requests before this one have had theirs. Refusal, ClientLeft."""
-        places = self.caller.places
-        waiter = places.queue()
-
-        def end_wait(error: Exception) -> None:
-            if not waiter.done():
-                places.leave(waiter)
-                waiter.set_exception(error)
-
-        def leave() -> None:
-            if self._client.is_lost:
-                end_wait(ClientLeft())
-
-        late = Refusal(504, "The server did not answer in time.")
-        timer = self._loop.call_later(self._limits.answer_seconds, end_wait, late)
-        self._client.on_end = leave
-        leave()
         try:
-            return await waiter
-        finally:
-            timer.cancel()
-            self._client.on_end = None
+            return await self.caller.places.wait(self._client, self._limits.answer_seconds)
+        except TimeoutError:
+            raise Refusal(504, "The server did not answer in time.") from None
+        except ConnectionError:
+            raise ClientLeft from None
 
     def _is_for_sockets(self, request: Request) -> bool:
         return request.websocket or self._sockets_only
@@ -571,40 +534,20 @@ class Session:
         method: bytes,
         request: Request | None,
     ) -> None:
-        """Answer a request that we refuse.
-
-        In the words of the API at the address when the application can say them, else as plain
-        JSON, or as a page for a browser.
-        """
+        """Answer a request that we refuse."""
         answer = b""
-        # The application may be what is failing with 5xx, and the sockets' port has no other API.
-        is_for_gateway = refusal.target.startswith(GATEWAY_PREFIX)
-        has_dialect = refusal.target.startswith(b"/") and not self._sockets_only
-        has_dialect = has_dialect and not is_for_gateway
-        if has_dialect and refusal.status < 500:
+        # The sockets' port has no other API.
+        if has_dialect(refusal) and not self._sockets_only:
             answer = await self._refusal_in_dialect(refusal, method)
-        if not answer and request is not None and asks_for_page(request, refusal):
-            lines, body = outage_page(request, refusal)
-            answer = _own_answer(refusal.status, lines, body, method=method)
-        self._client.write(answer or _plain_refusal(refusal, method))
+        self._client.write(answer or write_answer(refusal, method, request))
 
     async def _refusal_in_dialect(self, refusal: Refusal, method: bytes) -> bytes:
         """The application's answer to a request that we refuse; b"" when none comes in time."""
-        path = _percent_encode(refusal.target.partition(b"?")[0])
-        head = CRLF.join(
-            [
-                b"%s %s HTTP/1.1" % (method, path),
-                b"host: localhost",
-                b"content-length: 0",
-                b"x-kubegale-peer: %s" % self.address.encode(),
-                b"x-kubegale-refused: %d %s" % (refusal.status, refusal.sentence.encode()),
-            ]
-        )
         server: Connection | None = None
         try:
             async with asyncio.timeout(REFUSAL_SECONDS):
                 server, _ = await self._front.web.connection(fresh=True)
-                server.write(head + END)
+                server.write(write_question(refusal, method, self.address))
                 answer = parse_answer(await self._read_answer_head(server), method)
                 while answer.length is not None and len(server.buffer) < answer.length:
                     if not await server.more():
@@ -641,11 +584,6 @@ class Session:
             return
 
 
-def _percent_encode(path: bytes) -> bytes:
-    """The path with nothing but visible ASCII, which is all that the web server reads."""
-    return re.sub(rb"[^!-~]", lambda match: b"%%%02X" % match[0][0], path)
-
-
 def _repeatable(request: Request, size: int) -> bool:
     """Whether the request may be sent twice."""
     return not size and request.method in IDEMPOTENT
@@ -654,29 +592,3 @@ def _repeatable(request: Request, size: int) -> bool:
 def _leaves_connection(request: Request, size: int, excess: int) -> bool:
     """Whether the server's connection can serve on after the request."""
     return _repeatable(request, size) or (size <= SMALL_BODY and not excess)
-
-
-def _plain_refusal(refusal: Refusal, method: bytes) -> bytes:
-    """A whole answer, as plain JSON."""
-    body = b'{"error":"%s"}\n' % refusal.sentence.encode()
-    if refusal.target.startswith(GATEWAY_PREFIX):
-        body = STATUS % (refusal.sentence.encode(), refusal.status)
-    elif refusal.target.startswith(KUBEGALE_PREFIX) and refusal.status >= 500:
-        body = KUBEGALE_FAILURE % refusal.sentence.encode()
-    lines = ["Content-Type: application/json"]
-    if refusal.status == 503:
-        lines.append("Retry-After: 1")
-    return _own_answer(refusal.status, lines, body, method=method)
-
-
-def _own_answer(status: int, lines: list[str], body: bytes, *, method: bytes) -> bytes:
-    """A whole answer of the front, after which the connection ends; a head alone for HEAD."""
-    head_lines = [
-        f"HTTP/1.1 {status} {REASONS[status]}",
-        "Server: KubeGale",
-        *lines,
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-    ]
-    head = "\r\n".join(head_lines).encode() + END
-    return head if method == b"HEAD" else head + body

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from email.utils import formatdate
 from errno import (
     ECONNRESET,
     EMFILE,
@@ -26,7 +25,6 @@ from errno import (
     EPIPE,
     EPROTO,
 )
-from functools import lru_cache
 from struct import pack
 from typing import Any
 
@@ -36,15 +34,13 @@ from gunicorn.http.errors import (
     InvalidHeader,
     LimitRequestHeaders,
     NoMoreData,
-    ParseException,
 )
-from gunicorn.http.message import TOKEN_RE
-from gunicorn.http.unreader import SocketUnreader
-from gunicorn.http.wsgi import HEADER_VALUE_RE, FileWrapper, Response, create
-from gunicorn.util import is_hoppish
+from gunicorn.http.wsgi import FileWrapper, create
 from gunicorn.workers.base import Worker
 
 from kubegale.plain_requests import Origin, PlainRequest, read_plain
+from kubegale.web_answers import STALL_SECONDS, JoinedResponse
+from kubegale.web_bodies import BodyUnreader, CheckedChunks
 
 END_OF_HEAD = b"\r\n\r\n"
 READ_BYTES = 16 * 1024
@@ -53,13 +49,8 @@ LARGEST_HEAD = 128 * 1024
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 # From the start of a connection, or the first byte of a later head, until the head is whole.
 HEAD_SECONDS = float(os.environ.get("EDGE_HEAD_SECONDS") or 15)
-# The longest pause in a body, and of a client that does not take its answer.
-STALL_SECONDS = float(os.environ.get("EDGE_STALL_SECONDS") or 60)
 # struct timeval: seconds and microseconds.
 STALL = pack("ll", int(STALL_SECONDS), int(STALL_SECONDS % 1 * 1_000_000))
-# What a body may take in all: so long, and a second for so many bytes.
-BODY_GRACE_SECONDS = float(os.environ.get("EDGE_BODY_GRACE_SECONDS") or 20)
-BODY_RATE = int(os.environ.get("EDGE_BODY_RATE") or 4096)
 # How long the rest of a body that nobody has read is waited for.
 DRAIN_SECONDS = 5.0
 # How long a connection that we close is read on, and how much of it.
@@ -68,8 +59,6 @@ FAREWELL_BYTES = 64 * 1024
 # How long a stopping process keeps idle connections, for requests that are on their way.
 LINGER_SECONDS = 2.0
 LOOK_SECONDS = 1.0
-# A head and a body up to this size leave in one packet.
-JOINED_BYTES = 64 * 1024
 CLIENT_GONE = frozenset({EPIPE, ECONNRESET, ENOTCONN, EPROTO})
 NO_ROOM = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
 TOO_SLOW_BODY = b'{"error":"The request\'s head did not come in time."}\n'
@@ -99,144 +88,6 @@ class Connection:
     # We have answered, and wait for the client to close.
     is_leaving: bool = False
     drained: int = 0
-
-
-class BodyUnreader(SocketUnreader):  # type: ignore[misc]  # the library has no types
-    """What a client sends behind a head: all of it, and fast enough, or an OSError.
-
-    gunicorn's own takes the end of a connection for the end of a body: half a manifest would be
-    applied. A byte now and then would hold a thread for as long as its client likes.
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        self.begin()
-
-    def begin(self) -> None:
-        """Count anew, for the next request."""
-        # Seconds that a thread has waited: what the application does meanwhile is no fault of
-        # the client's.
-        self.waited = 0.0
-        self.patience = BODY_GRACE_SECONDS
-
-    def chunk(self, size_hint: int | None = None) -> bytes:
-        """Some bytes more; ConnectionResetError at the end, TimeoutError when they come slowly."""
-        began = time.monotonic()
-        data: bytes = super().chunk(size_hint)
-        if not data:
-            raise ConnectionResetError(ECONNRESET, "a body ended too soon")
-        self.waited += time.monotonic() - began
-        self.patience += len(data) / BODY_RATE
-        if self.waited > self.patience:
-            raise TimeoutError("a body comes too slowly")
-        return data
-
-
-class CheckedChunks(ChunkedReader):  # type: ignore[misc]  # the library has no types
-    """A body in chunks, whose faults are an OSError: Django takes nothing else for the client's.
-
-    Found after the answer was sent, such a fault must not lead to another answer.
-    """
-
-    def read(self, size: int) -> bytes:
-        """Up to so many bytes."""
-        try:
-            return bytes(super().read(size))
-        except ParseException as error:
-            raise OSError(EPROTO, f"a body in chunks is malformed: {error}") from error
-
-
-@lru_cache(maxsize=256)
-def _is_end_to_end(name: str) -> bool:
-    """Whether a header of an answer passes as it is: it says nothing about the connection."""
-    is_length = name.lower() == "content-length"
-    return bool(TOKEN_RE.fullmatch(name)) and not is_length and not is_hoppish(name)
-
-
-@lru_cache(maxsize=1)
-def _http_date(second: int) -> str:
-    """The Date header's words."""
-    return formatdate(second, usegmt=True)
-
-
-class JoinedResponse(Response):  # type: ignore[misc]  # the library has no types
-    """An answer whose head leaves together with the first part of its body."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.headers_sent = False
-        # Made, and not sent yet.
-        self.head = b""
-
-    def process_headers(self, headers: list[tuple[str, str]]) -> None:
-        """Check the application's headers, all values at once; the library names the wrong one."""
-        if not HEADER_VALUE_RE.fullmatch("".join([value for _, value in headers])):
-            super().process_headers(headers)
-            return
-        for name, value in headers:
-            if _is_end_to_end(name):
-                self.headers.append((name, value.strip(" \t")))
-            else:
-                super().process_headers([(name, value)])
-
-    def send_headers(self) -> None:
-        """Make the head; it is sent with what follows."""
-        if self.headers_sent:
-            return
-        major, minor = self.req.version
-        fate = "close" if self.should_close() else "keep-alive"
-        lines = [
-            f"HTTP/{major}.{minor} {self.status}",
-            f"Server: {self.version}",
-            f"Date: {_http_date(int(time.time()))}",
-            f"Connection: {'upgrade' if self.upgrade else fate}",
-        ]
-        if self.chunked:
-            lines.append("Transfer-Encoding: chunked")
-        lines += [f"{name}: {value}" for name, value in self.headers]
-        self.head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-        self.headers_sent = True
-
-    def send_head(self) -> None:
-        """Send the head when nothing has followed it."""
-        if head := self.head:
-            self.head = b""
-            self.sock.sendall(head)
-
-    def write(self, arg: bytes) -> None:
-        """Send a part of the body."""
-        super().write(arg)
-        # Of an answer without a body, or one that begins with an empty part.
-        self.send_head()
-
-    def _emit_body(self, data: bytes) -> None:
-        if len(data) > JOINED_BYTES:
-            # It is not copied.
-            self.send_head()
-            super()._emit_body(data)
-            return
-        if self.chunked:
-            data = b"%X\r\n%b\r\n" % (len(data), data)
-        whole = self.head + data
-        self.head = b""
-        self.sock.sendall(whole)
-
-    def write_file(self, respiter: Any) -> None:
-        """Send a file."""
-        self.send_headers()
-        self.send_head()
-        # Python's `sendfile` waits by itself, without an end unless it is told one.
-        self.sock.settimeout(STALL_SECONDS)
-        try:
-            super().write_file(respiter)
-        finally:
-            self.sock.settimeout(None)
-
-    def close(self) -> None:
-        """End the answer."""
-        self.send_headers()
-        self.send_head()
-        super().close()
 
 
 class SharedPollWorker(Worker):  # type: ignore[misc]  # the library has no types

@@ -116,6 +116,16 @@ def socket_folder(home: Path | None = None) -> Iterator[Path]:
         yield Path(name)
 
 
+def count_web_processes(environ: Mapping[str, str], *, most: int) -> str:
+    """WEB_CONCURRENCY, else one for each processor that this process may use, at most `most`."""
+    if hasattr(os, "sched_getaffinity"):
+        # A container may be limited to fewer than the machine has.
+        processors = len(os.sched_getaffinity(0))
+    else:
+        processors = os.cpu_count() or 1
+    return environ.get("WEB_CONCURRENCY") or str(min(most, processors))
+
+
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:
     return parse_port(name, environ.get(name) or str(default))
 

@@ -99,13 +99,6 @@ def _lock(lock: IO[str], home: Path) -> None:
     lock.flush()
 
 
-def _count_processors() -> int:
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @dataclass(slots=True)
 class Launch:
     """One run, step by step."""
@@ -178,8 +171,7 @@ class Launch:
 
     def _web_processes(self) -> dict[str, str]:
         """How many there are, and where they add up their metrics when there are several."""
-        default = min(MOST_WEB_PROCESSES, _count_processors())
-        count = self.environ.get("WEB_CONCURRENCY") or str(default)
+        count = programs.count_web_processes(self.environ, most=MOST_WEB_PROCESSES)
         if count == "1":
             return {"WEB_CONCURRENCY": count}
         metrics = self.sockets / "metrics"

@@ -13,6 +13,7 @@ from launcher.processes import Command, LaunchError
 from launcher.supervisor import Stopped, Supervisor
 
 MIGRATION_LOCK = 0x6B75_6265_6761_6C65  # "kubegale"
+MOST_WEB_PROCESSES = 4
 NO = {"0", "false", "no", "off"}
 # What KUBEGALE_SERVE may say: the front serves what is behind it, everywhere.
 SERVERS = {
@@ -37,6 +38,8 @@ def main(environ: Mapping[str, str]) -> None:
             "PYTHONUNBUFFERED": "1",
             **environ,
             **listening.environment(sockets),
+            # The front counts with it, too.
+            "WEB_CONCURRENCY": programs.count_web_processes(environ, most=MOST_WEB_PROCESSES),
             # A production server does not read what `make run` stores next to the project.
             "KUBEGALE_DATA_DIR": os.devnull,
         }

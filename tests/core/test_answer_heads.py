@@ -10,7 +10,7 @@ from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderNam
 from gunicorn.http.unreader import IterUnreader
 
 from kubegale.plain_requests import Origin, read_plain
-from kubegale.web_worker import JoinedResponse
+from kubegale.web_answers import JoinedResponse
 
 
 def answer(headers: list[tuple[Any, Any]], *, method: bytes = b"GET", body: bytes = b"") -> bytes:
