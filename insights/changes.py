@@ -16,6 +16,7 @@ from clusters import event_series
 from clusters.kinds import KINDS, Kind
 from clusters.models import Cluster
 from clusters.resource_types import resource_type
+from clusters.tables import values
 from core.errors import DomainError
 from insights import harm
 from insights.harm import Harm
@@ -202,28 +203,19 @@ def _add_changes(
         )
 
 
-def _read_metadata(text: str | None) -> dict[str, Any]:
-    """The metadata of a version; {} for what an agent has stored without."""
-    document = orjson.loads(text or "{}")
-    metadata = document.get("metadata") if isinstance(document, dict) else None
-    return metadata if isinstance(metadata, dict) else {}
-
-
 def _is_intended(version: Version, query: ChangeQuery) -> bool:
     """Whether a person or pipeline may have made it, and in the time that is asked about."""
     if version.name == ROOT_CERTIFICATE:
         return False
     if version.op == "change":
         return True
-    metadata = _read_metadata(version.data)
-    owners = metadata.get("ownerReferences")
+    document = orjson.loads(version.data or "{}")
     # A controller makes and deletes what follows from its owner.
-    if isinstance(owners, list) and any(
-        isinstance(owner, dict) and owner.get("controller") for owner in owners
-    ):
+    owners = values.mappings_at(document, "metadata.ownerReferences")
+    if any(owner.get("controller") for owner in owners):
         return False
     # A list that begins to be collected adds objects that are older than the list.
-    created = event_series.moment(str(metadata.get("creationTimestamp") or ""))
+    created = event_series.moment(values.text_at(document, "metadata.creationTimestamp"))
     return version.op == "delete" or created >= query.since
 
 

@@ -38,14 +38,9 @@ def number_at(obj: Object, path: str, default: int = 0) -> int:
 def mappings_at(value: Any, path: str) -> list[dict[str, Any]]:
     """The objects of the list at a dotted path; [] without one."""
     members = get(value, path)
-    return [
-        member
-        for member in members or ()
-        if isinstance(
-            member,
-            dict,
-        )
-    ]
+    if not isinstance(members, list):
+        return []
+    return [member for member in members if isinstance(member, dict)]
 
 
 def format_bool(value: Any) -> str:

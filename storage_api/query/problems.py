@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clusters.kinds import KINDS, Kind
+from clusters.tables import values
 from core.errors import Invalid
 
 # Containers wait for these reasons in any start.
@@ -23,22 +24,6 @@ class ProblemRule:
     holds: Callable[[Mapping[str, Any]], bool]
 
 
-def _value_at(value: Any, *path: str) -> Any:
-    """The value at a path; None where there is none, as in what agents have stored."""
-    for name in path:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(name)
-    return value
-
-
-def _status_list(manifest: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    entries = _value_at(manifest, "status", name)
-    if not isinstance(entries, list):
-        return []
-    return [entry for entry in entries if isinstance(entry, dict)]
-
-
 def _has_condition(
     manifest: Mapping[str, Any],
     condition_type: str,
@@ -46,21 +31,21 @@ def _has_condition(
 ) -> bool:
     return any(
         condition.get("type") == condition_type and condition.get("status") == status
-        for condition in _status_list(manifest, "conditions")
+        for condition in values.mappings_at(manifest, "status.conditions")
     )
 
 
 def _has_pod_problem(manifest: Mapping[str, Any]) -> bool:
     # A pod that is being deleted stops on purpose.
-    if _value_at(manifest, "metadata", "deletionTimestamp") is not None:
+    if values.get(manifest, "metadata.deletionTimestamp") is not None:
         return False
-    phase = _value_at(manifest, "status", "phase")
+    phase = values.get(manifest, "status.phase")
     if phase in ("Failed", "Unknown"):
         return True
-    containers = _status_list(manifest, "containerStatuses")
-    init_containers = _status_list(manifest, "initContainerStatuses")
+    containers = values.mappings_at(manifest, "status.containerStatuses")
+    init_containers = values.mappings_at(manifest, "status.initContainerStatuses")
     for container in [*containers, *init_containers]:
-        reason = _value_at(container, "state", "waiting", "reason")
+        reason = values.get(container, "state.waiting.reason")
         if reason is not None and reason not in STARTING:
             return True
     if phase == "Running" and any(container.get("ready") is False for container in containers):
@@ -84,8 +69,8 @@ POD = (
 
 
 def _has_missing_replicas(manifest: Mapping[str, Any]) -> bool:
-    replicas = _value_at(manifest, "spec", "replicas")
-    ready = _value_at(manifest, "status", "readyReplicas")
+    replicas = values.get(manifest, "spec.replicas")
+    ready = values.get(manifest, "status.readyReplicas")
     if ready is None:
         # The API server leaves a zero out.
         ready = 0
@@ -107,13 +92,13 @@ def _phase_rule(*phases: str) -> ProblemRule:
     path = " || ".join(f'@.status.phase == "{phase}"' for phase in phases)
     return ProblemRule(
         f"$ ? ({path})",
-        lambda manifest: _value_at(manifest, "status", "phase") in phases,
+        lambda manifest: values.get(manifest, "status.phase") in phases,
     )
 
 
 def _has_missing_daemons(manifest: Mapping[str, Any]) -> bool:
-    ready = _value_at(manifest, "status", "numberReady")
-    return _is_less(ready, _value_at(manifest, "status", "desiredNumberScheduled"))
+    ready = values.get(manifest, "status.numberReady")
+    return _is_less(ready, values.get(manifest, "status.desiredNumberScheduled"))
 
 
 PROBLEM_RULES: Mapping[str, ProblemRule] = {
