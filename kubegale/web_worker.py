@@ -165,6 +165,8 @@ class JoinedResponse(Response):  # type: ignore[misc]  # the library has no type
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.headers_sent = False
+        # Django leaves the body of an answer to HEAD to the server: no warning in the log for each.
+        self._omits_body_warned = self.req.method == "HEAD"
         # Made, and not sent yet.
         self.head = b""
 
