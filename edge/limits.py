@@ -35,6 +35,8 @@ CREDENTIALS = frozenset(
     }
 )
 MIB = 1024 * 1024
+# As the web server itself counts (docs/settings.md).
+WEB_THREADS = 16
 
 
 class SettingError(Exception):
@@ -64,6 +66,8 @@ class Limits:
     connections: int = 8192
     connections_per_address: int = 1024
     requests_per_address: int = 12
+    # Of one process of the web server.
+    web_threads: int = WEB_THREADS
     stop_seconds: float = 30.0
     trusted: tuple[Network, ...] = ()
     open_prefixes: tuple[bytes, ...] = ()
@@ -118,6 +122,7 @@ class Limits:
                 1,
                 count("EDGE_REQUESTS_PER_ADDRESS", _usual_requests(count)),
             ),
+            web_threads=count("WEB_THREADS", WEB_THREADS),
             trusted=_networks(environ.get("TRUSTED_PROXIES", "")),
             open_prefixes=_open_prefixes(environ.get("OPEN_DIALECTS", "")),
             certificate_headers=_certificate_headers(environ),
@@ -159,7 +164,7 @@ def _usual_requests(count: Callable[[str, int], int]) -> int:
     """Three of four threads of the web server, so that no address has them all."""
     # As the web server itself counts (docs/settings.md).
     processes = count("WEB_CONCURRENCY", min(4, _cores()))
-    return max(8, processes * count("WEB_THREADS", 16) * 3 // 4)
+    return max(8, processes * count("WEB_THREADS", WEB_THREADS) * 3 // 4)
 
 
 def _cores() -> int:

@@ -68,6 +68,8 @@ FAREWELL_BYTES = 64 * 1024
 # How long a stopping process keeps idle connections, for requests that are on their way.
 LINGER_SECONDS = 2.0
 LOOK_SECONDS = 1.0
+# The front has to know which process a connection leads to, and tells nobody else.
+BEHIND_FRONT = bool(os.environ.get("KUBEGALE_WEB_SOCKET"))
 # A head and a body up to this size leave in one packet.
 JOINED_BYTES = 64 * 1024
 CLIENT_GONE = frozenset({EPIPE, ECONNRESET, ENOTCONN, EPROTO})
@@ -195,6 +197,8 @@ class JoinedResponse(Response):  # type: ignore[misc]  # the library has no type
         ]
         if self.chunked:
             lines.append("Transfer-Encoding: chunked")
+        if BEHIND_FRONT:
+            lines.append(f"X-Kubegale-Process: {os.getpid()}")
         lines += [f"{name}: {value}" for name, value in self.headers]
         self.head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         self.headers_sent = True
