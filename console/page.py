@@ -28,7 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R", bound=HttpResponseBase)
 THEMES = ("light", "dark")
 # What hints to give on pages about errors outside every view, by status.
-FAILURE_CODES = {403: FORBIDDEN, 500: 5001}
+FAILURE_CODES = {403: FORBIDDEN, 404: 404, 500: 5001}
 FAILURE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"

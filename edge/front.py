@@ -11,6 +11,7 @@ from edge.callers import Caller
 from edge.connections import Connection
 from edge.limits import Limits
 from edge.sessions import (
+    ABANDONED,
     BODY,
     FAREWELL,
     HEAD,
@@ -33,7 +34,7 @@ class Front:
     """Accepts clients; `web`, `sockets` and `gateway` are the unix sockets of what is behind it."""
 
     def __init__(self, web: str, sockets: str, limits: Limits, *, gateway: str = "") -> None:
-        self.web = Upstream(web)
+        self.web = Upstream(web, threads=limits.web_threads)
         self.sockets = Upstream(sockets)
         # None where no gateway runs: the web server then says that it has no such address.
         self.gateway = Upstream(gateway) if gateway else None
@@ -105,14 +106,14 @@ class Front:
         self.stopping = True
         for server in self._servers:
             server.close()
-        self._drop({HEAD, FAREWELL, BODY})
+        self._drop({HEAD, FAREWELL, BODY, ABANDONED})
         loop = asyncio.get_running_loop()
         began = loop.time()
         while self._count:
             seconds = loop.time() - began
             if seconds >= self.limits.stop_seconds:
                 break
-            states = {HEAD, FAREWELL, BODY}
+            states = {HEAD, FAREWELL, BODY, ABANDONED}
             if seconds > STREAM_FAREWELL:
                 states.add(STREAM)
             if seconds > TUNNEL_FAREWELL:

@@ -34,6 +34,8 @@ CREDENTIALS = frozenset(
     }
 )
 MIB = 1024 * 1024
+# As the web server itself counts (docs/settings.md).
+WEB_THREADS = 16
 
 
 class SettingError(Exception):
@@ -63,6 +65,8 @@ class Limits:
     connections: int = 8192
     connections_per_address: int = 1024
     requests_per_address: int = 12
+    # Of one process of the web server.
+    web_threads: int = WEB_THREADS
     stop_seconds: float = 30.0
     trusted: tuple[Network, ...] = ()
     open_prefixes: tuple[bytes, ...] = ()
@@ -117,6 +121,7 @@ class Limits:
                 1,
                 count("EDGE_REQUESTS_PER_ADDRESS", _usual_requests(count)),
             ),
+            web_threads=count("WEB_THREADS", WEB_THREADS),
             trusted=_networks(environ.get("TRUSTED_PROXIES", "")),
             open_prefixes=_open_prefixes(environ.get("OPEN_DIALECTS", "")),
             certificate_headers=_certificate_headers(environ),
@@ -157,7 +162,7 @@ def raise_descriptors() -> int:
 def _usual_requests(count: Callable[[str, int], int]) -> int:
     """Three of four threads of the web server, so that no address has them all."""
     # The launcher says how many processes there are.
-    return max(8, count("WEB_CONCURRENCY", 1) * count("WEB_THREADS", 16) * 3 // 4)
+    return max(8, count("WEB_CONCURRENCY", 1) * count("WEB_THREADS", WEB_THREADS) * 3 // 4)
 
 
 def _number(environ: Mapping[str, str], name: str, default: float) -> float:

@@ -35,6 +35,8 @@ ANSWER = "answer"
 STREAM = "stream"
 TUNNEL = "tunnel"
 FAREWELL = "farewell"
+# The client has left; a thread of the web server is busy with its request until it has answered.
+ABANDONED = "abandoned"
 # Of a body that the web server reads to its end, so that the connection serves on, and that one
 # write to a unix socket takes whole or not at all.
 SMALL_BODY = 32 * 1024
@@ -79,10 +81,14 @@ class Session:
         self._serving = False
         # How many bytes are read and dropped at the end, so that the client sees its refusal.
         self._drain = 0
+        # What the web server is asked over.
+        self._server: Connection | None = None
 
     def abort(self) -> None:
         """Drop the connection at once."""
         self._client.abort()
+        if self.state == ABANDONED and self._server is not None:
+            self._server.abort()
 
     async def run(self) -> None:
         """Serve requests until either side ends the connection."""
@@ -288,7 +294,7 @@ class Session:
         # end their connection.
         self._client.on_end = None
         if answer.reusable and not body.waiting:
-            upstream.keep(server)
+            upstream.keep(server, answer.process)
         else:
             server.abort()
         if outlet is not None:
@@ -404,7 +410,7 @@ class Session:
         # The end of this client must not end the connection, which others will use.
         self._client.on_end = None
         if answer.reusable and is_sent:
-            upstream.keep(server)
+            upstream.keep(server, answer.process)
         else:
             server.abort()
         return keep_alive
@@ -445,15 +451,26 @@ class Session:
 
         None when the server closes instead; ClientLeft when the client does.
         """
+        if self._client.is_lost:
+            raise ClientLeft
+        sending: asyncio.Task[None] | None = None
+        has_threads = not self._is_for_sockets(request)
 
-        def abort_server() -> None:
-            # A client that only ends its sending still waits for the answer, unless that is a
-            # stream.
-            if self._client.is_lost or self.state == STREAM:
+        def leave_server() -> None:
+            if self.state == STREAM:
+                server.abort()
+            elif not self._client.is_lost:
+                # A client that only ends its sending still waits for the answer.
+                return
+            elif has_threads and (sending is None or sending.done()):
+                # The server would not notice. Until its thread is free, the place is not, or who
+                # asks and leaves again and again would have all threads.
+                self.state = ABANDONED
+            else:
                 server.abort()
 
-        self._client.on_end = abort_server
-        sending: asyncio.Task[None] | None = None
+        self._server = server
+        self._client.on_end = leave_server
         if body.waiting <= PART:
             # In one write with the head: most bodies are small.
             server.write(head + (body.take(body.waiting) if body.waiting else b""))
@@ -516,9 +533,9 @@ class Session:
             self.state = STREAM
             if self._client.ended:
                 raise ClientLeft
-            if place is not None:
-                # It may be a feed, which costs little and never ends.
-                self._loop.call_later(STREAM_SECONDS, place.release)
+        if place is not None and length in (None, -1):
+            # It may be a feed, which costs little and never ends.
+            self._loop.call_later(STREAM_SECONDS, place.release)
         outlet = Outlet(self._client, self._limits, self.caller.share)
         try:
             await relay(server, answer, outlet)

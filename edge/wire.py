@@ -16,9 +16,9 @@ END = b"\r\n\r\n"
 REQUEST_LINE = re.compile(rb"([!$%&'*+\-.^_`|~0-9A-Z]{3,20}) ([^\x00-\x20\x7f]+) HTTP/1\.([01])")
 FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: |\r|\Z)")
-# What says where an answer ends, and whether its connection does.
+# What says where an answer ends, whether its connection does, and which process has given it.
 FRAMING = re.compile(
-    rb"\r\n(content-length|transfer-encoding|connection):([^\r]*)",
+    rb"\r\n(content-length|transfer-encoding|connection|x-kubegale-process):([^\r]*)",
     re.IGNORECASE,
 )
 ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
@@ -41,7 +41,7 @@ HOP_BY_HOP = frozenset(
 )
 # Of an answer, whose chunks pass as they are.
 OTHER_HOP = re.compile(
-    rb"\r\n(?:%b):[^\r]*" % b"|".join(HOP_BY_HOP - {b"transfer-encoding"}),
+    rb"\r\n(?:x-kubegale-process|%b):[^\r]*" % b"|".join(HOP_BY_HOP - {b"transfer-encoding"}),
     re.IGNORECASE,
 )
 KEEP_ALIVE = b"\r\nConnection: keep-alive\r\n\r\n"
@@ -300,6 +300,8 @@ class Answer:
     head: bytes
     length: int | None
     reusable: bool
+    # Of the server; b"" when it does not say.
+    process: bytes = b""
 
     def head_for_client(self, *, keep_alive: bool) -> bytes:
         """The head with a Connection header of the client's hop; its chunks stay as they are."""
@@ -316,18 +318,21 @@ def parse_answer(raw: bytes, method: bytes) -> Answer:
     status = int(match[2])
     length: int | None = -1
     close = match[1] == b"0"
+    process = b""
     for name, value in FRAMING.findall(head):
         match name.lower():
             case b"content-length":
                 length = int(value) if length is not None else None
             case b"transfer-encoding":
                 length = None
+            case b"x-kubegale-process":
+                process = value.strip()
             case _:
                 close = close or value.strip().lower() == b"close"
     if method == b"HEAD" or status in (204, 304) or status < 200:
         # These have no body, even if their headers announce one.
         length = 0
-    return Answer(status, head, length, not close and length != -1)
+    return Answer(status, head, length, not close and length != -1, process)
 
 
 class Chunked:

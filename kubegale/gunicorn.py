@@ -82,7 +82,7 @@ graceful_timeout = 30
 keepalive = 65
 limit_request_line = 8190
 limit_request_fields = 110  # the front allows 100 and adds its own
-limit_request_field_size = 8190
+limit_request_field_size = 8200  # the front allows 8190 and writes them out anew
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS") or "127.0.0.1,::1"
 # For files by which workers show that they live; on a slow disk a worker would look dead.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108

@@ -23,6 +23,11 @@ def _drop_trace(entry: logging.LogRecord) -> bool:
     return True
 
 
+def _has_trace(entry: logging.LogRecord) -> bool:
+    """Whether it is about a fault of ours, not an answer that refuses a request."""
+    return entry.levelno >= logging.ERROR and bool(entry.exc_info)
+
+
 def configure_logging(options: dict[str, Any]) -> None:
     """Log everything to standard error, one line each.
 
@@ -67,8 +72,9 @@ def configure_logging(options: dict[str, Any]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(options["level"])
-    # Django repeats every 4xx and 5xx answer here; the request line below has them already.
-    logging.getLogger("django.request").setLevel(logging.CRITICAL)
+    # Django repeats every 4xx and 5xx answer here, which the request log has already. Only the
+    # traces of faults outside our own views stand nowhere else.
+    logging.getLogger("django.request").addFilter(_has_trace)
     # A host that nobody serves is the client's fault: one line, no trace.
     logging.getLogger("django.security.DisallowedHost").addFilter(_drop_trace)
     logging.getLogger("urllib3").setLevel(logging.ERROR)

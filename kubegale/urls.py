@@ -65,7 +65,8 @@ urlpatterns = [
     path("api/schema", SchemaView.as_view(), name="schema"),
     path(
         "api/docs",
-        SpectacularSwaggerView.as_view(url_name="schema"),
+        # What answers OPTIONS by itself has no words for a template.
+        SpectacularSwaggerView.as_view(url_name="schema", metadata_class=None),
         name="docs",
     ),
     path("api/v1/auth/", include(kubegale.auth_urlpatterns)),
@@ -129,6 +130,8 @@ def _sentence(status: int, error: errors.DomainError) -> str:
             return _("The request cannot be read.")
         case 403:
             return _("You may not open this page.")
+        case 404:
+            return _("There is no page at this address.")
         case 413:
             return _("What was sent is too large.")
         case 500:
@@ -162,7 +165,10 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 def route_missing(request: HttpRequest, exception: Exception) -> HttpResponse:
     """An address under no dialect's catch-all: people get a page, programs a sentence."""
-    if _is_browser(request) and not request.path.startswith(tuple(DIALECTS)):
+    # Below an address of an API (`/healthz/x`) nobody has looked who the visitor is: such a page
+    # has no frame.
+    has_visitor = hasattr(request, "user")
+    if _is_browser(request) and has_visitor and not request.path.startswith(tuple(DIALECTS)):
         return page.render_not_found(request)
     error = errors.RouteNotFound(f"no such route: {request.method} {request.path}")
     return _refuse(request, error, 404)

@@ -12,6 +12,8 @@ from gunicorn.util import is_hoppish
 
 # The longest pause in a body, and of a client that does not take its answer.
 STALL_SECONDS = float(os.environ.get("EDGE_STALL_SECONDS") or 60)
+# The front has to know which process a connection leads to, and tells nobody else.
+BEHIND_FRONT = bool(os.environ.get("KUBEGALE_WEB_SOCKET"))
 # A head and a body up to this size leave in one packet.
 JOINED_BYTES = 64 * 1024
 
@@ -35,6 +37,8 @@ class JoinedResponse(Response):  # type: ignore[misc]  # the library has no type
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.headers_sent = False
+        # Django leaves the body of an answer to HEAD to the server: no warning in the log for each.
+        self._omits_body_warned = self.req.method == "HEAD"
         # Made, and not sent yet.
         self.head = b""
 
@@ -63,6 +67,8 @@ class JoinedResponse(Response):  # type: ignore[misc]  # the library has no type
         ]
         if self.chunked:
             lines.append("Transfer-Encoding: chunked")
+        if BEHIND_FRONT:
+            lines.append(f"X-Kubegale-Process: {os.getpid()}")
         lines += [f"{name}: {value}" for name, value in self.headers]
         self.head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         self.headers_sent = True

@@ -46,8 +46,11 @@ def test_a_body_without_a_length_comes_in_chunks() -> None:
     assert sent.endswith(b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
 
 
-def test_an_answer_to_head_has_no_body() -> None:
-    assert answer([("Content-Length", "5")], method=b"HEAD").endswith(b"Content-Length: 5\r\n\r\n")
+def test_an_answer_to_head_has_no_body(caplog: pytest.LogCaptureFixture) -> None:
+    headers = [("Content-Length", "5")]
+    assert answer(headers, method=b"HEAD", body=b"abcde").endswith(b"Content-Length: 5\r\n\r\n")
+    # A probe may ask so every second.
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

@@ -118,3 +118,31 @@ def test_a_page_among_the_apis_keeps_the_secret_of_the_visitor_s_forms(db: None)
 def test_a_caller_with_a_token_needs_no_csrf_token(admin: Caller, cluster: Cluster) -> None:
     admin.client.handler.enforce_csrf_checks = True
     assert admin("GET", "pods", cluster_id=cluster.pk)["code"] == 0
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthzx", "/healthz/x", "/stats/x", "/metricsx", "/livez;x", "/readyz%20"]
+)
+def test_a_browser_reads_that_there_is_no_page_beside_an_api(path: str, db: None) -> None:
+    answer = Client().get(path, headers={"Accept": "text/html", "Accept-Language": "zh"})
+    assert answer.status_code == 404
+    assert "此地址没有页面" in answer.content.decode()
+    assert Client().get(path).content.startswith(b"no such route")
+
+
+def test_no_method_makes_the_documents_page_fail(db: None) -> None:
+    for method in ("OPTIONS", "TRACE", "POST", "DELETE", "BREW"):
+        assert Client().generic(method, "/api/docs").status_code == 405
+    assert Client().get("/api/docs").status_code == 200
+
+
+@pytest.mark.urls("tests.core.faulty_urls")
+def test_a_fault_outside_of_our_views_leaves_its_trace_in_the_log(
+    caplog: pytest.LogCaptureFixture, db: None
+) -> None:
+    browser = Client(raise_request_exception=False)
+    assert browser.get("/admin/faulty").status_code == 500
+    assert browser.get("/missing").status_code == 404
+    (entry,) = [line for line in caplog.records if line.name == "django.request"]
+    assert entry.exc_info
+    assert "the cupboard is bare" in str(entry.exc_info[1])

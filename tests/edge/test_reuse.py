@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,13 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 @asynccontextmanager
-async def running_front(folder: Path, handler: Handler) -> AsyncIterator[int]:
+async def running_front(
+    folder: Path, handler: Handler, limits: Limits | None = None
+) -> AsyncIterator[int]:
     """The port of a front before a web server of one function."""
     path = str(folder / "web")
     server = await asyncio.start_unix_server(handler, path)
-    front = Front(path, path, Limits())
+    front = Front(path, path, limits or Limits())
     port = free_port()
     await front.listen(listener("127.0.0.1", port), sockets_only=False)
     try:
@@ -95,3 +99,95 @@ def test_a_write_that_was_read_is_never_sent_again(tmp_path: Path) -> None:
     # As other errors there.
     assert json.loads(body(answers[1]))["code"] == 5001
     assert bodies == [b"first", b"second", b"third"]
+
+
+async def get(port: int, path: str, source: str = "127.0.0.1") -> bytes:
+    """The answer to a GET on a connection of its own."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+    writer.write(head("GET", path, b"Connection: close\r\n"))
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+class Threads:
+    """A web server that says which process it is, and answers `/slow` once it may."""
+
+    def __init__(self) -> None:
+        self.process = b"1"
+        self.may_end = asyncio.Event()
+        self.began: asyncio.Queue[str] = asyncio.Queue()
+        # Which process each request has reached.
+        self.reached: list[tuple[str, bytes]] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, which stays with the process that has accepted it."""
+        process = self.process
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while lines := await reader.readuntil(b"\r\n\r\n"):
+                path = lines.split(b" ")[1].decode()
+                self.reached.append((path, process))
+                self.began.put_nowait(path)
+                if path == "/slow":
+                    await self.may_end.wait()
+                named = b"HTTP/1.1 200 OK\r\nX-Kubegale-Process: %b\r\n" % process
+                writer.write(named + b"Content-Length: 2\r\n\r\nok")
+        writer.close()
+
+
+def test_who_asks_and_leaves_has_no_more_threads_than_who_waits(tmp_path: Path) -> None:
+    async def check() -> None:
+        web = Threads()
+        limits = Limits(requests_per_address=1)
+        async with running_front(tmp_path, web.serve, limits) as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head("GET", "/slow"))
+            assert await web.began.get() == "/slow"
+            writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            writer.transport.abort()
+            following = asyncio.create_task(get(port, "/following"))
+            # Others are answered, and by then the front has seen all of that.
+            for _ in range(3):
+                assert status(await get(port, "/other", "127.0.0.3")) == 200
+                assert await web.began.get() == "/other"
+            assert not following.done()
+            web.may_end.set()
+            assert status(await following) == 200
+
+    asyncio.run(asyncio.wait_for(check(), 60))
+
+
+def test_no_request_waits_for_a_busy_process_while_another_is_idle(tmp_path: Path) -> None:
+    async def check() -> None:
+        web = Threads()
+        limits = Limits(requests_per_address=100, web_threads=2)
+        async with running_front(tmp_path, web.serve, limits) as port:
+            slow = [asyncio.create_task(get(port, "/slow")) for _ in range(5)]
+            for _ in slow:
+                await web.began.get()
+            web.may_end.set()
+            answers = await asyncio.gather(*slow)
+            assert not any(b"Process" in answer for answer in answers)
+            web.may_end.clear()
+            # Five connections lead to the first process. From now on the second one accepts.
+            web.process = b"2"
+            web.reached.clear()
+            slow = [asyncio.create_task(get(port, "/slow")) for _ in range(2)]
+            for _ in slow:
+                await web.began.get()
+            assert status(await get(port, "/other")) == 200
+            assert web.reached == [("/slow", b"1"), ("/slow", b"1"), ("/other", b"2")]
+            # The connections to the first process are used again once it has a thread.
+            web.may_end.set()
+            await asyncio.gather(*slow)
+            web.may_end.clear()
+            slow = [asyncio.create_task(get(port, "/slow")) for _ in range(3)]
+            for _ in range(4):
+                await web.began.get()
+            assert {process for _, process in web.reached[3:]} == {b"1", b"2"}
+            web.may_end.set()
+            await asyncio.gather(*slow)
+
+    asyncio.run(asyncio.wait_for(check(), 60))
