@@ -5,6 +5,7 @@ from typing import Any
 
 from clusters import event_series
 from clusters.kinds import Kind
+from clusters.tables.values import INVALID
 from insights import causes
 from insights.causes import describe_pod
 from storage_api.query.problems import PROBLEM_RULES
@@ -12,8 +13,22 @@ from storage_api.query.problems import PROBLEM_RULES
 LONGEST_MESSAGE = 400
 
 
+# What a summary stumbles over in an object that has not the shape of its kind.
+_ODD_SHAPE = (TypeError, ValueError, LookupError, AttributeError)
+
+
 def summarise(kind: Kind, item: Mapping[str, Any]) -> dict[str, Any]:
     """{"name","namespace","created","status","problem",…} of a Kubernetes object."""
+    try:
+        return _summarise(kind, item)
+    except _ODD_SHAPE:
+        # Programs may store any JSON under a kind; the rest of the list is worth an answer.
+        metadata = item.get("metadata")
+        name = metadata.get("name", "") if isinstance(metadata, Mapping) else ""
+        return {"name": name, "status": INVALID}
+
+
+def _summarise(kind: Kind, item: Mapping[str, Any]) -> dict[str, Any]:
     metadata = item.get("metadata") or {}
     spec = item.get("spec") or {}
     summary: dict[str, Any] = {"name": metadata.get("name", "")}
@@ -56,7 +71,9 @@ def _pod_fields(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def summarise_event(event: Mapping[str, Any]) -> dict[str, Any]:
     """An Event as {"at","type","reason","message","count","object","namespace"}."""
-    involved = event.get("involvedObject") or {}
+    involved = event.get("involvedObject")
+    if not isinstance(involved, Mapping):
+        involved = {}
     return {
         "at": event_series.last_time(event),
         "type": event.get("type", ""),

@@ -11,7 +11,7 @@ from clusters.kinds import Kind
 from console.api_client import FORBIDDEN, UNREACHABLE, ApiRefusal, call
 from console.locations import Location
 from console.rendering import html
-from console.rendering.health import Object
+from console.rendering.health import Object, get, regular_object
 from core.times import rfc3339
 
 MAX_NAMESPACES = 1000
@@ -36,11 +36,21 @@ def read(
     request: HttpRequest,
     path: str,
     query: Mapping[str, Any],
-) -> tuple[Any, ApiRefusal | None]:
-    """(the API's answer, the cluster's refusal when the answer is out of the store).
+) -> tuple[dict[str, Any], ApiRefusal | None]:
+    """(the API's list of objects, the cluster's refusal when the list is out of the store).
 
     Raises ApiRefusal for every other failure, and the cluster's own when the store has nothing.
     """
+    data, refusal = _read(request, path, query)
+    return {**data, "items": [regular_object(item) for item in data["items"]]}, refusal
+
+
+def _read(
+    request: HttpRequest,
+    path: str,
+    query: Mapping[str, Any],
+) -> tuple[Any, ApiRefusal | None]:
+    """The same for any answer, as it is."""
     try:
         return call(request, "GET", path, query=query).data, None
     except ApiRefusal as refusal:
@@ -59,7 +69,8 @@ def read_object(
     location: Location,
 ) -> tuple[Object, StoredCopy | None]:
     """(the object, the copy that it comes from: None when the cluster was asked)."""
-    item, refusal = read(request, location.path, location.query)
+    answer, refusal = _read(request, location.path, location.query)
+    item = regular_object(answer)
     if refusal is None:
         return item, None
     age = copy_age(request, location.cluster, location.kind)
@@ -79,7 +90,7 @@ def list_namespaces(request: HttpRequest, cluster: int, chosen: Sequence[str]) -
         if refusal.code == FORBIDDEN:
             return list(chosen)
         rows = _copied_namespaces(request, cluster)
-    return [row["metadata"]["name"] for row in rows]
+    return [name for row in rows if (name := get(row, "metadata", "name"))]
 
 
 def _copied_namespaces(request: HttpRequest, cluster: int) -> list[Object]:

@@ -72,9 +72,23 @@ class Cause:
         }
 
 
+def _member(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The mapping under a name; {} for anything else, as agents may have stored it."""
+    value = item.get(name)
+    return value if isinstance(value, dict) else {}
+
+
 def _status(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    status = item.get("status")
-    return status if isinstance(status, dict) else {}
+    return _member(item, "status")
+
+
+def _name(item: Mapping[str, Any]) -> str:
+    return str(_member(item, "metadata").get("name", ""))
+
+
+def _restarts(container: Mapping[str, Any]) -> int:
+    count = container.get("restartCount")
+    return count if isinstance(count, int) else 0
 
 
 def _entries(item: Mapping[str, Any], *names: str) -> list[Mapping[str, Any]]:
@@ -98,7 +112,7 @@ def notable_conditions(item: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def is_bad(condition: Mapping[str, Any]) -> bool:
     """Whether a condition is not as it should be."""
-    name = condition.get("type")
+    name = str(condition.get("type"))
     if name in NEUTRAL:
         return False
     if name in BAD_WHEN_TRUE:
@@ -109,7 +123,7 @@ def is_bad(condition: Mapping[str, Any]) -> bool:
 def status_line(kind: Kind, item: Mapping[str, Any]) -> str:
     """The status in a few words: `1 of 3 ready`, a phase; "" for kinds without either."""
     status = _status(item)
-    spec = item.get("spec") or {}
+    spec = _member(item, "spec")
     match kind.plural:
         case "deployments" | "statefulsets" | "replicasets":
             return f"{status.get('readyReplicas', 0)} of {spec.get('replicas', 1)} ready"
@@ -122,7 +136,7 @@ def status_line(kind: Kind, item: Mapping[str, Any]) -> str:
             return f"{succeeded} of {spec.get('completions', 1)} succeeded, {failed} failed"
         case "nodes":
             conditions = {
-                entry.get("type"): entry
+                str(entry.get("type")): entry
                 for entry in _entries(
                     item,
                     "conditions",
@@ -139,7 +153,7 @@ def of_object(kind: Kind, item: Object) -> Iterable[Cause]:
     # Pods are read container by container, which says more.
     if kind == KINDS["pods"]:
         return
-    name = f"{kind.name} {item['metadata']['name']}"
+    name = f"{kind.name} {_name(item)}"
     if _status(item).get("phase") in ("Pending", "Lost", "Failed"):
         yield Cause(60, "Phase", f"the phase is {_status(item)['phase']}", name)
     for condition in _entries(item, "conditions"):
@@ -154,7 +168,7 @@ def of_object(kind: Kind, item: Object) -> Iterable[Cause]:
 
 def of_pod(pod: Object) -> list[Cause]:
     """What stands in the way of one pod; nothing for a pod that runs or has succeeded."""
-    name = f"Pod {pod['metadata']['name']}"
+    name = f"Pod {_name(pod)}"
     status = _status(pod)
     listed: list[Cause] = []
     if status.get("phase") == "Failed":
@@ -172,7 +186,7 @@ def of_pod(pod: Object) -> list[Cause]:
                     name,
                 )
             )
-    if "deletionTimestamp" in pod["metadata"]:
+    if "deletionTimestamp" in _member(pod, "metadata"):
         return listed
     for container in _entries(pod, "initContainerStatuses", "containerStatuses"):
         listed += _of_container(
@@ -190,10 +204,10 @@ def _of_container(
     is_running: bool,
 ) -> list[Cause]:
     label = f"container {container.get('name', '')}"
-    state = container.get("state") or {}
-    waiting = state.get("waiting") or {}
-    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
-    restarts = container.get("restartCount", 0)
+    state = _member(container, "state")
+    waiting = _member(state, "waiting")
+    ended = _member(state, "terminated") or _member(_member(container, "lastState"), "terminated")
+    restarts = _restarts(container)
     listed: list[Cause] = []
     reason = str(waiting.get("reason") or "")
     if reason and reason not in STARTING:
@@ -215,7 +229,7 @@ def _of_container(
 
 def of_event(event: Mapping[str, Any]) -> Cause:
     """A warning as a cause, lighter than what a status says."""
-    involved = event.get("involvedObject") or {}
+    involved = _member(event, "involvedObject")
     name = f"{involved.get('kind', '')} {involved.get('name', '')}".strip()
     reason = str(event.get("reason") or "Warning")
     # What follows from a restart says less than the restart's own end.
@@ -226,9 +240,9 @@ def of_event(event: Mapping[str, Any]) -> Cause:
 def describe_pod(pod: Object) -> dict[str, Any]:
     """{"name","phase","node","containers":[{"name","ready","restarts","state",…}]}."""
     return {
-        "name": pod["metadata"]["name"],
+        "name": _name(pod),
         "phase": _status(pod).get("phase", ""),
-        "node": (pod.get("spec") or {}).get("nodeName", ""),
+        "node": _member(pod, "spec").get("nodeName", ""),
         "containers": [
             _describe_container(entry)
             for entry in _entries(pod, "initContainerStatuses", "containerStatuses")
@@ -237,15 +251,15 @@ def describe_pod(pod: Object) -> dict[str, Any]:
 
 
 def _describe_container(entry: Mapping[str, Any]) -> dict[str, Any]:
-    state = entry.get("state") or {}
+    state = _member(entry, "state")
     name = next(iter(state), "")
-    detail = state.get(name) or {}
-    last = (entry.get("lastState") or {}).get("terminated") or {}
+    detail = _member(state, name)
+    last = _member(_member(entry, "lastState"), "terminated")
     return {
         "name": entry.get("name", ""),
         "image": entry.get("image", ""),
         "ready": bool(entry.get("ready")),
-        "restarts": entry.get("restartCount", 0),
+        "restarts": _restarts(entry),
         "state": name,
         "reason": detail.get("reason", ""),
         "exit_code": detail.get("exitCode", last.get("exitCode")),
@@ -258,16 +272,19 @@ def failing_container(pod: Object) -> tuple[str, str, bool] | None:
     entries: Sequence[Mapping[str, Any]] = _entries(
         pod, "initContainerStatuses", "containerStatuses"
     )
-    name = str(pod["metadata"]["name"])
+    name = _name(pod)
     for entry in entries:
-        state = entry.get("state") or {}
-        is_waiting = bool((state.get("waiting") or {}).get("reason"))
+        state = _member(entry, "state")
+        is_waiting = bool(_member(state, "waiting").get("reason"))
         if entry.get("restartCount") and is_waiting:
             return name, str(entry.get("name", "")), True
-        has_ended = (state.get("terminated") or {}).get(
-            "exitCode",
-            OK_EXIT,
-        ) != OK_EXIT
+        has_ended = (
+            _member(state, "terminated").get(
+                "exitCode",
+                OK_EXIT,
+            )
+            != OK_EXIT
+        )
         is_unready = bool(state.get("running")) and entry.get("ready") is False
         if has_ended or is_unready:
             return name, str(entry.get("name", "")), False

@@ -45,10 +45,13 @@ def cells(
 
 def _cell(obj: Object, column: Column, now: datetime) -> Any:
     try:
-        return column.cell(obj, now)
-    except (TypeError, ValueError, LookupError, AttributeError):
+        value = column.cell(obj, now)
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError):
         # Programs may store objects that have not the shape of their kind.
         return INVALID
+    # Clients read whole numbers as int64, and an answer takes no longer ones.
+    is_too_long = isinstance(value, int) and not -(2**63) <= value < 2**63
+    return INVALID if is_too_long else value
 
 
 def conditions_of_row(kind: Kind, obj: Object) -> list[dict[str, str]]:

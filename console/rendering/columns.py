@@ -33,6 +33,8 @@ class RenderContext:
 
 
 Cell = Callable[[Object, RenderContext], str]
+# As `kubectl get` has it.
+INVALID = "<invalid>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,14 @@ class TableColumn:
     sort: str = ""
     spare: bool = False
     stretches: bool = False
+
+    def render(self, item: Object, context: RenderContext) -> str:
+        """The HTML of the cell; `<invalid>` for an object that has not the shape of its kind."""
+        try:
+            return self.cell(item, context)
+        except (TypeError, ValueError, LookupError, AttributeError):
+            # Agents may have stored any JSON, which is no reason to show nobody the table.
+            return html.text(INVALID)
 
 
 def text_cell(*path: str) -> Cell:
@@ -283,9 +293,9 @@ def _occurrences(item: Object, context: RenderContext) -> str:
 
 def usage_key(item: Object) -> str:
     """The key of an object in what /metrics/usage says."""
-    metadata = item.get("metadata") or {}
-    name = str(metadata.get("name", ""))
-    return f"{metadata['namespace']}/{name}" if metadata.get("namespace") else name
+    name = str(get(item, "metadata", "name") or "")
+    namespace = get(item, "metadata", "namespace")
+    return f"{namespace}/{name}" if namespace else name
 
 
 def _usage_cell(resource: str) -> Cell:

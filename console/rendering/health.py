@@ -1,8 +1,9 @@
 """How an object is doing: kubectl's word, and a severity: good, busy, warn, bad or idle."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 Object = Mapping[str, Any]
 Health = tuple[str, str]
 BAD_REASONS = (
@@ -36,6 +37,52 @@ def rows(value: Any) -> list[Mapping[str, Any]]:
     if not isinstance(value, list):
         return []
     return [element for element in value if isinstance(element, dict)]
+
+
+# What pages read of metadata without a look, and its shape in Kubernetes.
+_METADATA_SHAPES: Mapping[str, type] = {
+    "name": str,
+    "namespace": str,
+    "uid": str,
+    "resourceVersion": str,
+    "labels": dict,
+    "annotations": dict,
+    "ownerReferences": list,
+}
+
+
+def regular_object(item: Any) -> Object:
+    """The object with metadata as Kubernetes has them; odd members are left out.
+
+    Agents may store any JSON under any kind, and no page of others may fail beside it.
+    """
+    if not isinstance(item, dict):
+        return {"metadata": {}}
+    metadata = item.get("metadata")
+    if not isinstance(metadata, dict):
+        return {**item, "metadata": {}}
+    odd = {
+        name
+        for name, shape in _METADATA_SHAPES.items()
+        if name in metadata and not isinstance(metadata[name], shape)
+    }
+    if not odd:
+        return item
+    regular = {name: value for name, value in metadata.items() if name not in odd}
+    return {**item, "metadata": regular}
+
+
+def collect_regular(pieces: Iterable[T]) -> list[T]:
+    """The pieces that a generator makes of an object, up to a part of another shape.
+
+    Agents may store any JSON, which is no reason to show nothing of it.
+    """
+    collected: list[T] = []
+    try:
+        collected.extend(pieces)
+    except (TypeError, ValueError, LookupError, AttributeError):
+        return collected
+    return collected
 
 
 def condition(item: Object, kind: str) -> Mapping[str, Any]:

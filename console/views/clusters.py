@@ -337,7 +337,8 @@ def nodes(request: HttpRequest, cluster: int) -> HttpResponse:
         # Without a metrics source the table shows dashes.
         usage = {}
     rows = [
-        {"item": item, "usage": usage.get(item["metadata"]["name"], {})} for item in items["items"]
+        {"item": item, "usage": usage.get(item["metadata"].get("name", ""), {})}
+        for item in items["items"]
     ]
     return render_page(
         request,

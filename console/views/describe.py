@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from console.locations import Location, find_kind, resolve_reference
 from console.rendering import html
-from console.rendering.health import Object, get, rows
+from console.rendering.health import Object, collect_regular, get, rows
 
 Title = str | Promise
 # Fields of a schema, and rows of any table, that a page shows.
@@ -36,18 +36,9 @@ def describe_tables(item: Object, location: Location) -> list[DescribeTable]:
     kind = find_kind(location.plural)
     key = location.plural if location.plural in DESCRIBERS else f"{kind.plural}.{kind.group}"
     describer = DESCRIBERS.get(key)
-    return (
-        [
-            table
-            for table in describer(
-                item,
-                location,
-            )
-            if table.rows
-        ]
-        if describer
-        else []
-    )
+    if describer is None:
+        return []
+    return [table for table in collect_regular(describer(item, location)) if table.rows]
 
 
 def _table(

@@ -257,7 +257,7 @@ def _row(
     if namespaced:
         cells.append(f'<td class="space wide">{html.escape(namespace)}</td>')
     cells += [
-        f'<td class="{cell_class(column)}">{column.cell(item, context)}</td>'
+        f'<td class="{cell_class(column)}">{column.render(item, context)}</td>'
         for column in table_columns
     ]
     return f"<tr>{''.join(cells)}</tr>"

@@ -98,7 +98,7 @@ def head_context(
     if item is None:
         current, copy = stored_copy.read_object(request, location)
     word, severity = health.for_kind(location.plural, current)
-    kind = current.get("kind") or navigation.kind_name(location.plural)
+    kind = str(current.get("kind") or navigation.kind_name(location.plural))
     permitted = permissions.may_change(
         request, location.cluster, location.plural, location.namespace
     )

@@ -29,18 +29,20 @@ def containers(item: Object) -> list[dict[str, Any]]:
 
     A template has no states: its containers have "" for a word.
     """
+    return health.collect_regular(_container_contexts(item))
+
+
+def _container_contexts(item: Object) -> Iterator[dict[str, Any]]:
     spec = pod_spec(item)
     statuses: dict[Any, Mapping[str, Any]] = {}
     for part in ("containerStatuses", "initContainerStatuses"):
         for status in rows(get(item, "status", part)):
             statuses[status.get("name")] = status
-    contexts = []
     for part in ("initContainers", "containers"):
         for container in rows(spec.get(part)):
             status = statuses.get(container.get("name"), {})
             is_init = part == "initContainers"
-            contexts.append(_container_context(container, status, is_init=is_init))
-    return contexts
+            yield _container_context(container, status, is_init=is_init)
 
 
 def _container_context(

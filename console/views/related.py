@@ -156,13 +156,13 @@ def group_of_references(
         yield RelatedGroup(title, links)
 
 
-def _pod_references(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _pod_references(spec: Any) -> Iterator[tuple[str, str]]:
     """What a pod's volumes and environment name: configuration, secrets, claims."""
-    for volume in rows(spec.get("volumes")):
+    for volume in rows(get(spec, "volumes")):
         yield "configmaps", str(get(volume, "configMap", "name") or "")
         yield "secrets", str(get(volume, "secret", "secretName") or "")
         yield "persistentvolumeclaims", str(get(volume, "persistentVolumeClaim", "claimName") or "")
-    for container in [*rows(spec.get("initContainers")), *rows(spec.get("containers"))]:
+    for container in [*rows(get(spec, "initContainers")), *rows(get(spec, "containers"))]:
         for source in rows(container.get("envFrom")):
             yield "configmaps", str(get(source, "configMapRef", "name") or "")
             yield "secrets", str(get(source, "secretRef", "name") or "")
@@ -185,16 +185,19 @@ def _group_of_services(
         items, _total = list_objects(request, location, "services", pageSize=500)
     except ApiRefusal:
         return
-    selecting = [
-        item
-        for item in items
-        # A Service without a selector selects nothing: its endpoints are written by hand.
-        if (selector := get(item, "spec", "selector")) and selector.items() <= labels.items()
-    ]
+    selecting = [item for item in items if _selects(get(item, "spec", "selector"), labels)]
     if selecting:
         yield RelatedGroup(
             _("Reached through"), [object_link(location, "services", item) for item in selecting]
         )
+
+
+def _selects(selector: Any, labels: Mapping[str, Any]) -> bool:
+    """Whether a Service's selector matches the labels."""
+    # A Service without a selector selects nothing: its endpoints are written by hand.
+    if not isinstance(selector, Mapping) or not selector:
+        return False
+    return all(key in labels and labels[key] == value for key, value in selector.items())
 
 
 def workload_groups(
@@ -326,7 +329,7 @@ def config_groups(
     using = [
         pod
         for pod in items
-        if (location.plural, location.name) in set(_pod_references(get(pod, "spec") or {}))
+        if (location.plural, location.name) in set(_pod_references(get(pod, "spec")))
     ]
     if using:
         yield RelatedGroup(

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from console import navigation
 from console.api_client import ApiRefusal
 from console.locations import Location, resolve_reference
-from console.rendering.health import Object, get, rows
+from console.rendering.health import Object, collect_regular, get, rows
 from console.views import related
 from console.views.related import Reader, RelatedGroup, RelatedLink
 
@@ -248,4 +248,4 @@ def list_related(
     """The groups of what belongs to the object."""
     reader = READERS.get(location.plural)
     # A kind without a reader has no known relations: the section is left out.
-    return list(reader(request, location, item)) if reader else []
+    return collect_regular(reader(request, location, item)) if reader else []

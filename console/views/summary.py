@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from console.locations import Location
 from console.rendering import html
-from console.rendering.health import Object
+from console.rendering.health import Object, collect_regular
 from console.views.facts import access, cluster, network, storage, workloads
 from console.views.facts.other import plain_facts
 from console.views.facts.rows import Facts, Row
@@ -24,10 +24,5 @@ FACTS_BY_KIND: Mapping[str, Facts] = {
 
 def for_object(item: Object, location: Location) -> list[Row]:
     """The rows of an object's summary."""
-    return [
-        (title, html.mark_safe(piece))
-        for title, piece in FACTS_BY_KIND.get(location.plural, plain_facts)(
-            item,
-            location,
-        )
-    ]
+    rows = FACTS_BY_KIND.get(location.plural, plain_facts)(item, location)
+    return [(title, html.mark_safe(piece)) for title, piece in collect_regular(rows)]

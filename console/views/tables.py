@@ -335,8 +335,8 @@ def _etag(
     """An ETag that changes exactly when a row, or what is said beside it, is another one."""
     versions = []
     for item in data["items"]:
-        metadata = item.get("metadata") or {}
-        versions.append(f"{metadata.get('uid')}:{metadata.get('resourceVersion')}")
+        uid = get(item, "metadata", "uid")
+        versions.append(f"{uid}:{get(item, 'metadata', 'resourceVersion')}")
     # The language is part of it: the same rows look different in another one.
     hidden = preferences.read(request)["hidden_columns"].get(table_query.plural)
     marks = sorted((key, badge.mark) for key, badge in badges.items())
@@ -517,7 +517,7 @@ def _body_rows(
     opened = []
     for column in table_columns:
         style = cell_class(column)
-        opened.append((f'<td class="{style}">' if style else "<td>", column.cell))
+        opened.append((f'<td class="{style}">' if style else "<td>", column.render))
     return cells.mark_safe(
         "".join(
             _body_row(
@@ -544,15 +544,17 @@ def _body_row(
     namespaced: bool,
     alerts: Mapping[tuple[str, str], tuple[str, str]],
 ) -> str:
-    metadata = item.get("metadata") or {}
-    name = cells.escape(metadata.get("name", ""))
-    space = cells.escape(metadata.get("namespace", ""))
-    parent = cells.path_segment(metadata.get("namespace", "")) if namespaced else "-"
-    address = f"{base}{parent}/{cells.path_segment(metadata.get('name', ''))}"
+    # As texts: an agent may have stored anything under these members.
+    plain_name = str(get(item, "metadata", "name") or "")
+    plain_space = str(get(item, "metadata", "namespace") or "")
+    name = cells.escape(plain_name)
+    space = cells.escape(plain_space)
+    parent = cells.path_segment(plain_space) if namespaced else "-"
+    address = f"{base}{parent}/{cells.path_segment(plain_name)}"
     key = f"{space}/{name}" if namespaced else name
     rest = "".join([f"{opening}{cell(item, context)}</td>" for opening, cell in opened])
     title = cells.escape(columns.row_title(plural, item))
-    version = cells.escape(metadata.get("resourceVersion", ""))
+    version = cells.escape(get(item, "metadata", "resourceVersion") or "")
     used = context.usage.get(columns.usage_key(item))
     # Apart from the version: numbers that move do not make a row one that changed.
     mark = (
@@ -560,8 +562,7 @@ def _body_row(
     )
     firing = ""
     if alerts:
-        place = (metadata.get("namespace") or "", metadata.get("name", ""))
-        state, firing = alerts.get(place, ("", ""))
+        state, firing = alerts.get((plain_space, plain_name), ("", ""))
         mark += f' data-alerts="{state}"'
     return (
         f'<tr data-row="{key}" data-version="{version}"{mark}>'

@@ -100,8 +100,8 @@ def _pod_rows(
     return [
         {
             "item": pod,
-            "cpu": html.mark_safe(columns.CPU.cell(pod, context)),
-            "memory": html.mark_safe(columns.MEMORY.cell(pod, context)),
+            "cpu": html.mark_safe(columns.CPU.render(pod, context)),
+            "memory": html.mark_safe(columns.MEMORY.render(pod, context)),
         }
         for pod in pods
     ]
@@ -163,7 +163,7 @@ def _quotas(request: HttpRequest, location: Location) -> list[dict[str, Any]]:
             ceiling = number(limit)
             rows.append(
                 {
-                    "quota": item["metadata"]["name"],
+                    "quota": item["metadata"].get("name", ""),
                     "resource": resource,
                     "used": taken,
                     "hard": str(limit),

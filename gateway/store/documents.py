@@ -235,13 +235,19 @@ class Formatter:
     ) -> dict[str, Any]:
         """The object's members: values of Secrets masked, the cluster and the version noted."""
         parts = _members(data)
-        metadata = _members(parts.get("metadata", b""))
+        metadata = _regular_metadata(parts.get("metadata", b""))
         if self.fleet:
             annotations = _members(metadata.get("annotations", b""))
             metadata["annotations"] = {**annotations, CLUSTER_LABEL: cluster}
         if version:
             metadata["resourceVersion"] = version
         parts["metadata"] = metadata
+        if self.kind.group in BUILT_IN:
+            # Agents may have stored anything, and kubectl takes what has items for a list.
+            parts.pop("items", None)
+        for name, text in (("apiVersion", self.kind.api_version), ("kind", self.kind.name)):
+            if not bytes(parts.get(name, b"")).lstrip().startswith(b'"'):
+                parts[name] = text
         if (self.kind.group, self.kind.plural) == SECRETS:
             for member in ("data", "stringData"):
                 if member in parts:
@@ -253,6 +259,28 @@ def _members(raw: bytes | msgspec.Raw) -> dict[str, Any]:
     """The members of an object; {} for other values, as agents may have stored them."""
     text = bytes(raw).lstrip()
     return _PARTS.decode(text) if text.startswith(b"{") else {}
+
+
+# How the JSON of what clients read of metadata begins in Kubernetes.
+_METADATA_STARTS = {
+    **dict.fromkeys(("name", "namespace", "uid", "resourceVersion"), b'"'),
+    **dict.fromkeys(("creationTimestamp", "deletionTimestamp"), b'"'),
+    **dict.fromkeys(("labels", "annotations"), b"{"),
+    **dict.fromkeys(("ownerReferences", "finalizers", "managedFields"), b"["),
+}
+
+
+def _regular_metadata(raw: bytes | msgspec.Raw) -> dict[str, Any]:
+    """The members of metadata, without those that agents have stored in another shape."""
+    members = _members(raw)
+    odd = [
+        name
+        for name, start in _METADATA_STARTS.items()
+        if name in members and bytes(members[name]).lstrip()[:1] not in (start, b"n")
+    ]
+    for name in odd:
+        del members[name]
+    return members
 
 
 def _masked(raw: msgspec.Raw) -> Any:

@@ -8,6 +8,9 @@ from typing import Any
 from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster
+from storage_api.services import bulk
+from storage_api.services.bulk import WriteRecord
+from storage_api.services.resources import Key
 from tests.agents.conftest import Agent, Member
 from tests.caller import Caller
 from tests.storage_api.collecting import eventually
@@ -244,6 +247,32 @@ def test_people_see_their_clusters_and_namespaces_alone(
     assert not several.failed
     assert several.body["source"] == "store"
     assert member("viewer")("get_object", kind="cm", namespace=space, name="mine").failed
+
+
+def test_what_an_agent_has_stored_breaks_no_list(
+    agent: Agent, apiserver: RunningCluster, cluster: Cluster, space: str
+) -> None:
+    other = registry.register(name=f"{cluster.name}-2", kubeconfig_text=apiserver.kubeconfig_yaml)
+    texts = {
+        "Deployment": (
+            '{"spec": {"template": {"spec": {"containers": "x"}}}}',
+            '{"metadata": "x"}',
+            '{"metadata": {"name": "odd"}, "spec": 7}',
+        ),
+        "Pod": (
+            '{"status": {"containerStatuses": [{"state": "x", "restartCount": "many"}]}}',
+            "null",
+        ),
+    }
+    for kind, documents in texts.items():
+        for number, text in enumerate(documents):
+            key = Key(other.name, kind, space, f"odd-{number}")
+            bulk.write([WriteRecord(key, text.encode())])
+        listed = agent("list_objects", kind=kind, namespace=space, query="odd")
+        assert len(listed.data["items"]) == len(documents), kind
+    assert "odd" in [
+        item["name"] for item in agent("list_objects", kind="deploy", query="odd").data["items"]
+    ]
 
 
 def test_mistakes_are_answered_with_what_to_try(agent: Agent, cluster: Cluster) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
 from clusters import registry
 from clusters.models import Cluster
 from simcluster.testing import RunningCluster, running_cluster
+from storage_api.models import KindSync
 from storage_api.services import bulk
 from storage_api.services.bulk import WriteRecord
 from storage_api.services.resources import Key
@@ -139,3 +141,47 @@ def test_what_an_agent_has_stored_breaks_no_page(visitor: Client) -> None:
         assert ">odd<" in visitor.get(place).content.decode(), place
     for plural in ("pods", "deployments"):
         assert visitor.get(f"/clusters/{cluster.pk}/{plural}?namespace=shop").status_code == 200
+
+
+ODD = {
+    "Pod": [
+        '{"metadata": {"labels": [1], "annotations": 7, "name": {}, "ownerReferences": "x"}}',
+        '{"kind": {}, "spec": "x", "status": {"containerStatuses": [{"state": "x"}]}}',
+        '{"spec": {"containers": [{"name": {}, "args": 7}], "nodeName": []}}',
+    ],
+    "Deployment": [
+        '{"metadata": {"annotations": 7, "labels": "x"}, "spec": {"strategy": "x"}}',
+        '{"spec": {"strategy": {"rollingUpdate": "x"}, "template": {"spec": {"volumes": [1]}}}}',
+    ],
+    "Node": [
+        '{"metadata": {"labels": [1]}, "status": {"nodeInfo": "x"}}',
+        '{"status": {"addresses": [{"type": {}}], "allocatable": 7}}',
+    ],
+    "ConfigMap": ['{"data": 7}', '{"metadata": {"name": 5, "namespace": [], "uid": {}}}'],
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ODD)
+def test_pages_of_a_copy_are_shown_beside_odd_documents(visitor: Client, kind: str) -> None:
+    space = "" if kind == "Node" else "shop"
+    cluster = fill("reported", [thing(kind, "web", space)])
+    with running_cluster(controllers=False, kubelet=False) as server:
+        registered = registry.register(name="gone", kubeconfig_text=server.kubeconfig_yaml)
+    # Nobody listens at the cluster's address any more: what is shown is the store's copy.
+    cluster.kubeconfig, cluster.server = registered.kubeconfig, registered.server
+    cluster.save()
+    KindSync.objects.update(listed_at=timezone.now())
+    texts = [*DOCUMENTS, '{"metadata": "x"}', *ODD[kind]]
+    for number, text in enumerate(texts):
+        bulk.write([WriteRecord(Key("reported", kind, space, f"odd-{number}"), text.encode())])
+    plural = f"{kind.lower()}s"
+    for place in (f"/all/{plural}", f"/clusters/{cluster.pk}/{plural}", f"/clusters/{cluster.pk}"):
+        assert visitor.get(place).status_code == 200, place
+    assert ">web<" in visitor.get(f"/clusters/{cluster.pk}/{plural}").content.decode()
+    for part in ("nodes", "namespaces"):
+        assert visitor.get(f"/clusters/{cluster.pk}/-/{part}").status_code == 200, part
+    for number, text in enumerate(texts):
+        base = f"/clusters/{cluster.pk}/{plural}/{space or '-'}/odd-{number}"
+        for tab in ("", "/yaml", "/history", "/timeline", "/beside"):
+            assert visitor.get(base + tab).status_code == 200, (text, tab)

@@ -174,6 +174,31 @@ def test_what_an_agent_has_stored_breaks_no_list(client: StoreClient, east: Stor
         assert client.get(f"{path}/odd-0").status == 200
 
 
+def test_kubectl_can_read_what_an_agent_has_stored(
+    client: StoreClient, east: StoredCluster
+) -> None:
+    texts = (
+        # kubectl takes an object with items for a list, and sorts by what is text.
+        b'{"kind": "List", "items": [1]}',
+        b'{"kind": 7, "apiVersion": []}',
+        b'{"metadata": {"name": 7, "labels": [1], "ownerReferences": "x", "creationTimestamp": 5}}',
+        b'{"status": {"containerStatuses": [{"restartCount": 1000000000000000000000000000000}]}}',
+        b'{"status": {"initContainerStatuses": [{"restartCount": 1e300}]}}',
+    )
+    for number, text in enumerate(texts):
+        bulk.write([WriteRecord(Key("east", "Pod", "odd", f"odd-{number}"), text)])
+    path = "fleet/api/v1/namespaces/odd/pods"
+    items = client.get(path).json["items"]
+    assert len(items) == len(texts)
+    assert not [item for item in items if "items" in item]
+    odd = ("name", "labels", "ownerReferences", "creationTimestamp")
+    assert not [item for item in items if item["metadata"].keys() & set(odd)]
+    assert len(client.get(path, TABLE).json["rows"]) == len(texts)
+    for number in range(len(texts)):
+        pod = client.get(f"{path}/odd-{number}").json
+        assert (pod["kind"], pod["apiVersion"]) in (("Pod", "v1"), ("List", "v1"))
+
+
 SELECTORS = [
     ("labelSelector=kubegale.io/cluster%3Dwest", ["west/web-1"]),
     ("labelSelector=kubegale.io/cluster!%3Dwest,app%3Dweb", ["east/web-2"]),
