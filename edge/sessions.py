@@ -238,7 +238,12 @@ class Session:
         """Whether the body is larger than the limit; then it is read no further."""
         decoder = Chunked()
         while True:
-            data, rest = decoder.take(self._client.take())
+            data, rest = await self.caller.decode(decoder, self._client.take())
+            while decoder.is_paused and body.size + len(data) <= limit:
+                if self._client.is_lost:
+                    raise ClientLeft
+                more, rest = await self.caller.decode(decoder, b"")
+                data += more
             if body.size + len(data) > limit:
                 return True
             if data:
@@ -263,6 +268,9 @@ class Session:
         """
         limits = self._limits
         rate_deadline = began + limits.body_grace_seconds + body.size / limits.body_rate
+        if self._client.buffer and self._loop.time() < rate_deadline:
+            # It has come while other bodies had their turn.
+            return
         idle_deadline = self._loop.time() + limits.body_idle_seconds
         if not await self._client.more(min(rate_deadline, idle_deadline)):
             raise ClientLeft
@@ -408,11 +416,11 @@ class Session:
         is_repeatable = request.length == 0 and request.method in IDEMPOTENT
         try:
             server, used = await upstream.connection(fresh=not is_repeatable)
-            raw = await start_passing(self._client, request, server, self.address)
+            raw = await start_passing(self._client, request, server, self.caller)
             if not raw and used and not self._client.is_lost:
                 # A kept connection may end just as it is used again.
                 server, _ = await upstream.connection(fresh=True)
-                raw = await start_passing(self._client, request, server, self.address)
+                raw = await start_passing(self._client, request, server, self.caller)
         except Unavailable:
             raise Refusal(
                 503,
