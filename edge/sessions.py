@@ -63,6 +63,8 @@ STATUS = (
 # The same in the words of the KubeGale API, whose errors all have a code: an internal one.
 KUBEGALE_PREFIX = b"/api/v1/kubernetes"
 KUBEGALE_FAILURE = b'{"code":5001,"data":{},"msg":"%s"}\n'
+# Before a request; to pass over endless ones would cost more than to send them.
+MOST_EMPTY_LINES = 100
 REFUSAL_SECONDS = 5.0
 FAREWELL_SECONDS = 10.0
 # For how long a stream counts among the requests that are worked at.
@@ -168,10 +170,14 @@ class Session:
         patience = limits.idle_seconds if self._serving else limits.head_seconds
         deadline = self._loop.time() + patience
         begun = False
+        empty_lines = 0
         while True:
             # RFC 9112, 2.2: empty lines before a request are ignored.
             while buffer.startswith(CRLF):
                 del buffer[:2]
+                empty_lines += 1
+                if empty_lines > MOST_EMPTY_LINES:
+                    raise Refusal(400, "The request line cannot be read.")
             if buffer and buffer != b"\r":
                 if not begun:
                     deadline = self._loop.time() + limits.head_seconds
