@@ -2,6 +2,7 @@
 
 import asyncio
 
+from edge.callers import Caller
 from edge.connections import Connection
 from edge.outlet import ClientGone, Outlet
 from edge.wire import CRLF, END, Answer, Chunked, Refusal, Request
@@ -23,7 +24,7 @@ class Straight:
 
 
 async def start_passing(
-    client: Connection, request: Request, server: Connection, address: str
+    client: Connection, request: Request, server: Connection, caller: Caller
 ) -> "tuple[asyncio.Task[None] | None, bytes] | None":
     """(task that sends the body, head of the answer); None when the server closes instead."""
 
@@ -35,11 +36,11 @@ async def start_passing(
     sending: asyncio.Task[None] | None = None
     if request.length != 0:
         server.keep_answer()
-    server.write(_gateway_head(request, address))
+    server.write(_gateway_head(request, caller.address))
     if request.length != 0:
         if request.expects and not client.buffer:
             client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        sending = asyncio.create_task(_stream_body(client, request, server))
+        sending = asyncio.create_task(_stream_body(client, request, server, caller))
     try:
         while (end := server.buffer.find(END)) < 0:
             if len(server.buffer) > LARGEST_ANSWER_HEAD or not await server.more():
@@ -69,7 +70,9 @@ def _gateway_head(request: Request, address: str) -> bytes:
     return CRLF.join(lines) + END
 
 
-async def _stream_body(client: Connection, request: Request, server: Connection) -> None:
+async def _stream_body(
+    client: Connection, request: Request, server: Connection, caller: Caller
+) -> None:
     """Send the body on as it comes, framed as it is; a malformed one ends the connection."""
     left = request.length
     decoder = Chunked()
@@ -84,7 +87,9 @@ async def _stream_body(client: Connection, request: Request, server: Connection)
             left -= len(data)
         else:
             try:
-                _, rest = decoder.take(data)
+                _, rest = await caller.decode(decoder, data)
+                while decoder.is_paused:
+                    _, rest = await caller.decode(decoder, b"")
             except Refusal:
                 server.abort()
                 return

@@ -41,6 +41,8 @@ ABANDONED = "abandoned"
 # write to a unix socket takes whole or not at all.
 SMALL_BODY = 32 * 1024
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+# Before a request; to pass over endless ones would cost more than to send them.
+MOST_EMPTY_LINES = 100
 REFUSAL_SECONDS = 5.0
 FAREWELL_SECONDS = 10.0
 # For how long a stream counts among the requests that are worked at.
@@ -146,10 +148,14 @@ class Session:
         patience = limits.idle_seconds if self._serving else limits.head_seconds
         deadline = self._loop.time() + patience
         begun = False
+        empty_lines = 0
         while True:
             # RFC 9112, 2.2: empty lines before a request are ignored.
             while buffer.startswith(CRLF):
                 del buffer[:2]
+                empty_lines += 1
+                if empty_lines > MOST_EMPTY_LINES:
+                    raise Refusal(400, "The request line cannot be read.")
             if buffer and buffer != b"\r":
                 if not begun:
                     deadline = self._loop.time() + limits.head_seconds
@@ -216,7 +222,12 @@ class Session:
         """Whether the body is larger than the limit; then it is read no further."""
         decoder = Chunked()
         while True:
-            data, rest = decoder.take(self._client.take())
+            data, rest = await self.caller.decode(decoder, self._client.take())
+            while decoder.is_paused and body.size + len(data) <= limit:
+                if self._client.is_lost:
+                    raise ClientLeft
+                more, rest = await self.caller.decode(decoder, b"")
+                data += more
             if body.size + len(data) > limit:
                 return True
             if data:
@@ -241,6 +252,9 @@ class Session:
         """
         limits = self._limits
         rate_deadline = began + limits.body_grace_seconds + body.size / limits.body_rate
+        if self._client.buffer and self._loop.time() < rate_deadline:
+            # It has come while other bodies had their turn.
+            return
         idle_deadline = self._loop.time() + limits.body_idle_seconds
         if not await self._client.more(min(rate_deadline, idle_deadline)):
             raise ClientLeft
@@ -371,11 +385,11 @@ class Session:
         is_repeatable = request.length == 0 and request.method in IDEMPOTENT
         try:
             server, used = await upstream.connection(fresh=not is_repeatable)
-            raw = await start_passing(self._client, request, server, self.address)
+            raw = await start_passing(self._client, request, server, self.caller)
             if not raw and used and not self._client.is_lost:
                 # A kept connection may end just as it is used again.
                 server, _ = await upstream.connection(fresh=True)
-                raw = await start_passing(self._client, request, server, self.address)
+                raw = await start_passing(self._client, request, server, self.caller)
         except Unavailable:
             raise Refusal(
                 503,

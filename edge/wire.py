@@ -336,21 +336,30 @@ def parse_answer(raw: bytes, method: bytes) -> Answer:
 
 
 class Chunked:
-    """Decodes a chunked body as it comes: `take` returns its data, `done` says that it ended."""
+    """Decodes a chunked body as it comes: `take` returns its data, `done` says that it ended.
+
+    After a `take` of limited length `is_paused` says that more can be read of what has come.
+    """
 
     def __init__(self) -> None:
         self.done = False
+        self.is_paused = False
         self._buffer = bytearray()
         self._left = 0
         self._state = "size"
         self._trailer = 0
 
-    def take(self, data: bytes | bytearray) -> tuple[bytes, bytes]:
-        """(data of the body, bytes after its end); Refusal when it is malformed."""
+    def take(self, data: bytes | bytearray, steps: int = -1) -> tuple[bytes, bytes]:
+        """(data of the body, bytes after its end); Refusal when it is malformed.
+
+        `steps` is how many pieces of syntax are read at most; below 0 all of them.
+        """
         self._buffer += data
         parts: list[bytes] = []
-        while not self.done and self._step(parts):
-            pass
+        left = steps
+        while left and not self.done and self._step(parts):
+            left -= 1
+        self.is_paused = not left and not self.done
         rest = b""
         if self.done:
             rest = bytes(self._buffer)

@@ -304,6 +304,19 @@ def test_a_bad_head_is_refused_in_the_words_of_its_api_and_the_connection_ends(
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
+def test_few_empty_lines_before_a_request_are_passed_over(patient: Running) -> None:
+    asked = head("GET", "/healthz", b"Connection: close\r\n")
+    assert status(patient.ask(b"\r\n" * 100 + asked)) == 200
+    # Endless ones cost the front more than their sender.
+    assert status(patient.ask(b"\r\n" * 101 + asked)) == 400
+
+
+def test_a_header_of_the_longest_length_reaches_the_application(patient: Running) -> None:
+    for size, expected in ((8190, 200), (8191, 431)):
+        line = b"X:" + b"a" * (size - 2)
+        assert status(patient.get("/healthz", more=line + b"\r\n")) == expected
+
+
 def test_answers_come_in_the_order_of_requests_and_the_last_one_ends(patient: Running) -> None:
     answer = patient.ask(
         head("GET", "/healthz")

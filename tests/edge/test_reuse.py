@@ -191,3 +191,35 @@ def test_no_request_waits_for_a_busy_process_while_another_is_idle(tmp_path: Pat
             await asyncio.gather(*slow)
 
     asyncio.run(asyncio.wait_for(check(), 60))
+
+
+def test_bodies_in_the_smallest_chunks_hold_nobody_up(tmp_path: Path) -> None:
+    """Each takes a thousand times as long to read as its bytes; others are served in between."""
+    sizes: list[int] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                sizes.append(len(await read_request(reader)))
+                writer.write(OK)
+        writer.close()
+
+    async def check() -> None:
+        limits = Limits(body_grace_seconds=120, body_idle_seconds=120)
+        async with running_front(tmp_path, answer, limits) as port:
+            assert status(await get(port, "/", "127.0.0.3")) == 200
+            lines = b"Transfer-Encoding: chunked\r\nConnection: close\r\n"
+            wire = head("POST", PATH, lines) + b"1\r\nx\r\n" * 15_000 + b"0\r\n\r\n"
+            clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+            for _, writer in clients:
+                writer.write(wire)
+                await writer.drain()
+            for _ in range(3):
+                assert status(await get(port, "/", "127.0.0.3")) == 200
+            assert sizes == [0] * 4
+            for reader, writer in clients:
+                assert status(await reader.read()) == 200
+                writer.close()
+            assert sizes[4:] == [15_000] * 20
+
+    asyncio.run(asyncio.wait_for(check(), 120))
