@@ -23,6 +23,8 @@ from storage_api.protection import mask_sealed_value
 _BEFORE = timedelta(hours=24)
 _MAX_CHANGES = 5
 _MAX_EVENTS = 10
+# The digits of an int32, as counts of Events are.
+_MAX_DIGITS = 10
 _DOCUMENT = """
 SELECT data FROM storage_resource
 WHERE cluster_id = %s AND resource_type = %s AND namespace = %s AND resource_name = %s
@@ -114,7 +116,8 @@ def _of_document(document: Mapping[str, Any]) -> dict[str, Any]:
             for container in containers[:20]
             if isinstance(container, dict)
         ]
-    owners = (document.get("metadata") or {}).get("ownerReferences")
+    metadata = document.get("metadata")
+    owners = metadata.get("ownerReferences") if isinstance(metadata, dict) else None
     if isinstance(owners, list) and owners and isinstance(owners[0], dict):
         context["owner"] = {
             name: owners[0].get(
@@ -145,10 +148,17 @@ def _events(
             "type": type_name or "",
             "reason": reason or "",
             "message": message or "",
-            "count": int(count) if count and count.isdigit() else 1,
+            "count": _event_count(count),
         }
         for at, type_name, reason, message, count in rows
     ]
+
+
+def _event_count(text: str | None) -> int:
+    """How often an Event occurred; 1 for what is no such number."""
+    if not text or not text.isascii() or not text.isdigit() or len(text) > _MAX_DIGITS:
+        return 1
+    return int(text)
 
 
 def _changes(alert: Alert, kind: Kind) -> list[dict[str, Any]]:

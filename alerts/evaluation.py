@@ -5,6 +5,7 @@ and moves alerts and the place in one transaction: a killed worker leaves everyt
 before its turn. Only a new or changed rule looks at everything, once.
 """
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from storage_api.models import ClusterSync
 from storage_api.services import change_log
 from storage_api.services.sync import database_now
 
+log = logging.getLogger(__name__)
 Compiled = tuple[Rule, Condition]
 # Two clocks and a transaction that commits late: Events are looked for that far back again.
 _EVENT_OVERLAP = timedelta(seconds=60)
@@ -224,6 +226,10 @@ def _look_at_all(
     return [replace(match, since=turn.now) for match in matches]
 
 
+# What reading a document of another shape raises.
+_ODD_SHAPE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
 class _attempt:  # read as a word of `with`
     """A block in which a rule may fail without the others: its changes are undone, and noted."""
 
@@ -246,6 +252,12 @@ class _attempt:  # read as a word of `with`
         if isinstance(error, DatabaseError | DomainError):
             self.failed = True
             _note_failure(self.rule, str(error).strip().split("\n", 1)[0])
+            return True
+        if isinstance(error, _ODD_SHAPE):
+            # Documents of agents have any shape. All rules would stop with this one.
+            log.error("rule %s failed", self.rule.pk, exc_info=error)
+            self.failed = True
+            _note_failure(self.rule, "an object has not the shape of its kind")
             return True
         if error is None and self.rule.last_error:
             _note_failure(self.rule, "")

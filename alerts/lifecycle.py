@@ -20,6 +20,9 @@ from alerts.models import Alert, Rule
 from core.errors import NotFound
 
 State = Alert.State
+# The characters of a match's kind, namespace, name and subject: the first three as an alert holds
+# them, the last as its index does whatever they are written in.
+_LONGEST = (100, 253, 253, 600)
 
 
 def labels_of(rule: Rule, match: Match) -> dict[str, str]:
@@ -84,7 +87,7 @@ def apply_matches(
     """
     by_fingerprint: dict[str, tuple[Match, dict[str, str]]] = {}
     for match in matches:
-        if match.cluster in except_clusters:
+        if match.cluster in except_clusters or _is_too_long(match):
             continue
         labels = labels_of(rule, match)
         by_fingerprint.setdefault(fingerprint(rule.pk, labels), (match, labels))
@@ -105,6 +108,12 @@ def apply_matches(
     added = {key: pair for key, pair in by_fingerprint.items() if key not in existing}
     changed += _raise(rule, added, now, recheck)
     return changed
+
+
+def _is_too_long(match: Match) -> bool:
+    """Whether the words name no object of Kubernetes; agents may store and report such ones."""
+    lengths = (len(match.kind), len(match.namespace), len(match.name), len(match.subject))
+    return any(length > limit for length, limit in zip(lengths, _LONGEST, strict=True))
 
 
 def _raise(

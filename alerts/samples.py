@@ -146,11 +146,9 @@ def _of_quotas(
         KINDS["resourcequotas"],
         fleet,
     ):
-        status = orjson.loads(data).get("status") or {}
-        resource, share = _largest_share(
-            status.get("hard") or {},
-            status.get("used") or {},
-        )
+        # An agent may have stored anything, and no rule of others may fail beside it.
+        status = _member(orjson.loads(data), "status")
+        resource, share = _largest_share(_member(status, "hard"), _member(status, "used"))
         if resource:
             place = (cluster, namespace)
             yield _share_match(
@@ -162,6 +160,12 @@ def _of_quotas(
                 share,
                 now,
             )
+
+
+def _member(parent: object, name: str) -> dict[str, object]:
+    """The mapping under a name; {} for anything else."""
+    value = parent.get(name) if isinstance(parent, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def _share_match(

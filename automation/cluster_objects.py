@@ -108,6 +108,9 @@ class ClusterObjects:
                 obj: Object = orjson.loads(text)
                 if not _is_regular(obj):
                     continue
+                # Collectors write what an object is; other agents may leave it out.
+                obj.setdefault("apiVersion", kind.api_version)
+                obj.setdefault("kind", kind.name)
                 if versions and (kind.group, kind.plural) != SECRETS:
                     obj["metadata"]["managedFields"] = [
                         {"apiVersion": version} for version in orjson.loads(versions)
@@ -210,6 +213,13 @@ def object_key(obj: Object) -> str:
 def _is_regular(obj: Any) -> bool:
     """Whether it is an object of Kubernetes: an agent may have stored any JSON."""
     if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict):
+        return False
+    if not all(isinstance(obj.get(member, ""), str) for member in ("apiVersion", "kind")):
+        return False
+    owners = obj["metadata"].get("ownerReferences") or []
+    if not isinstance(owners, list) or not all(
+        isinstance(owner, dict) and isinstance(owner.get("kind"), str) for owner in owners
+    ):
         return False
     parts = [obj.get(member) or {} for member in ("spec", "status")]
     is_named = isinstance(obj["metadata"].get("name"), str)

@@ -205,7 +205,7 @@ def _judge_unused(category: str) -> Callable[[Object, ClusterReferences], Reason
             return
         if category == "configmaps" and _is_system_configmap(obj):
             return
-        if category == "secrets" and obj.get("type") in _SYSTEM_SECRETS:
+        if category == "secrets" and str(obj.get("type")) in _SYSTEM_SECRETS:
             return
         if not references.is_used(
             category,

@@ -174,7 +174,12 @@ class _Inspection:
         return obj["metadata"].get("namespace") not in SYSTEM_NAMESPACES
 
     def _look_at(self, kind: Kind, obj: Object) -> None:
-        for hit in self._hits(kind, obj):
+        try:
+            hits = list(self._hits(kind, obj))
+        except (TypeError, ValueError, LookupError, AttributeError):
+            # No API server has accepted it: an agent has stored what is no object of its kind.
+            return
+        for hit in hits:
             self._add(hit, kind, obj)
 
     def _hits(

@@ -156,10 +156,10 @@ def _quotas(request: HttpRequest, location: Location) -> list[dict[str, Any]]:
         return []
     rows = []
     for item in data["items"]:
-        hard = get(item, "status", "hard") or get(item, "spec", "hard") or {}
-        used = get(item, "status", "used") or {}
-        for resource, limit in hard.items():
-            taken = str(used.get(resource, "0"))
+        hard = get(item, "status", "hard") or get(item, "spec", "hard")
+        # As with every object: an agent may have stored anything here.
+        for resource, limit in hard.items() if isinstance(hard, dict) else ():
+            taken = str(get(item, "status", "used", resource) or "0")
             ceiling = number(limit)
             rows.append(
                 {

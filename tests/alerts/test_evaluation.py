@@ -3,12 +3,16 @@
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 from django.utils import timezone
 
+from alerts import context
 from alerts.models import Alert, Rule
 from clusters.models import Cluster
-from storage_api.services import events
+from storage_api.services import bulk, events
+from storage_api.services.bulk import WriteRecord
+from storage_api.services.resources import Key
 from tests.alerts.conftest import beat, pod, turn, write
 from tests.caller import Caller
 
@@ -233,3 +237,35 @@ def test_metrics_of_clusters_and_quotas(admin: Caller, fleet: Cluster) -> None:
     Rule.objects.update(evaluate_at=None)
     turn()
     assert [alert["rule_name"] for alert in alerts(admin)] == ["Quota is over 90 %"]
+
+
+def test_documents_of_any_shape_stop_no_rule(admin: Caller, fleet: Cluster) -> None:
+    """One that an agent has stored stopped the evaluation of every rule of everybody."""
+    full = {"hard": {"pods": "10"}, "used": {"pods": "10"}}
+    documents = {
+        "ResourceQuota": ["null", "7", '{"status": "x"}', '{"status": {"hard": 7, "used": "x"}}'],
+        "Pod": ["[]", '{"metadata": "x", "status": {"containerStatuses": "x"}}'],
+    }
+    for kind, texts in documents.items():
+        for number, text in enumerate(texts):
+            bulk.write([WriteRecord(Key("east", kind, "shop", f"odd-{number}"), text.encode())])
+    odd = {"metadata": "x", "status": {"phase": "Failed"}}
+    for name in ("odd-pod", "n" * 1000):
+        bulk.write([WriteRecord(Key("east", "Pod", "shop", name), orjson.dumps(odd))])
+    write(
+        {
+            "kind": "ResourceQuota",
+            "metadata": {"name": "q", "namespace": "shop"},
+            "status": full,
+        },
+        pod("web", phase="Failed"),
+    )
+    admin.data("POST", "alerts/rules", {"preset": "quota-over-90", "for": "0s"})
+    failed = {"kind": "Pod", "where": [{"path": "status.phase", "op": "eq", "value": "Failed"}]}
+    make(admin, condition=failed)
+    turn()
+    assert context.gather_missing(10) == 3
+    assert {alert["target"]["name"] for alert in alerts(admin)} == {"q", "web", "odd-pod"}
+    # What was known of the odd one is as much as can be read.
+    assert not Alert.objects.filter(context={})
+    assert not Rule.objects.exclude(last_error="")

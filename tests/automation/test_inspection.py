@@ -160,6 +160,33 @@ def test_findings_of_workloads_out_of_the_store(whole: Cluster) -> None:
     assert finding["fix"] == CHECKS[finding["check"]].fix
 
 
+def test_documents_of_any_shape_end_no_inspection(whole: Cluster) -> None:
+    odd = {"containers": [{"name": "c", "image": "nginx"}]}
+    texts = {
+        # Agents may leave out what an object is.
+        "Pod": [{"metadata": {"name": "bare", "namespace": "shop"}, "spec": odd}],
+        "Deployment": [{"kind": 7, "metadata": {"name": "odd", "namespace": "shop"}}],
+        "ClusterRoleBinding": [
+            {
+                "metadata": {"name": "odd"},
+                "roleRef": {"name": "cluster-admin"},
+                "subjects": [{"name": {}}],
+            }
+        ],
+    }
+    for owners in ("x", [7], [{"kind": {}}]):
+        metadata = {"name": "owned", "namespace": "shop", "ownerReferences": owners}
+        texts["Pod"].append({"metadata": metadata})
+    for kind, documents in texts.items():
+        for number, document in enumerate(documents):
+            space = str(document["metadata"].get("namespace", ""))
+            key = Key(whole.name, kind, space, f"odd-{number}")
+            bulk.write([WriteRecord(key, orjson.dumps(document))])
+    report = inspect_cluster(whole, InspectionScope(allow))
+    assert "bare" in {finding["object"]["name"] for finding in report["findings"]}
+    assert "owned" not in {finding["object"]["name"] for finding in report["findings"]}
+
+
 def test_limit_ranges_and_autoscalers_count(whole: Cluster) -> None:
     limits = {"type": "Container", "default": {"cpu": "1", "memory": "1Gi"}}
     write(

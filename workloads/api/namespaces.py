@@ -47,21 +47,27 @@ class NamespaceNames(ObjectView):
             listing = lists.list_objects(cluster, self.kind, query)
         namespaces = []
         for raw in listing.items:
-            item = orjson.loads(raw)
-            if scope.namespaces is None or item["metadata"]["name"] in scope.namespaces:
-                namespaces.append(_namespace_head(item))
+            head = _namespace_head(orjson.loads(raw))
+            name = head["metadata"].get("name")
+            # An agent may have stored what has no name.
+            is_named = isinstance(name, str) and bool(name)
+            if is_named and (scope.namespaces is None or name in scope.namespaces):
+                namespaces.append(head)
         return {"namespaces": namespaces}
 
 
 def _namespace_head(item: dict[str, Any]) -> dict[str, Any]:
-    metadata = item["metadata"]
+    metadata = item.get("metadata")
+    if not isinstance(metadata, dict):
+        metadata = {}
+    status = item.get("status")
     return {
         "metadata": {
             key: metadata.get(key)
             for key in ("name", "uid", "creationTimestamp", "labels")
             if metadata.get(key) is not None
         },
-        "status": {"phase": (item.get("status") or {}).get("phase", "")},
+        "status": {"phase": status.get("phase", "") if isinstance(status, dict) else ""},
     }
 
 

@@ -171,11 +171,31 @@ class ClusterCounts:
         )
         if listing.age is not None:
             self._note_age(listing.age)
-        return [orjson.loads(item) for item in listing.items]
+        return [node for item in listing.items if (node := _regular_node(orjson.loads(item)))]
 
     def _note_age(self, age: float) -> None:
         # The oldest copy decides how old the whole document is.
         self.age = max(age, self.age or 0.0)
+
+
+def _regular_node(node: Any) -> Object | None:
+    """The node with status and amounts as Kubernetes has them; None without a name.
+
+    A list out of the store may hold what an agent has stored there.
+    """
+    metadata = node.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        return None
+    status = node.get("status")
+    shapes = (("conditions", list), ("allocatable", dict), ("capacity", dict))
+    if not isinstance(status, dict):
+        return {**node, "status": {}}
+    odd = {name for name, shape in shapes if not isinstance(status.get(name, shape()), shape)}
+    regular = {name: value for name, value in status.items() if name not in odd}
+    if "conditions" in regular:
+        entries = regular["conditions"]
+        regular["conditions"] = [entry for entry in entries if isinstance(entry, dict)]
+    return {**node, "status": regular}
 
 
 def _live_census(cluster: Cluster, plural: str) -> Census:
@@ -256,7 +276,8 @@ def is_ready(node: Object) -> bool:
     """Whether the node's Ready condition is True."""
     conditions = (node.get("status") or {}).get("conditions") or []
     return any(
-        condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions
+        condition.get("type") == "Ready" and condition.get("status") == "True"
+        for condition in conditions
     )
 
 

@@ -112,7 +112,9 @@ def require_namespace(client: ClusterClient, namespace: str) -> None:
 
 def controller_of(item: Object) -> dict[str, Any]:
     """The owner reference that controls an object, or {}."""
-    for owner in item["metadata"].get("ownerReferences") or []:
-        if owner.get("controller"):
+    owners = item["metadata"].get("ownerReferences")
+    # A list out of the store may hold what an agent has written there.
+    for owner in owners if isinstance(owners, list) else []:
+        if isinstance(owner, dict) and owner.get("controller"):
             return dict(owner)
     return {}
