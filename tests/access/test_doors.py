@@ -251,9 +251,14 @@ def where(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def answer(bearer: str, method: str, route: routes.Route, sent: Mapping[str, Any]) -> str:
-    """What the route says to the bearer; whatever it did is undone."""
-    client = Client(headers={"Authorization": f"Bearer {bearer}"})
+def client_of(bearer: str) -> Client:
+    """A client with the token; each puts all middleware together, so that one serves a walk."""
+    return Client(headers={"Authorization": f"Bearer {bearer}"})
+
+
+def answer(client: Client, method: str, route: routes.Route, sent: Mapping[str, Any]) -> str:
+    """What the route says to the client; whatever it did is undone."""
+    client.cookies.clear()
     with transaction.atomic():
         response = routes.call(client, method, route, sent)
         verdict = routes.verdict(response)
@@ -294,12 +299,13 @@ def test_a_token_opens_what_it_was_cut_down_to(cluster: Cluster, owner: User, to
         namespace=routes.SPACE,
         pod="web",
     )
+    client = client_of(bearer)
     wrong = []
     for plain in walked(cluster):
         route = addressed(plain, operation, recording)
         for method in route.methods:
             sent = {**where(cluster), **SENT.get(route.name, {})}
-            verdict = answer(bearer, method, route, sent)
+            verdict = answer(client, method, route, sent)
             if (verdict == "allowed") is not (token in expected(route, method)):
                 wrong.append(f"{method} {route.name} {route.address}: {verdict}")
     assert not wrong, "\n".join(wrong)
@@ -327,11 +333,12 @@ def test_a_lost_token_opens_no_route(
 ) -> None:
     row, bearer = create_api_token(owner, "lost")
     loss(owner, row)
+    client = client_of(bearer)
     opened = [
         f"{route.name} {route.address}"
         for route in walked(cluster)
         if not any(fnmatch(route.name, pattern) for pattern in PUBLIC)
-        and answer(bearer, route.methods[0], route, where(cluster)) != "unknown"
+        and answer(client, route.methods[0], route, where(cluster)) != "unknown"
     ]
     assert not opened, "\n".join(opened)
 
