@@ -211,7 +211,7 @@ def _is_intended(version: Version, query: ChangeQuery) -> bool:
         return True
     document = orjson.loads(version.data or "{}")
     # A controller makes and deletes what follows from its owner.
-    owners = values.mappings_at(document, "metadata.ownerReferences")
+    owners = values.sound_mappings_at(document, "metadata.ownerReferences")
     if any(owner.get("controller") for owner in owners):
         return False
     # A list that begins to be collected adds objects that are older than the list.

@@ -36,11 +36,14 @@ def number_at(obj: Object, path: str, default: int = 0) -> int:
 
 
 def mappings_at(value: Any, path: str) -> list[dict[str, Any]]:
-    """The objects of the list at a dotted path; [] without one."""
+    """The objects of the list at a dotted path; [] without one, TypeError for a number."""
     members = get(value, path)
-    if not isinstance(members, list):
-        return []
-    return [member for member in members if isinstance(member, dict)]
+    return [member for member in members or () if isinstance(member, dict)]
+
+
+def sound_mappings_at(value: Any, path: str) -> list[dict[str, Any]]:
+    """The same, and [] for whatever is no list."""
+    return mappings_at(value, path) if isinstance(get(value, path), list) else []
 
 
 def format_bool(value: Any) -> str:

@@ -31,7 +31,7 @@ def _has_condition(
 ) -> bool:
     return any(
         condition.get("type") == condition_type and condition.get("status") == status
-        for condition in values.mappings_at(manifest, "status.conditions")
+        for condition in values.sound_mappings_at(manifest, "status.conditions")
     )
 
 
@@ -42,8 +42,8 @@ def _has_pod_problem(manifest: Mapping[str, Any]) -> bool:
     phase = values.get(manifest, "status.phase")
     if phase in ("Failed", "Unknown"):
         return True
-    containers = values.mappings_at(manifest, "status.containerStatuses")
-    init_containers = values.mappings_at(manifest, "status.initContainerStatuses")
+    containers = values.sound_mappings_at(manifest, "status.containerStatuses")
+    init_containers = values.sound_mappings_at(manifest, "status.initContainerStatuses")
     for container in [*containers, *init_containers]:
         reason = values.get(container, "state.waiting.reason")
         if reason is not None and reason not in STARTING:
