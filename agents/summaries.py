@@ -6,6 +6,7 @@ from typing import Any
 from clusters import event_series
 from clusters.kinds import Kind
 from clusters.tables.values import INVALID
+from core.errors import SHAPE_ERRORS
 from insights import causes
 from insights.causes import describe_pod
 from storage_api.query.problems import PROBLEM_RULES
@@ -13,15 +14,11 @@ from storage_api.query.problems import PROBLEM_RULES
 LONGEST_MESSAGE = 400
 
 
-# What a summary stumbles over in an object that has not the shape of its kind.
-_ODD_SHAPE = (TypeError, ValueError, LookupError, AttributeError)
-
-
 def summarise(kind: Kind, item: Mapping[str, Any]) -> dict[str, Any]:
     """{"name","namespace","created","status","problem",…} of a Kubernetes object."""
     try:
         return _summarise(kind, item)
-    except _ODD_SHAPE:
+    except SHAPE_ERRORS:
         # Programs may store any JSON under a kind; the rest of the list is worth an answer.
         metadata = item.get("metadata")
         name = metadata.get("name", "") if isinstance(metadata, Mapping) else ""

@@ -19,7 +19,7 @@ from alerts import lifecycle, matching, prometheus, samples, scopes
 from alerts.conditions import Condition, MetricCondition, ObjectCondition, window_of
 from alerts.models import Alert, Evaluation, Rule
 from alerts.scopes import Fleet
-from core.errors import DomainError
+from core.errors import SHAPE_ERRORS, DomainError
 from storage_api.models import ClusterSync
 from storage_api.services import change_log
 from storage_api.services.sync import database_now
@@ -226,10 +226,6 @@ def _look_at_all(
     return [replace(match, since=turn.now) for match in matches]
 
 
-# What reading a document of another shape raises.
-_ODD_SHAPE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-
-
 class _attempt:  # read as a word of `with`
     """A block in which a rule may fail without the others: its changes are undone, and noted."""
 
@@ -253,7 +249,7 @@ class _attempt:  # read as a word of `with`
             self.failed = True
             _note_failure(self.rule, str(error).strip().split("\n", 1)[0])
             return True
-        if isinstance(error, _ODD_SHAPE):
+        if isinstance(error, SHAPE_ERRORS):
             # Documents of agents have any shape. All rules would stop with this one.
             log.error("rule %s failed", self.rule.pk, exc_info=error)
             self.failed = True

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+# What reading a document raises that has not the shape of its kind: programs may store any JSON.
+SHAPE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
 
 class DomainError(Exception):
     """A failure with a stable `code`, a sentence for people and details for programs."""

@@ -22,7 +22,7 @@ from clusters.kinds import KINDS, Kind
 from clusters.manifests import Object
 from clusters.models import Cluster
 from core.api.attributes import AccessAttributes
-from core.errors import DomainError, Forbidden, NotFound
+from core.errors import SHAPE_ERRORS, DomainError, Forbidden, NotFound
 from core.times import rfc3339
 
 # Findings that a report keeps of one check in one cluster.
@@ -176,7 +176,7 @@ class _Inspection:
     def _look_at(self, kind: Kind, obj: Object) -> None:
         try:
             hits = list(self._hits(kind, obj))
-        except (TypeError, ValueError, LookupError, AttributeError):
+        except SHAPE_ERRORS:
             # No API server has accepted it: an agent has stored what is no object of its kind.
             return
         for hit in hits:

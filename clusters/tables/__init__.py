@@ -17,6 +17,7 @@ from clusters.tables.pods import PODS, row_conditions
 from clusters.tables.storage import STORAGE
 from clusters.tables.values import INVALID
 from clusters.tables.workloads import WORKLOADS
+from core.errors import SHAPE_ERRORS
 
 _COLUMNS: Mapping[str, tuple[Column, ...]] = {
     "pods": PODS,
@@ -46,7 +47,7 @@ def cells(
 def _cell(obj: Object, column: Column, now: datetime) -> Any:
     try:
         value = column.cell(obj, now)
-    except (TypeError, ValueError, LookupError, AttributeError, OverflowError):
+    except SHAPE_ERRORS:
         # Programs may store objects that have not the shape of their kind.
         return INVALID
     # Clients read whole numbers as int64, and an answer takes no longer ones.

@@ -15,6 +15,7 @@ from console.locations import Location, resolve_reference, without_version
 from console.rendering import health, html
 from console.rendering.health import Object, get, rows
 from console.rendering.usage import Usage, render_usage
+from core.errors import SHAPE_ERRORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class TableColumn:
         """The HTML of the cell; `<invalid>` for an object that has not the shape of its kind."""
         try:
             return self.cell(item, context)
-        except (TypeError, ValueError, LookupError, AttributeError):
+        except SHAPE_ERRORS:
             # Agents may have stored any JSON, which is no reason to show nobody the table.
             return html.text(INVALID)
 

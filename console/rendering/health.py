@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from core.errors import SHAPE_ERRORS
+
 T = TypeVar("T")
 Object = Mapping[str, Any]
 Health = tuple[str, str]
@@ -80,7 +82,7 @@ def collect_regular(pieces: Iterable[T]) -> list[T]:
     collected: list[T] = []
     try:
         collected.extend(pieces)
-    except (TypeError, ValueError, LookupError, AttributeError):
+    except SHAPE_ERRORS:
         return collected
     return collected
 
